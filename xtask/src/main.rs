@@ -1,2 +1,50 @@
-//! skeleton
-fn main() {}
+//! Every habit of a developer as a command: `cargo xtask --help` lists them.
+//!
+//! One module for each habit; [`house`] knows where things lie, [`process`] how programs are run.
+
+mod build;
+mod ebpf;
+mod house;
+mod lab;
+mod package;
+mod process;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use house::House;
+
+fn main() -> ExitCode {
+    match run(Xtask::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Muralla's habits. Each command first installs what it needs and is missing.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Xtask {
+    Setup(setup::Args),
+    Build(build::Args),
+    Test(test::Args),
+    Package(package::Args),
+    Lab(lab::Args),
+}
+
+fn run(command: Xtask) -> Result<()> {
+    let house = House::find()?;
+    match command {
+        Xtask::Setup(args) => setup::run(&house, &args),
+        Xtask::Build(args) => build::run(&house, &args),
+        Xtask::Test(args) => test::run(&house, &args),
+        Xtask::Package(args) => package::run(&house, &args),
+        Xtask::Lab(args) => lab::run(&args),
+    }
+}

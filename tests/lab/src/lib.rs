@@ -1,1 +1,30 @@
-//! skeleton
+//! A small provider built out of network namespaces and veth pairs: for `cargo xtask run`, for the
+//! benchmarks, and for the tests that need real peers, real clients and real floods.
+//!
+//! Everything here needs root, and touches nothing outside of the namespaces that it makes and the
+//! folder `/run/muralla-lab`.
+//!
+//! - [`topology`]: the three namespaces (internet, customers, edge), their addresses and routes;
+//!   bringing them up, and taking them down even after a crash.
+//! - [`namespace`]: one namespace: commands and threads inside of it.
+//! - [`process`]: programs that the lab started, and how they are found and ended again.
+//! - [`peers`]: Debian's unbound, freeradius and postfix in the edge namespace.
+//! - [`clients`]: legitimate clients at a steady rate, with their success and latency.
+//! - [`flood`]: attackers that send as fast as one core can.
+//! - [`frames`]: packets built byte by byte, right or deliberately wrong.
+//! - [`histogram`]: latencies in little memory.
+//! - [`random`]: numbers that need not be secret.
+
+pub mod clients;
+pub mod flood;
+pub mod frames;
+pub mod histogram;
+mod kernel;
+pub mod namespace;
+pub mod peers;
+pub mod process;
+pub mod random;
+mod state;
+pub mod topology;
+
+pub use topology::{Family, Lab, LabOptions, Side};

@@ -1,0 +1,55 @@
+//! What a whole service may take: the bound for floods of so many sources that each stays below its limit.
+//!
+//! One GCRA for all CPUs would be one contended cache line, so a CPU takes several packets' worth at once
+//! and keeps the rest as credits of its own.
+
+use crate::limit::Rate;
+use crate::table::Word;
+
+/// Credits of this CPU for one budget.
+pub trait Credits {
+    /// What is left.
+    fn load(&self) -> u32;
+    /// Sets what is left.
+    fn store(&mut self, credits: u32);
+}
+
+/// Takes one packet from the budget in `word`. `now` is in ticks; a `chunk` of packets is
+/// taken when the CPU's credits are used up. A budget without a limit is never used up.
+#[inline(always)]
+pub fn take<W: Word, C: Credits>(
+    word: W,
+    credits: &mut C,
+    rate: Rate,
+    chunk: u32,
+    now: u64,
+) -> bool {
+    if rate.is_unlimited() {
+        return true;
+    }
+    let left = credits.load();
+    if left > 0 {
+        credits.store(left - 1);
+        return true;
+    }
+    let old = word.load();
+    // A time far ahead is left from before a restart of the clock.
+    let base = if old > now && old - now <= u64::from(u32::MAX) { old } else { now };
+    let new = base + u64::from(rate.interval) * u64::from(chunk);
+    if new - now > u64::from(rate.tolerance) {
+        return false;
+    }
+    // When another CPU was faster, this packet is let through: the next one asks again.
+    if word.replace(old, new) == 0 {
+        credits.store(chunk - 1);
+    }
+    true
+}
+
+/// Packets to take at once: as many as share the budget fairly among CPUs without being noticed in it.
+pub fn chunk(rate: Rate) -> u8 {
+    if rate.is_unlimited() {
+        return 1;
+    }
+    (rate.tolerance / rate.interval / 64).clamp(1, 32) as u8
+}

@@ -1,0 +1,639 @@
+//! The order in which everything is asked: protected and allowed, banned and listed, sane, within limits.
+
+use crate::bans;
+use crate::budget::{self, Credits};
+use crate::dns;
+use crate::familiar::{self, Proof};
+use crate::frame::Frame;
+use crate::headers::{Addr, Fragment, Headers, proto, tcp};
+use crate::layout::Side;
+use crate::limit::{self, Found, Look, Rate};
+use crate::policy::{
+    self, AnyQuery, Kind, Mode, OTHER, OUTGOING_SMTP, PolicyKey, Service, header, service,
+};
+use crate::prefix::{self, Facts};
+use crate::radius;
+use crate::table::{Line, Lines};
+use crate::verdict::{Reason, Verdict};
+use crate::verifier::{hide, reread};
+
+/// The maps, the clock and this CPU's own words.
+pub trait World {
+    /// How tables are reached.
+    type Table: Lines;
+    /// This CPU's credits for a budget.
+    type Credits: Credits;
+
+    /// The policy in force; none before the first was loaded.
+    fn policy(&self) -> Option<Self::Table>;
+    /// The limiter's table.
+    fn limiter(&self) -> Self::Table;
+    /// The budgets, a line for each service.
+    fn budgets(&self) -> Self::Table;
+    /// The sources recently seen.
+    fn familiar(&self) -> Self::Table;
+    /// The bans.
+    fn bans(&self) -> Self::Table;
+    /// This CPU's credits for budget `kind` (see [`BudgetKind`]) of a service.
+    fn credits(&self, service: u8, kind: BudgetKind) -> Option<Self::Credits>;
+    /// Counts a hit of a ban.
+    fn hit(&self, place: u32);
+    /// Counts a packet that could not be charged, because another CPU was charging at the same moment.
+    fn race(&self);
+    /// Nanoseconds since boot, in the clock's coarse steps.
+    fn now(&self) -> u64;
+}
+
+/// The budgets of a service, as words of its line.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BudgetKind {
+    /// For everybody.
+    Global = 0,
+    /// For familiar sources beyond that.
+    Reserve = 1,
+    /// For TCP segments without a known connection.
+    Stray = 2,
+}
+
+/// What was decided, and why.
+#[must_use]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Decision {
+    /// What happens to the packet.
+    pub verdict: Verdict,
+    /// The number of the one [`Reason`] for it.
+    pub reason: u8,
+    /// The service that it was for.
+    pub service: u8,
+}
+
+impl Decision {
+    #[inline(always)]
+    fn pass(service: u8, reason: Reason) -> Self {
+        Self::new(Verdict::Pass, service, reason)
+    }
+
+    #[inline(always)]
+    fn new(verdict: Verdict, service: u8, reason: Reason) -> Self {
+        Self { verdict, reason: reason as u8, service }
+    }
+
+    /// What `mode` makes of a reason to drop; none if the rule is off.
+    #[inline(always)]
+    fn refuse(mode: Mode, service: u8, reason: Reason) -> Option<Self> {
+        let verdict = match mode {
+            Mode::Off => return None,
+            Mode::Observe => Verdict::Observe,
+            Mode::Enforce => Verdict::Drop,
+        };
+        Some(Self::new(verdict, service, reason))
+    }
+}
+
+/// Decides on a frame without a usable IP header.
+#[inline(always)]
+pub fn decide_bad<W: World>(world: &W, reason: Reason) -> Decision {
+    let mode = world.policy().and_then(|policy| policy.line(policy::HEADER)).map_or(0, |head| {
+        head.load(header::MODES) >> header::modes::IMPOSSIBLE
+    });
+    Decision::refuse(Mode::from_bits(mode), OTHER, reason)
+        .unwrap_or(Decision::pass(OTHER, Reason::Other))
+}
+
+/// Decides on an IP packet. With [`Verdict::Slip`], `question` is the query to answer.
+///
+/// An observing rule lets the packet go on, but not past the rule: what a later rule would have said isn't
+/// known then. One packet has one reason.
+#[inline(always)]
+pub fn decide<W: World, F: Frame + ?Sized>(
+    world: &W,
+    side: Side,
+    frame: &F,
+    headers: &Headers,
+    question: &mut dns::Question,
+) -> Decision {
+    let Some(policy) = world.policy() else {
+        return Decision::pass(OTHER, Reason::Other);
+    };
+    let (Some(head), Some(key)) = (policy.line(policy::HEADER), PolicyKey::of(&policy)) else {
+        return Decision::pass(OTHER, Reason::Other);
+    };
+    let v6 = headers.v6 != 0;
+    let facts = prefix::lookup(&policy, &key, headers.src, v6);
+    if facts.has(Facts::PROTECTED) {
+        return Decision::pass(OTHER, Reason::Protected);
+    }
+    if facts.has(Facts::ALLOWED) {
+        return Decision::pass(OTHER, Reason::Allowed);
+    }
+
+    let number = classify(&policy, &key, side, headers, v6);
+    let modes = head.load(header::MODES);
+    let now = world.now();
+    let seconds = (now / 1_000_000_000) as u32;
+    let asked = Asked {
+        world,
+        key,
+        headers,
+        facts,
+        number,
+        v6,
+        ticks: now >> limit::TICK_SHIFT,
+        seconds,
+    };
+
+    let asked = asked.afresh();
+    if let Some(decision) = asked.kept_out(&policy, modes) {
+        return decision;
+    }
+    let asked = asked.afresh();
+    if let Some(decision) = asked.impossible(side, modes) {
+        return decision;
+    }
+    let asked = asked.afresh();
+    let number = asked.number;
+    let Some(service) = policy::read_service(&policy, number) else {
+        return Decision::pass(number, Reason::Other);
+    };
+    let mode = service.mode();
+    if mode == Mode::Off {
+        return Decision::pass(number, if number == OTHER { Reason::Other } else { Reason::Clean });
+    }
+    let refusal = match asked.judge(frame, &service, question) {
+        Ok(reason) => return Decision { verdict: Verdict::Pass, reason, service: number },
+        Err(refusal) => refusal,
+    };
+    let verdict = if mode == Mode::Observe {
+        Verdict::Observe
+    } else if refusal.slip {
+        Verdict::Slip
+    } else {
+        Verdict::Drop
+    };
+    Decision { verdict, reason: refusal.reason, service: number }
+}
+
+/// The service that a packet is for.
+#[inline(always)]
+fn classify<P: Lines>(
+    policy: &P,
+    key: &PolicyKey<P::Line>,
+    side: Side,
+    headers: &Headers,
+    v6: bool,
+) -> u8 {
+    if headers.fragment == Fragment::Later as u8 {
+        return OTHER;
+    }
+    let outgoing = side.customers && headers.proto == proto::TCP && headers.dport == 25;
+    let number = policy::service_of_port(policy, headers.proto, headers.dport);
+    if number == OTHER && !outgoing {
+        return OTHER;
+    }
+    // Only what is for us is ours to judge: a customer's own web server has a port 80 too.
+    if prefix::lookup(policy, key, headers.dst, v6).has(Facts::OWN) {
+        return number;
+    }
+    if outgoing { OUTGOING_SMTP } else { OTHER }
+}
+
+/// Why a packet is refused.
+struct Refusal {
+    /// The number of the [`Reason`].
+    reason: u8,
+    /// Whether the query is answered with TC=1.
+    slip: bool,
+}
+
+impl From<Reason> for Refusal {
+    #[inline(always)]
+    fn from(reason: Reason) -> Self {
+        Self { reason: reason as u8, slip: false }
+    }
+}
+
+/// What a packet that passed its service's checks still has to be within, packed into one number: the verifier
+/// would follow the limiter once for each combination that it knows of.
+#[derive(Clone, Copy)]
+struct Bounds(u32);
+
+impl Bounds {
+    /// The networks around the source are limited too.
+    const NETWORKS: u32 = 1;
+    /// Packets that passed in peace make a source familiar here.
+    const PEACE: u32 = 1 << 1;
+    /// The budget is that for strays.
+    const STRAY: u32 = 1 << 2;
+    /// The query may be answered with TC=1.
+    const SLIP: u32 = 1 << 3;
+    /// Where the word of the service with the limit of the source begins; four bits.
+    const RATE: u32 = 4;
+    /// Where the reason to pass begins; eight bits.
+    const PASS: u32 = 8;
+
+    #[inline(always)]
+    const fn new(flags: u32, rate: u32, pass: Reason) -> Self {
+        Self(flags | rate << Self::RATE | (pass as u32) << Self::PASS)
+    }
+
+    #[inline(always)]
+    const fn has(self, flag: u32) -> bool {
+        self.0 & flag != 0
+    }
+
+    #[inline(always)]
+    const fn rate(self) -> u32 {
+        self.0 >> Self::RATE & 15
+    }
+
+    #[inline(always)]
+    const fn pass(self) -> u8 {
+        (self.0 >> Self::PASS) as u8
+    }
+}
+
+/// One packet's question to the wall, with everything that several rules look at.
+struct Asked<'a, W: World> {
+    world: &'a W,
+    key: PolicyKey<<W::Table as Lines>::Line>,
+    headers: &'a Headers,
+    facts: Facts,
+    number: u8,
+    v6: bool,
+    ticks: u64,
+    seconds: u32,
+}
+
+impl<W: World> Asked<'_, W> {
+    /// The same question, of which the verifier has forgotten what the rules before have found out.
+    #[inline(always)]
+    fn afresh(&self) -> Self {
+        let Self { headers, facts, number, v6, ticks, .. } = *self;
+        Self {
+            headers: reread(headers),
+            facts: Facts(hide(facts.0, ticks)),
+            number: hide(u32::from(number), ticks) as u8,
+            v6: hide(u32::from(v6), ticks) != 0,
+            ..*self
+        }
+    }
+
+    /// Bans, the configuration's block list, and feeds.
+    #[inline(always)]
+    fn kept_out(&self, policy: &W::Table, modes: u64) -> Option<Decision> {
+        let Self { headers, number, .. } = *self;
+        let found = bans::lookup(
+            &self.world.bans(),
+            &self.key,
+            headers.src,
+            self.v6,
+            number,
+            self.seconds,
+        );
+        if let Some((place, ban)) = found {
+            let (mode, reason) = if ban.by_operator() {
+                (Mode::Enforce, Reason::Blocked)
+            } else {
+                (Mode::from_bits(modes >> header::modes::BANS), Reason::Banned)
+            };
+            if let Some(decision) = Decision::refuse(mode, number, reason) {
+                self.world.hit(place);
+                return Some(decision);
+            }
+        }
+        if self.facts.has(Facts::BLOCKED) {
+            return Decision::refuse(Mode::Enforce, number, Reason::Blocked);
+        }
+        let feed = self.facts.feed();
+        if feed == 0 {
+            return None;
+        }
+        let mode = if policy::feed_observes(policy, feed) { Mode::Observe } else { Mode::Enforce };
+        Decision::refuse(mode, number, Reason::Feed)
+    }
+
+    /// Packets that contradict themselves, and sources that can't be where they come from.
+    #[inline(always)]
+    fn impossible(&self, side: Side, modes: u64) -> Option<Decision> {
+        let Self { facts, number, .. } = *self;
+        let (modes_of, reason) = if let Some(reason) = self.contradiction() {
+            (header::modes::IMPOSSIBLE, reason)
+        } else if facts.has(Facts::BOGON) && side.internet && !side.customers {
+            (header::modes::BOGONS, Reason::Bogon)
+        } else if facts.has(Facts::CUSTOMER) && side.internet && !side.customers {
+            (header::modes::ANTISPOOF, Reason::SpoofedCustomer)
+        } else if side.customers && !side.internet && !self.at_home() {
+            (header::modes::ANTISPOOF, Reason::SpoofedSource)
+        } else {
+            return None;
+        };
+        Decision::refuse(Mode::from_bits(modes >> modes_of), number, reason)
+    }
+
+    /// Whether a source may come from the customers' side.
+    #[inline(always)]
+    fn at_home(&self) -> bool {
+        const LINK_LOCAL_V6: u64 = 0xfe80 << 48;
+        let Addr { hi, lo } = self.headers.src;
+        self.facts.0 & (Facts::CUSTOMER | Facts::NAS | Facts::OWN) != 0
+            || self.v6 && hi & prefix::mask(u64::MAX, 10) == LINK_LOCAL_V6
+            || hi == 0 && lo == 0
+    }
+
+    /// What no honest packet has.
+    #[inline(always)]
+    fn contradiction(&self) -> Option<Reason> {
+        let headers = self.headers;
+        if headers.fault != 0 {
+            // The lengths and flags of transports that aren't ours to judge go on to whom they are for.
+            let truncated = headers.fault == Reason::Truncated as u8;
+            if truncated || self.number != OTHER {
+                return Some(match headers.fault {
+                    fault if fault == Reason::UdpLength as u8 => Reason::UdpLength,
+                    fault if fault == Reason::TcpFlags as u8 => Reason::TcpFlags,
+                    _ => Reason::Truncated,
+                });
+            }
+        }
+        if headers.src == headers.dst && headers.src != Addr::default() {
+            return Some(Reason::Land);
+        }
+        if martian(headers, self.v6) {
+            return Some(Reason::Martian);
+        }
+        if self.number == OTHER || self.number == OUTGOING_SMTP {
+            return None;
+        }
+        if headers.sport == 0 {
+            return Some(Reason::ZeroPort);
+        }
+        if headers.proto == proto::UDP {
+            let forbidden = self.v6 && headers.checksum == 0;
+            return forbidden.then_some(Reason::ZeroChecksum);
+        }
+        nonsense(headers.tcp_flags).then_some(Reason::TcpFlags)
+    }
+
+    /// The service's own checks, then its limits: the reason to pass, or to refuse.
+    #[inline(always)]
+    fn judge<F: Frame + ?Sized>(
+        &self,
+        frame: &F,
+        service: &Service<<W::Table as Lines>::Line>,
+        question: &mut dns::Question,
+    ) -> Result<u8, Refusal> {
+        let headers = self.headers;
+        if self.number != OTHER
+            && headers.fragment == Fragment::First as u8
+            && service.drops_fragments()
+        {
+            return Err(Reason::Fragment.into());
+        }
+        let kind = service.kind();
+        let bounds = if kind == Kind::Dns as u8 {
+            self.dns(frame, service, question)?
+        } else if kind == Kind::Tcp as u8 {
+            self.tcp()
+        } else if kind == Kind::Any as u8 {
+            self.any()
+        } else {
+            self.radius(frame, kind)?
+        };
+        let bounds = Bounds(hide(bounds.0, self.ticks));
+        self.afresh().limits(service, bounds, question).map_err(|reason| {
+            let slip = bounds.has(Bounds::SLIP)
+                && match service.slip() {
+                    0 => false,
+                    1 => true,
+                    every => (self.dice(question) & 0xff).checked_rem(u16::from(every)) == Some(0),
+                };
+            Refusal { reason: reason as u8, slip }
+        })
+    }
+
+    /// Bits that the client chose at random: good enough to share out slips and notes.
+    #[inline(always)]
+    fn dice(&self, question: &dns::Question) -> u16 {
+        question.id ^ self.headers.sport
+    }
+
+    #[inline(always)]
+    fn any(&self) -> Bounds {
+        let headers = self.headers;
+        if self.number == OUTGOING_SMTP {
+            let free = self.facts.has(Facts::MAIL_SERVER) || !opens(headers.tcp_flags);
+            return Bounds::new(0, if free { service::NONE } else { service::SOURCE }, Reason::Clean);
+        }
+        let later = headers.fragment == Fragment::Later as u8;
+        let pass = if later { Reason::LaterFragment } else { Reason::Other };
+        Bounds::new(Bounds::NETWORKS, service::SOURCE, pass)
+    }
+
+    #[inline(always)]
+    fn tcp(&self) -> Bounds {
+        if opens(self.headers.tcp_flags) {
+            Bounds::new(Bounds::NETWORKS, service::SOURCE, Reason::Clean)
+        } else {
+            Bounds::new(Bounds::STRAY, service::NONE, Reason::Established)
+        }
+    }
+
+    #[inline(always)]
+    fn dns<F: Frame + ?Sized>(
+        &self,
+        frame: &F,
+        service: &Service<<W::Table as Lines>::Line>,
+        question: &mut dns::Question,
+    ) -> Result<Bounds, Refusal> {
+        let headers = self.headers;
+        let l4 = u32::from(headers.l4);
+        let checked = dns::check(frame, l4 + 8, l4 + u32::from(headers.l4_len));
+        let inside = self.facts.0 & (Facts::CUSTOMER | Facts::OWN) != 0;
+        if !inside && service.rate(service::WORLD).is_unlimited() {
+            return Err(Reason::DnsOutsider.into());
+        }
+        *question = checked?;
+        if question.qtype == dns::ANY && service.any() != AnyQuery::Pass as u8 {
+            let slip = service.any() == AnyQuery::Slip as u8;
+            return Err(Refusal { reason: Reason::DnsAny as u8, slip });
+        }
+        Ok(if inside {
+            let flags = Bounds::NETWORKS | Bounds::PEACE | Bounds::SLIP;
+            Bounds::new(flags, service::SOURCE, Reason::Clean)
+        } else {
+            Bounds::new(Bounds::NETWORKS | Bounds::SLIP, service::WORLD, Reason::Clean)
+        })
+    }
+
+    #[inline(always)]
+    fn radius<F: Frame + ?Sized>(&self, frame: &F, kind: u8) -> Result<Bounds, Refusal> {
+        if !self.facts.has(Facts::NAS) {
+            return Err(Reason::RadiusOutsider.into());
+        }
+        let headers = self.headers;
+        let l4 = u32::from(headers.l4);
+        radius::check(frame, l4 + 8, l4 + u32::from(headers.l4_len), kind)?;
+        Ok(Bounds::new(0, service::SOURCE, Reason::Clean))
+    }
+
+    /// The limit of the source and the networks around it, then the budget. A familiar source answers for
+    /// itself alone, and has a share of its own when the global budget is used up: a flood from its
+    /// neighbourhood, or in its neighbours' names, is not its doing.
+    #[inline(always)]
+    fn limits(
+        &self,
+        service: &Service<<W::Table as Lines>::Line>,
+        bounds: Bounds,
+        question: &dns::Question,
+    ) -> Result<u8, Reason> {
+        let Self { world, headers, number, ticks, seconds, .. } = *self;
+        let rate = service.rate(bounds.rate());
+        let looked = limit::look(bounds.has(Bounds::NETWORKS), |level| {
+            find(world, headers, level << 8 | u32::from(number), rate.to_word(), ticks)
+        });
+        let (places, crowded) = match looked {
+            Look::SourceAbove if number == OUTGOING_SMTP => return Err(Reason::OutgoingSmtp),
+            Look::SourceAbove => return Err(Reason::SourceLimit),
+            Look::NetworkAbove(places) => (places, true),
+            Look::Within(places) => (places, false),
+        };
+        let (budget, word) = if bounds.has(Bounds::STRAY) {
+            (BudgetKind::Stray, service::STRAY)
+        } else {
+            (BudgetKind::Global, service::GLOBAL)
+        };
+        let within = !crowded && self.take(service, service.rate(word), budget);
+        let reason = if within {
+            if bounds.has(Bounds::PEACE) && self.dice(question) & 3 == 0 {
+                note(world, headers, Proof::Peace, seconds);
+            }
+            bounds.pass()
+        } else {
+            self.reserve(service, bounds, crowded)?
+        };
+        if !places.charge() {
+            world.race();
+        }
+        Ok(reason)
+    }
+
+    /// What is left for familiar sources when a network or the whole service is above its bound.
+    #[inline(always)]
+    fn reserve(
+        &self,
+        service: &Service<<W::Table as Lines>::Line>,
+        bounds: Bounds,
+        crowded: bool,
+    ) -> Result<u8, Reason> {
+        let known = self.known(bounds.has(Bounds::PEACE));
+        if bounds.has(Bounds::STRAY) {
+            return if known { Ok(bounds.pass()) } else { Err(Reason::StrayLimit) };
+        }
+        let reserve = service.rate(service::RESERVE);
+        if known
+            && (crowded || !reserve.is_unlimited())
+            && self.take(service, reserve, BudgetKind::Reserve)
+        {
+            return Ok(Reason::Familiar as u8);
+        }
+        Err(if crowded { Reason::PrefixLimit } else { Reason::GlobalLimit })
+    }
+
+    #[inline(always)]
+    fn take(
+        &self,
+        service: &Service<<W::Table as Lines>::Line>,
+        rate: Rate,
+        kind: BudgetKind,
+    ) -> bool {
+        if rate.is_unlimited() {
+            return true;
+        }
+        let (Some(line), Some(mut credits)) = (
+            self.world.budgets().line(u32::from(self.number)),
+            self.world.credits(self.number, kind),
+        ) else {
+            return true;
+        };
+        budget::take(line.word(kind as u32), &mut credits, rate, service.chunk(), self.ticks)
+    }
+
+    /// Whether the source has proven itself; a handshake is worth more than passing in peace.
+    #[inline(always)]
+    fn known(&self, peace: bool) -> bool {
+        let Self { world, headers, seconds, .. } = *self;
+        knows(world, headers, Proof::Handshake, seconds)
+            || peace && knows(world, headers, Proof::Peace, seconds)
+    }
+}
+
+/// Looks a source, or a network around it, up in the limiter: `what` is the level above the service's number. A
+/// function of its own, like the next two, since the kernel gives a program 512 bytes of stack; it takes as many
+/// arguments as there are registers for.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn find<W: World>(
+    world: &W,
+    headers: &Headers,
+    what: u32,
+    rate: u64,
+    ticks: u64,
+) -> Found<<<W::Table as Lines>::Line as Line>::Word> {
+    let policy = world.policy();
+    let Some(key) = policy.as_ref().and_then(PolicyKey::of) else { return Found::Nowhere };
+    let Some(head) = policy.as_ref().and_then(|policy| policy.line(policy::HEADER)) else {
+        return Found::Nowhere;
+    };
+    let mask = head.load(header::LIMITER_MASK) as u32;
+    let source = limit::Source { addr: headers.src, v6: headers.v6 != 0, service: what as u8 };
+    let rate = Rate::from_word(rate);
+    limit::find(&world.limiter(), &key, mask, source, what >> 8, rate, ticks)
+}
+
+/// Looks a source up among the familiar ones.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn knows<W: World>(world: &W, headers: &Headers, proof: Proof, seconds: u32) -> bool {
+    let policy = world.policy();
+    let Some(key) = policy.as_ref().and_then(PolicyKey::of) else { return false };
+    familiar::knows(&world.familiar(), &key, headers.src, headers.v6 != 0, proof, seconds)
+}
+
+/// Notes a source among the familiar ones.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn note<W: World>(world: &W, headers: &Headers, proof: Proof, seconds: u32) {
+    let policy = world.policy();
+    let Some(key) = policy.as_ref().and_then(PolicyKey::of) else { return };
+    familiar::note(&world.familiar(), &key, headers.src, headers.v6 != 0, proof, seconds);
+}
+
+/// Whether TCP flags open a connection.
+#[inline(always)]
+fn opens(flags: u8) -> bool {
+    flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+}
+
+/// TCP flags that no stack sends together (RFC 9293 section 3.10).
+#[inline(always)]
+fn nonsense(flags: u8) -> bool {
+    let flags = flags & 0x3f;
+    flags & (tcp::SYN | tcp::FIN) == tcp::SYN | tcp::FIN
+        || flags & (tcp::SYN | tcp::RST) == tcp::SYN | tcp::RST
+        || flags & (tcp::FIN | tcp::ACK) == tcp::FIN
+        || flags & (tcp::SYN | tcp::RST | tcp::ACK) == 0
+}
+
+/// Sources that no packet on a wire can have (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5).
+#[inline(always)]
+fn martian(headers: &Headers, v6: bool) -> bool {
+    let Addr { hi, lo } = headers.src;
+    if v6 {
+        // Multicast; loopback and IPv4-mapped; unspecified, but for what asks whether an address is free.
+        let low = hi == 0 && (lo >> 32 == 0xffff || lo == 1);
+        let nobody = hi == 0 && lo == 0 && headers.proto != proto::ICMPV6;
+        return hi >> 56 == 0xff || low || nobody;
+    }
+    let first = (hi >> 56) as u8;
+    // This network, but for a DHCP client; loopback; multicast, reserved and broadcast.
+    let dhcp = hi == 0 && headers.proto == proto::UDP && headers.dport == 67;
+    first == 0 && !dhcp || first == 127 || first >= 224
+}

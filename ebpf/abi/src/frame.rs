@@ -1,0 +1,111 @@
+//! How packets' bytes are reached, with every read checked.
+//!
+//! A frame is asked once for a [`Window`] of a constant size; reads inside a window can't fail. That is
+//! the shape that the kernel's verifier follows: one comparison with `data_end`, then loads at constant
+//! offsets.
+
+/// A received frame.
+pub trait Frame {
+    /// What [`Frame::window`] lends.
+    type Window: Window;
+
+    /// Length of the whole frame in bytes, also of parts that can't be reached.
+    fn len(&self) -> u32;
+
+    /// Whether the frame has no bytes at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `size` bytes from offset `at` on; none if the frame ends before.
+    fn window(&self, at: u32, size: u32) -> Option<Self::Window>;
+}
+
+/// A frame that can be changed in place.
+pub trait FrameMut: Frame {
+    /// Writes one byte; none if the frame ends before.
+    fn put_u8(&mut self, at: u32, value: u8) -> Option<()>;
+    /// Writes a big-endian 16-bit number; none if the frame ends before.
+    fn put_u16(&mut self, at: u32, value: u16) -> Option<()>;
+    /// Writes a big-endian 32-bit number; none if the frame ends before.
+    fn put_u32(&mut self, at: u32, value: u32) -> Option<()>;
+}
+
+/// Some bytes of a frame that are known to be there. Numbers are in network byte order.
+///
+/// Offsets must lie within the window; beyond it a read gives zero on the host and is refused by the
+/// verifier when the program is loaded.
+pub trait Window: Copy {
+    /// The byte at `at`.
+    fn u8(self, at: u32) -> u8;
+    /// The 16-bit number at `at`.
+    fn u16(self, at: u32) -> u16;
+    /// The 32-bit number at `at`.
+    fn u32(self, at: u32) -> u32;
+    /// The 64-bit number at `at`.
+    fn u64(self, at: u32) -> u64;
+}
+
+impl Frame for [u8] {
+    type Window = HostWindow;
+
+    fn len(&self) -> u32 {
+        u32::try_from(<[u8]>::len(self)).unwrap_or(u32::MAX)
+    }
+
+    fn window(&self, at: u32, size: u32) -> Option<HostWindow> {
+        let bytes = self.get(at as usize..)?.get(..size as usize)?;
+        let mut window = HostWindow([0; HostWindow::MAX]);
+        window.0.get_mut(..size as usize)?.copy_from_slice(bytes);
+        Some(window)
+    }
+}
+
+impl FrameMut for [u8] {
+    fn put_u8(&mut self, at: u32, value: u8) -> Option<()> {
+        *self.get_mut(at as usize)? = value;
+        Some(())
+    }
+
+    fn put_u16(&mut self, at: u32, value: u16) -> Option<()> {
+        self.get_mut(at as usize..)?.get_mut(..2)?.copy_from_slice(&value.to_be_bytes());
+        Some(())
+    }
+
+    fn put_u32(&mut self, at: u32, value: u32) -> Option<()> {
+        self.get_mut(at as usize..)?.get_mut(..4)?.copy_from_slice(&value.to_be_bytes());
+        Some(())
+    }
+}
+
+/// A window of a frame that lies in a slice.
+#[derive(Clone, Copy, Debug)]
+pub struct HostWindow([u8; Self::MAX]);
+
+impl HostWindow {
+    /// Largest window that anything here asks for, in bytes.
+    pub const MAX: usize = 64;
+
+    fn array<const N: usize>(self, at: u32) -> [u8; N] {
+        let at = at as usize;
+        self.0.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+    }
+}
+
+impl Window for HostWindow {
+    fn u8(self, at: u32) -> u8 {
+        u8::from_be_bytes(self.array(at))
+    }
+
+    fn u16(self, at: u32) -> u16 {
+        u16::from_be_bytes(self.array(at))
+    }
+
+    fn u32(self, at: u32) -> u32 {
+        u32::from_be_bytes(self.array(at))
+    }
+
+    fn u64(self, at: u32) -> u64 {
+        u64::from_be_bytes(self.array(at))
+    }
+}

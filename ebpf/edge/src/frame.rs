@@ -1,0 +1,164 @@
+//! Packets, as the shared code wants them.
+
+use core::arch::asm;
+
+use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
+use aya_ebpf::programs::XdpContext;
+use muralla_abi::frame::{Frame, FrameMut, Window};
+use muralla_abi::headers::MAX_END;
+
+/// The bytes of a received frame that lie in its first buffer.
+///
+/// `data` and `data_end` are kept as numbers: read again after a helper call, they would be new pointers to
+/// the verifier, and every check made before would be forgotten.
+#[derive(Clone, Copy)]
+pub struct XdpFrame {
+    data: usize,
+    end: usize,
+    len: u32,
+}
+
+impl XdpFrame {
+    /// The frame of a context. To be made anew after the packet was resized.
+    #[inline(always)]
+    pub fn new(ctx: &XdpContext) -> Self {
+        let (data, end) = (ctx.data(), ctx.data_end());
+        // SAFETY: the context is valid for the run of the program; the helper reads it alone.
+        let len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as u32;
+        Self { data, end, len }
+    }
+
+    /// The same frame, of whose length the verifier has forgotten what it was compared with.
+    #[inline(always)]
+    pub fn afresh(&self) -> Self {
+        Self { len: opaque(u64::from(self.len), u64::from(self.len)) as u32, ..*self }
+    }
+}
+
+/// The same number, but any number to the verifier, which doesn't know the other.
+#[inline(always)]
+pub fn opaque(mut number: u64, unknown: u64) -> u64 {
+    // SAFETY: twice the same exclusive or changes nothing; the verifier doesn't follow that.
+    unsafe {
+        asm!(
+            "{number} ^= {unknown}",
+            "{number} ^= {unknown}",
+            number = inout(reg) number,
+            unknown = in(reg) unknown,
+            options(pure, nomem, nostack),
+        );
+    }
+    number
+}
+
+/// The same number, of which the compiler no longer knows how it was made.
+#[inline(always)]
+fn register(mut number: usize) -> usize {
+    // SAFETY: a register is moved to itself; the kernel wants an instruction for each line of code.
+    unsafe { asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack)) };
+    number
+}
+
+/// Some bytes of a packet that were checked to be there.
+#[derive(Clone, Copy)]
+pub struct PacketWindow(usize);
+
+impl Frame for XdpFrame {
+    type Window = PacketWindow;
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        self.len
+    }
+
+    #[inline(always)]
+    fn window(&self, at: u32, size: u32) -> Option<PacketWindow> {
+        // One register for a check and for what follows from it: derived twice, it would be checked for nothing.
+        let at = register(at as usize);
+        if at > MAX_END as usize {
+            return None;
+        }
+        let start = register(self.data + at);
+        if start + size as usize > self.end {
+            return None;
+        }
+        Some(PacketWindow(start))
+    }
+}
+
+impl Window for PacketWindow {
+    #[inline(always)]
+    fn u8(self, at: u32) -> u8 {
+        // SAFETY: the verifier refuses a program in which the window doesn't hold the byte.
+        unsafe { *((self.0 + at as usize) as *const u8) }
+    }
+
+    #[inline(always)]
+    fn u16(self, at: u32) -> u16 {
+        let (from, value): (usize, u64);
+        from = self.0 + at as usize;
+        // Packets are not aligned; the kernel allows it where the machine does, and takes one load.
+        // SAFETY: as above.
+        unsafe {
+            asm!("{v} = *(u16 *)({p} + 0)", v = out(reg) value, p = in(reg) from, options(readonly, nostack));
+        }
+        (value as u16).swap_bytes()
+    }
+
+    #[inline(always)]
+    fn u32(self, at: u32) -> u32 {
+        let (from, value): (usize, u64);
+        from = self.0 + at as usize;
+        // SAFETY: as above.
+        unsafe {
+            asm!("{v} = *(u32 *)({p} + 0)", v = out(reg) value, p = in(reg) from, options(readonly, nostack));
+        }
+        (value as u32).swap_bytes()
+    }
+
+    #[inline(always)]
+    fn u64(self, at: u32) -> u64 {
+        let (from, value): (usize, u64);
+        from = self.0 + at as usize;
+        // SAFETY: as above.
+        unsafe {
+            asm!("{v} = *(u64 *)({p} + 0)", v = out(reg) value, p = in(reg) from, options(readonly, nostack));
+        }
+        value.swap_bytes()
+    }
+}
+
+impl FrameMut for XdpFrame {
+    #[inline(always)]
+    fn put_u8(&mut self, at: u32, value: u8) -> Option<()> {
+        let PacketWindow(to) = self.window(at, 1)?;
+        // SAFETY: the window holds the byte, and XDP may write to packets.
+        unsafe { *(to as *mut u8) = value };
+        Some(())
+    }
+
+    #[inline(always)]
+    fn put_u16(&mut self, at: u32, value: u16) -> Option<()> {
+        let PacketWindow(to) = self.window(at, 2)?;
+        let value = u64::from(value.swap_bytes());
+        // SAFETY: as above.
+        unsafe { asm!("*(u16 *)({p} + 0) = {v}", p = in(reg) to, v = in(reg) value, options(nostack)) };
+        Some(())
+    }
+
+    #[inline(always)]
+    fn put_u32(&mut self, at: u32, value: u32) -> Option<()> {
+        let PacketWindow(to) = self.window(at, 4)?;
+        let value = u64::from(value.swap_bytes());
+        // SAFETY: as above.
+        unsafe { asm!("*(u32 *)({p} + 0) = {v}", p = in(reg) to, v = in(reg) value, options(nostack)) };
+        Some(())
+    }
+}
+
+/// Copies the first `len` bytes of the frame, from 1 to the size of `to`.
+#[inline(always)]
+pub fn copy(ctx: &XdpContext, to: *mut u8, len: u32) -> bool {
+    // SAFETY: the verifier bounds `len` by the memory at `to`.
+    unsafe { bpf_xdp_load_bytes(ctx.ctx, 0, to.cast(), len) == 0 }
+}

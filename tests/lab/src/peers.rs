@@ -1,0 +1,356 @@
+//! Debian's real servers in the edge namespace, each with a configuration of its own in the lab's
+//! folder, in the foreground. Nothing of the system's own configuration is read or changed.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::clients::{Client, ClientOptions, Kind};
+use crate::process::{Process, run};
+use crate::topology::{Family, Lab, NAS_V4, NAS_V6, SERVICE_V4, SERVICE_V6};
+
+/// The zone that unbound answers for, whatever the name below it, and the domain that postfix
+/// accepts mail for.
+pub const ZONE: &str = "lab.test";
+/// A name with 60 addresses: an answer of 512 bytes has no room for them, and is truncated.
+pub const LARGE_NAME: &str = "large.lab.test";
+/// The secret that freeradius shares with every NAS.
+pub const RADIUS_SECRET: &str = "lab-secret";
+/// A subscriber that freeradius accepts.
+pub const RADIUS_USER: &str = "alice";
+/// That subscriber's password.
+pub const RADIUS_PASSWORD: &str = "correct horse";
+
+/// How long a server may take until its first answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A real server.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Peer {
+    /// unbound on port 53, UDP and TCP, one thread. Answers from local data, refuses the rest, and
+    /// lets everybody ask: protecting it is the wall's business.
+    Unbound,
+    /// freeradius on 1812 and 1813: subscribers from a file, NASes from their prefixes.
+    Freeradius,
+    /// postfix on port 25: accepts mail for [`ZONE`] and discards it.
+    Postfix,
+}
+
+impl Peer {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Unbound, Self::Freeradius, Self::Postfix];
+
+    /// Its name, and that of its folder and its log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unbound => "unbound",
+            Self::Freeradius => "freeradius",
+            Self::Postfix => "postfix",
+        }
+    }
+
+    fn probe(self) -> Kind {
+        match self {
+            Self::Unbound => Kind::dns(),
+            Self::Freeradius => Kind::radius(),
+            Self::Postfix => Kind::smtp(),
+        }
+    }
+}
+
+pub(crate) fn start(lab: &Lab, peer: Peer) -> Result<Process> {
+    let folder = lab.folder().join(peer.name());
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let mut command = match peer {
+        Peer::Unbound => unbound(lab, &folder),
+        Peer::Freeradius => freeradius(lab, &folder),
+        Peer::Postfix => postfix(lab, &folder),
+    }?;
+    let process = lab.spawn(peer.name(), &mut command)?;
+    wait_until_it_answers(lab, peer, &process)?;
+    Ok(process)
+}
+
+/// Asks from inside of the edge, so that no wall and no flood stands between.
+fn wait_until_it_answers(lab: &Lab, peer: Peer, process: &Process) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    for family in Family::BOTH {
+        let service = lab.service(family);
+        let target = SocketAddr::new(service, peer.probe().port());
+        let options = ClientOptions {
+            timeout: Duration::from_millis(1_000),
+            retry_after: Duration::from_millis(200),
+            ..ClientOptions::new(vec![service], target, 1)
+        };
+        while let Err(error) = Client::once(lab.edge(), peer.probe(), options.clone()) {
+            if !process.is_running() || Instant::now() > deadline {
+                let output = process.output();
+                let tail: Vec<&str> = output.lines().rev().take(20).collect();
+                let tail: Vec<&str> = tail.into_iter().rev().collect();
+                bail!(
+                    "{} does not answer at {target}: {error:#}\n{}",
+                    peer.name(),
+                    tail.join("\n")
+                );
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    Ok(())
+}
+
+fn write(folder: &Path, name: &str, content: &str) -> Result<()> {
+    let file = folder.join(name);
+    fs::write(&file, content).with_context(|| format!("writing {}", file.display()))
+}
+
+fn unbound(lab: &Lab, folder: &Path) -> Result<Command> {
+    let large: String = (1..=60)
+        .map(|host| format!("  local-data: \"{LARGE_NAME}. 60 IN A 203.0.113.{host}\"\n"))
+        .collect();
+    let names: String = ["www", "mail", "pop"]
+        .iter()
+        .zip(80..)
+        .map(|(name, host)| {
+            format!(
+                "  local-zone: \"{name}.{ZONE}.\" static\n  \
+                 local-data: \"{name}.{ZONE}. 60 IN A 203.0.113.{host}\"\n  \
+                 local-data: \"{name}.{ZONE}. 60 IN AAAA 2001:db8:53::{host}\"\n"
+            )
+        })
+        .collect();
+    let folder_name = folder.display();
+    let configuration = format!(
+        r#"server:
+  directory: "{folder_name}"
+  chroot: ""
+  username: ""
+  pidfile: "{folder_name}/unbound.pid"
+  do-daemonize: no
+  use-syslog: no
+  verbosity: 1
+  num-threads: 1
+  interface: {SERVICE_V4}
+  interface: {SERVICE_V6}
+  access-control: 0.0.0.0/0 allow
+  access-control: ::/0 allow
+  module-config: "iterator"
+  minimal-responses: yes
+  local-zone: "." refuse
+  local-zone: "{ZONE}." redirect
+  local-data: "{ZONE}. 60 IN A 203.0.113.99"
+  local-data: "{ZONE}. 60 IN AAAA 2001:db8:53::99"
+  local-zone: "{LARGE_NAME}." static
+{large}{names}
+remote-control:
+  control-enable: no
+"#
+    );
+    write(folder, "unbound.conf", &configuration)?;
+    let mut command = lab.edge().command("unbound");
+    command
+        .args(["-d", "-p", "-c"])
+        .arg(folder.join("unbound.conf"));
+    Ok(command)
+}
+
+fn freeradius(lab: &Lab, folder: &Path) -> Result<Command> {
+    let folder_name = folder.display();
+    let client = |name: &str, prefix: &str| {
+        let key = if prefix.contains(':') {
+            "ipv6addr"
+        } else {
+            "ipv4addr"
+        };
+        format!(
+            "client {name} {{\n  {key} = {prefix}\n  secret = \"{RADIUS_SECRET}\"\n  \
+             require_message_authenticator = yes\n}}\n"
+        )
+    };
+    // The last two are the lab's own question whether it is there.
+    let clients: String = [
+        client("nas4", NAS_V4),
+        client("nas6", NAS_V6),
+        client("self4", &SERVICE_V4.to_string()),
+        client("self6", &SERVICE_V6.to_string()),
+    ]
+    .concat();
+    let listeners: String = [IpAddr::V4(SERVICE_V4), IpAddr::V6(SERVICE_V6)]
+        .iter()
+        .flat_map(|service| [("auth", 1812, service), ("acct", 1813, service)])
+        .map(|(kind, port, service)| {
+            let key = if service.is_ipv4() {
+                "ipv4addr"
+            } else {
+                "ipv6addr"
+            };
+            format!(
+                "  listen {{\n    type = {kind}\n    {key} = {service}\n    port = {port}\n  }}\n"
+            )
+        })
+        .collect();
+    let configuration = format!(
+        r#"prefix = /usr
+raddbdir = {folder_name}
+logdir = {folder_name}
+run_dir = {folder_name}
+db_dir = {folder_name}
+libdir = /usr/lib/freeradius
+pidfile = {folder_name}/freeradius.pid
+max_request_time = 5
+cleanup_delay = 2
+max_requests = 16384
+hostname_lookups = no
+log {{
+  destination = stdout
+  auth = no
+}}
+security {{
+  max_attributes = 200
+  reject_delay = 0
+  status_server = yes
+}}
+thread pool {{
+  start_servers = 2
+  max_servers = 4
+  min_spare_servers = 1
+  max_spare_servers = 4
+  max_requests_per_server = 0
+}}
+modules {{
+  pap {{
+  }}
+  files {{
+    usersfile = {folder_name}/users
+  }}
+  always ok {{
+    rcode = ok
+  }}
+}}
+{clients}server lab {{
+{listeners}  authorize {{
+    files
+    pap
+  }}
+  authenticate {{
+    Auth-Type PAP {{
+      pap
+    }}
+  }}
+  preacct {{
+    ok
+  }}
+  accounting {{
+    ok
+  }}
+}}
+"#
+    );
+    write(folder, "radiusd.conf", &configuration)?;
+    write(folder, "dictionary", "")?;
+    write(
+        folder,
+        "users",
+        &format!(
+            "{RADIUS_USER} Cleartext-Password := \"{RADIUS_PASSWORD}\"\n    Service-Type = Framed-User\n"
+        ),
+    )?;
+    // freeradius refuses to read what others may write, and shared secrets are nobody's business.
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).context("closing a folder")?;
+    let mut command = lab.edge().command("freeradius");
+    command
+        .args(["-f", "-l", "stdout", "-n", "radiusd", "-d"])
+        .arg(folder);
+    Ok(command)
+}
+
+fn postfix(lab: &Lab, folder: &Path) -> Result<Command> {
+    let folder_name = folder.display();
+    let main = format!(
+        "compatibility_level = 3.6
+queue_directory = {folder_name}/queue
+data_directory = {folder_name}/data
+daemon_directory = /usr/lib/postfix/sbin
+command_directory = /usr/sbin
+mail_owner = postfix
+setgid_group = postdrop
+multi_instance_enable = no
+multi_instance_directories =
+maillog_file = /dev/stdout
+myhostname = mx.{ZONE}
+mydestination =
+mynetworks = {SERVICE_V4}/32
+inet_interfaces = {SERVICE_V4}, {SERVICE_V6}
+inet_protocols = all
+alias_maps =
+alias_database =
+local_recipient_maps =
+relay_domains = {ZONE}
+relay_recipient_maps =
+transport_maps = inline:{{ {{ {ZONE} = discard: }} }}
+smtpd_relay_restrictions = reject_unauth_destination
+smtpd_peername_lookup = no
+smtp_dns_support_level = disabled
+disable_dns_lookups = yes
+in_flow_delay = 0
+smtpd_tls_security_level = none
+"
+    );
+    let mut master = String::from(
+        "smtp inet n - n - - smtpd\n\
+         pickup unix n - n 60 1 pickup\n\
+         cleanup unix n - n - 0 cleanup\n\
+         qmgr unix n - n 300 1 qmgr\n\
+         rewrite unix - - n - - trivial-rewrite\n\
+         bounce unix - - n - 0 bounce\n\
+         defer unix - - n - 0 bounce\n\
+         trace unix - - n - 0 bounce\n\
+         verify unix - - n - 1 verify\n\
+         flush unix n - n 1000? 0 flush\n\
+         proxymap unix - - n - - proxymap\n\
+         proxywrite unix - - n - 1 proxymap\n",
+    );
+    master.push_str(
+        "smtp unix - - n - - smtp\n\
+         relay unix - - n - - smtp\n\
+         showq unix n - n - - showq\n\
+         error unix - - n - - error\n\
+         retry unix - - n - - error\n\
+         discard unix - - n - - discard\n\
+         local unix - n n - - local\n\
+         anvil unix - - n - 1 anvil\n\
+         scache unix - - n - 1 scache\n\
+         postlog unix-dgram n - n - 1 postlogd\n",
+    );
+    let configuration = folder.join("etc");
+    for name in ["etc", "queue", "data"] {
+        let path = folder.join(name);
+        fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
+    }
+    write(&configuration, "main.cf", &main)?;
+    write(&configuration, "master.cf", &master)?;
+    let owner = run(Command::new("id").args(["-u", "postfix"])).context("is postfix installed?")?;
+    let owner = owner.trim().parse().context("the user id of postfix")?;
+    chown(folder.join("data"), Some(owner), None).context("giving postfix its data folder")?;
+    // Makes the queue's folders. Takes a second: recorded like a server, so that a crash meanwhile
+    // leaves nothing.
+    let mut check = lab.edge().command("postfix");
+    let mut check = lab.spawn(
+        "postfix-check",
+        check.arg("-c").arg(&configuration).arg("check"),
+    )?;
+    if !check.wait(PATIENCE)?.success() {
+        bail!("`postfix check` complains:\n{}", check.output());
+    }
+    // Not by `postfix start-fg`, whose shells end before their child does. With -d the master stays
+    // in the foreground and in its process group.
+    let mut command = lab.edge().command("/usr/lib/postfix/sbin/master");
+    command.arg("-d").arg("-c").arg(configuration);
+    Ok(command)
+}

@@ -1,0 +1,1224 @@
+//! The wall as one thing: started, reloaded, asked, and left standing when the daemon goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aya::EbpfError;
+use aya::programs::ProgramError;
+use ipnet::IpNet;
+use muralla_abi::bans::{Ban, Cause};
+use muralla_abi::layout::{
+    ABI, BAN_LINES, COUNTERS, Counter, MAX_INTERFACES, Timing, counter_place,
+};
+use muralla_abi::limit;
+use muralla_abi::prefix::ENTRIES;
+use muralla_abi::sample::Sample;
+use muralla_abi::table::Seeds;
+use muralla_abi::verdict::{Reason, Verdict};
+use muralla_abi::policy;
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use crate::ban_table::{BanTable, TableError, Wanted, blockable};
+use crate::config::{EdgeConfig, FeedConfig, InterfaceConfig, Role, RuleMode};
+use crate::feeds::{self, FeedError};
+use crate::kernel::{self, Shared};
+use crate::offenders::{Judgement, Offence, Offenders};
+use crate::pins::Pins;
+use crate::policy::{CompileError, Image, Lists, compile, image_lines};
+use crate::programs::{self, Loaded};
+use crate::ring::Samples;
+use crate::state::{Block, State};
+use crate::talkers::{Talkers, Top};
+
+/// A wall that stands, and the only one to change it.
+pub struct Wall {
+    config: EdgeConfig,
+    pins: Pins,
+    state_file: PathBuf,
+    state: State,
+    dirty: bool,
+    offenders: Offenders,
+    talkers: Talkers,
+    feeds: Vec<ReadFeed>,
+    own: BTreeSet<IpAddr>,
+    seeds: Seeds,
+    generation: u64,
+    prefixes: u64,
+    policy_lines: u32,
+    limiter_lines: u32,
+    holder: OwnedFd,
+    limiter: Shared,
+    bans: Shared,
+    ban_hits: Shared,
+    interfaces: Vec<Interface>,
+    /// Whether the operator took the programs off.
+    detached: bool,
+    started: u64,
+}
+
+/// One protected interface.
+struct Interface {
+    config: InterfaceConfig,
+    program: Loaded,
+    attached: Option<(u32, Mode)>,
+    problem: Option<String>,
+}
+
+/// A feed as it was read last.
+#[derive(Clone, Debug)]
+struct ReadFeed {
+    prefixes: Vec<IpNet>,
+    modified: Option<SystemTime>,
+    problem: Option<String>,
+}
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// By the driver, before the kernel has made anything of the frame.
+    Native,
+    /// In the network stack: many times slower.
+    Generic,
+}
+
+impl Mode {
+    /// Its name in metrics and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// Why the wall can't be built or changed. Whatever stood before stands still.
+#[derive(Debug, thiserror::Error)]
+pub enum WallError {
+    /// The folder for pins can't be used.
+    #[error("{dir} can not be used for pins: {source}")]
+    PinDir {
+        /// The folder.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no bpffs.
+    #[error(
+        "{dir} is not on a BPF file system: mount one with `mount -t bpf bpf /sys/fs/bpf`, or set edge.pin_dir to a folder on one{}",
+        source.as_ref().map(|error| format!(" ({error})")).unwrap_or_default()
+    )]
+    NoBpffs {
+        /// The folder.
+        dir: PathBuf,
+        /// Why it couldn't be mounted.
+        source: Option<io::Error>,
+    },
+    /// Another daemon has it.
+    #[error("another muralla holds {dir}: stop it first, or give this one an edge.pin_dir of its own")]
+    Busy {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The object can't be loaded.
+    #[error("the programs can not be loaded: {0}")]
+    Load(Box<EbpfError>),
+    /// The verifier or the kernel refused a program.
+    #[error("the kernel refused the program: {0}")]
+    Verifier(#[source] ProgramError),
+    /// The object is not the one this binary was made with.
+    #[error("the programs' object lacks {0}: build again with `cargo xtask build`")]
+    Object(&'static str),
+    /// A map can't be made or reached.
+    #[error("map {map}: {source}")]
+    Map {
+        /// The map.
+        map: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no such interface.
+    #[error("there is no interface {name}; it is protected as soon as it appears")]
+    NoInterface {
+        /// Its name.
+        name: String,
+    },
+    /// The program can't be attached.
+    #[error("{name}: {}", attach_advice(.source))]
+    Attach {
+        /// The interface.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Handshakes can't be noted.
+    #[error("handshakes can not be noted, so every TCP source stays a stranger: {source}")]
+    Handshake {
+        /// Why.
+        source: io::Error,
+    },
+    /// The policy doesn't fit.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A list or feed can't be read.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// A block doesn't fit.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A rule would cut off somebody who must not be.
+    #[error("{prefix} can not be blocked: it covers {guarded}, which is {why}")]
+    Guarded {
+        /// What was to be blocked.
+        prefix: IpNet,
+        /// Who would be cut off.
+        guarded: IpNet,
+        /// What he is.
+        why: &'static str,
+    },
+    /// There is no such service.
+    #[error("there is no service {name}; there are: {known}")]
+    NoService {
+        /// The name.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
+    /// The state can't be kept.
+    #[error("{path} can not be written, so this would be forgotten at a restart: {source}")]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The samples have been taken already.
+    #[error("the samples have a reader already")]
+    SamplesTaken,
+}
+
+impl WallError {
+    pub(crate) fn attach(name: &str, source: io::Error) -> Self {
+        Self::Attach { name: name.to_owned(), source }
+    }
+
+    fn map(map: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Map { map, source }
+    }
+}
+
+/// What the kernel's refusal means for the operator.
+fn attach_advice(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EBUSY) => "another XDP program is attached there: see it with `ip link show`, take it off with \
+                              `ip link set dev IF xdp off` or its own tool"
+            .to_owned(),
+        Some(libc::EOPNOTSUPP) => {
+            "its driver has no native XDP: set mode = \"generic\" to protect it all the same, slowly".to_owned()
+        }
+        Some(libc::ERANGE | libc::EINVAL) => format!(
+            "the driver refuses a program with its present settings (MTU, LRO, queues): {error}"
+        ),
+        Some(libc::EPERM) => format!("not allowed: run as root or with CAP_BPF and CAP_NET_ADMIN ({error})"),
+        _ => error.to_string(),
+    }
+}
+
+/// What a reload changed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Reload {
+    /// The policy's number.
+    pub generation: u64,
+    /// Prefixes in it.
+    pub prefixes: u64,
+    /// Whether programs were replaced too.
+    pub programs_replaced: bool,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// What happened to an interface.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct InterfaceEvent {
+    /// The interface.
+    pub interface: String,
+    /// In words.
+    pub event: String,
+    /// Whether it is protected now.
+    pub attached: bool,
+}
+
+/// How the wall stands.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Status {
+    /// Version of the layout.
+    pub abi: u32,
+    /// When the daemon started, in seconds since 1970.
+    pub started: u64,
+    /// The policy's number.
+    pub policy_generation: u64,
+    /// Prefixes in the policy.
+    pub prefixes: u64,
+    /// Slots of the limiter.
+    pub limiter_slots: u64,
+    /// Those that hold a source or network ahead of its rate now; estimated from a part of the table.
+    pub limiter_used: u64,
+    /// Updates of the limiter lost to another CPU.
+    pub limiter_races: u64,
+    /// Nanoseconds that the program takes for a packet, over all that were timed; none before the first.
+    pub ns_per_packet: Option<f64>,
+    /// The interfaces.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// The feeds.
+    pub feeds: Vec<FeedStatus>,
+    /// The services' names, in the order of their numbers.
+    pub services: Vec<String>,
+    /// Blocks by the operator.
+    pub blocks: u64,
+    /// Bans of offenders.
+    pub bans: u64,
+}
+
+/// How an interface is protected.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub name: String,
+    /// Its index; none while it is not there.
+    pub ifindex: Option<u32>,
+    /// Which side it looks at.
+    pub role: Role,
+    /// How the program is attached.
+    pub mode: Option<Mode>,
+    /// Whether it is.
+    pub attached: bool,
+    /// Why not, or why not well.
+    pub problem: Option<String>,
+    /// Packets that the interface received.
+    pub rx_packets: u64,
+    /// Packets that the kernel dropped for want of room.
+    pub rx_dropped: u64,
+    /// Packets that the card dropped before anyone saw them.
+    pub rx_missed: u64,
+}
+
+/// How a feed is.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct FeedStatus {
+    /// Its name.
+    pub name: String,
+    /// Its file.
+    pub file: String,
+    /// Whether it acts.
+    pub mode: RuleMode,
+    /// Prefixes in force.
+    pub prefixes: u64,
+    /// Age of the file in force, in seconds.
+    pub age_seconds: Option<u64>,
+    /// Whether that is too old.
+    pub stale: bool,
+    /// Why the file was refused; what it said before stays in force.
+    pub problem: Option<String>,
+}
+
+/// What was counted.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CounterRow {
+    /// The interface.
+    pub interface: String,
+    /// The service.
+    pub service: String,
+    /// The reason's name.
+    pub reason: String,
+    /// The verdict's name.
+    pub verdict: String,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of their frames.
+    pub bytes: u64,
+}
+
+/// A block that the operator wants.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct BlockRequest {
+    /// Whom.
+    pub prefix: IpNet,
+    /// Why.
+    #[serde(default)]
+    pub note: String,
+    /// For how long; none for ever.
+    pub ttl: Option<Duration>,
+    /// From what; none for everything.
+    pub services: Option<Vec<String>>,
+}
+
+/// A block in force.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct BlockEntry {
+    /// Whom.
+    pub prefix: IpNet,
+    /// `operator` or `offence`.
+    pub origin: String,
+    /// Why.
+    pub note: String,
+    /// Seconds left; none for ever.
+    pub expires_in: Option<u64>,
+    /// Packets it has met.
+    pub hits: u64,
+    /// From what; empty for everything.
+    pub services: Vec<String>,
+}
+
+/// Takes the programs off all interfaces and removes the pins. Needs no daemon.
+pub fn detach(pin_dir: &Path) -> Result<Vec<String>, WallError> {
+    let pins = Pins::view(pin_dir);
+    let interfaces = pins
+        .clear()
+        .map_err(|source| WallError::PinDir { dir: pin_dir.to_owned(), source })?;
+    pins.remove_folders();
+    Ok(interfaces)
+}
+
+/// What is attached, from the pins alone. Needs no daemon.
+pub fn show(pin_dir: &Path) -> Result<Vec<InterfaceStatus>, WallError> {
+    let links = Pins::view(pin_dir)
+        .links()
+        .map_err(|source| WallError::PinDir { dir: pin_dir.to_owned(), source })?;
+    Ok(links
+        .iter()
+        .map(|link| {
+            let attached = kernel::link_ifindex(link.fd.as_fd()).ok().filter(|index| *index != 0);
+            let current = kernel::ifindex(&link.interface);
+            let problem = (attached.is_none() || attached != current)
+                .then(|| "the interface went away; the daemon attaches to it when it is back".to_owned());
+            interface_status(
+                &link.interface,
+                Role::Both,
+                attached.map(|index| (index, link.mode)),
+                problem,
+            )
+        })
+        .collect())
+}
+
+fn interface_status(
+    name: &str,
+    role: Role,
+    attached: Option<(u32, Mode)>,
+    problem: Option<String>,
+) -> InterfaceStatus {
+    let [rx_packets, rx_dropped, rx_missed] = receive_statistics(name);
+    InterfaceStatus {
+        name: name.to_owned(),
+        ifindex: kernel::ifindex(name),
+        role,
+        mode: attached.map(|(_, mode)| mode),
+        attached: attached.is_some(),
+        problem,
+        rx_packets,
+        rx_dropped,
+        rx_missed,
+    }
+}
+
+/// Received, dropped and missed packets of an interface.
+fn receive_statistics(name: &str) -> [u64; 3] {
+    ["rx_packets", "rx_dropped", "rx_missed_errors"].map(|counter| {
+        fs::read_to_string(format!("/sys/class/net/{name}/statistics/{counter}"))
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0)
+    })
+}
+
+impl Wall {
+    /// Builds the wall, or takes over the one that stands: maps, bans and limits go on where they were, and each
+    /// interface's program is replaced between one packet and the next. An interface that is not there, or can't
+    /// be protected, is reported by [`Wall::status`] and tried again by [`Wall::heal`].
+    ///
+    /// `state` is the file in which blocks and bans outlive a reboot.
+    pub fn start(config: EdgeConfig, state: &Path) -> Result<Self, WallError> {
+        let pins = Pins::own(&config.pin_dir)?;
+        let now = unix_now();
+        let (stored, complaint) = State::read(state);
+        if let Some(complaint) = complaint {
+            warn!("{complaint}");
+        }
+        let offenders = match stored.offenders.clone() {
+            Some(snapshot) => Offenders::restore(config.bans.clone(), snapshot, now),
+            None => Offenders::new(config.bans.clone()),
+        };
+        let policy_lines = image_lines(config.max_prefixes);
+        let limiter_lines = limiter_lines(config.limiter_sources);
+        let maps = pins.maps(policy_lines, limiter_lines);
+        fs::create_dir_all(&maps)
+            .map_err(|source| WallError::PinDir { dir: maps.clone(), source })?;
+        let before = Standing::find(&maps.join("POLICY"))?;
+        let seeds = match &before {
+            Some(standing) => standing.seeds,
+            None => random_seeds().map_err(WallError::map("POLICY"))?,
+        };
+        let generation = before.as_ref().map_or(0, |standing| standing.generation) + 1;
+
+        let feeds: Vec<ReadFeed> =
+            config.feeds.iter().map(|feed| read_feed(feed, None)).collect();
+        let own = own_addresses()?;
+        let lists = lists(&config, &stored, &own, &feeds)?;
+        let image = compile(&config, &lists, &seeds, generation, policy_lines, limiter_lines)?;
+        let (policy, prefixes) = (publish(&image)?, image.prefixes);
+        let holder = match before {
+            Some(standing) => {
+                kernel::hold(standing.holder.as_fd(), policy.as_fd())
+                    .map_err(WallError::map("POLICY"))?;
+                standing.holder
+            }
+            None => {
+                let holder = kernel::create_holder("POLICY", policy.as_fd())
+                    .map_err(WallError::map("POLICY"))?;
+                kernel::hold(holder.as_fd(), policy.as_fd()).map_err(WallError::map("POLICY"))?;
+                kernel::pin(holder.as_fd(), &maps.join("POLICY"))
+                    .map_err(WallError::map("POLICY"))?;
+                holder
+            }
+        };
+
+        let mut interfaces = load(&config, &maps, limiter_lines)?;
+        let Some(first) = interfaces.first_mut() else {
+            return Err(WallError::NoInterface { name: "at all".to_owned() });
+        };
+        let shared = |first: &Interface, name, words| {
+            Shared::new(first.program.map(name)?, words).map_err(WallError::map(name))
+        };
+        let limiter = shared(first, "LIMITER", limiter_lines as usize * 8)?;
+        let bans = shared(first, "BANS", (BAN_LINES as usize + 1) * 8)?;
+        let ban_hits = shared(first, "BAN_HITS", (BAN_LINES as usize + 1) * ENTRIES as usize)?;
+        if let Err(error) = first.program.attach_handshake(&pins) {
+            warn!("{error}");
+        }
+        let mut wall = Self {
+            pins,
+            state_file: state.to_owned(),
+            state: stored,
+            dirty: false,
+            offenders,
+            talkers: Talkers::new(1_024),
+            feeds,
+            own,
+            seeds,
+            generation,
+            prefixes,
+            policy_lines,
+            limiter_lines,
+            holder,
+            limiter,
+            bans,
+            ban_hits,
+            interfaces,
+            detached: false,
+            started: now,
+            config,
+        };
+        wall.offenders.sweep(now);
+        wall.reconcile_bans()?;
+        wall.attach_all();
+        wall.detach_others();
+        wall.pins
+            .forget_other_maps(Some(&maps))
+            .map_err(|source| WallError::PinDir { dir: maps, source })?;
+        Ok(wall)
+    }
+
+    /// Applies a configuration, whole or not at all.
+    pub fn reload(&mut self, config: EdgeConfig) -> Result<Reload, WallError> {
+        let mut warnings = Vec::new();
+        if image_lines(config.max_prefixes) != self.policy_lines
+            || limiter_lines(config.limiter_sources) != self.limiter_lines
+        {
+            warnings.push(
+                "max_prefixes and limiter_sources take effect at the next restart of the daemon, which loses no packet"
+                    .to_owned(),
+            );
+        }
+        if config.pin_dir != self.config.pin_dir {
+            warnings.push("pin_dir takes effect after `muralla edge detach` and a restart".to_owned());
+        }
+        let known: BTreeMap<&Path, &ReadFeed> =
+            self.config.feeds.iter().map(|feed| feed.file.as_path()).zip(&self.feeds).collect();
+        let feeds: Vec<ReadFeed> = config
+            .feeds
+            .iter()
+            .map(|feed| read_feed(feed, known.get(feed.file.as_path()).copied()))
+            .collect();
+        warnings.extend(feeds.iter().filter_map(|feed| feed.problem.clone()));
+        let own = own_addresses()?;
+        let image = self.compile(&config, &own, &feeds)?;
+        let sides = |interfaces: &[InterfaceConfig]| -> Vec<(String, Role)> {
+            interfaces.iter().map(|interface| (interface.name.clone(), interface.role)).collect()
+        };
+        let programs_replaced = sides(&config.interfaces) != sides(&self.config.interfaces);
+        let replaced = if programs_replaced {
+            let maps = self.pins.maps(self.policy_lines, self.limiter_lines);
+            Some(load(&config, &maps, self.limiter_lines)?)
+        } else {
+            None
+        };
+
+        // Nothing can fail from here on.
+        self.publish(&image)?;
+        (self.feeds, self.own) = (feeds, own);
+        self.offenders.configure(config.bans.clone(), unix_now());
+        match replaced {
+            Some(interfaces) => self.interfaces = interfaces,
+            None => {
+                for (interface, config) in self.interfaces.iter_mut().zip(&config.interfaces) {
+                    interface.config = config.clone();
+                }
+            }
+        }
+        self.config = config;
+        self.attach_all();
+        self.detach_others();
+        warnings.extend(self.interfaces.iter().filter_map(|interface| interface.problem.clone()));
+        Ok(Reload {
+            generation: self.generation,
+            prefixes: self.prefixes,
+            programs_replaced,
+            warnings,
+        })
+    }
+
+    /// Reads feeds, lists and the machine's addresses again, under the same configuration. A feed that is refused
+    /// stays as it was.
+    pub fn refresh(&mut self) -> Result<Reload, WallError> {
+        self.reload(self.config.clone())
+    }
+
+    /// Whether a file that the policy was made from, or an address of this machine, has changed since.
+    pub fn outdated(&self) -> bool {
+        let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+        let feeds = self
+            .config
+            .feeds
+            .iter()
+            .zip(&self.feeds)
+            .any(|(feed, read)| modified(&feed.file) != read.modified);
+        feeds || own_addresses().is_ok_and(|own| own != self.own)
+    }
+
+    /// Attaches to interfaces that came (back).
+    pub fn heal(&mut self) -> Vec<InterfaceEvent> {
+        if self.detached {
+            return Vec::new();
+        }
+        let mut events = Vec::new();
+        for interface in &mut self.interfaces {
+            let index = kernel::ifindex(&interface.config.name);
+            let standing = interface.attached.is_some_and(|(at, _)| Some(at) == index);
+            if standing {
+                continue;
+            }
+            let before = (interface.attached.take(), interface.problem.clone());
+            interface.attach(&self.pins);
+            let after = (interface.attached, interface.problem.clone());
+            if before != after {
+                events.push(InterfaceEvent {
+                    interface: interface.config.name.clone(),
+                    event: interface.words(),
+                    attached: interface.attached.is_some(),
+                });
+            }
+        }
+        events
+    }
+
+    /// Takes the programs off until [`Wall::attach`].
+    pub fn detach(&mut self) -> Result<Vec<String>, WallError> {
+        self.detached = true;
+        let mut names = Vec::new();
+        for link in self.pins.links().map_err(WallError::map("links"))? {
+            names.push(link.interface.clone());
+            link.remove().map_err(WallError::map("links"))?;
+        }
+        for interface in &mut self.interfaces {
+            interface.attached = None;
+            interface.problem = Some(format!(
+                "{}: taken off by the operator; `muralla edge attach` puts it back",
+                interface.config.name
+            ));
+        }
+        Ok(names)
+    }
+
+    /// Puts the programs back.
+    pub fn attach(&mut self) -> Vec<InterfaceEvent> {
+        self.detached = false;
+        self.heal()
+    }
+
+    /// How the wall stands.
+    pub fn status(&self) -> Status {
+        let timing = self.timing().unwrap_or_default();
+        let entries = self.offenders.active(unix_now());
+        Status {
+            abi: ABI,
+            started: self.started,
+            policy_generation: self.generation,
+            prefixes: self.prefixes,
+            limiter_slots: u64::from(self.limiter_lines) * 8,
+            limiter_used: self.limiter_used(),
+            limiter_races: timing.races,
+            ns_per_packet: (timing.timed > 0)
+                .then(|| timing.nanoseconds as f64 / timing.timed as f64),
+            interfaces: self.interfaces.iter().map(Interface::status).collect(),
+            feeds: self
+                .config
+                .feeds
+                .iter()
+                .zip(&self.feeds)
+                .map(|(feed, read)| read.status(feed))
+                .collect(),
+            services: self.service_names(),
+            blocks: self.state.blocks.len() as u64,
+            bans: entries.len() as u64,
+        }
+    }
+
+    /// The services' names, in the order of their numbers.
+    pub fn service_names(&self) -> Vec<String> {
+        self.config.services.iter().map(|service| service.name.clone()).collect()
+    }
+
+    /// Names of the interfaces that are there, by index.
+    pub fn interface_names(&self) -> BTreeMap<u32, String> {
+        self.interfaces
+            .iter()
+            .filter_map(|interface| {
+                let name = &interface.config.name;
+                kernel::ifindex(name).map(|index| (index, name.clone()))
+            })
+            .collect()
+    }
+
+    /// Everything that was counted and is not zero.
+    pub fn counters(&self) -> Result<Vec<CounterRow>, WallError> {
+        let values = self.read_per_cpu("COUNTERS", COUNTERS, size_of::<Counter>())?;
+        let cpus = values.len() / (COUNTERS as usize * 2);
+        let rows = (0..).zip(values.chunks_exact(cpus.max(1) * 2)).filter_map(|(index, cpus)| {
+            let (pairs, _) = cpus.as_chunks::<2>();
+            let packets: u64 = pairs.iter().map(|[packets, _]| packets).sum();
+            let bytes = pairs.iter().map(|[_, bytes]| bytes).sum();
+            if packets == 0 {
+                return None;
+            }
+            let (interface, service, reason, verdict) = counter_place(index);
+            Some(CounterRow {
+                interface: self.interface_name(interface),
+                service: self.service_name(service),
+                reason: Reason::from_u8(reason)?.name().to_owned(),
+                verdict: Verdict::from_u8(verdict)?.name().to_owned(),
+                packets,
+                bytes,
+            })
+        });
+        Ok(rows.collect())
+    }
+
+    /// The samples, once.
+    pub fn samples(&mut self) -> Result<Samples, WallError> {
+        let first = self.interfaces.first_mut().ok_or(WallError::SamplesTaken)?;
+        let map = first.program.take_map("SAMPLES").map_err(|_| WallError::SamplesTaken)?;
+        Samples::new(map)
+    }
+
+    /// Counts a sample among the busiest sources.
+    pub fn observe(&mut self, sample: &Sample) {
+        self.talkers.observe(sample, boot_now());
+    }
+
+    /// The busiest sources and networks now.
+    pub fn top(&self, most: usize) -> Top {
+        self.talkers.top(most, boot_now())
+    }
+
+    /// Blocks a prefix. IPv6 is blocked by the first 64 bits at most; the answer says what was blocked.
+    pub fn block(&mut self, request: BlockRequest) -> Result<IpNet, WallError> {
+        let prefix = blockable(request.prefix);
+        self.refuse_guarded(prefix)?;
+        let services = request.services.unwrap_or_default();
+        self.service_bits(&services)?;
+        let until = request.ttl.map(|ttl| unix_now().saturating_add(ttl.as_secs()));
+        let block = Block { note: request.note, until, services };
+        let wanted = self.wanted_block(prefix, &block)?;
+        self.ban_table().set(&wanted)?;
+        self.state.blocks.insert(prefix, block);
+        self.save()?;
+        Ok(prefix)
+    }
+
+    /// Ends a block, or the ban of an offender, who starts with a clean sheet. Tells whether there was one.
+    pub fn unblock(&mut self, prefix: IpNet) -> Result<bool, WallError> {
+        let prefix = blockable(prefix);
+        let blocked = self.state.blocks.remove(&prefix).is_some();
+        let banned = self.offenders.pardon(prefix);
+        self.ban_table().remove(prefix);
+        self.reconcile_bans()?;
+        self.save()?;
+        Ok(blocked || banned)
+    }
+
+    /// Every block and ban in force.
+    pub fn blocks(&self) -> Result<Vec<BlockEntry>, WallError> {
+        let now = unix_now();
+        let table = self.ban_table();
+        let operator = self.state.blocks.iter().map(|(prefix, block)| BlockEntry {
+            prefix: *prefix,
+            origin: "operator".to_owned(),
+            note: block.note.clone(),
+            expires_in: block.until.map(|until| until.saturating_sub(now)),
+            hits: table.hits(*prefix),
+            services: block.services.clone(),
+        });
+        let offence = self
+            .offenders
+            .active(now)
+            .into_iter()
+            .filter(|ban| !self.state.blocks.contains_key(&ban.prefix))
+            .map(|ban| BlockEntry {
+                prefix: ban.prefix,
+                origin: "offence".to_owned(),
+                hits: table.hits(ban.prefix),
+                note: ban.reason,
+                expires_in: Some(ban.until.saturating_sub(now)),
+                services: vec![ban.service],
+            });
+        Ok(operator.chain(offence).collect())
+    }
+
+    /// Allows a prefix until [`Wall::disallow`], through restarts.
+    pub fn allow(&mut self, prefix: IpNet) -> Result<(), WallError> {
+        let added = self.state.allowed.insert(prefix.trunc());
+        let done = self.refresh().map(drop);
+        if done.is_err() && added {
+            self.state.allowed.remove(&prefix.trunc());
+        }
+        done?;
+        self.save()
+    }
+
+    /// Ends what [`Wall::allow`] began. Tells whether there was such a prefix.
+    pub fn disallow(&mut self, prefix: IpNet) -> Result<bool, WallError> {
+        let removed = self.state.allowed.remove(&prefix.trunc());
+        if removed {
+            self.refresh()?;
+            self.save()?;
+        }
+        Ok(removed)
+    }
+
+    /// What was allowed at run time.
+    pub fn allowed(&self) -> Vec<IpNet> {
+        self.state.allowed.iter().copied().collect()
+    }
+
+    /// Judges a source by what a service saw it do.
+    pub fn report(&mut self, offence: &Offence) -> Result<Judgement, WallError> {
+        let guarded = self.guarded();
+        let protected = |ip: IpAddr| guarded.iter().any(|(prefix, _)| prefix.contains(&ip));
+        let judgement = self.offenders.report(offence, unix_now(), protected);
+        if matches!(judgement, Judgement::Banned { .. }) {
+            self.reconcile_bans()?;
+            self.save()?;
+        }
+        self.dirty = true;
+        Ok(judgement)
+    }
+
+    /// Notes that a customer proved himself behind an address: one that several share is limited, not banned.
+    pub fn customer_seen(&mut self, source: IpAddr, account: &str) {
+        self.offenders.customer_seen(source, account, unix_now());
+        self.dirty = true;
+    }
+
+    /// Forgets what has expired, and writes the state if it changed. To be called each second.
+    pub fn sweep(&mut self) -> Result<(), WallError> {
+        let now = unix_now();
+        let ended = self.offenders.sweep(now);
+        let blocks = self.state.blocks.len();
+        self.state.blocks.retain(|_, block| block.until.is_none_or(|until| until > now));
+        let expired = self.state.blocks.len() != blocks;
+        if expired || !ended.is_empty() {
+            self.reconcile_bans()?;
+            self.dirty = true;
+        }
+        // Scores change with each report: once in ten seconds is often enough to write them down.
+        if expired || self.dirty && now.is_multiple_of(10) {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &EdgeConfig {
+        &self.config
+    }
+
+    /// The interfaces' programs, for tests and measurements.
+    pub fn programs(&self) -> impl Iterator<Item = (&str, &Loaded)> {
+        self.interfaces.iter().map(|interface| (interface.config.name.as_str(), &interface.program))
+    }
+
+    fn compile(
+        &self,
+        config: &EdgeConfig,
+        own: &BTreeSet<IpAddr>,
+        feeds: &[ReadFeed],
+    ) -> Result<Image, WallError> {
+        let lists = lists(config, &self.state, own, feeds)?;
+        let generation = self.generation + 1;
+        Ok(compile(config, &lists, &self.seeds, generation, self.policy_lines, self.limiter_lines)?)
+    }
+
+    fn publish(&mut self, image: &Image) -> Result<(), WallError> {
+        let policy = publish(image)?;
+        kernel::hold(self.holder.as_fd(), policy.as_fd()).map_err(WallError::map("POLICY"))?;
+        self.generation += 1;
+        self.prefixes = image.prefixes;
+        Ok(())
+    }
+
+    fn attach_all(&mut self) {
+        if self.detached {
+            return;
+        }
+        for interface in &mut self.interfaces {
+            interface.attach(&self.pins);
+            match &interface.problem {
+                Some(problem) => warn!("{problem}"),
+                None => info!("{}", interface.words()),
+            }
+        }
+    }
+
+    /// Takes the program off interfaces that are no longer configured.
+    fn detach_others(&self) {
+        let wanted: BTreeSet<&str> =
+            self.config.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        let links = self.pins.links().unwrap_or_default();
+        for link in links.into_iter().filter(|link| !wanted.contains(link.interface.as_str())) {
+            let name = link.interface.clone();
+            match link.remove() {
+                Ok(()) => info!("{name}: no longer protected, as configured"),
+                Err(error) => warn!("{name}: the program can not be taken off: {error}"),
+            }
+        }
+    }
+
+    fn ban_table(&self) -> BanTable<'_, Seeds> {
+        BanTable { bans: &self.bans, hits: &self.ban_hits, key: &self.seeds }
+    }
+
+    /// Makes the kernel's table say what the state says.
+    fn reconcile_bans(&self) -> Result<(), WallError> {
+        let mut wanted = Vec::new();
+        for (prefix, block) in &self.state.blocks {
+            wanted.push(self.wanted_block(*prefix, block)?);
+        }
+        for ban in self.offenders.active(unix_now()) {
+            if self.state.blocks.contains_key(&ban.prefix) {
+                continue;
+            }
+            // A service that is no longer configured has no number: the ban is kept, without effect.
+            let services = self.service_bits(std::slice::from_ref(&ban.service)).unwrap_or(0);
+            wanted.push(Wanted {
+                prefix: ban.prefix,
+                cause: Cause::Offence,
+                services,
+                until: boot_second(ban.until),
+            });
+        }
+        Ok(self.ban_table().reconcile(&wanted)?)
+    }
+
+    fn wanted_block(&self, prefix: IpNet, block: &Block) -> Result<Wanted, WallError> {
+        Ok(Wanted {
+            prefix,
+            cause: Cause::Operator,
+            services: self.service_bits(&block.services)?,
+            until: block.until.map_or(Ban::NEVER, boot_second),
+        })
+    }
+
+    fn service_bits(&self, services: &[String]) -> Result<u16, WallError> {
+        if services.is_empty() {
+            return Ok(1);
+        }
+        services.iter().try_fold(0, |bits, name| {
+            let number = self.config.services.iter().position(|service| service.name == *name);
+            match number {
+                Some(number) if number > 0 => Ok(bits | 1 << number),
+                _ => Err(WallError::NoService {
+                    name: name.clone(),
+                    known: self.service_names().get(1..).unwrap_or_default().join(", "),
+                }),
+            }
+        })
+    }
+
+    /// Everybody who must not be cut off, and what he is.
+    fn guarded(&self) -> Vec<(IpNet, &'static str)> {
+        let hosts = self.own.iter().map(|ip| (IpNet::from(*ip), "an address of this machine"));
+        let own = self.config.own.iter().map(|prefix| (*prefix, "configured as our own"));
+        let protected = self.config.protected.iter().map(|prefix| (*prefix, "protected"));
+        hosts.chain(own).chain(protected).collect()
+    }
+
+    fn refuse_guarded(&self, prefix: IpNet) -> Result<(), WallError> {
+        let overlaps = |guarded: &IpNet| guarded.contains(&prefix) || prefix.contains(guarded);
+        match self.guarded().into_iter().find(|(guarded, _)| overlaps(guarded)) {
+            Some((guarded, why)) => Err(WallError::Guarded { prefix, guarded, why }),
+            None => Ok(()),
+        }
+    }
+
+    fn save(&mut self) -> Result<(), WallError> {
+        self.state.offenders = Some(self.offenders.snapshot(unix_now()));
+        self.state
+            .write(&self.state_file)
+            .map_err(|source| WallError::State { path: self.state_file.clone(), source })?;
+        self.dirty = false;
+        Ok(())
+    }
+
+    fn read_per_cpu(&self, map: &'static str, entries: u32, size: usize) -> Result<Vec<u64>, WallError> {
+        let first = self.interfaces.first().ok_or(WallError::Object(map))?;
+        kernel::read_per_cpu(first.program.map(map)?, entries, size).map_err(WallError::map(map))
+    }
+
+    fn timing(&self) -> Result<Timing, WallError> {
+        let values = self.read_per_cpu("TIMING", 1, size_of::<Timing>())?;
+        let (cpus, _) = values.as_chunks::<4>();
+        Ok(cpus.iter().fold(Timing::default(), |sum, [packets, timed, nanoseconds, races]| Timing {
+            packets: sum.packets + packets,
+            timed: sum.timed + timed,
+            nanoseconds: sum.nanoseconds + nanoseconds,
+            races: sum.races + races,
+        }))
+    }
+
+    /// Slots in use, from one line in sixteen.
+    fn limiter_used(&self) -> u64 {
+        const STEP: usize = 16;
+        let now = (boot_now().as_nanos() as u64) >> limit::TICK_SHIFT;
+        let lines = self.limiter.lines().iter().step_by(STEP);
+        let busy = lines.flatten().filter(|word| limit::busy(word.load(Ordering::Relaxed), now)).count();
+        (busy * STEP) as u64
+    }
+
+    fn interface_name(&self, slot: u32) -> String {
+        let interface = self.interfaces.get(slot as usize);
+        interface.map_or_else(|| format!("#{slot}"), |interface| interface.config.name.clone())
+    }
+
+    fn service_name(&self, number: u8) -> String {
+        let service = self.config.services.get(usize::from(number));
+        service.map_or_else(|| format!("#{number}"), |service| service.name.clone())
+    }
+}
+
+impl Interface {
+    fn attach(&mut self, pins: &Pins) {
+        let result = self
+            .program
+            .wall_fd()
+            .and_then(|program| programs::attach(pins, &self.config, program));
+        let name = &self.config.name;
+        match result {
+            Ok(mode) => {
+                self.attached = kernel::ifindex(name).map(|index| (index, mode));
+                let fell_back = mode == Mode::Generic && self.config.mode == crate::config::AttachMode::Auto;
+                self.problem = fell_back.then(|| {
+                    format!(
+                        "{name}: GENERIC MODE: the driver refused native XDP, so floods cost many times more; \
+                         set mode = \"generic\" if that is meant"
+                    )
+                });
+            }
+            Err(error) => {
+                self.attached = None;
+                self.problem = Some(error.to_string());
+            }
+        }
+    }
+
+    fn words(&self) -> String {
+        let name = &self.config.name;
+        match (&self.problem, self.attached) {
+            (Some(problem), _) => problem.clone(),
+            (None, Some((_, mode))) => format!("{name}: protected, {}", mode.name()),
+            (None, None) => format!("{name}: not protected"),
+        }
+    }
+
+    fn status(&self) -> InterfaceStatus {
+        interface_status(&self.config.name, self.config.role, self.attached, self.problem.clone())
+    }
+}
+
+impl ReadFeed {
+    fn status(&self, config: &FeedConfig) -> FeedStatus {
+        let age = self.modified.and_then(|modified| modified.elapsed().ok());
+        FeedStatus {
+            name: config.name.clone(),
+            file: config.file.display().to_string(),
+            mode: config.mode,
+            prefixes: self.prefixes.len() as u64,
+            age_seconds: age.map(|age| age.as_secs()),
+            stale: !config.max_age.is_zero() && age.is_none_or(|age| age > config.max_age),
+            problem: self.problem.clone(),
+        }
+    }
+}
+
+/// A policy that stands already.
+struct Standing {
+    holder: OwnedFd,
+    seeds: Seeds,
+    generation: u64,
+}
+
+impl Standing {
+    fn find(path: &Path) -> Result<Option<Self>, WallError> {
+        let failed = WallError::map("POLICY");
+        let holder = match kernel::open_pinned(path) {
+            Ok(holder) => holder,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let read = || -> io::Result<(Seeds, u64)> {
+            let policy = kernel::held(holder.as_fd())?;
+            let shared = Shared::new(policy.as_fd(), 32)?;
+            let word = |line: u32, word: u32| {
+                let index = (line * 8 + word) as usize;
+                shared.words().get(index).map_or(0, |word| word.load(Ordering::Relaxed))
+            };
+            let mut seeds = Seeds::default();
+            for (index, seed) in (0..).zip(&mut seeds.0) {
+                *seed = word(policy::SEEDS + index / 8, index % 8);
+            }
+            Ok((seeds, word(policy::HEADER, policy::header::GENERATION)))
+        };
+        let (seeds, generation) = read().map_err(failed)?;
+        Ok(Some(Self { holder, seeds, generation }))
+    }
+}
+
+/// Makes a map of an image.
+fn publish(image: &Image) -> Result<OwnedFd, WallError> {
+    let write = || -> io::Result<OwnedFd> {
+        let map = kernel::create_lines("policy", image.lines.len() as u32)?;
+        let shared = Shared::new(map.as_fd(), image.lines.len() * 8)?;
+        for (to, from) in shared.words().iter().zip(image.lines.as_flattened()) {
+            // The map is new and zero: pages that stay so are never touched.
+            if *from != 0 {
+                to.store(*from, Ordering::Relaxed);
+            }
+        }
+        Ok(map)
+    };
+    write().map_err(WallError::map("POLICY"))
+}
+
+fn load(config: &EdgeConfig, maps: &Path, limiter_lines: u32) -> Result<Vec<Interface>, WallError> {
+    let slots = 0..MAX_INTERFACES;
+    slots
+        .zip(&config.interfaces)
+        .map(|(slot, interface)| {
+            // Each side's source checks are for an interface that has that side alone.
+            let side = programs::side(interface.role);
+            let program = Loaded::new(maps, slot, side, limiter_lines)?;
+            Ok(Interface { config: interface.clone(), program, attached: None, problem: None })
+        })
+        .collect()
+}
+
+/// Reads a feed; what it said before stays where it can't be read now.
+fn read_feed(config: &FeedConfig, before: Option<&ReadFeed>) -> ReadFeed {
+    match feeds::read(&config.file) {
+        Ok(feed) => {
+            ReadFeed { prefixes: feed.prefixes, modified: Some(feed.modified), problem: None }
+        }
+        Err(error) => ReadFeed {
+            prefixes: before.map(|feed| feed.prefixes.clone()).unwrap_or_default(),
+            modified: before.and_then(|feed| feed.modified),
+            problem: Some(format!("feed {}: {error}", config.name)),
+        },
+    }
+}
+
+fn lists(
+    config: &EdgeConfig,
+    state: &State,
+    own: &BTreeSet<IpAddr>,
+    feeds: &[ReadFeed],
+) -> Result<Lists, WallError> {
+    let mut allowed = config.allow.clone();
+    allowed.extend(&state.allowed);
+    for file in &config.allow_files {
+        match feeds::read(file) {
+            Ok(feed) => allowed.extend(feed.prefixes),
+            // An allow list with nobody on it is what its owner wants.
+            Err(error) if error.is_empty() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut ours = config.own.clone();
+    ours.extend(own.iter().map(|ip| IpNet::from(*ip)));
+    let feeds = feeds.iter().map(|feed| feed.prefixes.clone()).collect();
+    Ok(Lists { protected: config.protected.clone(), allowed, own: ours, feeds })
+}
+
+/// The machine's own addresses.
+fn own_addresses() -> Result<BTreeSet<IpAddr>, WallError> {
+    let addresses = kernel::addresses().map_err(WallError::map("addresses"))?;
+    Ok(addresses.into_values().flatten().collect())
+}
+
+fn random_seeds() -> io::Result<Seeds> {
+    let mut bytes = [0u8; Seeds::WORDS * 8];
+    io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)?;
+    let (words, _) = bytes.as_chunks();
+    let mut seeds = Seeds::default();
+    for (seed, bytes) in seeds.0.iter_mut().zip(words) {
+        *seed = u64::from_ne_bytes(*bytes);
+    }
+    Ok(seeds)
+}
+
+/// Lines of the limiter's table for a number of sources.
+fn limiter_lines(sources: u32) -> u32 {
+    sources.div_ceil(8).clamp(64, 1 << 20).next_power_of_two()
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
+}
+
+/// Time since boot, in the kernel programs' clock.
+fn boot_now() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+}
+
+/// The second since boot of a moment given in seconds since 1970.
+fn boot_second(until: u64) -> u32 {
+    let left = until.saturating_sub(unix_now());
+    u32::try_from(boot_now().as_secs().saturating_add(left)).unwrap_or(Ban::NEVER - 1)
+}

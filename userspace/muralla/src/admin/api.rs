@@ -1,0 +1,272 @@
+//! What goes over the admin socket.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use muralla_abi::sample::{SNAPLEN, Sample};
+use muralla_edge::samples::Drop;
+use muralla_telemetry::budget;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use muralla_edge::wall::{Mode, Status};
+
+/// Answer to `GET /v1/status`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Overview {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    pub(crate) uptime_seconds: u64,
+    pub(crate) configuration: PathBuf,
+    /// Whether the operator took the wall down with `muralla edge detach`.
+    pub(crate) detached: bool,
+    /// What a person should know, the worst first.
+    pub(crate) warnings: Vec<String>,
+    pub(crate) reload: Option<ReloadOutcome>,
+    pub(crate) promises: Vec<budget::State>,
+    pub(crate) edge: Option<Status>,
+}
+
+/// How the latest attempt to reload ended.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct ReloadOutcome {
+    /// In seconds since 1970.
+    pub(crate) at: u64,
+    pub(crate) applied: bool,
+    /// Why not, or what is odd about what was applied.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// Body of `POST /v1/blocks`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BlockForm {
+    #[serde(deserialize_with = "prefix_or_address")]
+    pub(crate) prefix: IpNet,
+    #[serde(default)]
+    pub(crate) note: String,
+    /// None: until unblocked.
+    #[serde(default)]
+    pub(crate) for_seconds: Option<u64>,
+    /// None: for all services.
+    #[serde(default)]
+    pub(crate) services: Option<Vec<String>>,
+}
+
+/// Body of `POST /v1/allow`, and the query of `DELETE`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PrefixForm {
+    #[serde(deserialize_with = "prefix_or_address")]
+    pub(crate) prefix: IpNet,
+}
+
+fn prefix_or_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpNet, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    crate::configuration::prefix_argument(&text).map_err(serde::de::Error::custom)
+}
+
+/// Body of `POST /v1/customers-seen`: a customer who logged in from an address.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CustomerSeen {
+    pub(crate) source: IpAddr,
+    pub(crate) account: String,
+}
+
+/// Answer to what changed something.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Done {
+    pub(crate) done: bool,
+    #[serde(default)]
+    pub(crate) remarks: Vec<String>,
+}
+
+/// Answer to everything that was refused or failed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Refusal {
+    pub(crate) error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) help: Option<String>,
+}
+
+/// A line of `GET /v1/samples`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SampleLine {
+    /// One packet.
+    Sample(Box<Sighting>),
+    /// The follower was too slow for this many.
+    Lost(u64),
+}
+
+/// A sampled packet, in words and in bytes.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Sighting {
+    pub(crate) drop: Drop,
+    pub(crate) ifindex: u32,
+    /// One of every so many packets, whatever its verdict, and not a sample of a reason.
+    pub(crate) traffic: bool,
+    /// Numbers of service, reason and verdict.
+    numbers: (u8, u8, u8),
+    /// The frame's first bytes, in hexadecimal.
+    frame: String,
+}
+
+impl Sighting {
+    pub(crate) fn new(sample: &Sample, drop: Drop) -> Self {
+        let captured = usize::from(sample.caplen).min(SNAPLEN);
+        let frame = sample
+            .data
+            .iter()
+            .take(captured)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Self {
+            drop,
+            ifindex: sample.ifindex,
+            traffic: sample.traffic != 0,
+            numbers: (sample.service, sample.reason, sample.verdict),
+            frame,
+        }
+    }
+
+    /// The sample again, as it came from the kernel. What is no hexadecimal ends the frame.
+    pub(crate) fn sample(&self) -> Sample {
+        let mut data = [0; SNAPLEN];
+        let mut caplen = 0;
+        let pairs = self.frame.as_bytes().chunks_exact(2);
+        for (place, pair) in data.iter_mut().zip(pairs) {
+            let byte = std::str::from_utf8(pair)
+                .ok()
+                .and_then(|pair| u8::from_str_radix(pair, 16).ok());
+            let Some(byte) = byte else { break };
+            *place = byte;
+            caplen += 1;
+        }
+        let (service, reason, verdict) = self.numbers;
+        Sample {
+            time_ns: self.drop.time_ns,
+            ifindex: self.ifindex,
+            len: self.drop.length,
+            caplen,
+            service,
+            reason,
+            verdict,
+            traffic: self.traffic.into(),
+            _reserved: [0; 2],
+            data,
+        }
+    }
+}
+
+/// What a person should know about a wall, the worst first.
+pub(crate) fn warnings(status: &Status) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for interface in status
+        .interfaces
+        .iter()
+        .filter(|interface| !interface.attached)
+    {
+        let name = &interface.name;
+        let problem = interface
+            .problem
+            .as_deref()
+            .unwrap_or("no program is attached");
+        warnings.push(format!("NOT PROTECTED: {}", about(name, problem)));
+    }
+    for interface in status
+        .interfaces
+        .iter()
+        .filter(|interface| interface.attached)
+    {
+        let name = &interface.name;
+        match interface.problem.as_deref() {
+            Some(problem) => warnings.push(about(name, problem)),
+            None if interface.mode == Some(Mode::Generic) => warnings.push(format!(
+                "{name}: GENERIC MODE, as configured: floods cost many times more than in native mode"
+            )),
+            None => {}
+        }
+    }
+    for feed in &status.feeds {
+        if let Some(problem) = &feed.problem {
+            warnings.push(about(&format!("feed {}", feed.name), problem));
+        } else if feed.stale {
+            let age = feed
+                .age_seconds
+                .map(std::time::Duration::from_secs)
+                .unwrap_or_default();
+            let age = crate::configuration::duration::write(age);
+            warnings.push(format!(
+                "feed {} is stale: {} is {age} old",
+                feed.name, feed.file
+            ));
+        }
+    }
+    warnings
+}
+
+/// A problem with the name of what has it, once.
+fn about(name: &str, problem: &str) -> String {
+    if problem.starts_with(name) {
+        problem.to_owned()
+    } else {
+        format!("{name}: {problem}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_sample_comes_through_json_unchanged() {
+        let mut data = [0; SNAPLEN];
+        for (index, byte) in data.iter_mut().enumerate().take(77) {
+            *byte = u8::try_from(index * 3 % 256).unwrap();
+        }
+        let sample = Sample {
+            time_ns: 5,
+            ifindex: 3,
+            len: 1500,
+            caplen: 77,
+            service: 2,
+            reason: 35,
+            verdict: 1,
+            traffic: 1,
+            _reserved: [0; 2],
+            data,
+        };
+        let drop = muralla_edge::samples::describe(&sample, &[], &BTreeMap::new());
+        let line = SampleLine::Sample(Box::new(Sighting::new(&sample, drop)));
+        let text = serde_json::to_string(&line).unwrap();
+        let SampleLine::Sample(back) = serde_json::from_str(&text).unwrap() else {
+            panic!("{text}")
+        };
+        let back = back.sample();
+        assert_eq!(back.data, sample.data);
+        assert_eq!(
+            (
+                back.time_ns,
+                back.ifindex,
+                back.len,
+                back.caplen,
+                back.service,
+                back.reason,
+                back.verdict,
+                back.traffic
+            ),
+            (5, 3, 1500, 77, 2, 35, 1, 1)
+        );
+    }
+
+    #[test]
+    fn a_frame_that_is_no_hexadecimal_ends_there() {
+        let text = r#"{"drop":{"time_ns":0,"unix_ns":null,"interface":"","service":"","verdict":"","reason":"","words":"","source":null,"source_port":null,"destination":null,"destination_port":null,"protocol":null,"length":0,"detail":null},"ifindex":1,"traffic":false,"numbers":[0,0,0],"frame":"0aé0b"}"#;
+        let sighting: Sighting = serde_json::from_str(text).unwrap();
+        assert_eq!(sighting.sample().caplen, 1);
+    }
+}

@@ -1,0 +1,224 @@
+//! The answering end of the admin socket.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use hyper::body::Frame;
+use muralla_edge::offenders::Offence;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use super::api::{BlockForm, CustomerSeen, PrefixForm, Refusal};
+use crate::daemon::{Daemon, Refused, blocking};
+
+/// Largest body of a request.
+const LARGEST_BODY: usize = 64 << 10;
+
+type Shared = State<Arc<Daemon>>;
+
+/// The routes, all below `/v1`.
+pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
+    Router::new()
+        .route("/v1/ping", get(ping))
+        .route(
+            "/v1/status",
+            get(async |State(daemon): Shared| answer(&daemon, |d| Ok(d.overview())).await),
+        )
+        .route(
+            "/v1/counters",
+            get(async |State(daemon): Shared| answer(&daemon, Daemon::counters).await),
+        )
+        .route(
+            "/v1/top",
+            get(async |State(daemon): Shared| answer(&daemon, Daemon::top).await),
+        )
+        .route("/v1/samples", get(samples))
+        .route(
+            "/v1/blocks",
+            get(async |State(daemon): Shared| answer(&daemon, Daemon::blocks).await)
+                .post(async |State(daemon): Shared, Form(form): Form<BlockForm>| {
+                    answer(&daemon, move |d| d.block(form)).await
+                })
+                .delete(
+                    async |State(daemon): Shared, Query(form): Query<PrefixForm>| {
+                        answer(&daemon, move |d| d.unblock(form.prefix)).await
+                    },
+                ),
+        )
+        .route(
+            "/v1/allow",
+            post(
+                async |State(daemon): Shared, Form(form): Form<PrefixForm>| {
+                    answer(&daemon, move |d| d.allow(form.prefix)).await
+                },
+            )
+            .delete(
+                async |State(daemon): Shared, Query(form): Query<PrefixForm>| {
+                    answer(&daemon, move |d| d.disallow(form.prefix)).await
+                },
+            ),
+        )
+        .route(
+            "/v1/offences",
+            post(
+                async |State(daemon): Shared, Form(offence): Form<Offence>| {
+                    answer(&daemon, move |d| d.report(offence)).await
+                },
+            ),
+        )
+        .route(
+            "/v1/customers-seen",
+            post(
+                async |State(daemon): Shared, Form(seen): Form<CustomerSeen>| {
+                    answer(&daemon, move |d| d.customer_seen(&seen)).await
+                },
+            ),
+        )
+        .route(
+            "/v1/reload",
+            post(async |State(daemon): Shared| answer(&daemon, crate::run::reload).await),
+        )
+        .route(
+            "/v1/edge/attach",
+            post(async |State(daemon): Shared| answer(&daemon, |d| Ok(d.attach()?)).await),
+        )
+        .route(
+            "/v1/edge/detach",
+            post(async |State(daemon): Shared| answer(&daemon, Daemon::detach).await),
+        )
+        .fallback(async || {
+            refusal(
+                StatusCode::NOT_FOUND,
+                "there is no such call".to_owned(),
+                Some("see `muralla --help`"),
+            )
+        })
+        .method_not_allowed_fallback(async || {
+            refusal(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "not with this method".to_owned(),
+                None,
+            )
+        })
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(daemon)
+}
+
+async fn ping() -> Json<&'static str> {
+    Json("pong")
+}
+
+async fn samples(State(daemon): Shared) -> Response {
+    let body = Body::new(Lines(daemon.hub().follow()));
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+async fn answer<T: Serialize + Send + 'static>(
+    daemon: &Arc<Daemon>,
+    act: impl FnOnce(&Daemon) -> Result<T, Refused> + Send + 'static,
+) -> Response {
+    match blocking(daemon, act).await {
+        Ok(Ok(value)) => Json(value).into_response(),
+        Ok(Err(refused)) => {
+            let status = match &refused {
+                Refused::Detached | Refused::Protected(..) => StatusCode::CONFLICT,
+                Refused::Invalid { .. } | Refused::Configuration(_) => {
+                    StatusCode::UNPROCESSABLE_ENTITY
+                }
+                Refused::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            refusal(status, refused.to_string(), refused.help())
+        }
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), None),
+    }
+}
+
+fn refusal(status: StatusCode, error: String, help: Option<&str>) -> Response {
+    (
+        status,
+        Json(Refusal {
+            error,
+            help: help.map(str::to_owned),
+        }),
+    )
+        .into_response()
+}
+
+/// A JSON body, or a refusal in JSON.
+struct Form<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Form<T> {
+    type Rejection = BadForm;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, BadForm> {
+        Ok(Self(Json::from_request(request, state).await?.0))
+    }
+}
+
+/// A query, or a refusal in JSON.
+struct Query<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = BadForm;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, BadForm> {
+        Ok(Self(
+            axum::extract::Query::from_request_parts(parts, state)
+                .await?
+                .0,
+        ))
+    }
+}
+
+struct BadForm(StatusCode, String);
+
+impl From<JsonRejection> for BadForm {
+    fn from(rejection: JsonRejection) -> Self {
+        Self(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for BadForm {
+    fn from(rejection: QueryRejection) -> Self {
+        Self(rejection.status(), rejection.body_text())
+    }
+}
+
+impl IntoResponse for BadForm {
+    fn into_response(self) -> Response {
+        refusal(
+            self.0,
+            self.1,
+            Some("send JSON, with content-type: application/json"),
+        )
+    }
+}
+
+/// Lines as a body without end.
+struct Lines(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(context)
+            .map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
+}

@@ -1,0 +1,227 @@
+//! The configuration file: read whole, checked whole, and every complaint with its place.
+
+mod complaint;
+mod document;
+pub(crate) mod duration;
+mod edge;
+pub(crate) mod guard;
+mod print;
+mod services;
+
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use muralla_edge::config::EdgeConfig;
+use muralla_telemetry::logs;
+use serde::Serialize;
+use toml::de::DeTable;
+
+use complaint::Complaints;
+pub(crate) use complaint::{Problems, Severity};
+use document::Section;
+pub(crate) use document::prefix_argument;
+use guard::Surroundings;
+
+/// Where the configuration lies unless told otherwise.
+pub(crate) const DEFAULT_PATH: &str = "/etc/muralla/muralla.toml";
+
+/// Where the daemon listens for the command line unless told otherwise.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/muralla/admin.sock";
+
+/// Where programs are pinned unless told otherwise.
+pub(crate) const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/muralla";
+
+/// Where blocks and bans are kept unless told otherwise.
+const DEFAULT_STATE: &str = "/var/lib/muralla/state.json";
+
+const LARGEST_FILE: u64 = 64 << 20;
+
+const LOG_FORMATS: [(&str, logs::Format); 2] =
+    [("text", logs::Format::Text), ("json", logs::Format::Json)];
+
+/// Everything that the file says, and the defaults for what it does not say.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Configuration {
+    pub(crate) admin: AdminConfig,
+    pub(crate) metrics: MetricsConfig,
+    pub(crate) log: LogConfig,
+    pub(crate) state: StateConfig,
+    pub(crate) edge: EdgeConfig,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct AdminConfig {
+    pub(crate) socket: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct MetricsConfig {
+    /// Where Prometheus scrapes; none for nowhere.
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct LogConfig {
+    pub(crate) level: logs::Level,
+    pub(crate) format: logs::Format,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct StateConfig {
+    /// In which blocks and bans outlive a reboot.
+    pub(crate) file: PathBuf,
+}
+
+/// A configuration that may be used, with what is odd about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) configuration: Configuration,
+    pub(crate) warnings: Problems,
+}
+
+/// Reads and checks a file against the machine as it is now.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub(crate) fn load(path: &Path) -> Result<Accepted, Problems> {
+    let name = path.display().to_string();
+    let unreadable = |what: String| {
+        let help = "name another file with --config FILE or MURALLA_CONFIG; \
+                    [edge] with customers and an [[edge.interface]] are enough to begin with";
+        Problems::unreadable(&name, what, help)
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| unreadable(format!("can't be opened: {error}")))?;
+    let size = file
+        .take(LARGEST_FILE)
+        .read_to_string(&mut text)
+        .map_err(|error| unreadable(format!("can't be read: {error}")))?;
+    if size as u64 >= LARGEST_FILE {
+        return Err(unreadable(
+            "is larger than 64 MiB; put long lists into feeds".to_owned(),
+        ));
+    }
+    parse(&name, &text, &Surroundings::look())
+}
+
+/// Checks a text. `surroundings` are what no rule may cut off.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, warnings included.
+pub(crate) fn parse(
+    file: &str,
+    text: &str,
+    surroundings: &Surroundings,
+) -> Result<Accepted, Problems> {
+    let complaints = Complaints::default();
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        complaints.syntax(&error.span().unwrap_or(0..0), error.message());
+    }
+    // What a torn text seems to say is not worth complaining about.
+    if complaints.has_errors() {
+        return Err(complaints.into_problems(file, text));
+    }
+    let configuration = read(
+        Section::document(&document, &complaints),
+        surroundings,
+        &complaints,
+    );
+    let refused = complaints.has_errors();
+    let problems = complaints.into_problems(file, text);
+    match configuration {
+        Some(configuration) if !refused => Ok(Accepted {
+            configuration,
+            warnings: problems,
+        }),
+        _ => Err(problems),
+    }
+}
+
+fn read(
+    mut document: Section<'_>,
+    surroundings: &Surroundings,
+    complaints: &Complaints,
+) -> Option<Configuration> {
+    let mut admin = AdminConfig {
+        socket: PathBuf::from(DEFAULT_SOCKET),
+    };
+    if let Some(mut section) = document.section("admin") {
+        if let Some(socket) = section.path("socket", DEFAULT_SOCKET) {
+            // sun_path has room for 107 bytes and a zero.
+            if socket.get_ref().as_os_str().len() > 107 {
+                complaints.error(
+                    &socket.span(),
+                    "a socket's path has at most 107 bytes",
+                    format!("write socket = \"{DEFAULT_SOCKET}\""),
+                );
+            }
+            admin.socket = socket.into_inner();
+        }
+        section.finish();
+    }
+    let mut metrics = MetricsConfig {
+        listen: Some(SocketAddr::from(([127, 0, 0, 1], 9469))),
+    };
+    if let Some(mut section) = document.section("metrics") {
+        if let Some(listen) = section.string("listen", "127.0.0.1:9469") {
+            match listen.get_ref().as_str() {
+                "none" => metrics.listen = None,
+                text => match text.parse() {
+                    Ok(address) => metrics.listen = Some(address),
+                    Err(_) => complaints.error(
+                        &listen.span(),
+                        format!("\"{text}\" is no address with a port"),
+                        "write \"127.0.0.1:9469\", \"[::1]:9469\", or \"none\" for no metrics",
+                    ),
+                },
+            }
+        }
+        section.finish();
+    }
+    let mut log = LogConfig {
+        level: logs::Level::default(),
+        format: logs::Format::default(),
+    };
+    if let Some(mut section) = document.section("log") {
+        let levels = logs::Level::ALL.map(|level| (level.name(), level));
+        log.level = section.word("level", &levels).unwrap_or_default();
+        log.format = section.word("format", &LOG_FORMATS).unwrap_or_default();
+        section.finish();
+    }
+    let mut state = StateConfig {
+        file: PathBuf::from(DEFAULT_STATE),
+    };
+    if let Some(mut section) = document.section("state") {
+        if let Some(file) = section.path("file", DEFAULT_STATE) {
+            state.file = file.into_inner();
+        }
+        section.finish();
+    }
+    if !document.has("edge") {
+        complaints.error(
+            &(0..0),
+            "there is no [edge] section",
+            "write [edge] with customers = [\"100.64.0.0/16\"], \
+             and [[edge.interface]] with name = \"eth0\"",
+        );
+    }
+    let edge = document
+        .section("edge")
+        .map(|section| edge::read(section, surroundings, complaints));
+    document.finish();
+    Some(Configuration {
+        admin,
+        metrics,
+        log,
+        state,
+        edge: edge?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,414 @@
+use super::*;
+use guard::Guarded;
+
+const SMALLEST: &str = "[edge]\ncustomers = [\"100.64.0.0/16\"]\nnas = [\"192.0.2.0/28\"]\n[[edge.interface]]\nname = \"eth0\"\n";
+
+fn accept(text: &str) -> Accepted {
+    match parse("m.toml", text, &Surroundings::default()) {
+        Ok(accepted) => accepted,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+fn refuse(text: &str) -> Vec<String> {
+    match parse("m.toml", text, &Surroundings::default()) {
+        Ok(_) => panic!("accepted: {text}"),
+        Err(problems) => problems.lines().collect(),
+    }
+}
+
+#[test]
+fn interfaces_and_customers_are_enough() {
+    let accepted = accept(SMALLEST);
+    assert!(accepted.warnings.is_empty(), "{}", accepted.warnings);
+    let edge = accepted.configuration.edge;
+    let names: Vec<&str> = edge
+        .services
+        .iter()
+        .map(|service| service.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "other",
+            "outgoing_smtp",
+            "dns",
+            "dns_tcp",
+            "radius_auth",
+            "radius_acct",
+            "radius_dyn",
+            "smtp",
+            "submission",
+            "pop3",
+            "imap",
+            "web"
+        ]
+    );
+    assert_eq!(
+        accepted.configuration.admin.socket,
+        Path::new(DEFAULT_SOCKET)
+    );
+}
+
+#[test]
+fn what_is_printed_reads_back_as_itself() {
+    let rich = r#"
+        [admin]
+        socket = "/tmp/a \"b\".sock"
+        [metrics]
+        listen = "none"
+        [log]
+        level = "debug"
+        format = "json"
+        [state]
+        file = "/srv/state.json"
+        [edge]
+        customers = ["100.64.0.0/16", "2001:db8:100::/40"]
+        nas = ["192.0.2.1"]
+        own = ["198.51.100.53"]
+        mail_servers = ["100.64.9.9"]
+        protected = ["203.0.113.0/24"]
+        allow = ["203.0.114.0/24"]
+        allow_files = ["/etc/muralla/allow.txt"]
+        block = ["192.0.2.128/25"]
+        bogons = "observe"
+        antispoof = "off"
+        impossible = "observe"
+        pin_dir = "/sys/fs/bpf/other"
+        [[edge.interface]]
+        name = "eth0"
+        role = "internet"
+        mode = "native"
+        [[edge.interface]]
+        name = "eth1"
+        role = "customers"
+        mode = "generic"
+        [[edge.feed]]
+        name = "drop"
+        file = "/var/lib/muralla/feeds/drop.txt"
+        mode = "observe"
+        max_age = "36h"
+        [edge.service.dns]
+        source = { rate = 12.5, burst = 3 }
+        world = { rate = "10/min", burst = 5 }
+        any = "slip"
+        slip = 2
+        [edge.service.zzz]
+        kind = "tcp"
+        ports = [8443]
+        stray = "none"
+        [edge.service.aaa]
+        kind = "radius_acct"
+        ports = [1646]
+        mode = "observe"
+        [edge.service.smtp]
+        source = { rate = 5 }
+        global = "none"
+        reserve = "none"
+        drop_fragments = false
+        [edge.bans]
+        mode = "observe"
+        threshold = 3.5
+        half_life = "1h"
+        first = "90s"
+        longest = "1w"
+        shared_after = 7
+        [edge.limits]
+        limiter_sources = 65536
+        max_prefixes = 5000000
+    "#;
+    for text in [SMALLEST, rich] {
+        let configuration = accept(text).configuration;
+        let printed = configuration.to_toml();
+        assert_eq!(accept(&printed).configuration, configuration, "{printed}");
+    }
+    let edge = accept(rich).configuration.edge;
+    let service = |name: &str| {
+        edge.services
+            .iter()
+            .find(|service| service.name == name)
+            .unwrap()
+    };
+    assert_eq!(service("smtp").source.unwrap().burst, 100.0);
+    assert_eq!(service("smtp").global, None);
+    let last: Vec<&str> = edge
+        .services
+        .iter()
+        .skip(12)
+        .map(|service| service.name.as_str())
+        .collect();
+    assert_eq!(
+        last,
+        ["zzz", "aaa"],
+        "new services are numbered in the order of the file"
+    );
+}
+
+#[test]
+fn every_complaint_comes_at_once_and_says_what_would_be_right() {
+    let problems = refuse(
+        "[edge]\n\
+         customer = [\"100.64.0.0/16\"]\n\
+         customers = [\"100.64.0.1/16\", 5]\n\
+         bogons = \"enforced\"\n\
+         antispoof = true\n\
+         [[edge.interface]]\n\
+         name = \"an-interface-too-long\"\n\
+         [edge.service.dnss]\n\
+         source = { rate = 0, burst = 1 }\n\
+         [edge.bans]\n\
+         first = \"5 minutes\"\n",
+    );
+    let expected = [
+        "m.toml:2:1: unknown key `customer` in [edge] (help: did you mean `customers`?)",
+        "m.toml:3:14: \"100.64.0.1/16\" has bits set beyond its length (help: write \"100.64.0.0/16\" for the network, or \"100.64.0.1\" for the one address)",
+        "m.toml:3:31: a prefix is a string, found the number 5",
+        "m.toml:4:10: `edge.bogons` can not be \"enforced\" (help: did you mean \"enforce\"?",
+        "m.toml:5:13: `edge.antispoof` must be a string, found true",
+        "m.toml:7:8: \"an-interface-too-long\" can not be the name of an interface",
+        "m.toml:8:15: the new service `dnss` needs `kind` (help: did you mean [edge.service.dns]?",
+        "m.toml:8:15: the new service `dnss` needs `ports`",
+        "m.toml:9:19: `edge.service.dnss.source.rate` must be a rate from 0.01 to 10000000 a second, found the number 0",
+        "m.toml:11:9: `edge.bans.first` is no duration: \"5 minutes\"",
+    ];
+    let found: Vec<&String> = problems
+        .iter()
+        .filter(|line| !line.contains("warning: "))
+        .collect();
+    assert_eq!(found.len(), expected.len(), "{problems:#?}");
+    for (problem, expected) in found.iter().zip(expected) {
+        assert!(
+            problem.starts_with(expected),
+            "{problem}\nexpected {expected}"
+        );
+    }
+}
+
+#[test]
+fn each_mistake_is_named() {
+    let interface = "[[edge.interface]]\nname = \"eth0\"\n";
+    let four: String = (0..5)
+        .map(|n| format!("[[edge.interface]]\nname = \"eth{n}\"\nrole = \"both\"\n"))
+        .collect();
+    let services: String = (0..5)
+        .map(|n| {
+            format!(
+                "[edge.service.s{n}]\nkind = \"tcp\"\nports = [{}]\n",
+                9000 + n
+            )
+        })
+        .collect();
+    for (text, complaint) in [
+        (String::new(), "there is no [edge] section"),
+        (
+            "edge = 5".to_owned(),
+            "`edge` is a table, found the number 5",
+        ),
+        (
+            "[edge]\ncustomers = [\"10.0.0.0/8\"]\n".to_owned(),
+            "no interface to protect",
+        ),
+        (
+            format!("[edge]\n{interface}"),
+            "no customers' prefixes, so nobody would get DNS",
+        ),
+        (
+            format!("[edge]\ncustomers = [\"0.0.0.0/0\"]\n{interface}"),
+            "0.0.0.0/0 is the whole Internet",
+        ),
+        (
+            format!("[edge]\ncustomers = [\"::/0\"]\n{interface}"),
+            "::/0 is the whole Internet",
+        ),
+        (
+            format!("{SMALLEST}{interface}"),
+            "interface \"eth0\" is written twice",
+        ),
+        (
+            format!("[edge]\ncustomers = [\"10.0.0.0/8\"]\n{four}"),
+            "more than 4 interfaces",
+        ),
+        (format!("{SMALLEST}{services}"), "more than 16 services"),
+        (format!("{SMALLEST}[edge.interface.x]\n"), "interface"),
+        (
+            format!("{SMALLEST}[[edge.feed]]\nname = \"a\"\n"),
+            "a feed without `file`",
+        ),
+        (
+            format!("{SMALLEST}[[edge.feed]]\nname = \"A b\"\nfile = \"/a\"\n"),
+            "can not be the name of a feed",
+        ),
+        (
+            format!(
+                "{SMALLEST}[[edge.feed]]\nname = \"a\"\nfile = \"/a\"\n[[edge.feed]]\nname = \"a\"\nfile = \"/b\"\n"
+            ),
+            "two feeds are named \"a\"",
+        ),
+        (
+            format!("{SMALLEST}[[edge.feed]]\nname = \"a\"\nfile = \"a\"\n"),
+            "must be an absolute path",
+        ),
+        (
+            format!("{SMALLEST}[edge.service.web]\nports = [80, 25]\n"),
+            "TCP port 25 belongs to the built-in service `smtp`",
+        ),
+        (
+            format!("{SMALLEST}[edge.service.web]\nports = [80, 80]\n"),
+            "TCP port 80 belongs to `web` already",
+        ),
+        (
+            format!("{SMALLEST}[edge.service.web]\nports = [0]\n"),
+            "a port is a number from 1 to 65535",
+        ),
+        (
+            format!("{SMALLEST}[edge.service.web]\nports = []\n"),
+            "has no port left",
+        ),
+        (
+            format!("{SMALLEST}[edge.service.web]\nslip = 1\n"),
+            "`slip` is for services of kind \"dns\"",
+        ),
+        (
+            format!("{SMALLEST}[edge.service.dns]\nkind = \"tcp\"\n"),
+            "can not change its kind",
+        ),
+        (
+            format!("{SMALLEST}[edge.service.other]\nports = [5]\n"),
+            "the service `other` has no ports",
+        ),
+        (
+            format!("{SMALLEST}[edge.service.web]\nglobal = \"none\"\n"),
+            "a reserve beyond a global budget",
+        ),
+        (
+            format!("{SMALLEST}[edge.service.dns]\nworld = {{ rate = 5 }}\n"),
+            "the limit `world` needs `burst`",
+        ),
+        (
+            format!("{SMALLEST}[edge.service.dns]\nsource = \"off\"\n"),
+            "`edge.service.dns.source` is a table",
+        ),
+        (
+            format!("{SMALLEST}[edge.bans]\nfirst = \"2d\"\n"),
+            "the longest ban is shorter than the first",
+        ),
+        (
+            format!("{SMALLEST}[edge.bans]\nhalf_life = \"0\"\n"),
+            "can not be zero",
+        ),
+        (
+            format!("{SMALLEST}[edge.limits]\nmax_prefixes = 1\n"),
+            "a whole number from 1024",
+        ),
+        (
+            format!("{SMALLEST}[metrics]\nlisten = \"9469\"\n"),
+            "is no address with a port",
+        ),
+        (
+            format!("{SMALLEST}[metric]\n"),
+            "unknown key `metric` at the top of the file (help: did you mean `metrics`?)",
+        ),
+        (format!("{SMALLEST}name = \"eth1\"\n"), "duplicate key"),
+        ("[edge\n".to_owned(), "m.toml:1:6"),
+        (
+            "[edge]\ncustomers = 10.0.0.0/8\n".to_owned(),
+            "put text, prefixes and durations between double quotes",
+        ),
+    ] {
+        let problems = refuse(&text);
+        assert!(
+            problems.iter().any(|problem| problem.contains(complaint)),
+            "{text}\nexpected {complaint}\nfound {problems:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_block_can_not_cut_off_the_protected() {
+    let text = SMALLEST.replace(
+        "nas =",
+        "protected = [\"203.0.113.7\"]\nblock = [\"203.0.113.0/24\"]\nnas =",
+    );
+    let problems = refuse(&text);
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert!(problems[0].starts_with("m.toml:3:14: 203.0.113.7/32 is protected, but the block"));
+    assert!(problems[1].starts_with("m.toml:4:10: the block 203.0.113.0/24 would cut off"));
+
+    let surroundings = Surroundings {
+        guarded: vec![Guarded {
+            prefix: "198.51.100.9/32".parse().unwrap(),
+            why: "an SSH session of this machine".to_owned(),
+            let_through: true,
+        }],
+        here: false,
+    };
+    let text = SMALLEST.replace("nas =", "block = [\"198.51.100.0/24\"]\nnas =");
+    let problems = parse("m.toml", &text, &surroundings).unwrap_err();
+    assert!(
+        problems.to_string().contains(
+            "the block 198.51.100.0/24 would cut off 198.51.100.9/32, an SSH session of this machine"
+        ),
+        "{problems}"
+    );
+}
+
+#[test]
+fn what_is_odd_is_said_but_accepted() {
+    for (text, warning) in [
+        (
+            SMALLEST.replace("nas = [\"192.0.2.0/28\"]\n", ""),
+            "RADIUS will be refused to everybody",
+        ),
+        (
+            format!("{SMALLEST}[[edge.interface]]\nname = \"eth1\"\n"),
+            "no role: taken as \"both\"",
+        ),
+        (
+            SMALLEST.replace(
+                "nas =",
+                "allow = [\"203.0.113.0/24\"]\nblock = [\"203.0.113.9\"]\nnas =",
+            ),
+            "never acts: 203.0.113.0/24 is allowed",
+        ),
+        (
+            SMALLEST.replace("nas =", "block = [\"100.64.0.0/10\"]\nnas ="),
+            "cuts off all customers of 100.64.0.0/16",
+        ),
+    ] {
+        let warnings = accept(&text).warnings.to_string();
+        assert!(
+            warnings.contains(warning),
+            "{text}\nexpected {warning}\nfound {warnings}"
+        );
+    }
+}
+
+#[test]
+fn any_bytes_are_answered_with_a_complaint_or_a_configuration() {
+    let whole = accept(SMALLEST).configuration.to_toml();
+    for end in 0..whole.len() {
+        if let Some(text) = whole.get(..end) {
+            let _ = parse("m.toml", text, &Surroundings::default());
+        }
+    }
+    for at in 0..whole.len() {
+        for byte in ["\"", "[", "=", "\n", "é", "\0"] {
+            let mut text = whole.clone();
+            if text.is_char_boundary(at) {
+                text.insert_str(at, byte);
+                let _ = parse("m.toml", &text, &Surroundings::default()).map_err(|p| p.to_string());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_absent_file_is_one_clear_complaint() {
+    let problems = load(Path::new("/nonexistent/muralla.toml")).unwrap_err();
+    let text = problems.to_string();
+    assert!(
+        text.starts_with("/nonexistent/muralla.toml:1:1: can't be opened:"),
+        "{text}"
+    );
+    assert!(text.contains("help: name another file"), "{text}");
+}

@@ -1,0 +1,558 @@
+//! The running daemon's state, behind the admin socket, the metrics and the loops alike. Everything here
+//! blocks: callers in async code go through [`blocking`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use ipnet::IpNet;
+use muralla_abi::sample::Sample;
+use muralla_edge::config::EdgeConfig;
+use muralla_edge::offenders::{Judgement, Offence};
+use muralla_edge::talkers::Top;
+use muralla_telemetry::budget::{Promise, TARGET};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::admin::api::{self, BlockForm, Done, Overview, ReloadOutcome};
+use crate::configuration::guard::{self, Surroundings, overlap};
+use crate::configuration::{self, Configuration};
+use crate::edge::{Builder, Edge, SampleSource};
+use crate::following::{self, Hub};
+use muralla_edge::wall::{BlockEntry, BlockRequest, CounterRow, Status};
+
+/// Longest note on a block, in bytes.
+const LONGEST_NOTE: usize = 256;
+
+/// Longest block with an expiry.
+const LONGEST_BLOCK: Duration = Duration::from_secs(10 * 366 * 86_400);
+
+/// Why a call was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("the wall is detached: no packet is looked at")]
+    Detached,
+    #[error("{0} would cut off {1}, {2}")]
+    Protected(IpNet, IpNet, String),
+    #[error("{what}")]
+    Invalid { what: String, help: &'static str },
+    #[error("{0}")]
+    Configuration(configuration::Problems),
+    #[error("{0:#}")]
+    Failed(#[from] anyhow::Error),
+}
+
+impl Refused {
+    pub(crate) fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Detached => Some("put it up again with `muralla edge attach`"),
+            Self::Protected(..) => {
+                Some("block only what is around it; nobody may be locked out by his own wall")
+            }
+            Self::Invalid { help, .. } => Some(help),
+            Self::Configuration(_) => {
+                Some("nothing was changed; `muralla check` shows the same before a reload")
+            }
+            Self::Failed(_) => None,
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct Daemon {
+    builder: Box<dyn Builder>,
+    /// None while the operator has it detached.
+    edge: Mutex<Option<Box<dyn Edge>>>,
+    sources: mpsc::UnboundedSender<Box<dyn SampleSource>>,
+    path: PathBuf,
+    configuration: Mutex<Configuration>,
+    reload: Mutex<Option<ReloadOutcome>>,
+    warned: Mutex<Vec<String>>,
+    sources_of_policy: Mutex<Fingerprint>,
+    hub: Hub,
+    standing: Promise,
+    started: Instant,
+}
+
+/// What a policy is made from besides the configuration: files, and the machine's own addresses.
+#[derive(Debug, Default, PartialEq)]
+struct Fingerprint {
+    /// Time of change and length, where there is such a file.
+    files: Vec<(PathBuf, Option<(SystemTime, u64)>)>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl Daemon {
+    /// Puts the wall up. Samples of this and every later wall are delivered to `sources`.
+    ///
+    /// # Errors
+    ///
+    /// When the wall can't be built; what stood before stands on.
+    pub(crate) fn start(
+        builder: Box<dyn Builder>,
+        path: &Path,
+        configuration: Configuration,
+        sources: mpsc::UnboundedSender<Box<dyn SampleSource>>,
+    ) -> anyhow::Result<Self> {
+        let daemon = Self {
+            builder,
+            edge: Mutex::new(None),
+            sources,
+            path: path.to_owned(),
+            configuration: Mutex::new(configuration),
+            reload: Mutex::new(None),
+            warned: Mutex::new(Vec::new()),
+            sources_of_policy: Mutex::default(),
+            hub: Hub::default(),
+            standing: Promise::new("EDGE", TARGET),
+            started: Instant::now(),
+        };
+        daemon.attach()?;
+        Ok(daemon)
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    pub(crate) fn standing(&self) -> &Promise {
+        &self.standing
+    }
+
+    pub(crate) fn reload_outcome(&self) -> Option<ReloadOutcome> {
+        lock(&self.reload).clone()
+    }
+
+    /// Builds a wall if none stands.
+    pub(crate) fn attach(&self) -> anyhow::Result<Done> {
+        let mut edge = lock(&self.edge);
+        if edge.is_some() {
+            return Ok(Done {
+                done: false,
+                remarks: vec!["the wall stands already".to_owned()],
+            });
+        }
+        let config = self.effective(&lock(&self.configuration).edge);
+        let state = lock(&self.configuration).state.file.clone();
+        let mut built = self.builder.build(config, &state)?;
+        let source = built
+            .samples()
+            .context("the wall stands, but its samples can't be read")?;
+        // Nobody pumps any more only while the process ends.
+        let _ = self.sources.send(source);
+        *edge = Some(built);
+        drop(edge);
+        *lock(&self.sources_of_policy) = self.fingerprint();
+        Ok(Done {
+            done: true,
+            remarks: Vec::new(),
+        })
+    }
+
+    /// Takes the wall down, and leaves it down until [`Self::attach`] or a restart.
+    pub(crate) fn detach(&self) -> Result<Done, Refused> {
+        let mut edge = lock(&self.edge);
+        let pin_dir = lock(&self.configuration).edge.pin_dir.clone();
+        // First the one that would put programs back, then the programs.
+        *edge = None;
+        let interfaces = self.builder.detach(&pin_dir)?;
+        warn!(
+            ?interfaces,
+            "wall detached by the operator: nothing is protected"
+        );
+        Ok(Done {
+            done: true,
+            remarks: interfaces,
+        })
+    }
+
+    /// Reads the configuration again and applies it whole, or changes nothing.
+    pub(crate) fn reload(&self) -> Result<Done, Refused> {
+        let outcome = self.try_reload();
+        let (applied, remarks) = match &outcome {
+            Ok(remarks) => {
+                info!(configuration = %self.path.display(), "configuration applied");
+                for remark in remarks {
+                    warn!("{remark}");
+                }
+                (true, remarks.clone())
+            }
+            Err(refused) => {
+                let reasons = match refused {
+                    Refused::Configuration(problems) => problems.lines().collect(),
+                    other => vec![other.to_string()],
+                };
+                for reason in &reasons {
+                    error!("configuration refused, the old one stays in force: {reason}");
+                }
+                (false, reasons)
+            }
+        };
+        *lock(&self.reload) = Some(ReloadOutcome {
+            at: unix_now(),
+            applied,
+            remarks,
+        });
+        outcome.map(|remarks| Done {
+            done: true,
+            remarks,
+        })
+    }
+
+    fn try_reload(&self) -> Result<Vec<String>, Refused> {
+        let accepted = configuration::load(&self.path).map_err(Refused::Configuration)?;
+        let mut remarks: Vec<String> = accepted.warnings.lines().collect();
+        let new = accepted.configuration;
+        let effective = self.effective(&new.edge);
+        let mut edge = lock(&self.edge);
+        match edge.as_mut() {
+            Some(edge) => remarks.extend(edge.reload(effective)?),
+            None => remarks
+                .push("the wall is detached; what was read applies once it is attached".to_owned()),
+        }
+        let mut current = lock(&self.configuration);
+        let restart = [
+            ("[admin]", new.admin != current.admin),
+            ("[metrics]", new.metrics != current.metrics),
+            ("[log]", new.log != current.log),
+            ("[state]", new.state != current.state),
+        ];
+        for (section, _) in restart.iter().filter(|(_, changed)| *changed) {
+            remarks.push(format!(
+                "changes in {section} take effect at the next restart"
+            ));
+        }
+        *current = new;
+        drop(current);
+        drop(edge);
+        *lock(&self.sources_of_policy) = self.fingerprint();
+        Ok(remarks)
+    }
+
+    /// With what this machine must never lock out.
+    fn effective(&self, config: &EdgeConfig) -> EdgeConfig {
+        let mut config = config.clone();
+        for prefix in Surroundings::look().let_through() {
+            if !config.protected.contains(&prefix) {
+                config.protected.push(prefix);
+            }
+        }
+        config
+    }
+
+    /// Reads feeds and allow files again if one of them, or an address of this machine, changed.
+    pub(crate) fn refresh_if_changed(&self) {
+        let now = self.fingerprint();
+        if *lock(&self.sources_of_policy) == now {
+            return;
+        }
+        match self.with_edge(|edge| Ok(edge.refresh()?)) {
+            Ok(remarks) => {
+                info!("feeds and own addresses read again");
+                for remark in remarks {
+                    warn!("{remark}");
+                }
+            }
+            Err(Refused::Detached) => {}
+            Err(error) => warn!("feeds changed, but the old ones stay in force: {error}"),
+        }
+        // A broken file is complained about once, and tried again when it changes.
+        *lock(&self.sources_of_policy) = now;
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let configuration = lock(&self.configuration);
+        let feeds = configuration.edge.feeds.iter().map(|feed| &feed.file);
+        let files = feeds
+            .chain(&configuration.edge.allow_files)
+            .map(|file| {
+                let metadata = std::fs::metadata(file).ok();
+                let print = metadata.and_then(|data| Some((data.modified().ok()?, data.len())));
+                (file.clone(), print)
+            })
+            .collect();
+        Fingerprint {
+            files,
+            addresses: guard::own_addresses(),
+        }
+    }
+
+    /// What is done every second: programs back where they are missing, expired bans out.
+    pub(crate) fn tick(&self) {
+        let looked = self.with_edge(|edge| {
+            let events = edge.heal();
+            let swept = edge.sweep();
+            Ok((events, swept, edge.status()))
+        });
+        let Ok((events, swept, status)) = looked else {
+            // Detached on purpose is no broken promise.
+            lock(&self.warned).clear();
+            return;
+        };
+        for event in events {
+            warn!("{event}");
+        }
+        let mut warnings = api::warnings(&status);
+        if let Err(error) = swept {
+            warnings.push(format!("bans are not kept through a restart: {error:#}"));
+        }
+        self.standing
+            .count(status.interfaces.iter().all(|interface| interface.attached));
+        let mut warned = lock(&self.warned);
+        for warning in warnings.iter().filter(|warning| !warned.contains(warning)) {
+            warn!("{warning}");
+        }
+        for warning in warned.iter().filter(|warning| !warnings.contains(warning)) {
+            info!("over: {warning}");
+        }
+        *warned = warnings;
+    }
+
+    /// Warnings as the latest tick saw them.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        lock(&self.warned).clone()
+    }
+
+    pub(crate) fn overview(&self) -> Overview {
+        let edge = lock(&self.edge).as_ref().map(|edge| edge.status());
+        let mut warnings = edge.as_ref().map_or_else(
+            || {
+                vec![
+                    "DETACHED: the operator took the wall down; `muralla edge attach` puts it up"
+                        .to_owned(),
+                ]
+            },
+            api::warnings,
+        );
+        let reload = self.reload_outcome();
+        if reload.as_ref().is_some_and(|reload| !reload.applied) {
+            warnings.push(
+                "the configuration file was refused at the last reload; see `muralla check`"
+                    .to_owned(),
+            );
+        }
+        for warning in self.warnings() {
+            if edge.is_some() && warning.starts_with("bans are not kept") {
+                warnings.push(warning);
+            }
+        }
+        Overview {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            configuration: self.path.clone(),
+            detached: edge.is_none(),
+            warnings,
+            reload,
+            promises: vec![self.standing.state()],
+            edge,
+        }
+    }
+
+    pub(crate) fn status(&self) -> Option<Status> {
+        lock(&self.edge).as_ref().map(|edge| edge.status())
+    }
+
+    pub(crate) fn counters(&self) -> Result<Vec<CounterRow>, Refused> {
+        self.with_edge(|edge| Ok(edge.counters()?))
+    }
+
+    pub(crate) fn top(&self) -> Result<Top, Refused> {
+        self.with_edge(|edge| Ok(edge.top()))
+    }
+
+    pub(crate) fn blocks(&self) -> Result<Vec<BlockEntry>, Refused> {
+        self.with_edge(|edge| Ok(edge.blocks()?))
+    }
+
+    pub(crate) fn block(&self, form: BlockForm) -> Result<Done, Refused> {
+        let prefix = form.prefix.trunc();
+        let ttl = form.for_seconds.map(Duration::from_secs);
+        if form.note.len() > LONGEST_NOTE || form.note.contains(char::is_control) {
+            return Err(Refused::Invalid {
+                what: format!("a note has at most {LONGEST_NOTE} bytes, in one line"),
+                help: "shorten it",
+            });
+        }
+        if ttl.is_some_and(|ttl| ttl.is_zero() || ttl > LONGEST_BLOCK) {
+            return Err(Refused::Invalid {
+                what: "a block lasts from one second to ten years".to_owned(),
+                help: "leave the time away to block until `muralla unblock`",
+            });
+        }
+        let (protected, services) = {
+            let configuration = lock(&self.configuration);
+            let services: Vec<String> = configuration
+                .edge
+                .services
+                .iter()
+                .map(|service| service.name.clone())
+                .collect();
+            (configuration.edge.protected.clone(), services)
+        };
+        if let Some(unknown) = form
+            .services
+            .iter()
+            .flatten()
+            .find(|name| !services.contains(name))
+        {
+            return Err(Refused::Invalid {
+                what: format!(
+                    "there is no service `{unknown}`; known are {}",
+                    services.join(", ")
+                ),
+                help: "name a service as `muralla check --print` shows it",
+            });
+        }
+        if let Some(protected) = protected
+            .into_iter()
+            .find(|protected| overlap(*protected, prefix))
+        {
+            let why = "protected by the configuration".to_owned();
+            return Err(Refused::Protected(prefix, protected, why));
+        }
+        if let Some(guarded) = Surroundings::look().touched_by(prefix) {
+            return Err(Refused::Protected(
+                prefix,
+                guarded.prefix,
+                guarded.why.clone(),
+            ));
+        }
+        let request = BlockRequest {
+            prefix,
+            note: form.note,
+            ttl,
+            services: form.services,
+        };
+        let blocked = self.with_edge(|edge| Ok(edge.block(request)?))?;
+        info!(%prefix, ?ttl, "blocked by the operator");
+        let remarks = if blocked == prefix {
+            Vec::new()
+        } else {
+            vec![format!(
+                "an IPv6 address is blocked with its network: {blocked}"
+            )]
+        };
+        Ok(Done {
+            done: true,
+            remarks,
+        })
+    }
+
+    pub(crate) fn unblock(&self, prefix: IpNet) -> Result<Done, Refused> {
+        let done = self.with_edge(|edge| Ok(edge.unblock(prefix.trunc())?))?;
+        let configured = lock(&self.configuration).edge.block.contains(&prefix);
+        let remarks = match (done, configured) {
+            (_, true) => vec![format!("{prefix} stays blocked by the configuration file")],
+            (true, false) => Vec::new(),
+            (false, false) => vec![format!(
+                "{prefix} was not blocked; `muralla blocks` shows what is"
+            )],
+        };
+        Ok(Done { done, remarks })
+    }
+
+    pub(crate) fn allow(&self, prefix: IpNet) -> Result<Done, Refused> {
+        if prefix.prefix_len() == 0 {
+            return Err(Refused::Invalid {
+                what: format!("{prefix} would let everybody through"),
+                help: "use `muralla edge detach` if that is what is meant",
+            });
+        }
+        self.with_edge(|edge| Ok(edge.allow(prefix.trunc())?))?;
+        info!(%prefix, "allowed by the operator");
+        Ok(Done {
+            done: true,
+            remarks: Vec::new(),
+        })
+    }
+
+    pub(crate) fn disallow(&self, prefix: IpNet) -> Result<Done, Refused> {
+        let done = self.with_edge(|edge| Ok(edge.disallow(prefix.trunc())?))?;
+        let configured = lock(&self.configuration).edge.allow.contains(&prefix);
+        let remarks = match (done, configured) {
+            (_, true) => vec![format!("{prefix} stays allowed by the configuration file")],
+            (true, false) => Vec::new(),
+            (false, false) => vec![format!("{prefix} was not allowed by `muralla allow`")],
+        };
+        Ok(Done { done, remarks })
+    }
+
+    pub(crate) fn report(&self, offence: Offence) -> Result<Judgement, Refused> {
+        if !offence.weight.is_finite() || offence.weight < 0.0 {
+            return Err(Refused::Invalid {
+                what: "the weight of an offence is a number from 0".to_owned(),
+                help: "1 is a usual offence; a source is banned at [edge.bans] threshold",
+            });
+        }
+        self.with_edge(|edge| Ok(edge.report(&offence)?))
+    }
+
+    pub(crate) fn customer_seen(&self, seen: &api::CustomerSeen) -> Result<Done, Refused> {
+        self.with_edge(|edge| {
+            edge.customer_seen(seen.source, &seen.account);
+            Ok(Done {
+                done: true,
+                remarks: Vec::new(),
+            })
+        })
+    }
+
+    /// Hands samples to the talkers and to whoever follows.
+    pub(crate) fn samples_seen(&self, samples: &[Sample]) {
+        let followed = self.hub.is_followed();
+        let seen = self.with_edge(|edge| {
+            edge.observe(samples);
+            Ok(followed.then(|| edge.status()))
+        });
+        let Ok(Some(status)) = seen else { return };
+        let interfaces: BTreeMap<u32, String> = status
+            .interfaces
+            .iter()
+            .filter_map(|interface| Some((interface.ifindex?, interface.name.clone())))
+            .collect();
+        let boot = following::boot();
+        for sample in samples {
+            self.hub.publish(&following::describe(
+                sample,
+                &status.services,
+                &interfaces,
+                boot,
+            ));
+        }
+    }
+
+    fn with_edge<T>(
+        &self,
+        act: impl FnOnce(&mut dyn Edge) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        match lock(&self.edge).as_mut() {
+            Some(edge) => act(edge.as_mut()),
+            None => Err(Refused::Detached),
+        }
+    }
+}
+
+/// Runs what blocks on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    daemon: &Arc<Daemon>,
+    act: impl FnOnce(&Daemon) -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    let daemon = Arc::clone(daemon);
+    Ok(tokio::task::spawn_blocking(move || act(&daemon)).await?)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere must not take the admin socket with it; the wall's state lies in the kernel.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}

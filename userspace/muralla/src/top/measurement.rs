@@ -1,0 +1,310 @@
+//! Rates out of the counters of two moments.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use muralla_abi::verdict::Verdict;
+use muralla_edge::talkers::Top;
+use serde::Serialize;
+
+use crate::admin::api::Overview;
+use muralla_edge::wall::CounterRow;
+
+/// Measurements that a sparkline reaches back.
+pub(crate) const HISTORY: usize = 120;
+
+/// What the daemon was asked for at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pub(crate) overview: Overview,
+    pub(crate) counters: Vec<CounterRow>,
+    pub(crate) top: Top,
+}
+
+/// What is shown.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Measurement {
+    pub(crate) overview: Overview,
+    /// Sorted by what is dropped.
+    pub(crate) services: Vec<ServiceRates>,
+    /// Reasons for something else than passing, the most frequent first.
+    pub(crate) reasons: Vec<ReasonRate>,
+    pub(crate) top: Top,
+}
+
+/// A service's packets a second by verdict.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct ServiceRates {
+    pub(crate) name: String,
+    pub(crate) pass: f64,
+    pub(crate) drop: f64,
+    pub(crate) slip: f64,
+    /// Passed, but a rule in observe mode would have dropped it.
+    pub(crate) observe: f64,
+    /// The most frequent reason for something else than passing.
+    pub(crate) top_reason: Option<String>,
+}
+
+/// A reason's packets a second, and how that has been.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct ReasonRate {
+    pub(crate) name: String,
+    pub(crate) rate: f64,
+    /// Packets since the daemon began.
+    pub(crate) total: u64,
+    #[serde(skip)]
+    pub(crate) history: Vec<u64>,
+}
+
+/// Turns readings into measurements.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    previous: BTreeMap<Key, u64>,
+    histories: BTreeMap<String, VecDeque<u64>>,
+    begun: bool,
+}
+
+type Key = (String, String, String, String);
+
+impl Meter {
+    /// The measurement after `elapsed` since the reading before. The first has no rates.
+    pub(crate) fn measure(&mut self, reading: Reading, elapsed: Duration) -> Measurement {
+        let seconds = elapsed.as_secs_f64().max(1e-3);
+        let mut services: BTreeMap<String, ServiceRates> = BTreeMap::new();
+        let mut by_service: BTreeMap<(String, String), f64> = BTreeMap::new();
+        let mut reasons: BTreeMap<String, (f64, u64)> = BTreeMap::new();
+        let mut current = BTreeMap::new();
+        for name in reading.overview.edge.iter().flat_map(|edge| &edge.services) {
+            services.insert(
+                name.clone(),
+                ServiceRates {
+                    name: name.clone(),
+                    ..Default::default()
+                },
+            );
+        }
+        for row in &reading.counters {
+            let key = (
+                row.interface.clone(),
+                row.service.clone(),
+                row.reason.clone(),
+                row.verdict.clone(),
+            );
+            // A counter that went back was reset: what it has now came since.
+            let before = self
+                .previous
+                .get(&key)
+                .copied()
+                .filter(|before| *before <= row.packets);
+            let since = if self.begun {
+                row.packets - before.unwrap_or(0)
+            } else {
+                0
+            };
+            let rate = since as f64 / seconds;
+            current.insert(key, row.packets);
+
+            let service = services
+                .entry(row.service.clone())
+                .or_insert_with(|| ServiceRates {
+                    name: row.service.clone(),
+                    ..Default::default()
+                });
+            let place = match row.verdict.as_str() {
+                verdict if verdict == Verdict::Drop.name() => &mut service.drop,
+                verdict if verdict == Verdict::Slip.name() => &mut service.slip,
+                verdict if verdict == Verdict::Observe.name() => &mut service.observe,
+                _ => {
+                    service.pass += rate;
+                    continue;
+                }
+            };
+            *place += rate;
+            *by_service
+                .entry((row.service.clone(), row.reason.clone()))
+                .or_default() += rate;
+            let (sum, total) = reasons.entry(row.reason.clone()).or_default();
+            *sum += rate;
+            *total += row.packets;
+        }
+        for ((service, reason), rate) in &by_service {
+            let most = by_service
+                .iter()
+                .filter(|((other, _), _)| other == service)
+                .all(|(_, other)| other <= rate);
+            if let Some(row) = services.get_mut(service).filter(|_| most && *rate > 0.0) {
+                row.top_reason = Some(reason.clone());
+            }
+        }
+        self.remember(&reasons);
+        self.previous = current;
+        self.begun = true;
+
+        let mut services: Vec<ServiceRates> = services.into_values().collect();
+        services.sort_by(|one, other| {
+            let dropped = |row: &ServiceRates| row.drop + row.slip + row.observe;
+            dropped(other)
+                .total_cmp(&dropped(one))
+                .then(other.pass.total_cmp(&one.pass))
+        });
+        let mut reasons: Vec<ReasonRate> = reasons
+            .into_iter()
+            .map(|(name, (rate, total))| {
+                let history = self
+                    .histories
+                    .get(&name)
+                    .into_iter()
+                    .flatten()
+                    .copied()
+                    .collect();
+                ReasonRate {
+                    name,
+                    rate,
+                    total,
+                    history,
+                }
+            })
+            .collect();
+        reasons.sort_by(|one, other| {
+            other
+                .rate
+                .total_cmp(&one.rate)
+                .then(other.total.cmp(&one.total))
+        });
+        Measurement {
+            overview: reading.overview,
+            services,
+            reasons,
+            top: reading.top,
+        }
+    }
+
+    fn remember(&mut self, reasons: &BTreeMap<String, (f64, u64)>) {
+        for name in reasons.keys() {
+            self.histories.entry(name.clone()).or_default();
+        }
+        for (name, history) in &mut self.histories {
+            let rate = reasons.get(name).map_or(0.0, |(rate, _)| *rate);
+            history.push_back(rate.round() as u64);
+            if history.len() > HISTORY {
+                history.pop_front();
+            }
+        }
+    }
+}
+
+/// A number of packets in few characters: 7, 999, 12.3k, 4.56M.
+pub(crate) fn short(number: f64) -> String {
+    match number {
+        n if !n.is_finite() => "-".to_owned(),
+        n if n < 0.05 => "0".to_owned(),
+        n if n < 9.95 => format!("{n:.1}"),
+        n if n < 999.5 => format!("{n:.0}"),
+        n if n < 9_995.0 => format!("{:.2}k", n / 1e3),
+        n if n < 99_950.0 => format!("{:.1}k", n / 1e3),
+        n if n < 999_500.0 => format!("{:.0}k", n / 1e3),
+        n if n < 9_995_000.0 => format!("{:.2}M", n / 1e6),
+        n if n < 999_500_000.0 => format!("{:.1}M", n / 1e6),
+        n => format!("{:.1}G", n / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake;
+
+    fn row(service: &str, reason: &str, verdict: &str, packets: u64) -> CounterRow {
+        CounterRow {
+            interface: "eth0".to_owned(),
+            service: service.to_owned(),
+            reason: reason.to_owned(),
+            verdict: verdict.to_owned(),
+            packets,
+            bytes: packets * 60,
+        }
+    }
+
+    fn reading(counters: Vec<CounterRow>) -> Reading {
+        Reading {
+            overview: fake::overview(),
+            counters,
+            top: Top::default(),
+        }
+    }
+
+    #[test]
+    fn rates_are_differences_by_time() {
+        let mut meter = Meter::default();
+        let first = meter.measure(
+            reading(vec![
+                row("dns", "clean", "pass", 100),
+                row("dns", "bogon", "drop", 5),
+            ]),
+            Duration::ZERO,
+        );
+        assert!(
+            first
+                .services
+                .iter()
+                .all(|service| service.pass == 0.0 && service.drop == 0.0)
+        );
+        let second = meter.measure(
+            reading(vec![
+                row("dns", "clean", "pass", 300),
+                row("dns", "bogon", "drop", 25),
+                row("dns", "source_limit", "slip", 100),
+                row("smtp", "bogon", "drop", 4),
+            ]),
+            Duration::from_secs(2),
+        );
+        let dns = &second.services[0];
+        assert_eq!(
+            (dns.name.as_str(), dns.pass, dns.drop, dns.slip),
+            ("dns", 100.0, 10.0, 50.0)
+        );
+        assert_eq!(dns.top_reason.as_deref(), Some("source_limit"));
+        assert_eq!(second.services[1].name, "smtp");
+        let reasons: Vec<_> = second
+            .reasons
+            .iter()
+            .map(|reason| (reason.name.as_str(), reason.rate))
+            .collect();
+        assert_eq!(reasons, [("source_limit", 50.0), ("bogon", 12.0)]);
+        assert_eq!(second.reasons[1].history, [0, 12]);
+    }
+
+    #[test]
+    fn a_reset_counter_is_no_negative_rate() {
+        let mut meter = Meter::default();
+        let one_second = Duration::from_secs(1);
+        meter.measure(reading(vec![row("dns", "bogon", "drop", 1000)]), one_second);
+        let after = meter.measure(reading(vec![row("dns", "bogon", "drop", 7)]), one_second);
+        assert_eq!(after.services[0].drop, 7.0);
+        for _ in 0..2 * HISTORY {
+            meter.measure(reading(vec![]), one_second);
+        }
+        let last = meter.measure(reading(vec![row("dns", "bogon", "drop", 1)]), one_second);
+        assert_eq!(last.reasons[0].history.len(), HISTORY);
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        for (number, text) in [
+            (0.0, "0"),
+            (0.5, "0.5"),
+            (9.99, "10"),
+            (999.4, "999"),
+            (999.9, "1.00k"),
+            (12_345.0, "12.3k"),
+            (999_499.0, "999k"),
+            (1_234_567.0, "1.23M"),
+            (99_999_999.0, "100.0M"),
+            (2e9, "2.0G"),
+            (f64::NAN, "-"),
+        ] {
+            assert_eq!(short(number), text, "{number}");
+            assert!(text.len() <= 6);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+# Tries a package in a throwaway root: trial.sh PACKAGE.deb VERSION
+#
+# Runs in mount, network and cgroup namespaces of its own (see package.rs). The root is an overlay of
+# the machine's, so that nothing of what happens here is seen outside or stays. A systemd of its own
+# runs in it, because half of a package is what systemd makes of it: the package is installed, started
+# against a veth pair, upgraded, killed, removed and purged.
+deb=$(realpath "$1")
+version=$2
+
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 trial /mnt
+mkdir /mnt/{upper,work,root}
+mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work trial /mnt/root
+cd /mnt/root
+cp "$deb" var/cache/muralla.deb
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mount -t bpf bpf sys/fs/bpf
+mount -t tmpfs -o mode=755 run run
+mount -t tmpfs -o mode=1777 tmp tmp
+mount -t tmpfs -o mode=755 dev dev
+for device in null zero full random urandom tty; do
+    touch dev/$device
+    mount --bind /dev/$device dev/$device
+done
+mkdir dev/{pts,shm,mqueue,hugepages}
+mount -t devpts -o newinstance,ptmxmode=666 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+# Nothing that the machine has enabled starts here.
+rm -rf etc/systemd/system/*.{wants,requires}
+mkdir -p run/systemd/system
+cat >run/systemd/system/trial.service <<'UNIT'
+[Unit]
+DefaultDependencies=no
+Wants=systemd-journald.socket
+After=systemd-journald.socket
+[Service]
+Type=oneshot
+ExecStart=/bin/bash -euo pipefail /run/inside
+StandardOutput=append:/run/trial.log
+StandardError=inherit
+ExecStopPost=/bin/sh -c 'exec systemctl poweroff --force --force >/dev/null 2>&1'
+UNIT
+printf '[Unit]\nWants=trial.service\n' >run/systemd/system/trial.target
+
+cat >run/inside <<'INSIDE'
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
+version=$(cat /run/version)
+deb=/var/cache/muralla.deb
+configuration=/etc/muralla/muralla.toml
+
+say() { printf '   %s\n' "$*"; }
+die() { printf '   FAILED: %s\n' "$*" >&2; exit 1; }
+
+# Whatever dies on the way says where.
+trap 'die "line $LINENO of the trial: $BASH_COMMAND"' ERR
+set -E
+
+# Every file where packages put any, apart from what the package system itself keeps.
+listing() { find /etc /usr /var -xdev \( -path /var/lib/dpkg -o -path /var/cache -o -path /var/log -o -path /var/lib/systemd \) -prune -o -print | LC_ALL=C sort; }
+
+# A machine that had the package before would hide what it leaves behind.
+if dpkg-query -W muralla >/dev/null 2>&1; then dpkg --purge muralla >/dev/null; fi
+before=$(listing)
+
+dpkg --install "$deb" >/tmp/install.log 2>&1 || { cat /tmp/install.log; die 'dpkg --install'; }
+dpkg --verify muralla
+[ "$(dpkg-query -W -f '${db:Status-Status}' muralla)" = installed ]
+muralla --version | grep -qF "$version"
+systemd-analyze verify --man=no muralla.service muralla-admin.socket 2>&1 | { ! grep -i muralla; }
+say "installed: $(muralla --version), units verified"
+
+# As it comes, the configuration protects nothing and says what to write.
+! muralla check >/tmp/check.log 2>&1 || die 'the configuration passes as it comes'
+grep -q 'edge' /tmp/check.log || { cat /tmp/check.log; die 'and does not say what is missing'; }
+
+# Every example in it is valid: "#" alone is an example, "# " is prose.
+ip link set lo up
+ip link add eth0 type veth peer name peer0
+ip link add eth1 type veth peer name peer1
+for interface in eth0 eth1 peer0 peer1; do ip link set "$interface" up; done
+ip address add 192.0.2.1/24 dev eth0
+mkdir -p /tmp/examples
+sed 's/^#\([^ ]\)/\1/' $configuration >/tmp/examples/muralla.toml
+muralla check /tmp/examples/muralla.toml >/tmp/check.log 2>&1 ||
+    { cat /tmp/check.log; die 'the examples of the configuration are not valid'; }
+
+# The two things that must be filled in, and a feed.
+sed -i -e 's/^#\(\[edge\]\|customers =\)/\1/' -e '0,/^#\[\[edge.interface\]\]/s//[[edge.interface]]/' \
+    -e '0,/^#name = "eth0"/s//name = "eth0"/' -e '/^#\[\[edge.feed\]\]/,/^$/s/^#\([^ ]\)/\1/' $configuration
+mkdir -p /var/lib/muralla/feeds
+echo 198.51.100.0/25 >/var/lib/muralla/feeds/drop.txt
+muralla check >/tmp/check.log 2>&1 || { cat /tmp/check.log; die 'not valid once filled in'; }
+say 'configuration: refused as it comes, accepted once filled in'
+
+# In the sandbox that the unit describes, with the powers that it leaves.
+start() {
+    systemctl start muralla.service >/tmp/start.log 2>&1 && muralla status >/tmp/status.log 2>&1 || {
+        cat /tmp/start.log /tmp/status.log 2>/dev/null || true
+        journalctl --no-pager --output=cat --unit=muralla.service | tail -n 40
+        die 'the service does not start, or does not answer'
+    }
+}
+attached() { ip -details link show dev eth0 | grep -q 'prog/xdp'; }
+
+systemctl --quiet enable muralla.service
+start
+attached || die 'no program on eth0'
+systemctl reload muralla.service
+say 'runs under systemd: attached, answers, reloads'
+
+# Alert rules and dashboard ask only for what is there: a wrong name is an alarm that never rings.
+scrape() {
+    exec 3<>/dev/tcp/127.0.0.1/9469
+    printf 'GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3
+    cat <&3
+    exec 3>&-
+}
+names() { grep -ohP '(?<![:\w])muralla_[a-z_]+\b(?!:)' "$@" | LC_ALL=C sort -u; }
+asked=$(names /usr/share/muralla/prometheus/*.yml /usr/share/muralla/grafana/*.json)
+for _ in $(seq 30); do
+    # A link that comes up sends a few packets, so that there is something to count.
+    ip link set peer0 down
+    ip link set peer0 up
+    lacking=$(comm -23 <(echo "$asked") <(scrape | names))
+    [ -n "$lacking" ] || break
+    sleep 1
+done
+[ -z "$lacking" ] || die "asked for by rules or dashboard, but not exposed: $lacking"
+say "metrics: all $(echo "$asked" | wc -l) that rules and dashboard ask for are exposed"
+
+# An upgrade, as dpkg does it: the wall stays, and the new daemon takes over.
+dpkg --install "$deb" >/tmp/install.log 2>&1 || { cat /tmp/install.log; die 'the upgrade'; }
+attached || die 'the upgrade took the wall down'
+grep -q '^customers' $configuration || die 'the upgrade took the configuration back'
+systemctl is-active --quiet muralla.service || die 'the upgrade stopped the service'
+systemctl kill --signal=KILL muralla.service
+attached || die 'the wall went with the daemon'
+for _ in $(seq 100); do
+    if muralla status >/dev/null 2>&1; then break; fi
+    sleep 0.1
+done
+start
+systemctl stop muralla-admin.socket muralla.service
+attached || die 'the wall went when the service was stopped'
+say 'upgraded, killed, stopped: the wall stays'
+
+dpkg --remove muralla >/tmp/remove.log 2>&1 || { cat /tmp/remove.log; die 'dpkg --remove'; }
+! attached || die 'a program is left on eth0'
+[ ! -e /sys/fs/bpf/muralla ] || die "left on bpffs: $(ls /sys/fs/bpf/muralla)"
+[ -e $configuration ] || die 'removing took the configuration'
+dpkg --purge muralla >/tmp/remove.log 2>&1 || { cat /tmp/remove.log; die 'dpkg --purge'; }
+left=$(diff <(echo "$before") <(listing) || true)
+[ -z "$left" ] || die "left behind or missing after the purge: $left"
+say 'removed and purged: nothing is left'
+touch /run/passed
+INSIDE
+echo "$version" >run/version
+
+pivot_root . mnt
+umount --lazy /mnt
+# Powering off ends the process namespace, and nothing else.
+timeout --kill-after=5 240 unshare --pid --fork --kill-child -- \
+    bash -c 'mount -t proc proc /proc; export container=trial; exec /lib/systemd/systemd --unit=trial.target' \
+    </dev/null >/run/systemd.log 2>&1 || true
+cat /run/trial.log || cat /run/systemd.log
+[ -e /run/passed ]
