@@ -23,6 +23,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.command {
         Lab::Down { prefix } => {
             muralla_lab::Lab::down(prefix)?;
+            crate::run::appliance::remove_pins(prefix)?;
             println!("Nothing is left of the lab {prefix:?}.");
             Ok(())
         }

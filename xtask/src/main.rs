@@ -2,12 +2,14 @@
 //!
 //! One module for each habit; [`house`] knows where things lie, [`process`] how programs are run.
 
+mod bench;
 mod build;
 mod ebpf;
 mod house;
 mod lab;
 mod package;
 mod process;
+mod run;
 mod setup;
 mod test;
 
@@ -33,7 +35,9 @@ fn main() -> ExitCode {
 enum Xtask {
     Setup(setup::Args),
     Build(build::Args),
+    Run(run::Args),
     Test(test::Args),
+    Bench(bench::Args),
     Package(package::Args),
     Lab(lab::Args),
 }
@@ -43,7 +47,9 @@ fn run(command: Xtask) -> Result<()> {
     match command {
         Xtask::Setup(args) => setup::run(&house, &args),
         Xtask::Build(args) => build::run(&house, &args),
+        Xtask::Run(args) => run::run(&house, &args),
         Xtask::Test(args) => test::run(&house, &args),
+        Xtask::Bench(args) => bench::run(&house, &args),
         Xtask::Package(args) => package::run(&house, &args),
         Xtask::Lab(args) => lab::run(&args),
     }

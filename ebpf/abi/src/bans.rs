@@ -33,12 +33,7 @@ impl Ban {
     /// Builds the word: `length` from 1 to 64 bits; `services` a bit for each service's number (bit 0
     /// stands for everything); `until` in seconds since boot.
     pub const fn new(v6: bool, length: u32, cause: Cause, services: u16, until: u32) -> Self {
-        Self(
-            Self::kind(v6, length)
-                | (cause as u64) << 48
-                | (services as u64) << 32
-                | until as u64,
-        )
+        Self(Self::kind(v6, length) | (cause as u64) << 48 | (services as u64) << 32 | until as u64)
     }
 
     #[inline(always)]
@@ -84,8 +79,15 @@ impl Ban {
 /// The two lines where a prefix may lie.
 #[inline(always)]
 pub fn places<K: Key>(key: &K, v6: bool, prefix: u64, length: u32) -> [u32; 2] {
-    let hash = if v6 { key.hash_64(prefix, length) } else { key.hash_v4(prefix, length) };
-    [1 + hash.first(BAN_LINES - 1), 1 + hash.second(BAN_LINES - 1)]
+    let hash = if v6 {
+        key.hash_64(prefix, length)
+    } else {
+        key.hash_v4(prefix, length)
+    };
+    [
+        1 + hash.first(BAN_LINES - 1),
+        1 + hash.second(BAN_LINES - 1),
+    ]
 }
 
 /// Looks for a ban of `addr` that covers `service` now, and gives its place (line × 4 + entry) for the hit

@@ -76,7 +76,11 @@ impl Decision {
 
     #[inline(always)]
     fn new(verdict: Verdict, service: u8, reason: Reason) -> Self {
-        Self { verdict, reason: reason as u8, service }
+        Self {
+            verdict,
+            reason: reason as u8,
+            service,
+        }
     }
 
     /// What `mode` makes of a reason to drop; none if the rule is off.
@@ -94,9 +98,12 @@ impl Decision {
 /// Decides on a frame without a usable IP header.
 #[inline(always)]
 pub fn decide_bad<W: World>(world: &W, reason: Reason) -> Decision {
-    let mode = world.policy().and_then(|policy| policy.line(policy::HEADER)).map_or(0, |head| {
-        head.load(header::MODES) >> header::modes::IMPOSSIBLE
-    });
+    let mode = world
+        .policy()
+        .and_then(|policy| policy.line(policy::HEADER))
+        .map_or(0, |head| {
+            head.load(header::MODES) >> header::modes::IMPOSSIBLE
+        });
     Decision::refuse(Mode::from_bits(mode), OTHER, reason)
         .unwrap_or(Decision::pass(OTHER, Reason::Other))
 }
@@ -158,10 +165,23 @@ pub fn decide<W: World, F: Frame + ?Sized>(
     };
     let mode = service.mode();
     if mode == Mode::Off {
-        return Decision::pass(number, if number == OTHER { Reason::Other } else { Reason::Clean });
+        return Decision::pass(
+            number,
+            if number == OTHER {
+                Reason::Other
+            } else {
+                Reason::Clean
+            },
+        );
     }
     let refusal = match asked.judge(frame, &service, question) {
-        Ok(reason) => return Decision { verdict: Verdict::Pass, reason, service: number },
+        Ok(reason) => {
+            return Decision {
+                verdict: Verdict::Pass,
+                reason,
+                service: number,
+            };
+        }
         Err(refusal) => refusal,
     };
     let verdict = if mode == Mode::Observe {
@@ -171,7 +191,11 @@ pub fn decide<W: World, F: Frame + ?Sized>(
     } else {
         Verdict::Drop
     };
-    Decision { verdict, reason: refusal.reason, service: number }
+    Decision {
+        verdict,
+        reason: refusal.reason,
+        service: number,
+    }
 }
 
 /// The service that a packet is for.
@@ -209,7 +233,10 @@ struct Refusal {
 impl From<Reason> for Refusal {
     #[inline(always)]
     fn from(reason: Reason) -> Self {
-        Self { reason: reason as u8, slip: false }
+        Self {
+            reason: reason as u8,
+            slip: false,
+        }
     }
 }
 
@@ -269,7 +296,14 @@ impl<W: World> Asked<'_, W> {
     /// The same question, of which the verifier has forgotten what the rules before have found out.
     #[inline(always)]
     fn afresh(&self) -> Self {
-        let Self { headers, facts, number, v6, ticks, .. } = *self;
+        let Self {
+            headers,
+            facts,
+            number,
+            v6,
+            ticks,
+            ..
+        } = *self;
         Self {
             headers: reread(headers),
             facts: Facts(hide(facts.0, ticks)),
@@ -282,7 +316,9 @@ impl<W: World> Asked<'_, W> {
     /// Bans, the configuration's block list, and feeds.
     #[inline(always)]
     fn kept_out(&self, policy: &W::Table, modes: u64) -> Option<Decision> {
-        let Self { headers, number, .. } = *self;
+        let Self {
+            headers, number, ..
+        } = *self;
         let found = bans::lookup(
             &self.world.bans(),
             &self.key,
@@ -295,7 +331,10 @@ impl<W: World> Asked<'_, W> {
             let (mode, reason) = if ban.by_operator() {
                 (Mode::Enforce, Reason::Blocked)
             } else {
-                (Mode::from_bits(modes >> header::modes::BANS), Reason::Banned)
+                (
+                    Mode::from_bits(modes >> header::modes::BANS),
+                    Reason::Banned,
+                )
             };
             if let Some(decision) = Decision::refuse(mode, number, reason) {
                 self.world.hit(place);
@@ -309,7 +348,11 @@ impl<W: World> Asked<'_, W> {
         if feed == 0 {
             return None;
         }
-        let mode = if policy::feed_observes(policy, feed) { Mode::Observe } else { Mode::Enforce };
+        let mode = if policy::feed_observes(policy, feed) {
+            Mode::Observe
+        } else {
+            Mode::Enforce
+        };
         Decision::refuse(mode, number, Reason::Feed)
     }
 
@@ -401,15 +444,22 @@ impl<W: World> Asked<'_, W> {
             self.radius(frame, kind)?
         };
         let bounds = Bounds(hide(bounds.0, self.ticks));
-        self.afresh().limits(service, bounds, question).map_err(|reason| {
-            let slip = bounds.has(Bounds::SLIP)
-                && match service.slip() {
-                    0 => false,
-                    1 => true,
-                    every => (self.dice(question) & 0xff).checked_rem(u16::from(every)) == Some(0),
-                };
-            Refusal { reason: reason as u8, slip }
-        })
+        self.afresh()
+            .limits(service, bounds, question)
+            .map_err(|reason| {
+                let slip = bounds.has(Bounds::SLIP)
+                    && match service.slip() {
+                        0 => false,
+                        1 => true,
+                        every => {
+                            (self.dice(question) & 0xff).checked_rem(u16::from(every)) == Some(0)
+                        }
+                    };
+                Refusal {
+                    reason: reason as u8,
+                    slip,
+                }
+            })
     }
 
     /// Bits that the client chose at random: good enough to share out slips and notes.
@@ -423,10 +473,18 @@ impl<W: World> Asked<'_, W> {
         let headers = self.headers;
         if self.number == OUTGOING_SMTP {
             let free = self.facts.has(Facts::MAIL_SERVER) || !opens(headers.tcp_flags);
-            return Bounds::new(0, if free { service::NONE } else { service::SOURCE }, Reason::Clean);
+            return Bounds::new(
+                0,
+                if free { service::NONE } else { service::SOURCE },
+                Reason::Clean,
+            );
         }
         let later = headers.fragment == Fragment::Later as u8;
-        let pass = if later { Reason::LaterFragment } else { Reason::Other };
+        let pass = if later {
+            Reason::LaterFragment
+        } else {
+            Reason::Other
+        };
         Bounds::new(Bounds::NETWORKS, service::SOURCE, pass)
     }
 
@@ -456,13 +514,20 @@ impl<W: World> Asked<'_, W> {
         *question = checked?;
         if question.qtype == dns::ANY && service.any() != AnyQuery::Pass as u8 {
             let slip = service.any() == AnyQuery::Slip as u8;
-            return Err(Refusal { reason: Reason::DnsAny as u8, slip });
+            return Err(Refusal {
+                reason: Reason::DnsAny as u8,
+                slip,
+            });
         }
         Ok(if inside {
             let flags = Bounds::NETWORKS | Bounds::PEACE | Bounds::SLIP;
             Bounds::new(flags, service::SOURCE, Reason::Clean)
         } else {
-            Bounds::new(Bounds::NETWORKS | Bounds::SLIP, service::WORLD, Reason::Clean)
+            Bounds::new(
+                Bounds::NETWORKS | Bounds::SLIP,
+                service::WORLD,
+                Reason::Clean,
+            )
         })
     }
 
@@ -487,10 +552,23 @@ impl<W: World> Asked<'_, W> {
         bounds: Bounds,
         question: &dns::Question,
     ) -> Result<u8, Reason> {
-        let Self { world, headers, number, ticks, seconds, .. } = *self;
+        let Self {
+            world,
+            headers,
+            number,
+            ticks,
+            seconds,
+            ..
+        } = *self;
         let rate = service.rate(bounds.rate());
         let looked = limit::look(bounds.has(Bounds::NETWORKS), |level| {
-            find(world, headers, level << 8 | u32::from(number), rate.to_word(), ticks)
+            find(
+                world,
+                headers,
+                level << 8 | u32::from(number),
+                rate.to_word(),
+                ticks,
+            )
         });
         let (places, crowded) = match looked {
             Look::SourceAbove if number == OUTGOING_SMTP => return Err(Reason::OutgoingSmtp),
@@ -528,7 +606,11 @@ impl<W: World> Asked<'_, W> {
     ) -> Result<u8, Reason> {
         let known = self.known(bounds.has(Bounds::PEACE));
         if bounds.has(Bounds::STRAY) {
-            return if known { Ok(bounds.pass()) } else { Err(Reason::StrayLimit) };
+            return if known {
+                Ok(bounds.pass())
+            } else {
+                Err(Reason::StrayLimit)
+            };
         }
         let reserve = service.rate(service::RESERVE);
         if known
@@ -537,7 +619,11 @@ impl<W: World> Asked<'_, W> {
         {
             return Ok(Reason::Familiar as u8);
         }
-        Err(if crowded { Reason::PrefixLimit } else { Reason::GlobalLimit })
+        Err(if crowded {
+            Reason::PrefixLimit
+        } else {
+            Reason::GlobalLimit
+        })
     }
 
     #[inline(always)]
@@ -556,13 +642,24 @@ impl<W: World> Asked<'_, W> {
         ) else {
             return true;
         };
-        budget::take(line.word(kind as u32), &mut credits, rate, service.chunk(), self.ticks)
+        budget::take(
+            line.word(kind as u32),
+            &mut credits,
+            rate,
+            service.chunk(),
+            self.ticks,
+        )
     }
 
     /// Whether the source has proven itself; a handshake is worth more than passing in peace.
     #[inline(always)]
     fn known(&self, peace: bool) -> bool {
-        let Self { world, headers, seconds, .. } = *self;
+        let Self {
+            world,
+            headers,
+            seconds,
+            ..
+        } = *self;
         knows(world, headers, Proof::Handshake, seconds)
             || peace && knows(world, headers, Proof::Peace, seconds)
     }
@@ -580,12 +677,21 @@ fn find<W: World>(
     ticks: u64,
 ) -> Found<<<W::Table as Lines>::Line as Line>::Word> {
     let policy = world.policy();
-    let Some(key) = policy.as_ref().and_then(PolicyKey::of) else { return Found::Nowhere };
-    let Some(head) = policy.as_ref().and_then(|policy| policy.line(policy::HEADER)) else {
+    let Some(key) = policy.as_ref().and_then(PolicyKey::of) else {
+        return Found::Nowhere;
+    };
+    let Some(head) = policy
+        .as_ref()
+        .and_then(|policy| policy.line(policy::HEADER))
+    else {
         return Found::Nowhere;
     };
     let mask = head.load(header::LIMITER_MASK) as u32;
-    let source = limit::Source { addr: headers.src, v6: headers.v6 != 0, service: what as u8 };
+    let source = limit::Source {
+        addr: headers.src,
+        v6: headers.v6 != 0,
+        service: what as u8,
+    };
     let rate = Rate::from_word(rate);
     limit::find(&world.limiter(), &key, mask, source, what >> 8, rate, ticks)
 }
@@ -594,16 +700,34 @@ fn find<W: World>(
 #[cfg_attr(target_arch = "bpf", inline(never))]
 fn knows<W: World>(world: &W, headers: &Headers, proof: Proof, seconds: u32) -> bool {
     let policy = world.policy();
-    let Some(key) = policy.as_ref().and_then(PolicyKey::of) else { return false };
-    familiar::knows(&world.familiar(), &key, headers.src, headers.v6 != 0, proof, seconds)
+    let Some(key) = policy.as_ref().and_then(PolicyKey::of) else {
+        return false;
+    };
+    familiar::knows(
+        &world.familiar(),
+        &key,
+        headers.src,
+        headers.v6 != 0,
+        proof,
+        seconds,
+    )
 }
 
 /// Notes a source among the familiar ones.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 fn note<W: World>(world: &W, headers: &Headers, proof: Proof, seconds: u32) {
     let policy = world.policy();
-    let Some(key) = policy.as_ref().and_then(PolicyKey::of) else { return };
-    familiar::note(&world.familiar(), &key, headers.src, headers.v6 != 0, proof, seconds);
+    let Some(key) = policy.as_ref().and_then(PolicyKey::of) else {
+        return;
+    };
+    familiar::note(
+        &world.familiar(),
+        &key,
+        headers.src,
+        headers.v6 != 0,
+        proof,
+        seconds,
+    );
 }
 
 /// Whether TCP flags open a connection.

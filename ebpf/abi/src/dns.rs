@@ -86,7 +86,12 @@ pub fn check<F: Frame + ?Sized>(frame: &F, at: u32, end: u32) -> Result<Question
             .window(question_end, OPT_LEN)
             .is_some_and(|opt| opt.u8(0) == 0 && opt.u16(1) == OPT);
     let opt_len = hide(if edns { OPT_LEN } else { 0 }, u64::from(fixed.u32(0))) & 15;
-    Ok(Question { id: header.u16(0), qtype: fixed.u16(0), end: question_end, opt_len })
+    Ok(Question {
+        id: header.u16(0),
+        qtype: fixed.u16(0),
+        end: question_end,
+        opt_len,
+    })
 }
 
 /// Bytes of an OPT record without options.
@@ -105,7 +110,11 @@ pub fn slip_len(question: &Question) -> u32 {
 /// client asks again over TCP and a forged source gets no more than was sent in its name. None if the frame
 /// is shorter than that; it may then be half changed and must not leave.
 #[inline(always)]
-pub fn slip<F: FrameMut + ?Sized>(frame: &mut F, headers: &Headers, question: &Question) -> Option<()> {
+pub fn slip<F: FrameMut + ?Sized>(
+    frame: &mut F,
+    headers: &Headers,
+    question: &Question,
+) -> Option<()> {
     let (l3, l4) = (u32::from(headers.l3), u32::from(headers.l4));
     let end = slip_len(question);
     let udp_len = end - l4;

@@ -30,7 +30,11 @@ const MASK: u32 = FAMILIAR_LINES - 1;
 #[inline(always)]
 fn hash<K: Key>(key: &K, addr: Addr, v6: bool, proof: Proof) -> Hash {
     let tag = 1 << 17 | proof as u32;
-    if v6 { key.hash_64(addr.hi, tag) } else { key.hash_v4(addr.hi, tag) }
+    if v6 {
+        key.hash_64(addr.hi, tag)
+    } else {
+        key.hash_v4(addr.hi, tag)
+    }
 }
 
 #[inline(always)]
@@ -77,14 +81,7 @@ fn holding<L: Line>(line: L, fingerprint: u32) -> Option<(L::Word, u64)> {
 
 /// Notes that the source was seen. `now` is in seconds since boot.
 #[inline(always)]
-pub fn note<T: Lines, K: Key>(
-    table: &T,
-    key: &K,
-    addr: Addr,
-    v6: bool,
-    proof: Proof,
-    now: u32,
-) {
+pub fn note<T: Lines, K: Key>(table: &T, key: &K, addr: Addr, v6: bool, proof: Proof, now: u32) {
     let hash = hash(key, addr, v6, proof);
     let wanted = fingerprint(hash);
     let new = u64::from(wanted) << 32 | u64::from(now);
@@ -97,7 +94,11 @@ pub fn note<T: Lines, K: Key>(
         Some(place) => place,
         None => {
             let (first, second) = (oldest(first), oldest(second));
-            if first.1 as u32 <= second.1 as u32 { first } else { second }
+            if first.1 as u32 <= second.1 as u32 {
+                first
+            } else {
+                second
+            }
         }
     };
     // Lost to another CPU: then the next packet notes the source.

@@ -68,12 +68,16 @@ impl FrameMut for [u8] {
     }
 
     fn put_u16(&mut self, at: u32, value: u16) -> Option<()> {
-        self.get_mut(at as usize..)?.get_mut(..2)?.copy_from_slice(&value.to_be_bytes());
+        self.get_mut(at as usize..)?
+            .get_mut(..2)?
+            .copy_from_slice(&value.to_be_bytes());
         Some(())
     }
 
     fn put_u32(&mut self, at: u32, value: u32) -> Option<()> {
-        self.get_mut(at as usize..)?.get_mut(..4)?.copy_from_slice(&value.to_be_bytes());
+        self.get_mut(at as usize..)?
+            .get_mut(..4)?
+            .copy_from_slice(&value.to_be_bytes());
         Some(())
     }
 }
@@ -88,7 +92,11 @@ impl HostWindow {
 
     fn array<const N: usize>(self, at: u32) -> [u8; N] {
         let at = at as usize;
-        self.0.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+        self.0
+            .get(at..)
+            .and_then(|rest| rest.first_chunk())
+            .copied()
+            .unwrap_or([0; N])
     }
 }
 

@@ -16,12 +16,18 @@ pub struct Addr {
 impl Addr {
     /// The address of an IPv4 host, as number.
     pub const fn v4(address: u32) -> Self {
-        Self { hi: (address as u64) << 32, lo: 0 }
+        Self {
+            hi: (address as u64) << 32,
+            lo: 0,
+        }
     }
 
     /// The address of an IPv6 host, as number.
     pub const fn v6(address: u128) -> Self {
-        Self { hi: (address >> 64) as u64, lo: address as u64 }
+        Self {
+            hi: (address >> 64) as u64,
+            lo: address as u64,
+        }
     }
 }
 
@@ -201,8 +207,14 @@ fn parse_v6<F: Frame + ?Sized>(frame: &F, l3: u32, out: &mut Headers) -> Parsed 
     if end > frame.len() || end > MAX_END {
         return Parsed::Bad(Reason::Truncated);
     }
-    out.src = Addr { hi: ip.u64(8), lo: ip.u64(16) };
-    out.dst = Addr { hi: ip.u64(24), lo: ip.u64(32) };
+    out.src = Addr {
+        hi: ip.u64(8),
+        lo: ip.u64(16),
+    };
+    out.dst = Addr {
+        hi: ip.u64(24),
+        lo: ip.u64(32),
+    };
     out.v6 = 1;
     out.end = end as u16;
 

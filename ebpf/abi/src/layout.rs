@@ -38,8 +38,10 @@ pub const COUNTERS: u32 =
 /// Index of a counter.
 #[inline(always)]
 pub const fn counter_index(interface: u32, service: u8, reason: u8, verdict: u8) -> u32 {
-    let pair = (interface & (MAX_INTERFACES - 1)) * MAX_SERVICES + (service as u32 & (MAX_SERVICES - 1));
-    (pair * Reason::ROOM as u32 + (reason as u32 & (Reason::ROOM as u32 - 1))) * Verdict::COUNT as u32
+    let pair =
+        (interface & (MAX_INTERFACES - 1)) * MAX_SERVICES + (service as u32 & (MAX_SERVICES - 1));
+    (pair * Reason::ROOM as u32 + (reason as u32 & (Reason::ROOM as u32 - 1)))
+        * Verdict::COUNT as u32
         + (verdict as u32 & (Verdict::COUNT as u32 - 1))
 }
 
@@ -48,7 +50,12 @@ pub const fn counter_place(index: u32) -> (u32, u8, u8, u8) {
     let verdict = index % Verdict::COUNT as u32;
     let reason = index / Verdict::COUNT as u32 % Reason::ROOM as u32;
     let pair = index / (Verdict::COUNT as u32 * Reason::ROOM as u32);
-    (pair / MAX_SERVICES, (pair % MAX_SERVICES) as u8, reason as u8, verdict as u8)
+    (
+        pair / MAX_SERVICES,
+        (pair % MAX_SERVICES) as u8,
+        reason as u8,
+        verdict as u8,
+    )
 }
 
 /// What the program has measured of itself on one CPU.
@@ -78,7 +85,10 @@ impl Side {
     /// The side from the number that the loader stores in the program.
     #[inline(always)]
     pub const fn from_bits(bits: u32) -> Self {
-        Self { internet: bits & 1 != 0, customers: bits & 2 != 0 }
+        Self {
+            internet: bits & 1 != 0,
+            customers: bits & 2 != 0,
+        }
     }
 
     /// The number to store in the program.

@@ -220,7 +220,10 @@ pub const fn service_traits(
 pub fn read_service<P: Lines>(policy: &P, index: u8) -> Option<Service<P::Line>> {
     let index = u32::from(index) & (MAX_SERVICES - 1);
     let line = policy.line(SERVICES + index * SERVICE_LINES)?;
-    Some(Service { line, traits: line.load(service::TRAITS) })
+    Some(Service {
+        line,
+        traits: line.load(service::TRAITS),
+    })
 }
 
 /// The line, and the shift in bits within its word and the word, where a port's service is.
@@ -237,14 +240,18 @@ pub fn service_of_port<P: Lines>(policy: &P, protocol: u8, port: u16) -> u8 {
         return OTHER;
     }
     let (line, word, shift) = port_place(protocol, port);
-    policy.line(line).map_or(OTHER, |line| (line.load(word) >> shift) as u8)
+    policy
+        .line(line)
+        .map_or(OTHER, |line| (line.load(word) >> shift) as u8)
 }
 
 /// Whether a feed only observes.
 #[inline(always)]
 pub fn feed_observes<P: Lines>(policy: &P, feed: u8) -> bool {
     let feed = u32::from(feed);
-    policy.line(FEEDS).is_some_and(|line| (line.load(feed >> 6) >> (feed & 63)) & 1 != 0)
+    policy
+        .line(FEEDS)
+        .is_some_and(|line| (line.load(feed >> 6) >> (feed & 63)) & 1 != 0)
 }
 
 /// The seeds in an image, read where they are needed.
@@ -258,13 +265,20 @@ impl<L: Line> PolicyKey<L> {
     /// The seeds of a policy.
     #[inline(always)]
     pub fn of<P: Lines<Line = L>>(policy: &P) -> Option<Self> {
-        Some(Self { first: policy.line(SEEDS)?, second: policy.line(SEEDS + 1)? })
+        Some(Self {
+            first: policy.line(SEEDS)?,
+            second: policy.line(SEEDS + 1)?,
+        })
     }
 }
 
 impl<L: Line> Key for PolicyKey<L> {
     #[inline(always)]
     fn seed(&self, index: u32) -> u64 {
-        if index < 8 { self.first.load(index) } else { self.second.load(index - 8) }
+        if index < 8 {
+            self.first.load(index)
+        } else {
+            self.second.load(index - 8)
+        }
     }
 }

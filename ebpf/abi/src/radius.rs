@@ -36,7 +36,9 @@ pub fn check<F: Frame + ?Sized>(frame: &F, at: u32, end: u32, kind: u8) -> Resul
         if here >= end {
             break;
         }
-        let Some(attribute) = frame.window(here, 2) else { break };
+        let Some(attribute) = frame.window(here, 2) else {
+            break;
+        };
         let length = u32::from(attribute.u8(1));
         if length < 2 {
             break;
@@ -44,7 +46,11 @@ pub fn check<F: Frame + ?Sized>(frame: &F, at: u32, end: u32, kind: u8) -> Resul
         here += length;
     }
     // Where the attributes ended is one of hundreds of states to the verifier, of which none matters.
-    if hide(here, u64::from(header.u32(0))) == end { Ok(()) } else { Err(Reason::RadiusAttributes) }
+    if hide(here, u64::from(header.u32(0))) == end {
+        Ok(())
+    } else {
+        Err(Reason::RadiusAttributes)
+    }
 }
 
 /// Codes of requests (RFC 2865, 2866, 5176, 5997).

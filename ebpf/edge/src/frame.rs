@@ -31,7 +31,10 @@ impl XdpFrame {
     /// The same frame, of whose length the verifier has forgotten what it was compared with.
     #[inline(always)]
     pub fn afresh(&self) -> Self {
-        Self { len: opaque(u64::from(self.len), u64::from(self.len)) as u32, ..*self }
+        Self {
+            len: opaque(u64::from(self.len), u64::from(self.len)) as u32,
+            ..*self
+        }
     }
 }
 
@@ -142,7 +145,9 @@ impl FrameMut for XdpFrame {
         let PacketWindow(to) = self.window(at, 2)?;
         let value = u64::from(value.swap_bytes());
         // SAFETY: as above.
-        unsafe { asm!("*(u16 *)({p} + 0) = {v}", p = in(reg) to, v = in(reg) value, options(nostack)) };
+        unsafe {
+            asm!("*(u16 *)({p} + 0) = {v}", p = in(reg) to, v = in(reg) value, options(nostack))
+        };
         Some(())
     }
 
@@ -151,7 +156,9 @@ impl FrameMut for XdpFrame {
         let PacketWindow(to) = self.window(at, 4)?;
         let value = u64::from(value.swap_bytes());
         // SAFETY: as above.
-        unsafe { asm!("*(u32 *)({p} + 0) = {v}", p = in(reg) to, v = in(reg) value, options(nostack)) };
+        unsafe {
+            asm!("*(u32 *)({p} + 0) = {v}", p = in(reg) to, v = in(reg) value, options(nostack))
+        };
         Some(())
     }
 }

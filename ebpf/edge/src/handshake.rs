@@ -39,7 +39,14 @@ fn established(ctx: &SockOpsContext) -> Option<()> {
         AF_INET6 => remote_v6(ctx),
         _ => return None,
     };
-    note(&Map::new(&raw const FAMILIAR), &key, addr, v6, Proof::Handshake, now);
+    note(
+        &Map::new(&raw const FAMILIAR),
+        &key,
+        addr,
+        v6,
+        Proof::Handshake,
+        now,
+    );
     Some(())
 }
 
@@ -51,5 +58,11 @@ fn remote_v6(ctx: &SockOpsContext) -> (Addr, bool) {
         return (Addr::v4(d), false);
     }
     let join = |upper: u32, lower: u32| u64::from(upper) << 32 | u64::from(lower);
-    (Addr { hi: join(a, b), lo: join(c, d) }, true)
+    (
+        Addr {
+            hi: join(a, b),
+            lo: join(c, d),
+        },
+        true,
+    )
 }

@@ -22,8 +22,8 @@ use muralla_abi::verdict::{Reason, Verdict};
 use crate::frame::{XdpFrame, copy, opaque};
 use crate::lines::Map;
 use crate::maps::{
-    BAN_HITS, BANS, BUDGETS, COUNTERS, CREDITS, FAMILIAR, GATES, INTERFACE, LIMITER, POLICY, SAMPLES,
-    SCRATCH, SIDE, Scratch, TIMING,
+    BAN_HITS, BANS, BUDGETS, COUNTERS, CREDITS, FAMILIAR, GATES, INTERFACE, LIMITER, POLICY,
+    SAMPLES, SCRATCH, SIDE, Scratch, TIMING,
 };
 
 /// Nanoseconds between two samples of one reason: 100 a second at most.
@@ -62,7 +62,11 @@ pub fn wall(ctx: XdpContext) -> u32 {
 fn enforce(ctx: &XdpContext, traffic: bool) -> u32 {
     let frame = XdpFrame::new(ctx);
     let decision = judge(&frame);
-    let Decision { verdict, reason, service } = decision;
+    let Decision {
+        verdict,
+        reason,
+        service,
+    } = decision;
     count(service, reason, verdict, frame.len());
     let refused = verdict != Verdict::Pass;
     if traffic || refused && due(reason) {
@@ -93,7 +97,13 @@ fn judge(frame: &XdpFrame) -> Decision {
             let (frame, headers) = (&frame.afresh(), forget(headers));
             parse_transport(frame, headers);
             let (frame, headers) = (&frame.afresh(), forget(headers));
-            decide(&Kernel, Side::from_bits(SIDE.load()), frame, headers, question)
+            decide(
+                &Kernel,
+                Side::from_bits(SIDE.load()),
+                frame,
+                headers,
+                question,
+            )
         }
     }
 }
@@ -111,7 +121,7 @@ fn forget(headers: &mut Headers) -> &mut Headers {
 }
 
 #[inline(always)]
-fn count(service: u8, reason: u8, verdict: Verdict, bytes: u32) {
+pub fn count(service: u8, reason: u8, verdict: Verdict, bytes: u32) {
     let index = counter_index(INTERFACE.load(), service, reason, verdict as u8);
     if let Some(counter) = COUNTERS.get_ptr_mut(index) {
         // SAFETY: this CPU's own words.
@@ -213,7 +223,9 @@ impl World for Kernel {
 
     #[inline(always)]
     fn credits(&self, service: u8, kind: BudgetKind) -> Option<CpuCredits> {
-        CREDITS.get_ptr_mut(u32::from(service & 15) * 4 + kind as u32).map(CpuCredits)
+        CREDITS
+            .get_ptr_mut(u32::from(service & 15) * 4 + kind as u32)
+            .map(CpuCredits)
     }
 
     #[inline(always)]

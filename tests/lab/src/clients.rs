@@ -258,6 +258,18 @@ impl ClientHandle {
         interval.snapshot()
     }
 
+    /// What [`ClientHandle::snapshot`] tells, with all latencies of the interval, so that intervals of
+    /// one's own choice can be put together. Either call ends the interval of the other.
+    pub fn interval(&self) -> Totals {
+        let mut tallies = self.shared.tallies();
+        let interval = std::mem::replace(&mut tallies.interval, Tally::new());
+        tallies.total.merge(&interval);
+        Totals {
+            snapshot: interval.snapshot(),
+            latencies: interval.latencies,
+        }
+    }
+
     /// Starts nothing new, waits for what is under way (a timeout at most), and tells all.
     pub fn stop(mut self) -> Totals {
         self.join();

@@ -18,8 +18,8 @@ static OBJECT: &[u8] = include_bytes_aligned!(env!("MURALLA_EDGE_OBJECT"));
 
 /// Maps of the object, all of which are pinned.
 const MAPS: &[&str] = &[
-    "POLICY", "LIMITER", "BUDGETS", "CREDITS", "FAMILIAR", "BANS", "BAN_HITS", "COUNTERS", "TIMING", "GATES",
-    "SAMPLES", "SCRATCH",
+    "POLICY", "LIMITER", "BUDGETS", "CREDITS", "FAMILIAR", "BANS", "BAN_HITS", "COUNTERS",
+    "TIMING", "GATES", "SAMPLES", "SCRATCH",
 ];
 
 /// The programs of one interface, loaded.
@@ -30,23 +30,45 @@ pub struct Loaded {
 impl Loaded {
     /// Loads the programs with the maps pinned in `maps`, which are made there if they are missing; `POLICY` must
     /// be there already.
-    pub(crate) fn new(maps: &Path, slot: u32, side: Side, limiter_lines: u32) -> Result<Self, WallError> {
+    pub(crate) fn new(
+        maps: &Path,
+        slot: u32,
+        side: Side,
+        limiter_lines: u32,
+    ) -> Result<Self, WallError> {
         let (slot, side) = (slot, side.to_bits());
         let mut loader = EbpfLoader::new();
-        loader.override_global("INTERFACE", &slot, true).override_global("SIDE", &side, true);
+        loader
+            .override_global("INTERFACE", &slot, true)
+            .override_global("SIDE", &side, true);
         loader.map_max_entries("LIMITER", limiter_lines);
         for name in MAPS {
             loader.map_pin_path(name, maps.join(name));
         }
-        let mut ebpf = loader.load(OBJECT).map_err(|error| WallError::Load(Box::new(error)))?;
+        let mut ebpf = loader
+            .load(OBJECT)
+            .map_err(|error| WallError::Load(Box::new(error)))?;
         wall_mut(&mut ebpf)?.load().map_err(WallError::Verifier)?;
         Ok(Self { ebpf })
     }
 
     /// The XDP program.
     pub fn wall(&self) -> Result<&Xdp, WallError> {
-        let program = self.ebpf.program("wall").ok_or(WallError::Object("program wall"))?;
+        let program = self
+            .ebpf
+            .program("wall")
+            .ok_or(WallError::Object("program wall"))?;
         program.try_into().map_err(WallError::Verifier)
+    }
+
+    /// The program that counts and drops, and nothing else: what [`Loaded::wall`] is measured against.
+    pub fn floor(&mut self) -> Result<&Xdp, WallError> {
+        let program = self.ebpf.program_mut("floor").ok_or(WallError::Object("program floor"))?;
+        let program: &mut Xdp = program.try_into().map_err(WallError::Verifier)?;
+        match program.load() {
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+            Err(error) => Err(WallError::Verifier(error)),
+        }
     }
 
     pub(crate) fn wall_fd(&self) -> Result<BorrowedFd<'_>, WallError> {
@@ -71,7 +93,10 @@ impl Loaded {
 
     /// Notes handshakes on this machine from now on.
     pub(crate) fn attach_handshake(&mut self, pins: &Pins) -> Result<(), WallError> {
-        let program = self.ebpf.program_mut("handshake").ok_or(WallError::Object("program handshake"))?;
+        let program = self
+            .ebpf
+            .program_mut("handshake")
+            .ok_or(WallError::Object("program handshake"))?;
         let program: &mut SockOps = program.try_into().map_err(WallError::Verifier)?;
         match program.load() {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
@@ -94,13 +119,18 @@ impl Loaded {
 }
 
 fn wall_mut(ebpf: &mut Ebpf) -> Result<&mut Xdp, WallError> {
-    let program = ebpf.program_mut("wall").ok_or(WallError::Object("program wall"))?;
+    let program = ebpf
+        .program_mut("wall")
+        .ok_or(WallError::Object("program wall"))?;
     program.try_into().map_err(WallError::Verifier)
 }
 
 /// The side that an interface looks at.
 pub(crate) fn side(role: Role) -> Side {
-    Side { internet: role != Role::Customers, customers: role != Role::Internet }
+    Side {
+        internet: role != Role::Customers,
+        customers: role != Role::Internet,
+    }
 }
 
 /// Attaches a program to an interface, or puts it into the place of the one before it there.
@@ -111,14 +141,19 @@ pub(crate) fn attach(
 ) -> Result<Mode, WallError> {
     let name = interface.name.as_str();
     let Some(index) = kernel::ifindex(name) else {
-        return Err(WallError::NoInterface { name: name.to_owned() });
+        return Err(WallError::NoInterface {
+            name: name.to_owned(),
+        });
     };
     let wanted = match interface.mode {
         AttachMode::Native => Some(Mode::Native),
         AttachMode::Generic => Some(Mode::Generic),
         AttachMode::Auto => None,
     };
-    for link in pins.links().map_err(|source| WallError::attach(name, source))? {
+    for link in pins
+        .links()
+        .map_err(|source| WallError::attach(name, source))?
+    {
         if link.interface != name {
             continue;
         }
@@ -128,7 +163,8 @@ pub(crate) fn attach(
             return Ok(link.mode);
         }
         // Left from an interface that went, or attached in another mode.
-        link.remove().map_err(|source| WallError::attach(name, source))?;
+        link.remove()
+            .map_err(|source| WallError::attach(name, source))?;
     }
     let native = || create(pins, name, index, program, Mode::Native);
     let generic = || create(pins, name, index, program, Mode::Generic);
@@ -137,7 +173,9 @@ pub(crate) fn attach(
         Some(Mode::Generic) => generic(),
         None => native().or_else(|error| match error {
             // Somebody else's program: a place in the stack behind it is no protection.
-            WallError::Attach { ref source, .. } if source.raw_os_error() == Some(libc::EBUSY) => Err(error),
+            WallError::Attach { ref source, .. } if source.raw_os_error() == Some(libc::EBUSY) => {
+                Err(error)
+            }
             _ => generic().map_err(|_| error),
         }),
     }
@@ -159,7 +197,9 @@ fn create(
         kernel::pin(link.as_fd(), &pins.link(name, mode))?;
         Ok(link)
     };
-    attach().map(|_| mode).map_err(|source| WallError::attach(name, source))
+    attach()
+        .map(|_| mode)
+        .map_err(|source| WallError::attach(name, source))
 }
 
 /// Where the control groups of version 2 are mounted.

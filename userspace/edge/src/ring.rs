@@ -19,7 +19,10 @@ impl Samples {
     }
 
     /// The next sample that is there already.
-    #[expect(clippy::should_implement_trait, reason = "an iterator ends; this one is asked again later")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator ends; this one is asked again later"
+    )]
     pub fn next(&mut self) -> Option<Sample> {
         loop {
             // What is too short is not from a program of this version: it is passed over.

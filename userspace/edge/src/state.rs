@@ -43,7 +43,10 @@ impl State {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Default::default(),
             Err(error) => {
-                return (Self::default(), Some(format!("{}: {error}; starting without it", path.display())));
+                return (
+                    Self::default(),
+                    Some(format!("{}: {error}; starting without it", path.display())),
+                );
             }
         };
         match serde_json::from_slice(&text) {
@@ -51,10 +54,17 @@ impl State {
             Err(error) => {
                 let aside = path.with_extension("unreadable");
                 let moved = fs::rename(path, &aside).is_ok();
-                let kept = if moved { format!("; kept as {}", aside.display()) } else { String::new() };
+                let kept = if moved {
+                    format!("; kept as {}", aside.display())
+                } else {
+                    String::new()
+                };
                 (
                     Self::default(),
-                    Some(format!("{}: {error}; starting without it{kept}", path.display())),
+                    Some(format!(
+                        "{}: {error}; starting without it{kept}",
+                        path.display()
+                    )),
                 )
             }
         }

@@ -17,11 +17,11 @@ use muralla_abi::layout::{
     ABI, BAN_LINES, COUNTERS, Counter, MAX_INTERFACES, Timing, counter_place,
 };
 use muralla_abi::limit;
+use muralla_abi::policy;
 use muralla_abi::prefix::ENTRIES;
 use muralla_abi::sample::Sample;
 use muralla_abi::table::Seeds;
 use muralla_abi::verdict::{Reason, Verdict};
-use muralla_abi::policy;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -123,7 +123,9 @@ pub enum WallError {
         source: Option<io::Error>,
     },
     /// Another daemon has it.
-    #[error("another muralla holds {dir}: stop it first, or give this one an edge.pin_dir of its own")]
+    #[error(
+        "another muralla holds {dir}: stop it first, or give this one an edge.pin_dir of its own"
+    )]
     Busy {
         /// The folder.
         dir: PathBuf,
@@ -207,7 +209,10 @@ pub enum WallError {
 
 impl WallError {
     pub(crate) fn attach(name: &str, source: io::Error) -> Self {
-        Self::Attach { name: name.to_owned(), source }
+        Self::Attach {
+            name: name.to_owned(),
+            source,
+        }
     }
 
     fn map(map: &'static str) -> impl FnOnce(io::Error) -> Self {
@@ -380,9 +385,10 @@ pub struct BlockEntry {
 /// Takes the programs off all interfaces and removes the pins. Needs no daemon.
 pub fn detach(pin_dir: &Path) -> Result<Vec<String>, WallError> {
     let pins = Pins::view(pin_dir);
-    let interfaces = pins
-        .clear()
-        .map_err(|source| WallError::PinDir { dir: pin_dir.to_owned(), source })?;
+    let interfaces = pins.clear().map_err(|source| WallError::PinDir {
+        dir: pin_dir.to_owned(),
+        source,
+    })?;
     pins.remove_folders();
     Ok(interfaces)
 }
@@ -391,14 +397,20 @@ pub fn detach(pin_dir: &Path) -> Result<Vec<String>, WallError> {
 pub fn show(pin_dir: &Path) -> Result<Vec<InterfaceStatus>, WallError> {
     let links = Pins::view(pin_dir)
         .links()
-        .map_err(|source| WallError::PinDir { dir: pin_dir.to_owned(), source })?;
+        .map_err(|source| WallError::PinDir {
+            dir: pin_dir.to_owned(),
+            source,
+        })?;
     Ok(links
         .iter()
         .map(|link| {
-            let attached = kernel::link_ifindex(link.fd.as_fd()).ok().filter(|index| *index != 0);
+            let attached = kernel::link_ifindex(link.fd.as_fd())
+                .ok()
+                .filter(|index| *index != 0);
             let current = kernel::ifindex(&link.interface);
-            let problem = (attached.is_none() || attached != current)
-                .then(|| "the interface went away; the daemon attaches to it when it is back".to_owned());
+            let problem = (attached.is_none() || attached != current).then(|| {
+                "the interface went away; the daemon attaches to it when it is back".to_owned()
+            });
             interface_status(
                 &link.interface,
                 Role::Both,
@@ -459,8 +471,10 @@ impl Wall {
         let policy_lines = image_lines(config.max_prefixes);
         let limiter_lines = limiter_lines(config.limiter_sources);
         let maps = pins.maps(policy_lines, limiter_lines);
-        fs::create_dir_all(&maps)
-            .map_err(|source| WallError::PinDir { dir: maps.clone(), source })?;
+        fs::create_dir_all(&maps).map_err(|source| WallError::PinDir {
+            dir: maps.clone(),
+            source,
+        })?;
         let before = Standing::find(&maps.join("POLICY"))?;
         let seeds = match &before {
             Some(standing) => standing.seeds,
@@ -468,11 +482,21 @@ impl Wall {
         };
         let generation = before.as_ref().map_or(0, |standing| standing.generation) + 1;
 
-        let feeds: Vec<ReadFeed> =
-            config.feeds.iter().map(|feed| read_feed(feed, None)).collect();
+        let feeds: Vec<ReadFeed> = config
+            .feeds
+            .iter()
+            .map(|feed| read_feed(feed, None))
+            .collect();
         let own = own_addresses()?;
         let lists = lists(&config, &stored, &own, &feeds)?;
-        let image = compile(&config, &lists, &seeds, generation, policy_lines, limiter_lines)?;
+        let image = compile(
+            &config,
+            &lists,
+            &seeds,
+            generation,
+            policy_lines,
+            limiter_lines,
+        )?;
         let (policy, prefixes) = (publish(&image)?, image.prefixes);
         let holder = match before {
             Some(standing) => {
@@ -492,14 +516,20 @@ impl Wall {
 
         let mut interfaces = load(&config, &maps, limiter_lines)?;
         let Some(first) = interfaces.first_mut() else {
-            return Err(WallError::NoInterface { name: "at all".to_owned() });
+            return Err(WallError::NoInterface {
+                name: "at all".to_owned(),
+            });
         };
         let shared = |first: &Interface, name, words| {
             Shared::new(first.program.map(name)?, words).map_err(WallError::map(name))
         };
         let limiter = shared(first, "LIMITER", limiter_lines as usize * 8)?;
         let bans = shared(first, "BANS", (BAN_LINES as usize + 1) * 8)?;
-        let ban_hits = shared(first, "BAN_HITS", (BAN_LINES as usize + 1) * ENTRIES as usize)?;
+        let ban_hits = shared(
+            first,
+            "BAN_HITS",
+            (BAN_LINES as usize + 1) * ENTRIES as usize,
+        )?;
         if let Err(error) = first.program.attach_handshake(&pins) {
             warn!("{error}");
         }
@@ -548,10 +578,16 @@ impl Wall {
             );
         }
         if config.pin_dir != self.config.pin_dir {
-            warnings.push("pin_dir takes effect after `muralla edge detach` and a restart".to_owned());
+            warnings
+                .push("pin_dir takes effect after `muralla edge detach` and a restart".to_owned());
         }
-        let known: BTreeMap<&Path, &ReadFeed> =
-            self.config.feeds.iter().map(|feed| feed.file.as_path()).zip(&self.feeds).collect();
+        let known: BTreeMap<&Path, &ReadFeed> = self
+            .config
+            .feeds
+            .iter()
+            .map(|feed| feed.file.as_path())
+            .zip(&self.feeds)
+            .collect();
         let feeds: Vec<ReadFeed> = config
             .feeds
             .iter()
@@ -561,7 +597,10 @@ impl Wall {
         let own = own_addresses()?;
         let image = self.compile(&config, &own, &feeds)?;
         let sides = |interfaces: &[InterfaceConfig]| -> Vec<(String, Role)> {
-            interfaces.iter().map(|interface| (interface.name.clone(), interface.role)).collect()
+            interfaces
+                .iter()
+                .map(|interface| (interface.name.clone(), interface.role))
+                .collect()
         };
         let programs_replaced = sides(&config.interfaces) != sides(&self.config.interfaces);
         let replaced = if programs_replaced {
@@ -586,7 +625,11 @@ impl Wall {
         self.config = config;
         self.attach_all();
         self.detach_others();
-        warnings.extend(self.interfaces.iter().filter_map(|interface| interface.problem.clone()));
+        warnings.extend(
+            self.interfaces
+                .iter()
+                .filter_map(|interface| interface.problem.clone()),
+        );
         Ok(Reload {
             generation: self.generation,
             prefixes: self.prefixes,
@@ -693,7 +736,11 @@ impl Wall {
 
     /// The services' names, in the order of their numbers.
     pub fn service_names(&self) -> Vec<String> {
-        self.config.services.iter().map(|service| service.name.clone()).collect()
+        self.config
+            .services
+            .iter()
+            .map(|service| service.name.clone())
+            .collect()
     }
 
     /// Names of the interfaces that are there, by index.
@@ -711,30 +758,35 @@ impl Wall {
     pub fn counters(&self) -> Result<Vec<CounterRow>, WallError> {
         let values = self.read_per_cpu("COUNTERS", COUNTERS, size_of::<Counter>())?;
         let cpus = values.len() / (COUNTERS as usize * 2);
-        let rows = (0..).zip(values.chunks_exact(cpus.max(1) * 2)).filter_map(|(index, cpus)| {
-            let (pairs, _) = cpus.as_chunks::<2>();
-            let packets: u64 = pairs.iter().map(|[packets, _]| packets).sum();
-            let bytes = pairs.iter().map(|[_, bytes]| bytes).sum();
-            if packets == 0 {
-                return None;
-            }
-            let (interface, service, reason, verdict) = counter_place(index);
-            Some(CounterRow {
-                interface: self.interface_name(interface),
-                service: self.service_name(service),
-                reason: Reason::from_u8(reason)?.name().to_owned(),
-                verdict: Verdict::from_u8(verdict)?.name().to_owned(),
-                packets,
-                bytes,
-            })
-        });
+        let rows = (0..)
+            .zip(values.chunks_exact(cpus.max(1) * 2))
+            .filter_map(|(index, cpus)| {
+                let (pairs, _) = cpus.as_chunks::<2>();
+                let packets: u64 = pairs.iter().map(|[packets, _]| packets).sum();
+                let bytes = pairs.iter().map(|[_, bytes]| bytes).sum();
+                if packets == 0 {
+                    return None;
+                }
+                let (interface, service, reason, verdict) = counter_place(index);
+                Some(CounterRow {
+                    interface: self.interface_name(interface),
+                    service: self.service_name(service),
+                    reason: Reason::from_u8(reason)?.name().to_owned(),
+                    verdict: Verdict::from_u8(verdict)?.name().to_owned(),
+                    packets,
+                    bytes,
+                })
+            });
         Ok(rows.collect())
     }
 
     /// The samples, once.
     pub fn samples(&mut self) -> Result<Samples, WallError> {
         let first = self.interfaces.first_mut().ok_or(WallError::SamplesTaken)?;
-        let map = first.program.take_map("SAMPLES").map_err(|_| WallError::SamplesTaken)?;
+        let map = first
+            .program
+            .take_map("SAMPLES")
+            .map_err(|_| WallError::SamplesTaken)?;
         Samples::new(map)
     }
 
@@ -754,8 +806,14 @@ impl Wall {
         self.refuse_guarded(prefix)?;
         let services = request.services.unwrap_or_default();
         self.service_bits(&services)?;
-        let until = request.ttl.map(|ttl| unix_now().saturating_add(ttl.as_secs()));
-        let block = Block { note: request.note, until, services };
+        let until = request
+            .ttl
+            .map(|ttl| unix_now().saturating_add(ttl.as_secs()));
+        let block = Block {
+            note: request.note,
+            until,
+            services,
+        };
         let wanted = self.wanted_block(prefix, &block)?;
         self.ban_table().set(&wanted)?;
         self.state.blocks.insert(prefix, block);
@@ -852,7 +910,9 @@ impl Wall {
         let now = unix_now();
         let ended = self.offenders.sweep(now);
         let blocks = self.state.blocks.len();
-        self.state.blocks.retain(|_, block| block.until.is_none_or(|until| until > now));
+        self.state
+            .blocks
+            .retain(|_, block| block.until.is_none_or(|until| until > now));
         let expired = self.state.blocks.len() != blocks;
         if expired || !ended.is_empty() {
             self.reconcile_bans()?;
@@ -872,7 +932,14 @@ impl Wall {
 
     /// The interfaces' programs, for tests and measurements.
     pub fn programs(&self) -> impl Iterator<Item = (&str, &Loaded)> {
-        self.interfaces.iter().map(|interface| (interface.config.name.as_str(), &interface.program))
+        self.interfaces
+            .iter()
+            .map(|interface| (interface.config.name.as_str(), &interface.program))
+    }
+
+    /// The first interface's programs, to load the one that the others are measured against.
+    pub fn first_program(&mut self) -> Option<&mut Loaded> {
+        self.interfaces.first_mut().map(|interface| &mut interface.program)
     }
 
     fn compile(
@@ -883,7 +950,14 @@ impl Wall {
     ) -> Result<Image, WallError> {
         let lists = lists(config, &self.state, own, feeds)?;
         let generation = self.generation + 1;
-        Ok(compile(config, &lists, &self.seeds, generation, self.policy_lines, self.limiter_lines)?)
+        Ok(compile(
+            config,
+            &lists,
+            &self.seeds,
+            generation,
+            self.policy_lines,
+            self.limiter_lines,
+        )?)
     }
 
     fn publish(&mut self, image: &Image) -> Result<(), WallError> {
@@ -909,10 +983,17 @@ impl Wall {
 
     /// Takes the program off interfaces that are no longer configured.
     fn detach_others(&self) {
-        let wanted: BTreeSet<&str> =
-            self.config.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        let wanted: BTreeSet<&str> = self
+            .config
+            .interfaces
+            .iter()
+            .map(|interface| interface.name.as_str())
+            .collect();
         let links = self.pins.links().unwrap_or_default();
-        for link in links.into_iter().filter(|link| !wanted.contains(link.interface.as_str())) {
+        for link in links
+            .into_iter()
+            .filter(|link| !wanted.contains(link.interface.as_str()))
+        {
             let name = link.interface.clone();
             match link.remove() {
                 Ok(()) => info!("{name}: no longer protected, as configured"),
@@ -922,7 +1003,11 @@ impl Wall {
     }
 
     fn ban_table(&self) -> BanTable<'_, Seeds> {
-        BanTable { bans: &self.bans, hits: &self.ban_hits, key: &self.seeds }
+        BanTable {
+            bans: &self.bans,
+            hits: &self.ban_hits,
+            key: &self.seeds,
+        }
     }
 
     /// Makes the kernel's table say what the state says.
@@ -936,7 +1021,9 @@ impl Wall {
                 continue;
             }
             // A service that is no longer configured has no number: the ban is kept, without effect.
-            let services = self.service_bits(std::slice::from_ref(&ban.service)).unwrap_or(0);
+            let services = self
+                .service_bits(std::slice::from_ref(&ban.service))
+                .unwrap_or(0);
             wanted.push(Wanted {
                 prefix: ban.prefix,
                 cause: Cause::Offence,
@@ -961,7 +1048,11 @@ impl Wall {
             return Ok(1);
         }
         services.iter().try_fold(0, |bits, name| {
-            let number = self.config.services.iter().position(|service| service.name == *name);
+            let number = self
+                .config
+                .services
+                .iter()
+                .position(|service| service.name == *name);
             match number {
                 Some(number) if number > 0 => Ok(bits | 1 << number),
                 _ => Err(WallError::NoService {
@@ -974,16 +1065,35 @@ impl Wall {
 
     /// Everybody who must not be cut off, and what he is.
     fn guarded(&self) -> Vec<(IpNet, &'static str)> {
-        let hosts = self.own.iter().map(|ip| (IpNet::from(*ip), "an address of this machine"));
-        let own = self.config.own.iter().map(|prefix| (*prefix, "configured as our own"));
-        let protected = self.config.protected.iter().map(|prefix| (*prefix, "protected"));
+        let hosts = self
+            .own
+            .iter()
+            .map(|ip| (IpNet::from(*ip), "an address of this machine"));
+        let own = self
+            .config
+            .own
+            .iter()
+            .map(|prefix| (*prefix, "configured as our own"));
+        let protected = self
+            .config
+            .protected
+            .iter()
+            .map(|prefix| (*prefix, "protected"));
         hosts.chain(own).chain(protected).collect()
     }
 
     fn refuse_guarded(&self, prefix: IpNet) -> Result<(), WallError> {
         let overlaps = |guarded: &IpNet| guarded.contains(&prefix) || prefix.contains(guarded);
-        match self.guarded().into_iter().find(|(guarded, _)| overlaps(guarded)) {
-            Some((guarded, why)) => Err(WallError::Guarded { prefix, guarded, why }),
+        match self
+            .guarded()
+            .into_iter()
+            .find(|(guarded, _)| overlaps(guarded))
+        {
+            Some((guarded, why)) => Err(WallError::Guarded {
+                prefix,
+                guarded,
+                why,
+            }),
             None => Ok(()),
         }
     }
@@ -992,12 +1102,20 @@ impl Wall {
         self.state.offenders = Some(self.offenders.snapshot(unix_now()));
         self.state
             .write(&self.state_file)
-            .map_err(|source| WallError::State { path: self.state_file.clone(), source })?;
+            .map_err(|source| WallError::State {
+                path: self.state_file.clone(),
+                source,
+            })?;
         self.dirty = false;
         Ok(())
     }
 
-    fn read_per_cpu(&self, map: &'static str, entries: u32, size: usize) -> Result<Vec<u64>, WallError> {
+    fn read_per_cpu(
+        &self,
+        map: &'static str,
+        entries: u32,
+        size: usize,
+    ) -> Result<Vec<u64>, WallError> {
         let first = self.interfaces.first().ok_or(WallError::Object(map))?;
         kernel::read_per_cpu(first.program.map(map)?, entries, size).map_err(WallError::map(map))
     }
@@ -1005,12 +1123,15 @@ impl Wall {
     fn timing(&self) -> Result<Timing, WallError> {
         let values = self.read_per_cpu("TIMING", 1, size_of::<Timing>())?;
         let (cpus, _) = values.as_chunks::<4>();
-        Ok(cpus.iter().fold(Timing::default(), |sum, [packets, timed, nanoseconds, races]| Timing {
-            packets: sum.packets + packets,
-            timed: sum.timed + timed,
-            nanoseconds: sum.nanoseconds + nanoseconds,
-            races: sum.races + races,
-        }))
+        Ok(cpus.iter().fold(
+            Timing::default(),
+            |sum, [packets, timed, nanoseconds, races]| Timing {
+                packets: sum.packets + packets,
+                timed: sum.timed + timed,
+                nanoseconds: sum.nanoseconds + nanoseconds,
+                races: sum.races + races,
+            },
+        ))
     }
 
     /// Slots in use, from one line in sixteen.
@@ -1018,13 +1139,19 @@ impl Wall {
         const STEP: usize = 16;
         let now = (boot_now().as_nanos() as u64) >> limit::TICK_SHIFT;
         let lines = self.limiter.lines().iter().step_by(STEP);
-        let busy = lines.flatten().filter(|word| limit::busy(word.load(Ordering::Relaxed), now)).count();
+        let busy = lines
+            .flatten()
+            .filter(|word| limit::busy(word.load(Ordering::Relaxed), now))
+            .count();
         (busy * STEP) as u64
     }
 
     fn interface_name(&self, slot: u32) -> String {
         let interface = self.interfaces.get(slot as usize);
-        interface.map_or_else(|| format!("#{slot}"), |interface| interface.config.name.clone())
+        interface.map_or_else(
+            || format!("#{slot}"),
+            |interface| interface.config.name.clone(),
+        )
     }
 
     fn service_name(&self, number: u8) -> String {
@@ -1043,7 +1170,8 @@ impl Interface {
         match result {
             Ok(mode) => {
                 self.attached = kernel::ifindex(name).map(|index| (index, mode));
-                let fell_back = mode == Mode::Generic && self.config.mode == crate::config::AttachMode::Auto;
+                let fell_back =
+                    mode == Mode::Generic && self.config.mode == crate::config::AttachMode::Auto;
                 self.problem = fell_back.then(|| {
                     format!(
                         "{name}: GENERIC MODE: the driver refused native XDP, so floods cost many times more; \
@@ -1068,7 +1196,12 @@ impl Interface {
     }
 
     fn status(&self) -> InterfaceStatus {
-        interface_status(&self.config.name, self.config.role, self.attached, self.problem.clone())
+        interface_status(
+            &self.config.name,
+            self.config.role,
+            self.attached,
+            self.problem.clone(),
+        )
     }
 }
 
@@ -1107,7 +1240,10 @@ impl Standing {
             let shared = Shared::new(policy.as_fd(), 32)?;
             let word = |line: u32, word: u32| {
                 let index = (line * 8 + word) as usize;
-                shared.words().get(index).map_or(0, |word| word.load(Ordering::Relaxed))
+                shared
+                    .words()
+                    .get(index)
+                    .map_or(0, |word| word.load(Ordering::Relaxed))
             };
             let mut seeds = Seeds::default();
             for (index, seed) in (0..).zip(&mut seeds.0) {
@@ -1116,7 +1252,11 @@ impl Standing {
             Ok((seeds, word(policy::HEADER, policy::header::GENERATION)))
         };
         let (seeds, generation) = read().map_err(failed)?;
-        Ok(Some(Self { holder, seeds, generation }))
+        Ok(Some(Self {
+            holder,
+            seeds,
+            generation,
+        }))
     }
 }
 
@@ -1144,7 +1284,12 @@ fn load(config: &EdgeConfig, maps: &Path, limiter_lines: u32) -> Result<Vec<Inte
             // Each side's source checks are for an interface that has that side alone.
             let side = programs::side(interface.role);
             let program = Loaded::new(maps, slot, side, limiter_lines)?;
-            Ok(Interface { config: interface.clone(), program, attached: None, problem: None })
+            Ok(Interface {
+                config: interface.clone(),
+                program,
+                attached: None,
+                problem: None,
+            })
         })
         .collect()
 }
@@ -1152,9 +1297,11 @@ fn load(config: &EdgeConfig, maps: &Path, limiter_lines: u32) -> Result<Vec<Inte
 /// Reads a feed; what it said before stays where it can't be read now.
 fn read_feed(config: &FeedConfig, before: Option<&ReadFeed>) -> ReadFeed {
     match feeds::read(&config.file) {
-        Ok(feed) => {
-            ReadFeed { prefixes: feed.prefixes, modified: Some(feed.modified), problem: None }
-        }
+        Ok(feed) => ReadFeed {
+            prefixes: feed.prefixes,
+            modified: Some(feed.modified),
+            problem: None,
+        },
         Err(error) => ReadFeed {
             prefixes: before.map(|feed| feed.prefixes.clone()).unwrap_or_default(),
             modified: before.and_then(|feed| feed.modified),
@@ -1182,7 +1329,12 @@ fn lists(
     let mut ours = config.own.clone();
     ours.extend(own.iter().map(|ip| IpNet::from(*ip)));
     let feeds = feeds.iter().map(|feed| feed.prefixes.clone()).collect();
-    Ok(Lists { protected: config.protected.clone(), allowed, own: ours, feeds })
+    Ok(Lists {
+        protected: config.protected.clone(),
+        allowed,
+        own: ours,
+        feeds,
+    })
 }
 
 /// The machine's own addresses.
@@ -1208,7 +1360,9 @@ fn limiter_lines(sources: u32) -> u32 {
 }
 
 fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs())
 }
 
 /// Time since boot, in the kernel programs' clock.

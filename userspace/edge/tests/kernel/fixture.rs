@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aya::programs::{TestRun, TestRunOptions};
 use muralla_edge::config::{
-    AnyPolicy, AttachMode, BanConfig, EdgeConfig, InterfaceConfig, Limit, Role, RuleMode, ServiceConfig,
-    ServiceKind,
+    AnyPolicy, AttachMode, BanConfig, EdgeConfig, InterfaceConfig, Limit, Role, RuleMode,
+    ServiceConfig, ServiceKind,
 };
 use muralla_edge::wall::{Wall, detach};
 
@@ -41,7 +41,11 @@ pub fn limit(rate: f64, burst: f64) -> Option<Limit> {
 pub fn config() -> EdgeConfig {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let prefixes = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
+    let prefixes = |list: &[&str]| {
+        list.iter()
+            .map(|text| text.parse().unwrap())
+            .collect::<Vec<_>>()
+    };
     EdgeConfig {
         interfaces: vec![InterfaceConfig {
             name: "murallatest0".to_owned(),
@@ -66,12 +70,18 @@ pub fn config() -> EdgeConfig {
                 source: limit(0.1, 3.0),
                 ..service("outgoing_smtp", ServiceKind::Any, &[])
             },
-            ServiceConfig { source: limit(0.1, 10.0), ..service("dns", ServiceKind::Dns, &[53]) },
+            ServiceConfig {
+                source: limit(0.1, 10.0),
+                ..service("dns", ServiceKind::Dns, &[53])
+            },
             service("dns_tcp", ServiceKind::Tcp, &[53]),
             service("radius_auth", ServiceKind::RadiusAuth, &[1812]),
             service("radius_acct", ServiceKind::RadiusAcct, &[1813]),
             service("radius_dyn", ServiceKind::RadiusDyn, &[3799]),
-            ServiceConfig { source: limit(0.1, 5.0), ..service("smtp", ServiceKind::Tcp, &[25]) },
+            ServiceConfig {
+                source: limit(0.1, 5.0),
+                ..service("smtp", ServiceKind::Tcp, &[25])
+            },
             service("web", ServiceKind::Tcp, &[80, 443]),
         ],
         bans: BanConfig {
@@ -95,7 +105,11 @@ impl Fixture {
         let pins = config.pin_dir.clone();
         let state = tempfile::tempdir().unwrap();
         let wall = Wall::start(config, &state.path().join("state.json")).unwrap();
-        Self { wall, pins, _state: state }
+        Self {
+            wall,
+            pins,
+            _state: state,
+        }
     }
 
     /// The program's answer to a frame, and the frame as it leaves.
@@ -112,7 +126,12 @@ impl Fixture {
 
     pub fn verified(&self) -> Option<u32> {
         let (_, program) = self.wall.programs().next().unwrap();
-        program.wall().unwrap().info().unwrap().verified_instruction_count()
+        program
+            .wall()
+            .unwrap()
+            .info()
+            .unwrap()
+            .verified_instruction_count()
     }
 }
 

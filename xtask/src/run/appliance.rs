@@ -1,0 +1,183 @@
+//! `muralla run` in the edge namespace of a lab.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use muralla_lab::Lab;
+use muralla_lab::process::Process;
+use muralla_lab::topology::{
+    CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6,
+    SERVICE_V4, SERVICE_V6,
+};
+use rustix::process::Signal;
+
+use super::admin::{Admin, Overview};
+
+/// How long the daemon may take until the wall stands, and until it ends.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The daemon of a lab, and its wall. Dropping it takes both away.
+pub(crate) struct Appliance<'lab> {
+    lab: &'lab Lab,
+    binary: PathBuf,
+    pub(crate) admin: Admin,
+    config: PathBuf,
+    daemon: Option<Process>,
+}
+
+impl<'lab> Appliance<'lab> {
+    /// Starts the daemon in the edge namespace, and waits until both interfaces are protected.
+    /// `extra` are further lines for `[edge]`.
+    pub(crate) fn start(lab: &'lab Lab, binary: &Path, extra: &str) -> Result<Self> {
+        remove_pins(lab.prefix())?;
+        let config = lab.folder().join("muralla.toml");
+        let socket = lab.folder().join("admin.sock");
+        fs::write(&config, configuration(lab, &socket, extra))
+            .with_context(|| format!("writing {}", config.display()))?;
+        let mut appliance = Self {
+            lab,
+            binary: binary.to_owned(),
+            admin: Admin::new(&socket),
+            config,
+            daemon: None,
+        };
+        appliance.start_daemon()?;
+        Ok(appliance)
+    }
+
+    /// Starts the daemon, which takes over the wall that stands, if there is one.
+    pub(crate) fn start_daemon(&mut self) -> Result<()> {
+        let mut command = self.lab.edge().command(&self.binary);
+        command.args(["run", "--config"]).arg(&self.config);
+        let daemon = self.lab.spawn("muralla", &mut command)?;
+        let daemon = self.daemon.insert(daemon);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let state = match self.admin.overview() {
+                Ok(overview) => match unprotected(&overview) {
+                    None => return Ok(()),
+                    Some(problem) => problem,
+                },
+                Err(error) => format!("{error:#}"),
+            };
+            if !daemon.is_running() || Instant::now() > deadline {
+                let output = daemon.output();
+                let tail = output.lines().count().saturating_sub(20);
+                let tail: Vec<&str> = output.lines().skip(tail).collect();
+                bail!("the wall does not stand ({state}).\n{}", tail.join("\n"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends the daemon with a signal; the wall stays.
+    pub(crate) fn end_daemon(&mut self, signal: Signal) -> Result<()> {
+        if let Some(mut daemon) = self.daemon.take() {
+            daemon.signal(signal);
+            daemon.wait(PATIENCE)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the daemon still runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.daemon.as_ref().is_some_and(Process::is_running)
+    }
+
+    /// The last lines that the daemon logged.
+    pub(crate) fn last_words(&self) -> String {
+        let output = self.daemon.as_ref().map(Process::output).unwrap_or_default();
+        let tail = output.lines().count().saturating_sub(5);
+        output.lines().skip(tail).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Appliance<'_> {
+    fn drop(&mut self) {
+        drop(self.daemon.take());
+        if let Err(error) = remove_pins(self.lab.prefix()) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+fn unprotected(overview: &Overview) -> Option<String> {
+    let Some(edge) = &overview.edge else {
+        return Some("it is detached".to_owned());
+    };
+    let interface = edge.interfaces.iter().find(|interface| !interface.attached)?;
+    let problem = interface.problem.as_deref().unwrap_or("not attached");
+    Some(format!("{}: {problem}", interface.name))
+}
+
+/// Removes what the daemon of that lab has pinned, and so the wall.
+pub(crate) fn remove_pins(prefix: &str) -> Result<()> {
+    let pins = pins(prefix);
+    match fs::remove_dir_all(&pins) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing the pins in {}", pins.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn pins(prefix: &str) -> PathBuf {
+    Path::new("/sys/fs/bpf").join(format!("muralla-lab-{prefix}"))
+}
+
+fn configuration(lab: &Lab, socket: &Path, extra: &str) -> String {
+    let state = lab.folder().join("state.json");
+    format!(
+        r#"# The wall of a lab out of network namespaces. Made by cargo xtask, and removed with the lab.
+
+[admin]
+socket = "{socket}"
+
+[metrics]
+listen = "none"
+
+[state]
+file = "{state}"
+
+[edge]
+customers = ["{CUSTOMERS_V4}", "{CUSTOMERS_V6}"]
+nas = ["{NAS_V4}", "{NAS_V6}"]
+own = ["{SERVICE_V4}", "{SERVICE_V6}"]
+# The lab's Internet lives in the prefixes for documentation, which no router on the real one
+# announces: with bogons enforced its hosts could send nothing, and to observe would end the checks of
+# their packets there. Its floods come from addresses that are routed, so nothing is hidden by this.
+bogons = "off"
+pin_dir = "{pins}"
+{extra}
+[[edge.interface]]
+name = "{INTERNET_INTERFACE}"
+role = "internet"
+
+[[edge.interface]]
+name = "{CUSTOMERS_INTERFACE}"
+role = "customers"
+
+# A budget is what the servers behind can do, and these have half of two cores.
+[edge.service.dns]
+global = {{ rate = {DNS_BUDGET}, burst = {DNS_BUDGET} }}
+reserve = {{ rate = {DNS_BUDGET}, burst = {DNS_BUDGET} }}
+
+[edge.service.smtp]
+global = {{ rate = {SYN_BUDGET}, burst = {SYN_BUDGET} }}
+reserve = {{ rate = {SYN_BUDGET}, burst = {SYN_BUDGET} }}
+"#,
+        socket = socket.display(),
+        state = state.display(),
+        pins = pins(lab.prefix()).display(),
+    )
+}
+
+/// Queries a second that the lab's resolver is asked at most.
+pub(crate) const DNS_BUDGET: u32 = 20_000;
+
+/// Connections a second that the lab's mail server is asked for at most.
+pub(crate) const SYN_BUDGET: u32 = 500;
