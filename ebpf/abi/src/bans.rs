@@ -31,7 +31,7 @@ impl Ban {
     pub const NEVER: u32 = u32::MAX;
 
     /// Builds the word: `length` from 1 to 64 bits; `services` a bit for each service's number (bit 0
-    /// stands for everything); `until` in seconds since boot.
+    /// stands for everything); `until` in seconds of the wall's clock.
     pub const fn new(v6: bool, length: u32, cause: Cause, services: u16, until: u32) -> Self {
         Self(Self::kind(v6, length) | (cause as u64) << 48 | (services as u64) << 32 | until as u64)
     }
@@ -69,7 +69,7 @@ impl Ban {
         (self.0 >> 32) as u16
     }
 
-    /// When it ends, in seconds since boot.
+    /// When it ends, in seconds of the wall's clock.
     #[inline(always)]
     pub const fn until(self) -> u32 {
         self.0 as u32
@@ -79,19 +79,12 @@ impl Ban {
 /// The two lines where a prefix may lie.
 #[inline(always)]
 pub fn places<K: Key>(key: &K, v6: bool, prefix: u64, length: u32) -> [u32; 2] {
-    let hash = if v6 {
-        key.hash_64(prefix, length)
-    } else {
-        key.hash_v4(prefix, length)
-    };
-    [
-        1 + hash.first(BAN_LINES - 1),
-        1 + hash.second(BAN_LINES - 1),
-    ]
+    let hash = if v6 { key.hash_64(prefix, length) } else { key.hash_v4(prefix, length) };
+    [1 + hash.first(BAN_LINES - 1), 1 + hash.second(BAN_LINES - 1)]
 }
 
 /// Looks for a ban of `addr` that covers `service` now, and gives its place (line × 4 + entry) for the hit
-/// count. `now` is in seconds since boot.
+/// count. `now` gives seconds of the wall's clock, and is asked only if there is an entry.
 #[inline(always)]
 pub fn lookup<B: Lines, K: Key>(
     bans: &B,
@@ -99,9 +92,10 @@ pub fn lookup<B: Lines, K: Key>(
     addr: Addr,
     v6: bool,
     service: u8,
-    now: u32,
+    now: impl Fn() -> u32,
 ) -> Option<(u32, Ban)> {
     let mut lengths = bans.line(0)?.load(u32::from(v6));
+    let mut found = None;
     for _ in 0..MAX_LENGTHS {
         let code = (lengths & 63) as u32;
         if code == 0 {
@@ -112,20 +106,18 @@ pub fn lookup<B: Lines, K: Key>(
         let prefix = mask(addr.hi, length);
         let kind = Ban::kind(v6, length);
         let [first, second] = places(key, v6, prefix, length);
-        let found = find(bans.line(first)?, prefix, kind)
+        let entry = find(bans.line(first)?, prefix, kind)
             .map(|(entry, ban)| (first * ENTRIES + entry, ban))
             .or_else(|| {
                 let (entry, ban) = find(bans.line(second)?, prefix, kind)?;
                 Some((second * ENTRIES + entry, ban))
             });
-        if let Some((_, ban)) = found
-            && ban.covers(service)
-            && ban.until() > now
-        {
-            return found;
+        if entry.is_some_and(|(_, ban)| ban.covers(service)) {
+            found = entry;
+            break;
         }
     }
-    None
+    found.filter(|(_, ban)| ban.until() > now())
 }
 
 #[inline(always)]

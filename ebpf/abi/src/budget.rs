@@ -34,11 +34,7 @@ pub fn take<W: Word, C: Credits>(
     }
     let old = word.load();
     // A time far ahead is left from before a restart of the clock.
-    let base = if old > now && old - now <= u64::from(u32::MAX) {
-        old
-    } else {
-        now
-    };
+    let base = if old > now && old - now <= u64::from(u32::MAX) { old } else { now };
     let new = base + u64::from(rate.interval) * u64::from(chunk);
     if new - now > u64::from(rate.tolerance) {
         return false;

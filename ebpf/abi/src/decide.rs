@@ -9,11 +9,11 @@ use crate::headers::{Addr, Fragment, Headers, proto, tcp};
 use crate::layout::Side;
 use crate::limit::{self, Found, Look, Rate};
 use crate::policy::{
-    self, AnyQuery, Kind, Mode, OTHER, OUTGOING_SMTP, PolicyKey, Service, header, service,
+    self, AnyQuery, Kind, Mode, OTHER, OUTGOING_SMTP, Service, header, service,
 };
 use crate::prefix::{self, Facts};
 use crate::radius;
-use crate::table::{Line, Lines};
+use crate::table::{Key, Line, Lines};
 use crate::verdict::{Reason, Verdict};
 use crate::verifier::{hide, reread};
 
@@ -23,11 +23,17 @@ pub trait World {
     type Table: Lines;
     /// This CPU's credits for a budget.
     type Credits: Credits;
+    /// How the seeds of the keyed hash are reached.
+    type Key: Key;
 
     /// The policy in force; none before the first was loaded.
     fn policy(&self) -> Option<Self::Table>;
+    /// The seeds of the keyed hash, the same as long as the maps live.
+    fn key(&self) -> Self::Key;
     /// The limiter's table.
     fn limiter(&self) -> Self::Table;
+    /// Lines of the limiter's table, less one.
+    fn limiter_mask(&self) -> u32;
     /// The budgets, a line for each service.
     fn budgets(&self) -> Self::Table;
     /// The sources recently seen.
@@ -40,7 +46,7 @@ pub trait World {
     fn hit(&self, place: u32);
     /// Counts a packet that could not be charged, because another CPU was charging at the same moment.
     fn race(&self);
-    /// Nanoseconds since boot, in the clock's coarse steps.
+    /// The wall's clock in nanoseconds, in steps of up to 10 ms, from a start of its own.
     fn now(&self) -> u64;
 }
 
@@ -76,11 +82,7 @@ impl Decision {
 
     #[inline(always)]
     fn new(verdict: Verdict, service: u8, reason: Reason) -> Self {
-        Self {
-            verdict,
-            reason: reason as u8,
-            service,
-        }
+        Self { verdict, reason: reason as u8, service }
     }
 
     /// What `mode` makes of a reason to drop; none if the rule is off.
@@ -101,9 +103,7 @@ pub fn decide_bad<W: World>(world: &W, reason: Reason) -> Decision {
     let mode = world
         .policy()
         .and_then(|policy| policy.line(policy::HEADER))
-        .map_or(0, |head| {
-            head.load(header::MODES) >> header::modes::IMPOSSIBLE
-        });
+        .map_or(0, |head| head.load(header::MODES) >> header::modes::IMPOSSIBLE);
     Decision::refuse(Mode::from_bits(mode), OTHER, reason)
         .unwrap_or(Decision::pass(OTHER, Reason::Other))
 }
@@ -123,9 +123,10 @@ pub fn decide<W: World, F: Frame + ?Sized>(
     let Some(policy) = world.policy() else {
         return Decision::pass(OTHER, Reason::Other);
     };
-    let (Some(head), Some(key)) = (policy.line(policy::HEADER), PolicyKey::of(&policy)) else {
+    let Some(head) = policy.line(policy::HEADER) else {
         return Decision::pass(OTHER, Reason::Other);
     };
+    let key = world.key();
     let v6 = headers.v6 != 0;
     let facts = prefix::lookup(&policy, &key, headers.src, v6);
     if facts.has(Facts::PROTECTED) {
@@ -137,18 +138,7 @@ pub fn decide<W: World, F: Frame + ?Sized>(
 
     let number = classify(&policy, &key, side, headers, v6);
     let modes = head.load(header::MODES);
-    let now = world.now();
-    let seconds = (now / 1_000_000_000) as u32;
-    let asked = Asked {
-        world,
-        key,
-        headers,
-        facts,
-        number,
-        v6,
-        ticks: now >> limit::TICK_SHIFT,
-        seconds,
-    };
+    let asked = Asked { world, headers, facts, number, v6 };
 
     let asked = asked.afresh();
     if let Some(decision) = asked.kept_out(&policy, modes) {
@@ -158,29 +148,22 @@ pub fn decide<W: World, F: Frame + ?Sized>(
     if let Some(decision) = asked.impossible(side, modes) {
         return decision;
     }
-    let asked = asked.afresh();
-    let number = asked.number;
     let Some(service) = policy::read_service(&policy, number) else {
         return Decision::pass(number, Reason::Other);
     };
+    if number == OTHER && !service.limits() {
+        let later = headers.fragment == Fragment::Later as u8;
+        return Decision::pass(number, if later { Reason::LaterFragment } else { Reason::Other });
+    }
+    let asked = asked.afresh();
+    let number = asked.number;
     let mode = service.mode();
     if mode == Mode::Off {
-        return Decision::pass(
-            number,
-            if number == OTHER {
-                Reason::Other
-            } else {
-                Reason::Clean
-            },
-        );
+        return Decision::pass(number, if number == OTHER { Reason::Other } else { Reason::Clean });
     }
     let refusal = match asked.judge(frame, &service, question) {
         Ok(reason) => {
-            return Decision {
-                verdict: Verdict::Pass,
-                reason,
-                service: number,
-            };
+            return Decision { verdict: Verdict::Pass, reason, service: number };
         }
         Err(refusal) => refusal,
     };
@@ -191,18 +174,14 @@ pub fn decide<W: World, F: Frame + ?Sized>(
     } else {
         Verdict::Drop
     };
-    Decision {
-        verdict,
-        reason: refusal.reason,
-        service: number,
-    }
+    Decision { verdict, reason: refusal.reason, service: number }
 }
 
 /// The service that a packet is for.
 #[inline(always)]
-fn classify<P: Lines>(
+fn classify<P: Lines, K: Key>(
     policy: &P,
-    key: &PolicyKey<P::Line>,
+    key: &K,
     side: Side,
     headers: &Headers,
     v6: bool,
@@ -233,10 +212,7 @@ struct Refusal {
 impl From<Reason> for Refusal {
     #[inline(always)]
     fn from(reason: Reason) -> Self {
-        Self {
-            reason: reason as u8,
-            slip: false,
-        }
+        Self { reason: reason as u8, slip: false }
     }
 }
 
@@ -283,32 +259,24 @@ impl Bounds {
 /// One packet's question to the wall, with everything that several rules look at.
 struct Asked<'a, W: World> {
     world: &'a W,
-    key: PolicyKey<<W::Table as Lines>::Line>,
     headers: &'a Headers,
     facts: Facts,
     number: u8,
     v6: bool,
-    ticks: u64,
-    seconds: u32,
 }
 
 impl<W: World> Asked<'_, W> {
     /// The same question, of which the verifier has forgotten what the rules before have found out.
     #[inline(always)]
     fn afresh(&self) -> Self {
-        let Self {
-            headers,
-            facts,
-            number,
-            v6,
-            ticks,
-            ..
-        } = *self;
+        let Self { headers, facts, number, v6, .. } = *self;
+        let headers = reread(headers);
+        let unknown = headers.src.hi;
         Self {
-            headers: reread(headers),
-            facts: Facts(hide(facts.0, ticks)),
-            number: hide(u32::from(number), ticks) as u8,
-            v6: hide(u32::from(v6), ticks) != 0,
+            headers,
+            facts: Facts(hide(facts.0, unknown)),
+            number: hide(u32::from(number), unknown) as u8,
+            v6: hide(u32::from(v6), unknown) != 0,
             ..*self
         }
     }
@@ -316,25 +284,16 @@ impl<W: World> Asked<'_, W> {
     /// Bans, the configuration's block list, and feeds.
     #[inline(always)]
     fn kept_out(&self, policy: &W::Table, modes: u64) -> Option<Decision> {
-        let Self {
-            headers, number, ..
-        } = *self;
-        let found = bans::lookup(
-            &self.world.bans(),
-            &self.key,
-            headers.src,
-            self.v6,
-            number,
-            self.seconds,
-        );
+        let Self { headers, number, .. } = *self;
+        let found =
+            bans::lookup(&self.world.bans(), &self.world.key(), headers.src, self.v6, number, || {
+                seconds(self.world.now())
+            });
         if let Some((place, ban)) = found {
             let (mode, reason) = if ban.by_operator() {
                 (Mode::Enforce, Reason::Blocked)
             } else {
-                (
-                    Mode::from_bits(modes >> header::modes::BANS),
-                    Reason::Banned,
-                )
+                (Mode::from_bits(modes >> header::modes::BANS), Reason::Banned)
             };
             if let Some(decision) = Decision::refuse(mode, number, reason) {
                 self.world.hit(place);
@@ -348,11 +307,7 @@ impl<W: World> Asked<'_, W> {
         if feed == 0 {
             return None;
         }
-        let mode = if policy::feed_observes(policy, feed) {
-            Mode::Observe
-        } else {
-            Mode::Enforce
-        };
+        let mode = if policy::feed_observes(policy, feed) { Mode::Observe } else { Mode::Enforce };
         Decision::refuse(mode, number, Reason::Feed)
     }
 
@@ -443,23 +398,16 @@ impl<W: World> Asked<'_, W> {
         } else {
             self.radius(frame, kind)?
         };
-        let bounds = Bounds(hide(bounds.0, self.ticks));
-        self.afresh()
-            .limits(service, bounds, question)
-            .map_err(|reason| {
-                let slip = bounds.has(Bounds::SLIP)
-                    && match service.slip() {
-                        0 => false,
-                        1 => true,
-                        every => {
-                            (self.dice(question) & 0xff).checked_rem(u16::from(every)) == Some(0)
-                        }
-                    };
-                Refusal {
-                    reason: reason as u8,
-                    slip,
-                }
-            })
+        let bounds = Bounds(hide(bounds.0, headers.src.hi));
+        self.afresh().limits(service, bounds, question).map_err(|reason| {
+            let slip = bounds.has(Bounds::SLIP)
+                && match service.slip() {
+                    0 => false,
+                    1 => true,
+                    every => (self.dice(question) & 0xff).checked_rem(u16::from(every)) == Some(0),
+                };
+            Refusal { reason: reason as u8, slip }
+        })
     }
 
     /// Bits that the client chose at random: good enough to share out slips and notes.
@@ -480,11 +428,7 @@ impl<W: World> Asked<'_, W> {
             );
         }
         let later = headers.fragment == Fragment::Later as u8;
-        let pass = if later {
-            Reason::LaterFragment
-        } else {
-            Reason::Other
-        };
+        let pass = if later { Reason::LaterFragment } else { Reason::Other };
         Bounds::new(Bounds::NETWORKS, service::SOURCE, pass)
     }
 
@@ -514,20 +458,13 @@ impl<W: World> Asked<'_, W> {
         *question = checked?;
         if question.qtype == dns::ANY && service.any() != AnyQuery::Pass as u8 {
             let slip = service.any() == AnyQuery::Slip as u8;
-            return Err(Refusal {
-                reason: Reason::DnsAny as u8,
-                slip,
-            });
+            return Err(Refusal { reason: Reason::DnsAny as u8, slip });
         }
         Ok(if inside {
             let flags = Bounds::NETWORKS | Bounds::PEACE | Bounds::SLIP;
             Bounds::new(flags, service::SOURCE, Reason::Clean)
         } else {
-            Bounds::new(
-                Bounds::NETWORKS | Bounds::SLIP,
-                service::WORLD,
-                Reason::Clean,
-            )
+            Bounds::new(Bounds::NETWORKS | Bounds::SLIP, service::WORLD, Reason::Clean)
         })
     }
 
@@ -552,23 +489,11 @@ impl<W: World> Asked<'_, W> {
         bounds: Bounds,
         question: &dns::Question,
     ) -> Result<u8, Reason> {
-        let Self {
-            world,
-            headers,
-            number,
-            ticks,
-            seconds,
-            ..
-        } = *self;
-        let rate = service.rate(bounds.rate());
+        let Self { world, headers, number, .. } = *self;
+        let now = world.now();
+        let rate = service.rate(bounds.rate()).to_word();
         let looked = limit::look(bounds.has(Bounds::NETWORKS), |level| {
-            find(
-                world,
-                headers,
-                level << 8 | u32::from(number),
-                rate.to_word(),
-                ticks,
-            )
+            find(world, headers, level << 8 | u32::from(number), rate, now)
         });
         let (places, crowded) = match looked {
             Look::SourceAbove if number == OUTGOING_SMTP => return Err(Reason::OutgoingSmtp),
@@ -581,14 +506,14 @@ impl<W: World> Asked<'_, W> {
         } else {
             (BudgetKind::Global, service::GLOBAL)
         };
-        let within = !crowded && self.take(service, service.rate(word), budget);
+        let within = !crowded && self.take(service, service.rate(word), budget, now);
         let reason = if within {
             if bounds.has(Bounds::PEACE) && self.dice(question) & 3 == 0 {
-                note(world, headers, Proof::Peace, seconds);
+                note(world, headers, Proof::Peace, seconds(now));
             }
             bounds.pass()
         } else {
-            self.reserve(service, bounds, crowded)?
+            self.reserve(service, bounds, crowded, now)?
         };
         if !places.charge() {
             world.race();
@@ -603,27 +528,20 @@ impl<W: World> Asked<'_, W> {
         service: &Service<<W::Table as Lines>::Line>,
         bounds: Bounds,
         crowded: bool,
+        now: u64,
     ) -> Result<u8, Reason> {
-        let known = self.known(bounds.has(Bounds::PEACE));
+        let known = self.known(bounds.has(Bounds::PEACE), seconds(now));
         if bounds.has(Bounds::STRAY) {
-            return if known {
-                Ok(bounds.pass())
-            } else {
-                Err(Reason::StrayLimit)
-            };
+            return if known { Ok(bounds.pass()) } else { Err(Reason::StrayLimit) };
         }
         let reserve = service.rate(service::RESERVE);
         if known
             && (crowded || !reserve.is_unlimited())
-            && self.take(service, reserve, BudgetKind::Reserve)
+            && self.take(service, reserve, BudgetKind::Reserve, now)
         {
             return Ok(Reason::Familiar as u8);
         }
-        Err(if crowded {
-            Reason::PrefixLimit
-        } else {
-            Reason::GlobalLimit
-        })
+        Err(if crowded { Reason::PrefixLimit } else { Reason::GlobalLimit })
     }
 
     #[inline(always)]
@@ -632,6 +550,7 @@ impl<W: World> Asked<'_, W> {
         service: &Service<<W::Table as Lines>::Line>,
         rate: Rate,
         kind: BudgetKind,
+        now: u64,
     ) -> bool {
         if rate.is_unlimited() {
             return true;
@@ -642,24 +561,13 @@ impl<W: World> Asked<'_, W> {
         ) else {
             return true;
         };
-        budget::take(
-            line.word(kind as u32),
-            &mut credits,
-            rate,
-            service.chunk(),
-            self.ticks,
-        )
+        budget::take(line.word(kind as u32), &mut credits, rate, service.chunk(), now >> limit::TICK_SHIFT)
     }
 
     /// Whether the source has proven itself; a handshake is worth more than passing in peace.
     #[inline(always)]
-    fn known(&self, peace: bool) -> bool {
-        let Self {
-            world,
-            headers,
-            seconds,
-            ..
-        } = *self;
+    fn known(&self, peace: bool, seconds: u32) -> bool {
+        let Self { world, headers, .. } = *self;
         knows(world, headers, Proof::Handshake, seconds)
             || peace && knows(world, headers, Proof::Peace, seconds)
     }
@@ -674,60 +582,31 @@ fn find<W: World>(
     headers: &Headers,
     what: u32,
     rate: u64,
-    ticks: u64,
+    now: u64,
 ) -> Found<<<W::Table as Lines>::Line as Line>::Word> {
-    let policy = world.policy();
-    let Some(key) = policy.as_ref().and_then(PolicyKey::of) else {
-        return Found::Nowhere;
-    };
-    let Some(head) = policy
-        .as_ref()
-        .and_then(|policy| policy.line(policy::HEADER))
-    else {
-        return Found::Nowhere;
-    };
-    let mask = head.load(header::LIMITER_MASK) as u32;
-    let source = limit::Source {
-        addr: headers.src,
-        v6: headers.v6 != 0,
-        service: what as u8,
-    };
+    let source = limit::Source { addr: headers.src, v6: headers.v6 != 0, service: what as u8 };
     let rate = Rate::from_word(rate);
-    limit::find(&world.limiter(), &key, mask, source, what >> 8, rate, ticks)
+    let ticks = now >> limit::TICK_SHIFT;
+    let (table, key) = (world.limiter(), world.key());
+    limit::find(&table, &key, world.limiter_mask(), source, what >> 8, rate, ticks)
 }
 
 /// Looks a source up among the familiar ones.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 fn knows<W: World>(world: &W, headers: &Headers, proof: Proof, seconds: u32) -> bool {
-    let policy = world.policy();
-    let Some(key) = policy.as_ref().and_then(PolicyKey::of) else {
-        return false;
-    };
-    familiar::knows(
-        &world.familiar(),
-        &key,
-        headers.src,
-        headers.v6 != 0,
-        proof,
-        seconds,
-    )
+    familiar::knows(&world.familiar(), &world.key(), headers.src, headers.v6 != 0, proof, seconds)
 }
 
 /// Notes a source among the familiar ones.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 fn note<W: World>(world: &W, headers: &Headers, proof: Proof, seconds: u32) {
-    let policy = world.policy();
-    let Some(key) = policy.as_ref().and_then(PolicyKey::of) else {
-        return;
-    };
-    familiar::note(
-        &world.familiar(),
-        &key,
-        headers.src,
-        headers.v6 != 0,
-        proof,
-        seconds,
-    );
+    familiar::note(&world.familiar(), &world.key(), headers.src, headers.v6 != 0, proof, seconds);
+}
+
+/// Seconds since boot.
+#[inline(always)]
+const fn seconds(now: u64) -> u32 {
+    (now / 1_000_000_000) as u32
 }
 
 /// Whether TCP flags open a connection.

@@ -86,12 +86,7 @@ pub fn check<F: Frame + ?Sized>(frame: &F, at: u32, end: u32) -> Result<Question
             .window(question_end, OPT_LEN)
             .is_some_and(|opt| opt.u8(0) == 0 && opt.u16(1) == OPT);
     let opt_len = hide(if edns { OPT_LEN } else { 0 }, u64::from(fixed.u32(0))) & 15;
-    Ok(Question {
-        id: header.u16(0),
-        qtype: fixed.u16(0),
-        end: question_end,
-        opt_len,
-    })
+    Ok(Question { id: header.u16(0), qtype: fixed.u16(0), end: question_end, opt_len })
 }
 
 /// Bytes of an OPT record without options.

@@ -30,11 +30,7 @@ const MASK: u32 = FAMILIAR_LINES - 1;
 #[inline(always)]
 fn hash<K: Key>(key: &K, addr: Addr, v6: bool, proof: Proof) -> Hash {
     let tag = 1 << 17 | proof as u32;
-    if v6 {
-        key.hash_64(addr.hi, tag)
-    } else {
-        key.hash_v4(addr.hi, tag)
-    }
+    if v6 { key.hash_64(addr.hi, tag) } else { key.hash_v4(addr.hi, tag) }
 }
 
 #[inline(always)]
@@ -43,7 +39,7 @@ fn fingerprint(hash: Hash) -> u32 {
     ((hash.fingerprint() as u32) << 8 | (hash.0 >> 24) as u8 as u32).max(1)
 }
 
-/// Whether the source was seen in the last [`MEMORY`] seconds. `now` is in seconds since boot. An IPv6
+/// Whether the source was seen in the last [`MEMORY`] seconds. `now` is in seconds of the wall's clock. An IPv6
 /// source is known by its first 64 bits.
 #[inline(always)]
 pub fn knows<T: Lines, K: Key>(
@@ -79,7 +75,7 @@ fn holding<L: Line>(line: L, fingerprint: u32) -> Option<(L::Word, u64)> {
     None
 }
 
-/// Notes that the source was seen. `now` is in seconds since boot.
+/// Notes that the source was seen. `now` is in seconds of the wall's clock.
 #[inline(always)]
 pub fn note<T: Lines, K: Key>(table: &T, key: &K, addr: Addr, v6: bool, proof: Proof, now: u32) {
     let hash = hash(key, addr, v6, proof);
@@ -94,11 +90,7 @@ pub fn note<T: Lines, K: Key>(table: &T, key: &K, addr: Addr, v6: bool, proof: P
         Some(place) => place,
         None => {
             let (first, second) = (oldest(first), oldest(second));
-            if first.1 as u32 <= second.1 as u32 {
-                first
-            } else {
-                second
-            }
+            if first.1 as u32 <= second.1 as u32 { first } else { second }
         }
     };
     // Lost to another CPU: then the next packet notes the source.

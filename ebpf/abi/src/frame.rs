@@ -9,13 +9,8 @@ pub trait Frame {
     /// What [`Frame::window`] lends.
     type Window: Window;
 
-    /// Length of the whole frame in bytes, also of parts that can't be reached.
-    fn len(&self) -> u32;
-
-    /// Whether the frame has no bytes at all.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+    /// Whether the frame has at least `len` bytes, also in parts that can't be reached.
+    fn reaches(&self, len: u32) -> bool;
 
     /// The `size` bytes from offset `at` on; none if the frame ends before.
     fn window(&self, at: u32, size: u32) -> Option<Self::Window>;
@@ -49,8 +44,8 @@ pub trait Window: Copy {
 impl Frame for [u8] {
     type Window = HostWindow;
 
-    fn len(&self) -> u32 {
-        u32::try_from(<[u8]>::len(self)).unwrap_or(u32::MAX)
+    fn reaches(&self, len: u32) -> bool {
+        self.len() >= len as usize
     }
 
     fn window(&self, at: u32, size: u32) -> Option<HostWindow> {
@@ -68,16 +63,12 @@ impl FrameMut for [u8] {
     }
 
     fn put_u16(&mut self, at: u32, value: u16) -> Option<()> {
-        self.get_mut(at as usize..)?
-            .get_mut(..2)?
-            .copy_from_slice(&value.to_be_bytes());
+        self.get_mut(at as usize..)?.get_mut(..2)?.copy_from_slice(&value.to_be_bytes());
         Some(())
     }
 
     fn put_u32(&mut self, at: u32, value: u32) -> Option<()> {
-        self.get_mut(at as usize..)?
-            .get_mut(..4)?
-            .copy_from_slice(&value.to_be_bytes());
+        self.get_mut(at as usize..)?.get_mut(..4)?.copy_from_slice(&value.to_be_bytes());
         Some(())
     }
 }
@@ -92,11 +83,7 @@ impl HostWindow {
 
     fn array<const N: usize>(self, at: u32) -> [u8; N] {
         let at = at as usize;
-        self.0
-            .get(at..)
-            .and_then(|rest| rest.first_chunk())
-            .copied()
-            .unwrap_or([0; N])
+        self.0.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::frame::{Frame, Window};
 use crate::verdict::Reason;
+use crate::verifier::hide;
 
 /// An IPv4 or IPv6 address, as the tables want it.
 #[repr(C)]
@@ -16,18 +17,12 @@ pub struct Addr {
 impl Addr {
     /// The address of an IPv4 host, as number.
     pub const fn v4(address: u32) -> Self {
-        Self {
-            hi: (address as u64) << 32,
-            lo: 0,
-        }
+        Self { hi: (address as u64) << 32, lo: 0 }
     }
 
     /// The address of an IPv6 host, as number.
     pub const fn v6(address: u128) -> Self {
-        Self {
-            hi: (address >> 64) as u64,
-            lo: address as u64,
-        }
+        Self { hi: (address >> 64) as u64, lo: address as u64 }
     }
 }
 
@@ -176,7 +171,7 @@ fn parse_v4<F: Frame + ?Sized>(frame: &F, l3: u32, out: &mut Headers) -> Parsed 
         return Parsed::Bad(Reason::BadIpHeader);
     }
     let total = u32::from(ip.u16(2));
-    if total < header_len || l3 + total > frame.len() || l3 + total > MAX_END {
+    if total < header_len || l3 + total > MAX_END || !frame.reaches(l3 + total) {
         return Parsed::Bad(Reason::Truncated);
     }
     let fragment = ip.u16(6);
@@ -204,17 +199,11 @@ fn parse_v6<F: Frame + ?Sized>(frame: &F, l3: u32, out: &mut Headers) -> Parsed 
         return Parsed::Bad(Reason::BadIpHeader);
     }
     let end = l3 + 40 + u32::from(ip.u16(4));
-    if end > frame.len() || end > MAX_END {
+    if end > MAX_END || !frame.reaches(end) {
         return Parsed::Bad(Reason::Truncated);
     }
-    out.src = Addr {
-        hi: ip.u64(8),
-        lo: ip.u64(16),
-    };
-    out.dst = Addr {
-        hi: ip.u64(24),
-        lo: ip.u64(32),
-    };
+    out.src = Addr { hi: ip.u64(8), lo: ip.u64(16) };
+    out.dst = Addr { hi: ip.u64(24), lo: ip.u64(32) };
     out.v6 = 1;
     out.end = end as u16;
 
@@ -251,6 +240,8 @@ fn parse_v6<F: Frame + ?Sized>(frame: &F, l3: u32, out: &mut Headers) -> Parsed 
             }
         }
         next = extension.u8(0);
+        // By which extensions it got here makes no difference to what follows.
+        l4 = hide(l4, u64::from(extension.u32(0))) & 0x7fff;
         seen += 1;
     }
     out.proto = next;

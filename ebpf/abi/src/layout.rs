@@ -50,12 +50,7 @@ pub const fn counter_place(index: u32) -> (u32, u8, u8, u8) {
     let verdict = index % Verdict::COUNT as u32;
     let reason = index / Verdict::COUNT as u32 % Reason::ROOM as u32;
     let pair = index / (Verdict::COUNT as u32 * Reason::ROOM as u32);
-    (
-        pair / MAX_SERVICES,
-        (pair % MAX_SERVICES) as u8,
-        reason as u8,
-        verdict as u8,
-    )
+    (pair / MAX_SERVICES, (pair % MAX_SERVICES) as u8, reason as u8, verdict as u8)
 }
 
 /// What the program has measured of itself on one CPU.
@@ -85,10 +80,7 @@ impl Side {
     /// The side from the number that the loader stores in the program.
     #[inline(always)]
     pub const fn from_bits(bits: u32) -> Self {
-        Self {
-            internet: bits & 1 != 0,
-            customers: bits & 2 != 0,
-        }
+        Self { internet: bits & 1 != 0, customers: bits & 2 != 0 }
     }
 
     /// The number to store in the program.

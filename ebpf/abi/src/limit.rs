@@ -34,10 +34,7 @@ pub struct Rate {
 
 impl Rate {
     /// No limit at all.
-    pub const UNLIMITED: Self = Self {
-        interval: 0,
-        tolerance: 0,
-    };
+    pub const UNLIMITED: Self = Self { interval: 0, tolerance: 0 };
 
     /// Least tolerance in ticks: the clock that the kernel reads advances in steps of up to 10 ms.
     pub const LEAST_TOLERANCE: u32 = 20_000_000 >> TICK_SHIFT;
@@ -48,19 +45,13 @@ impl Rate {
         let ticks = 1e9 / f64::from(1 << TICK_SHIFT);
         let interval = (ticks / rate).clamp(1.0, f64::from(u32::MAX)) as u32;
         let tolerance = (f64::from(interval) * burst).clamp(1.0, f64::from(u32::MAX)) as u32;
-        Self {
-            interval,
-            tolerance: tolerance.max(Self::LEAST_TOLERANCE).max(interval),
-        }
+        Self { interval, tolerance: tolerance.max(Self::LEAST_TOLERANCE).max(interval) }
     }
 
     /// The rate from its word in the policy.
     #[inline(always)]
     pub const fn from_word(word: u64) -> Self {
-        Self {
-            interval: word as u32,
-            tolerance: (word >> 32) as u32,
-        }
+        Self { interval: word as u32, tolerance: (word >> 32) as u32 }
     }
 
     /// The rate as a word of the policy.
@@ -114,19 +105,13 @@ pub struct Place<W> {
 /// Asks for the source alone, or for it and the networks around it, by `find` (see [`find`]) for each level.
 #[inline(always)]
 pub fn look<W: Word>(networks: bool, find: impl Fn(u32) -> Found<W>) -> Look<W> {
-    let nowhere = Places {
-        own: None,
-        networks: None,
-    };
+    let nowhere = Places { own: None, networks: None };
     let own = match find(0) {
         Found::Below(own) => own,
         Found::Above => return Look::SourceAbove,
         Found::Nowhere => return Look::Within(nowhere),
     };
-    let own_only = Places {
-        own: Some(own),
-        networks: None,
-    };
+    let own_only = Places { own: Some(own), networks: None };
     if !networks {
         return Look::Within(own_only);
     }
@@ -139,10 +124,7 @@ pub fn look<W: Word>(networks: bool, find: impl Fn(u32) -> Found<W>) -> Look<W> 
     let Found::Below(third) = find(3) else {
         return Look::NetworkAbove(own_only);
     };
-    Look::Within(Places {
-        own: Some(own),
-        networks: Some([first, second, third]),
-    })
+    Look::Within(Places { own: Some(own), networks: Some([first, second, third]) })
 }
 
 impl<W: Word> Places<W> {
@@ -259,11 +241,7 @@ pub fn find<T: Lines, K: Key>(
     let (cost, tolerance) = (u64::from(cost), u64::from(rate.tolerance));
     let place = |word, old, ahead: u64| {
         let arrival = now + ahead + cost;
-        Place {
-            word,
-            old,
-            new: fingerprint << TIME_BITS | arrival & TIME_MASK,
-        }
+        Place { word, old, new: fingerprint << TIME_BITS | arrival & TIME_MASK }
     };
     if let Some((word, old)) = holding(first, fingerprint).or_else(|| holding(second, fingerprint))
     {

@@ -16,7 +16,7 @@
 use crate::headers::proto;
 use crate::layout::MAX_SERVICES;
 use crate::limit::Rate;
-use crate::table::{Key, Line, Lines};
+use crate::table::{Line, Lines};
 
 /// The line of the header.
 pub const HEADER: u32 = 0;
@@ -133,6 +133,8 @@ pub mod service {
 
     /// Flag: fragments are dropped.
     pub const DROP_FRAGMENTS: u64 = 1;
+    /// Flag: there is some limit or budget.
+    pub const LIMITS: u64 = 2;
 }
 
 /// What happens to DNS queries of type ANY.
@@ -185,6 +187,12 @@ impl<L: Line> Service<L> {
         (self.traits >> 32) & service::DROP_FRAGMENTS != 0
     }
 
+    /// Whether there is some limit or budget.
+    #[inline(always)]
+    pub fn limits(&self) -> bool {
+        (self.traits >> 32) & service::LIMITS != 0
+    }
+
     /// Packets that a CPU takes at once from a budget.
     #[inline(always)]
     pub fn chunk(&self) -> u32 {
@@ -220,10 +228,7 @@ pub const fn service_traits(
 pub fn read_service<P: Lines>(policy: &P, index: u8) -> Option<Service<P::Line>> {
     let index = u32::from(index) & (MAX_SERVICES - 1);
     let line = policy.line(SERVICES + index * SERVICE_LINES)?;
-    Some(Service {
-        line,
-        traits: line.load(service::TRAITS),
-    })
+    Some(Service { line, traits: line.load(service::TRAITS) })
 }
 
 /// The line, and the shift in bits within its word and the word, where a port's service is.
@@ -240,45 +245,12 @@ pub fn service_of_port<P: Lines>(policy: &P, protocol: u8, port: u16) -> u8 {
         return OTHER;
     }
     let (line, word, shift) = port_place(protocol, port);
-    policy
-        .line(line)
-        .map_or(OTHER, |line| (line.load(word) >> shift) as u8)
+    policy.line(line).map_or(OTHER, |line| (line.load(word) >> shift) as u8)
 }
 
 /// Whether a feed only observes.
 #[inline(always)]
 pub fn feed_observes<P: Lines>(policy: &P, feed: u8) -> bool {
     let feed = u32::from(feed);
-    policy
-        .line(FEEDS)
-        .is_some_and(|line| (line.load(feed >> 6) >> (feed & 63)) & 1 != 0)
-}
-
-/// The seeds in an image, read where they are needed.
-#[derive(Clone, Copy, Debug)]
-pub struct PolicyKey<L> {
-    first: L,
-    second: L,
-}
-
-impl<L: Line> PolicyKey<L> {
-    /// The seeds of a policy.
-    #[inline(always)]
-    pub fn of<P: Lines<Line = L>>(policy: &P) -> Option<Self> {
-        Some(Self {
-            first: policy.line(SEEDS)?,
-            second: policy.line(SEEDS + 1)?,
-        })
-    }
-}
-
-impl<L: Line> Key for PolicyKey<L> {
-    #[inline(always)]
-    fn seed(&self, index: u32) -> u64 {
-        if index < 8 {
-            self.first.load(index)
-        } else {
-            self.second.load(index - 8)
-        }
-    }
+    policy.line(FEEDS).is_some_and(|line| (line.load(feed >> 6) >> (feed & 63)) & 1 != 0)
 }

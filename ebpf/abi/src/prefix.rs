@@ -92,10 +92,7 @@ pub fn lookup<P: Lines, K: Key>(policy: &P, key: &K, addr: Addr, v6: bool) -> Fa
     };
     let mut lengths = root.load(word);
     let facts = root.load(word + 1) as u32;
-    let Some(head) = (lengths != 0)
-        .then(|| policy.line(policy::HEADER))
-        .flatten()
-    else {
+    let Some(head) = (lengths != 0).then(|| policy.line(policy::HEADER)).flatten() else {
         return Facts(facts);
     };
     let bucket_mask = head.load(header::BUCKET_MASK) as u32;
@@ -107,19 +104,9 @@ pub fn lookup<P: Lines, K: Key>(policy: &P, key: &K, addr: Addr, v6: bool) -> Fa
         lengths >>= 6;
         let length = 65 - code;
         let prefix = mask(addr.hi, length);
-        let hash = if v6 {
-            key.hash_64(prefix, length)
-        } else {
-            key.hash_v4(prefix, length)
-        };
-        let Some(found) = probe(
-            policy,
-            hash,
-            bucket_mask,
-            prefix,
-            tag(v6, length, 0),
-            TAG_KIND,
-        ) else {
+        let hash = if v6 { key.hash_64(prefix, length) } else { key.hash_v4(prefix, length) };
+        let Some(found) = probe(policy, hash, bucket_mask, prefix, tag(v6, length, 0), TAG_KIND)
+        else {
             continue;
         };
         let parent = (found >> 32) as u32 & !TAG_KIND;

@@ -46,11 +46,7 @@ pub fn check<F: Frame + ?Sized>(frame: &F, at: u32, end: u32, kind: u8) -> Resul
         here += length;
     }
     // Where the attributes ended is one of hundreds of states to the verifier, of which none matters.
-    if hide(here, u64::from(header.u32(0))) == end {
-        Ok(())
-    } else {
-        Err(Reason::RadiusAttributes)
-    }
+    if hide(here, u64::from(header.u32(0))) == end { Ok(()) } else { Err(Reason::RadiusAttributes) }
 }
 
 /// Codes of requests (RFC 2865, 2866, 5176, 5997).

@@ -116,10 +116,8 @@ pub trait Key {
         let Hash(a, b) = self.hash_64(hi, tag);
         let (y, z) = (lo >> 32, lo & 0xffff_ffff);
         Hash(
-            a.wrapping_add(self.seed(2).wrapping_mul(y))
-                .wrapping_add(self.seed(3).wrapping_mul(z)),
-            b.wrapping_add(self.seed(8).wrapping_mul(y))
-                .wrapping_add(self.seed(9).wrapping_mul(z)),
+            a.wrapping_add(self.seed(2).wrapping_mul(y)).wrapping_add(self.seed(3).wrapping_mul(z)),
+            b.wrapping_add(self.seed(8).wrapping_mul(y)).wrapping_add(self.seed(9).wrapping_mul(z)),
         )
     }
 }

@@ -12,29 +12,23 @@ use muralla_abi::headers::MAX_END;
 /// `data` and `data_end` are kept as numbers: read again after a helper call, they would be new pointers to
 /// the verifier, and every check made before would be forgotten.
 #[derive(Clone, Copy)]
-pub struct XdpFrame {
+pub struct XdpFrame<'a> {
+    ctx: &'a XdpContext,
     data: usize,
     end: usize,
-    len: u32,
 }
 
-impl XdpFrame {
+impl<'a> XdpFrame<'a> {
     /// The frame of a context. To be made anew after the packet was resized.
     #[inline(always)]
-    pub fn new(ctx: &XdpContext) -> Self {
-        let (data, end) = (ctx.data(), ctx.data_end());
-        // SAFETY: the context is valid for the run of the program; the helper reads it alone.
-        let len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as u32;
-        Self { data, end, len }
+    pub fn new(ctx: &'a XdpContext) -> Self {
+        Self { ctx, data: ctx.data(), end: ctx.data_end() }
     }
 
-    /// The same frame, of whose length the verifier has forgotten what it was compared with.
+    /// Bytes in the first buffer: all of the frame, but for one larger than a page.
     #[inline(always)]
-    pub fn afresh(&self) -> Self {
-        Self {
-            len: opaque(u64::from(self.len), u64::from(self.len)) as u32,
-            ..*self
-        }
+    pub fn len(&self) -> u32 {
+        (self.end - self.data) as u32
     }
 }
 
@@ -66,12 +60,15 @@ fn register(mut number: usize) -> usize {
 #[derive(Clone, Copy)]
 pub struct PacketWindow(usize);
 
-impl Frame for XdpFrame {
+impl Frame for XdpFrame<'_> {
     type Window = PacketWindow;
 
     #[inline(always)]
-    fn len(&self) -> u32 {
-        self.len
+    fn reaches(&self, len: u32) -> bool {
+        // The helper is for jumbo frames alone: most packets are spared the call.
+        // SAFETY: the context is valid for the run of the program; the helper only reads it.
+        self.len() >= len
+            || unsafe { bpf_xdp_get_buff_len(self.ctx.ctx) } >= u64::from(len)
     }
 
     #[inline(always)]
@@ -131,7 +128,7 @@ impl Window for PacketWindow {
     }
 }
 
-impl FrameMut for XdpFrame {
+impl FrameMut for XdpFrame<'_> {
     #[inline(always)]
     fn put_u8(&mut self, at: u32, value: u8) -> Option<()> {
         let PacketWindow(to) = self.window(at, 1)?;

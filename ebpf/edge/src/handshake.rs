@@ -3,15 +3,14 @@
 //! The kernel calls this for each accepted connection, whoever listens: so every service gives its clients
 //! the proof that their address is their own, without knowing of it.
 
-use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 use muralla_abi::familiar::{Proof, note};
 use muralla_abi::headers::Addr;
-use muralla_abi::policy::PolicyKey;
 
-use crate::lines::Map;
-use crate::maps::{FAMILIAR, POLICY};
+use crate::clock;
+use crate::lines::{LoadedKey, Map};
+use crate::maps::FAMILIAR;
 
 /// `BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB`: a connection that came in is established.
 const PASSIVE_ESTABLISHED: u32 = 5;
@@ -30,23 +29,13 @@ pub fn handshake(ctx: SockOpsContext) -> u32 {
 
 #[inline(always)]
 fn established(ctx: &SockOpsContext) -> Option<()> {
-    let policy = Map::new(POLICY.get(0)?);
-    let key = PolicyKey::of(&policy)?;
-    // SAFETY: helper without arguments.
-    let now = (unsafe { bpf_ktime_get_coarse_ns() } / 1_000_000_000) as u32;
+    let now = (clock::now() / 1_000_000_000) as u32;
     let (addr, v6) = match ctx.family() {
         AF_INET => (Addr::v4(u32::from_be(ctx.remote_ip4())), false),
         AF_INET6 => remote_v6(ctx),
         _ => return None,
     };
-    note(
-        &Map::new(&raw const FAMILIAR),
-        &key,
-        addr,
-        v6,
-        Proof::Handshake,
-        now,
-    );
+    note(&Map::new(&raw const FAMILIAR), &LoadedKey, addr, v6, Proof::Handshake, now);
     Some(())
 }
 
@@ -58,11 +47,5 @@ fn remote_v6(ctx: &SockOpsContext) -> (Addr, bool) {
         return (Addr::v4(d), false);
     }
     let join = |upper: u32, lower: u32| u64::from(upper) << 32 | u64::from(lower);
-    (
-        Addr {
-            hi: join(a, b),
-            lo: join(c, d),
-        },
-        true,
-    )
+    (Addr { hi: join(a, b), lo: join(c, d) }, true)
 }

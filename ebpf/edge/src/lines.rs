@@ -5,7 +5,9 @@ use core::ffi::c_void;
 use core::ptr;
 
 use aya_ebpf::helpers::bpf_map_lookup_elem;
-use muralla_abi::table::{Line, Lines, Word};
+use muralla_abi::table::{Key, Line, Lines, Word};
+
+use crate::maps::SEEDS;
 
 /// An array map with values of 64 bytes.
 #[derive(Clone, Copy)]
@@ -69,5 +71,17 @@ impl Word for MapWord {
             );
         }
         seen ^ old
+    }
+}
+
+/// The seeds that the program was loaded with: numbers in its code.
+pub struct LoadedKey;
+
+impl Key for LoadedKey {
+    #[inline(always)]
+    fn seed(&self, index: u32) -> u64 {
+        let seeds: *const u64 = (&raw const SEEDS).cast();
+        // SAFETY: there are as many as anybody asks for. Volatile, as `Global` has it: the loader sets them.
+        unsafe { ptr::read_volatile(seeds.add(index as usize)) }
     }
 }

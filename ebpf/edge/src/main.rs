@@ -1,5 +1,6 @@
 //! The wall's programs: little more than glue between the kernel and `muralla-abi`.
 //!
+//! - [`clock`]: the wall's clock
 //! - [`floor`]: the least that a program can do, to measure against
 //! - [`frame`], [`lines`]: packets and maps, as the shared code wants them
 //! - [`maps`]: the maps
@@ -9,6 +10,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod clock;
 mod floor;
 mod frame;
 mod handshake;

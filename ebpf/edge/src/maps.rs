@@ -10,6 +10,7 @@ use muralla_abi::layout::{
     self, BAN_LINES, Counter, FAMILIAR_LINES, MAX_SERVICES, SAMPLES_BYTES, Timing,
 };
 use muralla_abi::sample::Sample;
+use muralla_abi::table::Seeds;
 use muralla_abi::verdict::Reason;
 
 /// `BPF_F_MMAPABLE`: userspace reads and writes the map as memory.
@@ -22,6 +23,18 @@ pub static INTERFACE: Global<u32> = Global::new(0);
 /// Bits of `muralla_abi::layout::Side`; set when the program is loaded for an interface.
 #[unsafe(no_mangle)]
 pub static SIDE: Global<u32> = Global::new(0);
+
+/// The seeds of the keyed hash, of which every table is made; set when the program is loaded.
+#[unsafe(no_mangle)]
+pub static SEEDS: Global<[u64; Seeds::WORDS]> = Global::new([0; Seeds::WORDS]);
+
+/// Lines of the limiter's table, less one; set when the program is loaded.
+#[unsafe(no_mangle)]
+pub static LIMITER_MASK: Global<u32> = Global::new(0);
+
+/// Nanoseconds between two ticks of the kernel; set when the program is loaded.
+#[unsafe(no_mangle)]
+pub static TICK_NS: Global<u32> = Global::new(1_000_000);
 
 /// The policy in force, swapped whole. Made by the loader, which knows how many lines there must be.
 #[btf_map]
@@ -59,7 +72,7 @@ pub static COUNTERS: PerCpuArray<Counter, { layout::COUNTERS as usize }> = PerCp
 #[btf_map]
 pub static TIMING: PerCpuArray<Timing, 1> = PerCpuArray::new();
 
-/// When each reason may be sampled again, in nanoseconds since boot.
+/// When each reason may be sampled again, in ticks of the kernel.
 #[btf_map]
 pub static GATES: Array<[u64; 8], { Reason::ROOM / 8 }> = Array::new();
 

@@ -31,7 +31,7 @@ pub(crate) struct Wanted {
     pub(crate) cause: Cause,
     /// The services' bits; bit 0 for everything.
     pub(crate) services: u16,
-    /// Until when, in seconds since boot.
+    /// Until when, in seconds of the wall's clock.
     pub(crate) until: u32,
 }
 
@@ -70,10 +70,7 @@ impl<K: Key> BanTable<'_, K> {
         }
         self.use_length(v6, length)?;
         let lines = places(self.key, v6, key, length);
-        let place = self
-            .free(lines)
-            .or_else(|| self.make_room(lines))
-            .ok_or(TableError::Full)?;
+        let place = self.free(lines).or_else(|| self.make_room(lines)).ok_or(TableError::Full)?;
         self.write(place, key, ban);
         Ok(())
     }
@@ -89,8 +86,7 @@ impl<K: Key> BanTable<'_, K> {
     /// Packets that an entry has met.
     pub(crate) fn hits(&self, prefix: IpNet) -> u64 {
         let (v6, key, length) = parts(prefix);
-        self.find(v6, key, length)
-            .map_or(0, |place| self.hit(place).load(Ordering::Relaxed))
+        self.find(v6, key, length).map_or(0, |place| self.hit(place).load(Ordering::Relaxed))
     }
 
     /// Removes all entries but those of `wanted`, makes the missing ones, and leaves the others as they are.
@@ -110,16 +106,13 @@ impl<K: Key> BanTable<'_, K> {
     }
 
     fn find(&self, v6: bool, key: u64, length: u32) -> Option<u32> {
-        places(self.key, v6, key, length)
-            .into_iter()
-            .flat_map(entries)
-            .find(|place| {
-                let ban = Ban(self.rest(*place).load(Ordering::Relaxed));
-                ban.0 != 0
-                    && self.key_word(*place).load(Ordering::Relaxed) == key
-                    && ban.length() == length
-                    && ban.v6() == v6
-            })
+        places(self.key, v6, key, length).into_iter().flat_map(entries).find(|place| {
+            let ban = Ban(self.rest(*place).load(Ordering::Relaxed));
+            ban.0 != 0
+                && self.key_word(*place).load(Ordering::Relaxed) == key
+                && ban.length() == length
+                && ban.v6() == v6
+        })
     }
 
     fn free(&self, lines: [u32; 2]) -> Option<u32> {
@@ -137,8 +130,7 @@ impl<K: Key> BanTable<'_, K> {
             let others = places(self.key, ban.v6(), key, ban.length());
             let to = self.free(others)?;
             self.write(to, key, ban);
-            self.hit(to)
-                .store(self.hit(place).load(Ordering::Relaxed), Ordering::Relaxed);
+            self.hit(to).store(self.hit(place).load(Ordering::Relaxed), Ordering::Relaxed);
             self.rest(place).store(0, Ordering::Release);
             Some(place)
         })
@@ -164,12 +156,8 @@ impl<K: Key> BanTable<'_, K> {
 
     fn forget_lengths(&self, keep: &BTreeSet<(bool, u64, u32)>) {
         for family in [false, true] {
-            let lengths = keep
-                .iter()
-                .filter(|(v6, ..)| *v6 == family)
-                .map(|(.., length)| *length);
-            self.lengths(family)
-                .store(encode(&lengths.take(10).collect()), Ordering::Release);
+            let lengths = keep.iter().filter(|(v6, ..)| *v6 == family).map(|(.., length)| *length);
+            self.lengths(family).store(encode(&lengths.take(10).collect()), Ordering::Release);
         }
     }
 
@@ -217,7 +205,5 @@ fn decode(mut codes: u64) -> BTreeSet<u32> {
 }
 
 fn encode(lengths: &BTreeSet<u32>) -> u64 {
-    lengths
-        .iter()
-        .fold(0, |codes, length| codes << 6 | u64::from(65 - length))
+    lengths.iter().fold(0, |codes, length| codes << 6 | u64::from(65 - length))
 }

@@ -38,35 +38,22 @@ pub struct Feed {
 /// # Errors
 /// Every [`FeedError`], each with the file's name in it. The caller keeps what it had before.
 pub fn read(path: &Path) -> Result<Feed, FeedError> {
-    let unreadable = |error| FeedError::Unreadable {
-        path: path.to_owned(),
-        error,
-    };
+    let unreadable = |error| FeedError::Unreadable { path: path.to_owned(), error };
     // Opening a FIFO would wait for a writer, so the kind is looked at before.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        )));
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
     }
     let mut file = File::open(path).map_err(unreadable)?;
     let before = file.metadata().map_err(unreadable)?;
     if before.len() > MAX_FILE {
-        return Err(FeedError::TooLarge {
-            path: path.to_owned(),
-        });
+        return Err(FeedError::TooLarge { path: path.to_owned() });
     }
     let mut text = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0) + 1);
-    file.by_ref()
-        .take(MAX_FILE + 1)
-        .read_to_end(&mut text)
-        .map_err(unreadable)?;
+    file.by_ref().take(MAX_FILE + 1).read_to_end(&mut text).map_err(unreadable)?;
     let after = file.metadata().map_err(unreadable)?;
     let modified = before.modified().map_err(unreadable)?;
     if after.len() != text.len() as u64 || after.modified().map_err(unreadable)? != modified {
-        return Err(FeedError::Changing {
-            path: path.to_owned(),
-        });
+        return Err(FeedError::Changing { path: path.to_owned() });
     }
     let prefixes = parse(&text).map_err(|error| error.in_file(path))?;
     Ok(Feed { prefixes, modified })
@@ -96,31 +83,18 @@ pub fn parse(text: &[u8]) -> Result<Vec<IpNet>, FeedError> {
         } else {
             entry_into(entry, &mut prefixes)
         };
-        let place = Place {
-            file: None,
-            line: number,
-        };
+        let place = Place { file: None, line: number };
         match parsed {
             // Cut off, 10.0.0.0/16 reads as 10.0.0.0/1: half the Internet. Only the host bits tell.
             Ok(Tidy(false)) if unterminated => {
-                return Err(FeedError::Torn {
-                    place,
-                    text: shown(entry),
-                });
+                return Err(FeedError::Torn { place, text: shown(entry) });
             }
             Ok(_) => {}
             Err(_) if unterminated => {
-                return Err(FeedError::Torn {
-                    place,
-                    text: shown(entry),
-                });
+                return Err(FeedError::Torn { place, text: shown(entry) });
             }
             Err(problem) => {
-                return Err(FeedError::Line {
-                    place,
-                    text: shown(entry),
-                    problem,
-                });
+                return Err(FeedError::Line { place, text: shown(entry), problem });
             }
         }
     }
@@ -144,10 +118,7 @@ pub fn aggregate(prefixes: Vec<IpNet>) -> Vec<IpNet> {
     v6.sort_unstable();
     let v4 = merge(v4, Ipv4Net::supernet, |outer, inner| outer.contains(inner));
     let v6 = merge(v6, Ipv6Net::supernet, |outer, inner| outer.contains(inner));
-    v4.into_iter()
-        .map(IpNet::V4)
-        .chain(v6.into_iter().map(IpNet::V6))
-        .collect()
+    v4.into_iter().map(IpNet::V4).chain(v6.into_iter().map(IpNet::V6)).collect()
 }
 
 /// Merges sorted prefixes: a covering one comes before what it covers, and two halves of a network
@@ -293,10 +264,7 @@ struct Tidy(bool);
 
 /// The line without its comment and the space around.
 fn content(line: &[u8]) -> &[u8] {
-    let end = line
-        .iter()
-        .position(|&byte| matches!(byte, b'#' | b';'))
-        .unwrap_or(line.len());
+    let end = line.iter().position(|&byte| matches!(byte, b'#' | b';')).unwrap_or(line.len());
     line.get(..end).unwrap_or(line).trim_ascii()
 }
 
@@ -352,10 +320,7 @@ fn range_into(first: &str, last: &str, prefixes: &mut Vec<IpNet>) -> Result<Tidy
         }
         _ => return Err(Problem::Range),
     }
-    if prefixes
-        .get(before)
-        .is_some_and(|prefix| prefix.prefix_len() == 0)
-    {
+    if prefixes.get(before).is_some_and(|prefix| prefix.prefix_len() == 0) {
         prefixes.truncate(before);
         return Err(Problem::Everything);
     }
@@ -389,43 +354,25 @@ mod tests {
             ("2001:db8::1\n", &["2001:db8::1/128"]),
             ("192.0.2.77/24\n", &["192.0.2.0/24"]),
             ("2001:db8::77/32\n", &["2001:db8::/32"]),
-            (
-                "; Spamhaus DROP\n192.0.2.0/24 ; SBL123\n",
-                &["192.0.2.0/24"],
-            ),
+            ("; Spamhaus DROP\n192.0.2.0/24 ; SBL123\n", &["192.0.2.0/24"]),
             ("# firehol\n#\n192.0.2.0/24# why\n", &["192.0.2.0/24"]),
-            (
-                "\r\n192.0.2.0/24\r\n\r\n198.51.100.1\r\n",
-                &["192.0.2.0/24", "198.51.100.1/32"],
-            ),
+            ("\r\n192.0.2.0/24\r\n\r\n198.51.100.1\r\n", &["192.0.2.0/24", "198.51.100.1/32"]),
             ("\t 192.0.2.0/24 \t\n", &["192.0.2.0/24"]),
             ("192.0.2.0/255.255.255.0\n", &["192.0.2.0/24"]),
             ("192.0.2.0-192.0.2.255\n", &["192.0.2.0/24"]),
-            (
-                "192.0.2.1 - 192.0.2.4\n",
-                &["192.0.2.1/32", "192.0.2.2/31", "192.0.2.4/32"],
-            ),
+            ("192.0.2.1 - 192.0.2.4\n", &["192.0.2.1/32", "192.0.2.2/31", "192.0.2.4/32"]),
             ("255.255.255.254-255.255.255.255\n", &["255.255.255.254/31"]),
             ("2001:db8::-2001:db8::1\n", &["2001:db8::/127"]),
-            (
-                "::ffff:192.0.2.1\n::ffff:192.0.2.0/120\n",
-                &["192.0.2.1/32", "192.0.2.0/24"],
-            ),
+            ("::ffff:192.0.2.1\n::ffff:192.0.2.0/120\n", &["192.0.2.1/32", "192.0.2.0/24"]),
             ("\u{feff}192.0.2.0/24\n", &["192.0.2.0/24"]),
             ("192.0.2.0/24", &["192.0.2.0/24"]),
-            (
-                "192.0.2.0/24\n# a last comment without newline",
-                &["192.0.2.0/24"],
-            ),
+            ("192.0.2.0/24\n# a last comment without newline", &["192.0.2.0/24"]),
             ("192.0.2.1\n192.0.2.1\n", &["192.0.2.1/32", "192.0.2.1/32"]),
         ];
         for (text, expected) in cases {
             assert_eq!(parse(text.as_bytes()).unwrap(), nets(expected), "{text:?}");
         }
-        assert_eq!(
-            parse(b"# caf\xe9\n192.0.2.1\n").unwrap(),
-            nets(&["192.0.2.1/32"])
-        );
+        assert_eq!(parse(b"# caf\xe9\n192.0.2.1\n").unwrap(), nets(&["192.0.2.1/32"]));
     }
 
     #[test]
@@ -435,10 +382,7 @@ mod tests {
                 b"192.0.2.1\nexample.org\n",
                 "line 2: `example.org` is no prefix; expected an address",
             ),
-            (
-                b"192.0.2.0/33\n",
-                "line 1: `192.0.2.0/33` has a prefix length out of range",
-            ),
+            (b"192.0.2.0/33\n", "line 1: `192.0.2.0/33` has a prefix length out of range"),
             (b"2001:db8::/129\n", "prefix length out of range"),
             (b"192.0.2.0/\n", "is no prefix"),
             (b"192.0.2.0/+8\n", "is no prefix"),
@@ -449,22 +393,13 @@ mod tests {
             (b"0.0.0.0/0\n", "covers every address"),
             (b"::/0\n", "covers every address"),
             (b"0.0.0.0-255.255.255.255\n", "covers every address"),
-            (
-                b"::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\n",
-                "covers every address",
-            ),
-            (
-                b"\x1b[31mred\xff\n",
-                r"line 1: `\x1b[31mred\xff` is no prefix",
-            ),
+            (b"::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\n", "covers every address"),
+            (b"\x1b[31mred\xff\n", r"line 1: `\x1b[31mred\xff` is no prefix"),
             (
                 b"<html>aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n",
                 "aaa...` is no prefix",
             ),
-            (
-                b"192.0.2.1\n198.51.10",
-                "line 2: the last line `198.51.10` has no newline",
-            ),
+            (b"192.0.2.1\n198.51.10", "line 2: the last line `198.51.10` has no newline"),
             (b"192.0.2.1\n10.0.0.0/1", "looks half-written"),
             (b"", "no prefix in the feed"),
             (b"# nothing\n\n", "no prefix in the feed"),
@@ -479,16 +414,7 @@ mod tests {
     fn bounds_a_line() {
         let long = format!("192.0.2.1 # {}\n", "x".repeat(MAX_LINE));
         let error = parse(long.as_bytes()).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                FeedError::Line {
-                    problem: Problem::TooLong,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, FeedError::Line { problem: Problem::TooLong, .. }), "{error}");
         let fits = format!("192.0.2.1 # {}\n", "x".repeat(MAX_LINE - 12));
         assert_eq!(parse(fits.as_bytes()).unwrap(), nets(&["192.0.2.1/32"]));
     }
@@ -500,24 +426,15 @@ mod tests {
         fs::write(&path, "192.0.2.0/24 ; SBL1\n").unwrap();
         let feed = read(&path).unwrap();
         assert_eq!(feed.prefixes, nets(&["192.0.2.0/24"]));
-        assert_eq!(
-            feed.modified,
-            fs::metadata(&path).unwrap().modified().unwrap()
-        );
+        assert_eq!(feed.modified, fs::metadata(&path).unwrap().modified().unwrap());
 
         fs::write(&path, "192.0.2.0/24\nbad\n").unwrap();
         let error = read(&path).unwrap_err().to_string();
-        assert!(
-            error.starts_with(&format!("{}:2: `bad`", path.display())),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("{}:2: `bad`", path.display())), "{error}");
 
         fs::write(&path, "").unwrap();
         let error = read(&path).unwrap_err();
-        assert!(
-            error.is_empty() && error.to_string().contains("drop.txt"),
-            "{error}"
-        );
+        assert!(error.is_empty() && error.to_string().contains("drop.txt"), "{error}");
 
         for path in [folder.path().join("absent"), folder.path().to_owned()] {
             assert!(matches!(read(&path), Err(FeedError::Unreadable { .. })));
@@ -531,18 +448,9 @@ mod tests {
         let cases: &[(&[&str], &[&str])] = &[
             (&[], &[]),
             (&["10.0.0.0/25", "10.0.0.128/25"], &["10.0.0.0/24"]),
-            (
-                &["10.0.1.0/24", "10.0.0.0/25", "10.0.0.128/25"],
-                &["10.0.0.0/23"],
-            ),
-            (
-                &["10.0.1.0/24", "10.0.2.0/24"],
-                &["10.0.1.0/24", "10.0.2.0/24"],
-            ),
-            (
-                &["10.1.2.3/32", "10.0.0.0/8", "10.0.0.0/8"],
-                &["10.0.0.0/8"],
-            ),
+            (&["10.0.1.0/24", "10.0.0.0/25", "10.0.0.128/25"], &["10.0.0.0/23"]),
+            (&["10.0.1.0/24", "10.0.2.0/24"], &["10.0.1.0/24", "10.0.2.0/24"]),
+            (&["10.1.2.3/32", "10.0.0.0/8", "10.0.0.0/8"], &["10.0.0.0/8"]),
             (&["0.0.0.0/1", "128.0.0.0/1"], &["0.0.0.0/0"]),
             (
                 &["2001:db8:8000::/33", "10.0.0.1/32", "2001:db8::/33"],
@@ -558,10 +466,7 @@ mod tests {
         // Few addresses and long prefixes, so that neighbours and nesting are frequent.
         (any::<u8>(), 24_u8..=32, any::<bool>()).prop_map(|(host, length, v4)| {
             if v4 {
-                Ipv4Net::new(Ipv4Addr::new(192, 0, 2, host), length)
-                    .unwrap()
-                    .trunc()
-                    .into()
+                Ipv4Net::new(Ipv4Addr::new(192, 0, 2, host), length).unwrap().trunc().into()
             } else {
                 let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host.into());
                 Ipv6Net::new(address, length + 96).unwrap().trunc().into()

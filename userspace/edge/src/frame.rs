@@ -22,10 +22,7 @@ const DESTINATION: u8 = 60;
 
 /// The bytes of a sample's frame that were kept.
 pub(crate) fn bytes(sample: &Sample) -> &[u8] {
-    sample
-        .data
-        .get(..usize::from(sample.caplen))
-        .unwrap_or(&sample.data)
+    sample.data.get(..usize::from(sample.caplen)).unwrap_or(&sample.data)
 }
 
 /// A frame's network layer.
@@ -125,20 +122,14 @@ fn ipv6(bytes: &[u8]) -> Option<Packet<'_>> {
             AUTHENTICATION => (usize::from(length) + 2) * 4,
             FRAGMENT => {
                 let Some(word) = be16(payload, 2) else { break };
-                fragment = Some(Fragment {
-                    offset: word & 0xfff8,
-                    more: word & 1 != 0,
-                });
+                fragment = Some(Fragment { offset: word & 0xfff8, more: word & 1 != 0 });
                 8
             }
             _ => break,
         };
         protocol = next;
         payload = payload.get(header..).unwrap_or(&[]);
-        if fragment
-            .as_ref()
-            .is_some_and(|fragment| fragment.offset > 0)
-        {
+        if fragment.as_ref().is_some_and(|fragment| fragment.offset > 0) {
             payload = &[];
         }
     }
@@ -248,11 +239,7 @@ pub(crate) mod tests {
             (Vec::new(), None),
         ];
         for (frame, expected) in cases {
-            assert_eq!(
-                source(frame),
-                expected.map(|ip| ip.parse().unwrap()),
-                "{frame:02x?}"
-            );
+            assert_eq!(source(frame), expected.map(|ip| ip.parse().unwrap()), "{frame:02x?}");
         }
     }
 
@@ -264,20 +251,8 @@ pub(crate) mod tests {
         let cases = [
             (17, with(&[]), 17, 8, None),
             (0, with(&[17, 0, 0, 0, 0, 0, 0, 0]), 17, 8, None),
-            (
-                60,
-                with(&[43, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0]),
-                17,
-                8,
-                None,
-            ),
-            (
-                51,
-                with(&[17, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-                17,
-                8,
-                None,
-            ),
+            (60, with(&[43, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0]), 17, 8, None),
+            (51, with(&[17, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 17, 8, None),
             (44, with(&[17, 0, 0, 1, 0, 0, 0, 0]), 17, 8, Some(0)),
             (44, with(&[17, 0, 5, 0xc8, 0, 0, 0, 0]), 17, 0, Some(1480)),
             (0, with(&[17, 200, 0, 0, 0, 0, 0, 0]), 17, 0, None),
@@ -286,19 +261,9 @@ pub(crate) mod tests {
         ];
         for (first, payload, protocol, length, offset) in cases {
             let frame = ethernet(&[0x86dd], &ipv6(1, first, &payload));
-            let Frame::Ip(packet) = parse(&frame) else {
-                panic!("{payload:?}")
-            };
-            assert_eq!(
-                (packet.protocol, packet.payload.len()),
-                (protocol, length),
-                "{payload:?}"
-            );
-            assert_eq!(
-                packet.fragment.map(|fragment| fragment.offset),
-                offset,
-                "{payload:?}"
-            );
+            let Frame::Ip(packet) = parse(&frame) else { panic!("{payload:?}") };
+            assert_eq!((packet.protocol, packet.payload.len()), (protocol, length), "{payload:?}");
+            assert_eq!(packet.fragment.map(|fragment| fragment.offset), offset, "{payload:?}");
         }
     }
 
@@ -308,14 +273,8 @@ pub(crate) mod tests {
             let mut packet = ipv4([192, 0, 2, 1], [192, 0, 2, 2], 17, 0, &[0; 40]);
             packet[0] = 0x40 | header;
             let frame = ethernet(&[0x0800], &packet);
-            let Frame::Ip(packet) = parse(&frame) else {
-                panic!("{header}")
-            };
-            let expected = if header < 5 {
-                0
-            } else {
-                60 - usize::from(header) * 4
-            };
+            let Frame::Ip(packet) = parse(&frame) else { panic!("{header}") };
+            let expected = if header < 5 { 0 } else { 60 - usize::from(header) * 4 };
             assert_eq!(packet.payload.len(), expected, "{header}");
         }
     }

@@ -49,18 +49,9 @@ pub(crate) const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
     // SAFETY: the caller answers for the contents; the kernel reads and writes within the given size.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            ptr::from_mut(attr),
-            size_of::<T>() as libc::c_uint,
-        )
+        libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attr), size_of::<T>() as libc::c_uint)
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// # Safety
@@ -165,11 +156,7 @@ pub(crate) fn held(holder: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         next_id: u32,
         open_flags: u32,
     }
-    let mut attr = GetById {
-        id,
-        next_id: 0,
-        open_flags: 0,
-    };
+    let mut attr = GetById { id, next_id: 0, open_flags: 0 };
     // SAFETY: the attribute has no pointers.
     unsafe { bpf_fd(BPF_MAP_GET_FD_BY_ID, &mut attr) }
 }
@@ -188,11 +175,8 @@ fn c_path(path: &Path) -> io::Result<CString> {
 /// Pins a map or a link on a bpffs.
 pub(crate) fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = c_path(path)?;
-    let mut attr = Object {
-        pathname: path.as_ptr() as u64,
-        bpf_fd: fd.as_raw_fd() as u32,
-        file_flags: 0,
-    };
+    let mut attr =
+        Object { pathname: path.as_ptr() as u64, bpf_fd: fd.as_raw_fd() as u32, file_flags: 0 };
     // SAFETY: the path is a C string that outlives the call.
     unsafe { bpf(BPF_OBJ_PIN, &mut attr) }.map(drop)
 }
@@ -200,11 +184,7 @@ pub(crate) fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 /// Opens what is pinned at a path.
 pub(crate) fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
-    let mut attr = Object {
-        pathname: path.as_ptr() as u64,
-        bpf_fd: 0,
-        file_flags: 0,
-    };
+    let mut attr = Object { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
     // SAFETY: as above.
     unsafe { bpf_fd(BPF_OBJ_GET, &mut attr) }
 }
@@ -328,13 +308,8 @@ pub(crate) fn read_per_cpu(
 /// CPUs that the kernel keeps values for.
 pub(crate) fn possible_cpus() -> io::Result<usize> {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/possible")?;
-    let last = text
-        .trim()
-        .rsplit([',', '-'])
-        .next()
-        .and_then(|last| last.parse::<usize>().ok());
-    last.map(|last| last + 1)
-        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    let last = text.trim().rsplit([',', '-']).next().and_then(|last| last.parse::<usize>().ok());
+    last.map(|last| last + 1).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// An array of lines or words, mapped into memory: what is written here, the programs see.
@@ -430,9 +405,7 @@ pub(crate) fn addresses() -> io::Result<BTreeMap<String, Vec<IpAddr>>> {
                 _ => continue,
             };
             if !ip.is_loopback() {
-                let name = CStr::from_ptr(entry.ifa_name)
-                    .to_string_lossy()
-                    .into_owned();
+                let name = CStr::from_ptr(entry.ifa_name).to_string_lossy().into_owned();
                 found.entry(name).or_default().push(ip);
             }
         }
@@ -466,4 +439,13 @@ pub(crate) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut fd = link.as_raw_fd() as u32;
     // SAFETY: the attribute is one number.
     unsafe { bpf(BPF_LINK_DETACH, &mut fd) }.map(drop)
+}
+
+/// Nanoseconds between two ticks of the kernel: the step of its coarse clock.
+pub(crate) fn tick_ns() -> u32 {
+    let mut step = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: room for the answer.
+    let known = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut step) } == 0;
+    let usual = 4_000_000;
+    if known { u32::try_from(step.tv_nsec).unwrap_or(usual) } else { usual }
 }

@@ -188,10 +188,7 @@ impl Offenders {
         let source = self.sources.entry(key).or_insert_with(|| Source::new(now));
         if source.banned_until > now {
             // What was under way when the ban came is no new offence.
-            return Judgement::Banned {
-                prefix: key,
-                seconds: source.banned_until - now,
-            };
+            return Judgement::Banned { prefix: key, seconds: source.banned_until - now };
         }
         source.fade(now, half_life);
         source.forgive(now, longest);
@@ -200,26 +197,20 @@ impl Offenders {
         // Far above the threshold, a shared address would stay limited for long after the last offence.
         source.score = (source.score + weight).min(threshold.max(MAX_WEIGHT) * 2.0);
         if mode == RuleMode::Off || source.score < threshold {
-            return Judgement::Noted {
-                score: source.score,
-            };
+            return Judgement::Noted { score: source.score };
         }
         if shared {
             return Judgement::Limited;
         }
-        let doubled = 1_u64
-            .checked_shl(source.bans)
-            .map_or(u64::MAX, |times| first.saturating_mul(times));
+        let doubled =
+            1_u64.checked_shl(source.bans).map_or(u64::MAX, |times| first.saturating_mul(times));
         let seconds = doubled.min(longest);
         source.bans = source.bans.saturating_add(1);
         source.banned_until = now.saturating_add(seconds);
         // The score was paid for with the ban.
         source.score = 0.0;
         self.next_end = self.next_end.min(source.banned_until);
-        Judgement::Banned {
-            prefix: key,
-            seconds,
-        }
+        Judgement::Banned { prefix: key, seconds }
     }
 
     /// Tells that a customer proved to be himself from this address (a password that was right, a
@@ -272,10 +263,7 @@ impl Offenders {
             })
             .collect();
         all.sort_unstable_by(|a, b| {
-            let order = b
-                .score
-                .total_cmp(&a.score)
-                .then(b.unproven.total_cmp(&a.unproven));
+            let order = b.score.total_cmp(&a.score).then(b.unproven.total_cmp(&a.unproven));
             order.then(a.prefix.cmp(&b.prefix))
         });
         all.truncate(n);
@@ -314,11 +302,8 @@ impl Offenders {
     pub fn pardon(&mut self, prefix: IpNet) -> bool {
         let mut banned = false;
         // For IPv6 a single address means the /64 that was banned for it.
-        let prefix = if prefix == prefix.addr().into() {
-            key(prefix.addr().to_canonical())
-        } else {
-            prefix
-        };
+        let prefix =
+            if prefix == prefix.addr().into() { key(prefix.addr().to_canonical()) } else { prefix };
         self.sources.retain(|key, source| {
             let pardoned = prefix.contains(key);
             banned |= pardoned && source.banned_until > 0;
@@ -353,11 +338,7 @@ impl Offenders {
             .filter(|(_, seen)| seen.len() > 1)
             .map(|(prefix, seen)| (*prefix, seen.clone()))
             .collect();
-        Snapshot {
-            taken: now,
-            sources,
-            customers,
-        }
+        Snapshot { taken: now, sources, customers }
     }
 
     /// Goes on from a snapshot. If the clock went back since, everything moves with it; no ban
@@ -385,8 +366,7 @@ impl Offenders {
         }
         for (prefix, mut seen) in snapshot.customers.into_iter().take(offenders.capacity) {
             seen.truncate(MAX_CUSTOMERS);
-            seen.iter_mut()
-                .for_each(|customer| customer.seen = past(customer.seen));
+            seen.iter_mut().for_each(|customer| customer.seen = past(customer.seen));
             if key(prefix.addr()) == prefix {
                 offenders.customers.insert(prefix, seen);
             }
@@ -403,11 +383,9 @@ impl Offenders {
     }
 
     fn customers_behind(&self, key: IpNet, now: u64) -> usize {
-        self.customers.get(&key).map_or(0, |seen| {
-            seen.iter()
-                .filter(|customer| customer.is_recent(now))
-                .count()
-        })
+        self.customers
+            .get(&key)
+            .map_or(0, |seen| seen.iter().filter(|customer| customer.is_recent(now)).count())
     }
 
     fn is_shared(&self, key: IpNet, now: u64) -> bool {
@@ -449,11 +427,7 @@ impl Offenders {
             return;
         }
         for source in self.sources.values_mut() {
-            for time in [
-                &mut source.faded,
-                &mut source.last_offence,
-                &mut source.banned_until,
-            ] {
+            for time in [&mut source.faded, &mut source.last_offence, &mut source.banned_until] {
                 *time = time.saturating_sub(seconds);
             }
         }
@@ -538,9 +512,7 @@ impl Source {
         let since = self.last_offence.max(self.banned_until);
         let steps = now.saturating_sub(since) / longest;
         if steps > 0 {
-            self.bans = self
-                .bans
-                .saturating_sub(u32::try_from(steps).unwrap_or(u32::MAX));
+            self.bans = self.bans.saturating_sub(u32::try_from(steps).unwrap_or(u32::MAX));
             self.last_offence = since + steps * longest;
         }
     }
@@ -609,18 +581,12 @@ const fn bannable(address: IpAddr) -> bool {
 }
 
 fn sane(weight: f64, most: f64) -> f64 {
-    if weight.is_nan() {
-        0.0
-    } else {
-        weight.clamp(0.0, most)
-    }
+    if weight.is_nan() { 0.0 } else { weight.clamp(0.0, most) }
 }
 
 /// The text without control characters, up to [`MAX_TEXT`] bytes.
 fn cut(text: &str) -> String {
-    let text = text
-        .get(..text.floor_char_boundary(MAX_TEXT))
-        .unwrap_or(text);
+    let text = text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or(text);
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
@@ -628,10 +594,7 @@ fn cut(text: &str) -> String {
 /// insertions.
 fn prune<V>(entries: &mut HashMap<IpNet, V>, capacity: usize, rank: impl Fn(&V) -> f64) {
     let surplus = (capacity / 8).max(1).min(entries.len());
-    let mut ranked: Vec<_> = entries
-        .iter()
-        .map(|(key, value)| (rank(value), *key))
-        .collect();
+    let mut ranked: Vec<_> = entries.iter().map(|(key, value)| (rank(value), *key)).collect();
     if surplus < ranked.len() {
         ranked.select_nth_unstable_by(surplus, |(a, _), (b, _)| a.total_cmp(b));
     }
@@ -695,32 +658,19 @@ mod tests {
         for (source, prefix) in cases {
             let mut offenders = Offenders::new(config());
             let light = offence(source, 4.0);
-            assert_eq!(
-                offenders.report(&light, NOW, nobody),
-                Judgement::Noted { score: 4.0 }
-            );
-            assert_eq!(
-                offenders.report(&light, NOW, nobody),
-                Judgement::Noted { score: 8.0 }
-            );
+            assert_eq!(offenders.report(&light, NOW, nobody), Judgement::Noted { score: 4.0 });
+            assert_eq!(offenders.report(&light, NOW, nobody), Judgement::Noted { score: 8.0 });
             let judgement = offenders.report(&light, NOW, nobody);
             assert_eq!(banned(&judgement), Some((prefix.into(), FIRST)), "{source}");
             let again = offenders.report(&light, NOW + 20, nobody);
-            assert_eq!(
-                banned(&again),
-                Some((prefix.into(), FIRST - 20)),
-                "not made longer"
-            );
+            assert_eq!(banned(&again), Some((prefix.into(), FIRST - 20)), "not made longer");
             let expected = Ban {
                 prefix: prefix.parse().unwrap(),
                 service: "smtp".into(),
                 reason: "spam".into(),
                 until: NOW + FIRST,
             };
-            assert_eq!(
-                offenders.active(NOW + FIRST - 1),
-                std::slice::from_ref(&expected)
-            );
+            assert_eq!(offenders.active(NOW + FIRST - 1), std::slice::from_ref(&expected));
             assert_eq!(offenders.active(NOW + FIRST), []);
             assert_eq!(offenders.sweep(NOW + FIRST - 1), []);
             assert_eq!(offenders.sweep(NOW + FIRST), [expected]);
@@ -760,10 +710,7 @@ mod tests {
         // Eight bans, of which five are forgotten: the next is the fourth.
         now += 5 * LONGEST + 10;
         offenders.sweep(now);
-        assert_eq!(
-            banned(&offenders.report(&heavy, now, nobody)).unwrap().1,
-            480
-        );
+        assert_eq!(banned(&offenders.report(&heavy, now, nobody)).unwrap().1, 480);
         now += 480 + 4 * LONGEST;
         offenders.sweep(now);
         assert!(offenders.is_empty(), "{offenders:?}");
@@ -774,10 +721,7 @@ mod tests {
         let mut offenders = Offenders::new(config());
         let guard = |address: IpAddr| address == "192.0.2.1".parse::<IpAddr>().unwrap();
         for source in ["192.0.2.1", "::ffff:192.0.2.1"] {
-            assert_eq!(
-                offenders.report(&offence(source, 99.0), NOW, guard),
-                Judgement::Protected
-            );
+            assert_eq!(offenders.report(&offence(source, 99.0), NOW, guard), Judgement::Protected);
         }
         for source in [
             "127.0.0.1",
@@ -789,10 +733,7 @@ mod tests {
             "fe80::1",
             "255.255.255.255",
         ] {
-            assert_eq!(
-                offenders.report(&offence(source, 99.0), NOW, nobody),
-                Judgement::Protected
-            );
+            assert_eq!(offenders.report(&offence(source, 99.0), NOW, nobody), Judgement::Protected);
         }
         assert!(offenders.is_empty());
     }
@@ -800,10 +741,7 @@ mod tests {
     #[test]
     fn unproven_evidence_is_shown_and_never_counts() {
         let mut offenders = Offenders::new(config());
-        let spoofed = Offence {
-            handshake: false,
-            ..offence("192.0.2.1", 900.0)
-        };
+        let spoofed = Offence { handshake: false, ..offence("192.0.2.1", 900.0) };
         for _ in 0..100 {
             assert_eq!(offenders.report(&spoofed, NOW, nobody), Judgement::Unproven);
         }
@@ -821,20 +759,14 @@ mod tests {
         for account in ["anna", "ANNA", "bert"] {
             offenders.customer_seen(nat.source, account, NOW);
         }
-        assert!(
-            banned(&offenders.report(&nat, NOW, nobody)).is_some(),
-            "two are a household"
-        );
+        assert!(banned(&offenders.report(&nat, NOW, nobody)).is_some(), "two are a household");
         let now = NOW + FIRST;
         offenders.customer_seen(nat.source, "cleo", now);
         assert_eq!(offenders.report(&nat, now, nobody), Judgement::Limited);
         assert_eq!(offenders.report(&nat, now, nobody), Judgement::Limited);
         assert_eq!(offenders.active(now), []);
         let next_day = now + CUSTOMER_MEMORY;
-        assert!(
-            banned(&offenders.report(&nat, next_day, nobody)).is_some(),
-            "they have gone"
-        );
+        assert!(banned(&offenders.report(&nat, next_day, nobody)).is_some(), "they have gone");
     }
 
     #[test]
@@ -842,10 +774,8 @@ mod tests {
         let mut offenders = Offenders::new(config());
         let judgements: Vec<_> = (0..10)
             .map(|i| {
-                let guess = Offence {
-                    account: Some(format!("user{i}")),
-                    ..offence("192.0.2.1", 3.0)
-                };
+                let guess =
+                    Offence { account: Some(format!("user{i}")), ..offence("192.0.2.1", 3.0) };
                 offenders.report(&guess, NOW, nobody)
             })
             .collect();
@@ -854,11 +784,7 @@ mod tests {
 
     #[test]
     fn modes() {
-        for (mode, bans) in [
-            (RuleMode::Enforce, 1),
-            (RuleMode::Observe, 1),
-            (RuleMode::Off, 0),
-        ] {
+        for (mode, bans) in [(RuleMode::Enforce, 1), (RuleMode::Observe, 1), (RuleMode::Off, 0)] {
             let mut offenders = Offenders::new(BanConfig { mode, ..config() });
             let _ = offenders.report(&offence("192.0.2.1", 50.0), NOW, nobody);
             assert_eq!(offenders.active(NOW).len(), bans, "{mode:?}");
@@ -867,23 +793,13 @@ mod tests {
 
     #[test]
     fn weights_and_texts_are_bounded() {
-        let cases = [
-            (f64::NAN, 0.0),
-            (-5.0, 0.0),
-            (f64::INFINITY, MAX_WEIGHT),
-            (1e300, MAX_WEIGHT),
-        ];
+        let cases =
+            [(f64::NAN, 0.0), (-5.0, 0.0), (f64::INFINITY, MAX_WEIGHT), (1e300, MAX_WEIGHT)];
         for (weight, score) in cases {
-            let mut offenders = Offenders::new(BanConfig {
-                threshold: 1e6,
-                ..config()
-            });
+            let mut offenders = Offenders::new(BanConfig { threshold: 1e6, ..config() });
             let mut heavy = offence("192.0.2.1", weight);
             heavy.reason = "\x1b[31mü".repeat(500);
-            assert_eq!(
-                offenders.report(&heavy, NOW, nobody),
-                Judgement::Noted { score }
-            );
+            assert_eq!(offenders.report(&heavy, NOW, nobody), Judgement::Noted { score });
             let reason = &offenders.watched(1, NOW)[0].reason;
             assert!(reason.len() <= MAX_TEXT && !reason.contains(char::is_control));
         }
@@ -903,10 +819,7 @@ mod tests {
             assert!(offenders.len() <= 64 && offenders.customers.len() <= 64);
         }
         assert_eq!(offenders.active(NOW).len(), 1);
-        assert_eq!(
-            offenders.watched(1, NOW)[0].prefix,
-            "192.0.2.2/32".parse().unwrap()
-        );
+        assert_eq!(offenders.watched(1, NOW)[0].prefix, "192.0.2.2/32".parse().unwrap());
     }
 
     #[test]
@@ -923,11 +836,7 @@ mod tests {
             let _ = offenders.report(&offence(&format!("192.0.2.{i}"), 1.0), NOW, nobody);
         }
         assert_eq!(
-            offenders
-                .watched(99, NOW)
-                .iter()
-                .filter(|watched| watched.score > 0.0)
-                .count(),
+            offenders.watched(99, NOW).iter().filter(|watched| watched.score > 0.0).count(),
             50
         );
     }
@@ -947,13 +856,7 @@ mod tests {
     fn a_new_configuration_shortens_bans() {
         let mut offenders = Offenders::new(config());
         let _ = offenders.report(&offence("192.0.2.1", 50.0), NOW, nobody);
-        offenders.configure(
-            BanConfig {
-                longest: Duration::from_secs(5),
-                ..config()
-            },
-            NOW,
-        );
+        offenders.configure(BanConfig { longest: Duration::from_secs(5), ..config() }, NOW);
         assert_eq!(offenders.active(NOW)[0].until, NOW + 5);
         assert_eq!(offenders.sweep(NOW + 5).len(), 1);
     }
@@ -1025,10 +928,7 @@ mod tests {
 
     #[test]
     fn judgements_read_well_as_json() {
-        let banned = Judgement::Banned {
-            prefix: "192.0.2.1/32".parse().unwrap(),
-            seconds: 60,
-        };
+        let banned = Judgement::Banned { prefix: "192.0.2.1/32".parse().unwrap(), seconds: 60 };
         assert_eq!(
             serde_json::to_string(&banned).unwrap(),
             r#"{"judgement":"banned","prefix":"192.0.2.1/32","seconds":60}"#
@@ -1041,21 +941,11 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Report {
-            host: u8,
-            weight: f64,
-            handshake: bool,
-            protected: bool,
-        },
-        Customer {
-            host: u8,
-            account: u8,
-        },
+        Report { host: u8, weight: f64, handshake: bool, protected: bool },
+        Customer { host: u8, account: u8 },
         Wait(u32),
         Sweep,
-        Restart {
-            moved: i32,
-        },
+        Restart { moved: i32 },
     }
 
     fn weight() -> impl Strategy<Value = f64> {

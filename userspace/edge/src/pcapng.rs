@@ -48,11 +48,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Those of `out`.
     pub fn new(out: W, interfaces: &BTreeMap<u32, String>, boot: Duration) -> io::Result<Self> {
-        let mut writer = Self {
-            out,
-            boot,
-            interfaces: BTreeMap::new(),
-        };
+        let mut writer = Self { out, boot, interfaces: BTreeMap::new() };
         writer.section()?;
         for (ifindex, name) in interfaces {
             writer.interface(*ifindex, name)?;
@@ -72,10 +68,7 @@ impl<W: Write> Writer<W> {
         };
         let frame = frame::bytes(sample);
         let captured = length32(frame.len());
-        let time = self
-            .boot
-            .saturating_add(Duration::from_nanos(sample.time_ns))
-            .as_nanos();
+        let time = self.boot.saturating_add(Duration::from_nanos(sample.time_ns)).as_nanos();
         let mut body = Body::default();
         body.u32(number);
         // 64 bits of nanoseconds last until 2554; the high half comes first in either byte order.
@@ -113,10 +106,7 @@ impl<W: Write> Writer<W> {
         body.bytes(&u64::MAX.to_le_bytes()); // the section's length is not known beforehand
         body.option(SHB_HARDWARE, std::env::consts::ARCH.as_bytes());
         body.option(SHB_OS, std::env::consts::OS.as_bytes());
-        body.option(
-            SHB_USERAPPL,
-            concat!("muralla ", env!("CARGO_PKG_VERSION")).as_bytes(),
-        );
+        body.option(SHB_USERAPPL, concat!("muralla ", env!("CARGO_PKG_VERSION")).as_bytes());
         body.end_of_options();
         self.block(SECTION_HEADER, &body)
     }
@@ -226,15 +216,10 @@ mod tests {
 
     #[test]
     fn begins_with_the_section_and_its_interfaces() {
-        let file = Writer::new(Vec::new(), &interfaces(), BOOT)
-            .unwrap()
-            .into_inner();
+        let file = Writer::new(Vec::new(), &interfaces(), BOOT).unwrap().into_inner();
         assert_eq!(&file[..4], b"\n\r\r\n");
         let blocks = blocks(&file);
-        assert_eq!(
-            blocks.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
-            [0x0a0d_0d0a, 1, 1]
-        );
+        assert_eq!(blocks.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [0x0a0d_0d0a, 1, 1]);
         assert_eq!(&blocks[0].1[..8], [0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0]);
         assert_eq!(&blocks[0].1[8..16], [0xff; 8]);
         let expected: &[u8] =
@@ -271,10 +256,7 @@ mod tests {
         let file = writer.into_inner();
         let kinds: Vec<_> = blocks(&file).iter().map(|(kind, _)| *kind).collect();
         assert_eq!(kinds.iter().filter(|kind| **kind == 1).count(), 3);
-        assert_eq!(
-            kinds.iter().filter(|kind| **kind == 6).count(),
-            SNAPLEN + 10
-        );
+        assert_eq!(kinds.iter().filter(|kind| **kind == 6).count(), SNAPLEN + 10);
     }
 
     #[test]
@@ -285,9 +267,7 @@ mod tests {
             Writer::new(std::fs::File::create(&path).unwrap(), &interfaces(), BOOT).unwrap();
         let dns = "dns drop dns_outsider: DNS query from outside the customers' prefixes";
         writer.packet(&packet(7, 2, 1), dns).unwrap();
-        writer
-            .packet(&packet(8, 5, 2), "naïve — \"quoted\"")
-            .unwrap();
+        writer.packet(&packet(8, 5, 2), "naïve — \"quoted\"").unwrap();
         writer.packet(&packet(9, 77, 1400), "third").unwrap();
         writer.flush().unwrap();
 
@@ -297,14 +277,9 @@ mod tests {
             for field in fields {
                 command.args(["-e", field]);
             }
-            let output = command
-                .output()
-                .expect("tshark must be installed (Debian package tshark)");
-            assert!(
-                output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
+            let output =
+                command.output().expect("tshark must be installed (Debian package tshark)");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             let text = String::from_utf8(output.stdout).unwrap();
             text.lines().map(str::to_owned).collect::<Vec<_>>()
         };
@@ -317,12 +292,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            tshark(&[
-                "frame.time_epoch",
-                "frame.interface_name",
-                "frame.len",
-                "frame.cap_len"
-            ]),
+            tshark(&["frame.time_epoch", "frame.interface_name", "frame.len", "frame.cap_len"]),
             [
                 "1700000001.123456789\tinet0\t43\t43",
                 "1700000001.123456789\tcust0\t44\t44",

@@ -44,48 +44,35 @@ pub(crate) struct PinnedLink {
 impl Pins {
     /// Opens the folder for the only daemon that may write to it, mounting the bpffs if there is none.
     pub(crate) fn own(dir: &Path) -> Result<Self, WallError> {
-        let failed = |source| WallError::PinDir {
-            dir: dir.to_owned(),
-            source,
-        };
+        let failed = |source| WallError::PinDir { dir: dir.to_owned(), source };
         ensure_bpffs(dir)?;
         for sub in ["", "links", "links/native", "links/generic"] {
             fs::create_dir_all(dir.join(sub)).map_err(failed)?;
         }
         let lock = File::open(dir).map_err(failed)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-            rustix::io::Errno::WOULDBLOCK => WallError::Busy {
-                dir: dir.to_owned(),
-            },
+            rustix::io::Errno::WOULDBLOCK => WallError::Busy { dir: dir.to_owned() },
             error => failed(error.into()),
         })?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            _lock: Some(lock),
-        })
+        Ok(Self { dir: dir.to_owned(), _lock: Some(lock) })
     }
 
     /// The folder, to look or to take everything down.
     pub(crate) fn view(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            _lock: None,
-        }
+        Self { dir: dir.to_owned(), _lock: None }
     }
 
     /// The folder of maps of these sizes.
     pub(crate) fn maps(&self, policy_lines: u32, limiter_lines: u32) -> PathBuf {
-        self.dir
-            .join(format!("maps-{ABI}-{policy_lines}-{limiter_lines}"))
+        self.dir.join(format!("maps-{ABI}-{policy_lines}-{limiter_lines}"))
     }
 
     /// Removes every folder of maps but this one.
     pub(crate) fn forget_other_maps(&self, keep: Option<&Path>) -> io::Result<()> {
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
-            let maps = path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("maps-"));
+            let maps =
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("maps-"));
             if maps && Some(path.as_path()) != keep {
                 for map in fs::read_dir(&path)? {
                     fs::remove_file(map?.path())?;
@@ -103,10 +90,7 @@ impl Pins {
 
     /// Where an interface's link is pinned. A bpffs has no dots in names.
     pub(crate) fn link(&self, interface: &str, mode: Mode) -> PathBuf {
-        self.dir
-            .join("links")
-            .join(mode.name())
-            .join(interface.replace('.', "@"))
+        self.dir.join("links").join(mode.name()).join(interface.replace('.', "@"))
     }
 
     /// All links of interfaces.
@@ -122,12 +106,7 @@ impl Pins {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let interface = name.replace('@', ".");
                 let fd = kernel::open_pinned(&path)?;
-                links.push(PinnedLink {
-                    interface,
-                    mode,
-                    path,
-                    fd,
-                });
+                links.push(PinnedLink { interface, mode, path, fd });
             }
         }
         Ok(links)
@@ -183,28 +162,16 @@ fn detach(link: &OwnedFd) -> io::Result<()> {
 /// Mounts a bpffs at its usual place if the folder is to be there and there is none.
 fn ensure_bpffs(dir: &Path) -> Result<(), WallError> {
     const USUAL: &str = "/sys/fs/bpf";
-    let failed = |source| WallError::PinDir {
-        dir: dir.to_owned(),
-        source,
-    };
-    let existing = dir
-        .ancestors()
-        .find(|dir| dir.exists())
-        .unwrap_or(Path::new("/"));
+    let failed = |source| WallError::PinDir { dir: dir.to_owned(), source };
+    let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
     if kernel::on_bpffs(existing).map_err(failed)? {
         return Ok(());
     }
     if dir.starts_with(USUAL) {
         mount("bpf", USUAL, "bpf", MountFlags::empty(), None).map_err(|error| {
-            WallError::NoBpffs {
-                dir: dir.to_owned(),
-                source: Some(error.into()),
-            }
+            WallError::NoBpffs { dir: dir.to_owned(), source: Some(error.into()) }
         })?;
         return Ok(());
     }
-    Err(WallError::NoBpffs {
-        dir: dir.to_owned(),
-        source: None,
-    })
+    Err(WallError::NoBpffs { dir: dir.to_owned(), source: None })
 }

@@ -81,10 +81,7 @@ pub fn compile(
     lines: u32,
     limiter_lines: u32,
 ) -> Result<Image, CompileError> {
-    let mut image = Image {
-        lines: vec![[0; 8]; lines as usize],
-        prefixes: 0,
-    };
+    let mut image = Image { lines: vec![[0; 8]; lines as usize], prefixes: 0 };
     let bucket_mask = lines - BUCKETS - 1;
     let modes = u64::from(mode(config.impossible) as u8) << header::modes::IMPOSSIBLE
         | u64::from(mode(config.bogons) as u8) << header::modes::BOGONS
@@ -143,17 +140,13 @@ impl Image {
             AnyPolicy::Slip => AnyQuery::Slip,
             AnyPolicy::Drop => AnyQuery::Drop,
         };
-        let flags = if config.drop_fragments {
-            service::DROP_FRAGMENTS as u8
-        } else {
-            0
-        };
+
+        let all = [config.source, config.world, config.global, config.reserve, config.stray];
+        let limits = all.iter().any(Option::is_some);
+        let flags = [(config.drop_fragments, service::DROP_FRAGMENTS), (limits, service::LIMITS)];
+        let flags = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag as u8).sum();
         let budgets = [config.global, config.reserve, config.stray].map(rate);
-        let chunk = budgets
-            .iter()
-            .map(|rate| budget::chunk(*rate))
-            .min()
-            .unwrap_or(1);
+        let chunk = budgets.iter().map(|rate| budget::chunk(*rate)).min().unwrap_or(1);
         let traits =
             layout::service_traits(kind, mode(config.mode), config.slip, any, flags, chunk);
         self.set(line, service::TRAITS, traits);
@@ -183,11 +176,7 @@ impl Image {
     ) -> Result<(), CompileError> {
         flat.fit_lengths();
         let room = u64::from(bucket_mask + 1) * u64::from(ENTRIES);
-        let stored = flat
-            .entries
-            .iter()
-            .filter(|entry| entry.length > 16)
-            .count() as u64;
+        let stored = flat.entries.iter().filter(|entry| entry.length > 16).count() as u64;
         let too_many = CompileError::TooManyPrefixes {
             prefixes: stored,
             room: room * 2 / 3,
@@ -202,12 +191,7 @@ impl Image {
         let mut lengths: BTreeMap<(u32, u32), BTreeSet<u32>> = BTreeMap::new();
         let mut deep = BTreeSet::new();
         for entry in &flat.entries {
-            let Entry {
-                v6,
-                addr,
-                length,
-                facts,
-            } = *entry;
+            let Entry { v6, addr, length, facts } = *entry;
             let (line, word) = root_place(v6, addr.hi);
             if length <= 16 {
                 self.roots(v6, addr.hi, length, facts);
@@ -217,18 +201,12 @@ impl Image {
             let stored = if length > 64 {
                 deep.insert(length);
                 let tag = tag(true, length, parent);
-                Stored {
-                    key: addr.lo,
-                    value: u64::from(tag) << 32 | u64::from(facts.0),
-                }
+                Stored { key: addr.lo, value: u64::from(tag) << 32 | u64::from(facts.0) }
             } else {
                 lengths.entry((line, word)).or_default().insert(length);
                 let own = if length == 64 { parent } else { 0 };
                 let tag = tag(v6, length, own);
-                Stored {
-                    key: addr.hi,
-                    value: u64::from(tag) << 32 | u64::from(facts.0),
-                }
+                Stored { key: addr.hi, value: u64::from(tag) << 32 | u64::from(facts.0) }
             };
             if !self.store(stored, seeds, bucket_mask) {
                 return Err(too_many);
@@ -259,26 +237,17 @@ impl Image {
             let choices =
                 [hash.first(bucket_mask), hash.second(bucket_mask)].map(|line| BUCKETS + line);
             let [first, second] = choices.map(|line| self.used(line));
-            let [emptier, fuller] = if first <= second {
-                choices
-            } else {
-                [choices[1], choices[0]]
-            };
+            let [emptier, fuller] =
+                if first <= second { choices } else { [choices[1], choices[0]] };
             if first.min(second) < ENTRIES {
                 let used = self.used(emptier);
                 self.put(emptier, used, entry);
                 return true;
             }
-            let line = if avoid == Some(emptier) {
-                fuller
-            } else {
-                emptier
-            };
+            let line = if avoid == Some(emptier) { fuller } else { emptier };
             let victim = step % ENTRIES;
-            let moved = Stored {
-                key: self.get(line, victim * 2),
-                value: self.get(line, victim * 2 + 1),
-            };
+            let moved =
+                Stored { key: self.get(line, victim * 2), value: self.get(line, victim * 2 + 1) };
             self.put(line, victim, entry);
             avoid = Some(line);
             entry = moved;
@@ -287,17 +256,11 @@ impl Image {
     }
 
     fn get(&self, line: u32, word: u32) -> u64 {
-        self.lines
-            .get(line as usize)
-            .and_then(|line| line.get(word as usize))
-            .copied()
-            .unwrap_or(0)
+        self.lines.get(line as usize).and_then(|line| line.get(word as usize)).copied().unwrap_or(0)
     }
 
     fn used(&self, line: u32) -> u32 {
-        (0..ENTRIES)
-            .take_while(|entry| self.get(line, entry * 2 + 1) != 0)
-            .count() as u32
+        (0..ENTRIES).take_while(|entry| self.get(line, entry * 2 + 1) != 0).count() as u32
     }
 
     fn put(&mut self, line: u32, entry: u32, stored: Stored) {
@@ -328,9 +291,7 @@ impl Stored {
 
 /// Lengths as 6-bit codes, longest first.
 fn codes(lengths: &BTreeSet<u32>, above: u32) -> u64 {
-    lengths
-        .iter()
-        .fold(0, |codes, length| codes << 6 | u64::from(above - length))
+    lengths.iter().fold(0, |codes, length| codes << 6 | u64::from(above - length))
 }
 
 fn mode(mode: RuleMode) -> Mode {
@@ -342,9 +303,7 @@ fn mode(mode: RuleMode) -> Mode {
 }
 
 fn rate(limit: Option<Limit>) -> Rate {
-    limit.map_or(Rate::UNLIMITED, |Limit { rate, burst }| {
-        Rate::per_second(rate, burst)
-    })
+    limit.map_or(Rate::UNLIMITED, |Limit { rate, burst }| Rate::per_second(rate, burst))
 }
 
 /// One prefix and what is known below it.
@@ -380,9 +339,7 @@ impl Entry {
     }
 
     fn covers(&self, other: &Self) -> bool {
-        let Self {
-            v6, addr, length, ..
-        } = *self;
+        let Self { v6, addr, length, .. } = *self;
         let same = |bits: u64, others: u64, length: u32| {
             length == 0 || mask(bits, length) == mask(others, length)
         };
@@ -398,11 +355,7 @@ const ZONES: u32 = Facts::PROTECTED | Facts::ALLOWED | Facts::CUSTOMER | Facts::
 
 fn merge(outer: Facts, inner: Facts) -> Facts {
     const FEED: u32 = 0xff << Facts::FEED_SHIFT;
-    let feed = if inner.feed() != 0 {
-        inner.0 & FEED
-    } else {
-        outer.0 & FEED
-    };
+    let feed = if inner.feed() != 0 { inner.0 & FEED } else { outer.0 & FEED };
     let mut bits = (outer.0 | inner.0) & !FEED;
     if bits & ZONES != 0 {
         bits &= !Facts::BOGON;
@@ -444,10 +397,7 @@ impl Flat {
             .iter()
             .filter(|entry| entry.length > 64)
             .map(|entry| Entry {
-                addr: Addr {
-                    hi: entry.addr.hi,
-                    lo: 0,
-                },
+                addr: Addr { hi: entry.addr.hi, lo: 0 },
                 length: 64,
                 facts: Facts::default(),
                 ..*entry
@@ -490,9 +440,8 @@ impl Flat {
 
     /// Makes longer prefixes of some where more lengths are in use below a root entry than its list holds.
     fn fit_lengths(&mut self) {
-        let (deep, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.entries)
-            .into_iter()
-            .partition(|entry| entry.length > 64);
+        let (deep, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.entries).into_iter().partition(|entry| entry.length > 64);
         let root = |entry: &Entry| (entry.v6, entry.addr.hi >> 48, entry.length > 16);
         for group in rest.chunk_by(|a, b| root(a) == root(b)) {
             if group.first().is_some_and(|entry| entry.length > 16) {
@@ -514,11 +463,8 @@ fn fit(mut entries: Vec<Entry>) -> Vec<Entry> {
         *counts.entry(entry.length).or_default() += 1;
     }
     while let Some((from, to)) = promotion(&counts) {
-        let taken: HashSet<Addr> = entries
-            .iter()
-            .filter(|entry| entry.length == to)
-            .map(|entry| entry.addr)
-            .collect();
+        let taken: HashSet<Addr> =
+            entries.iter().filter(|entry| entry.length == to).map(|entry| entry.addr).collect();
         let (promoted, mut kept): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| entry.length == from);
         kept.extend(
@@ -561,11 +507,7 @@ fn split(entry: &Entry, length: u32) -> impl Iterator<Item = Entry> + use<> {
         } else {
             addr.hi |= part << (64 - length);
         }
-        Entry {
-            addr,
-            length,
-            ..entry
-        }
+        Entry { addr, length, ..entry }
     })
 }
 
@@ -589,10 +531,7 @@ pub fn bogons() -> Vec<IpNet> {
         "3fff::/20",
         "fc00::/7",
     ];
-    BOGONS
-        .iter()
-        .filter_map(|prefix| prefix.parse().ok())
-        .collect()
+    BOGONS.iter().filter_map(|prefix| prefix.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -622,10 +561,7 @@ mod tests {
 
     fn image(entries: Vec<Entry>, max_prefixes: u32) -> Result<Image, CompileError> {
         let lines = image_lines(max_prefixes);
-        let mut image = Image {
-            lines: vec![[0; 8]; lines as usize],
-            prefixes: 0,
-        };
+        let mut image = Image { lines: vec![[0; 8]; lines as usize], prefixes: 0 };
         let mask = lines - BUCKETS - 1;
         image.set(HEADER, header::BUCKET_MASK, u64::from(mask));
         image.prefixes(Flat::flatten(entries), &SEEDS, mask)?;
@@ -633,63 +569,32 @@ mod tests {
     }
 
     fn atoms(image: &Image) -> Vec<[AtomicU64; 8]> {
-        image
-            .lines
-            .iter()
-            .map(|line| line.map(AtomicU64::new))
-            .collect()
+        image.lines.iter().map(|line| line.map(AtomicU64::new)).collect()
     }
 
     /// What the longest match and all around it say, asked of the plain list.
     fn expected(entries: &[Entry], addr: Addr, v6: bool) -> Facts {
-        let host = Entry {
-            v6,
-            addr,
-            length: if v6 { 128 } else { 32 },
-            facts: Facts(0),
-        };
+        let host = Entry { v6, addr, length: if v6 { 128 } else { 32 }, facts: Facts(0) };
         let mut around: Vec<&Entry> = entries.iter().filter(|entry| entry.covers(&host)).collect();
         around.sort_by_key(|entry| entry.length);
-        around
-            .iter()
-            .fold(Facts(0), |outer, entry| merge(outer, entry.facts))
+        around.iter().fold(Facts(0), |outer, entry| merge(outer, entry.facts))
     }
 
     fn prefix() -> impl Strategy<Value = (Entry, Addr)> {
         let v4 = (0u32..4, any::<u32>(), 0u32..=32).prop_map(|(few, bits, length)| {
             let addr = 0x0a00_0000 | few << 16 | bits & 0xffff;
-            let masked = if length == 0 {
-                0
-            } else {
-                addr & u32::MAX << (32 - length)
-            };
+            let masked = if length == 0 { 0 } else { addr & u32::MAX << (32 - length) };
             (false, Addr::v4(masked), length, Addr::v4(addr))
         });
         let v6 = (0u128..4, any::<u128>(), 0u32..=128).prop_map(|(few, bits, length)| {
             let addr =
                 0x2001_0db8 << 96 | few << 64 | bits & 0xffff_ffff | (bits >> 96 & 0xff) << 70;
-            let masked = if length == 0 {
-                0
-            } else {
-                addr & u128::MAX << (128 - length)
-            };
+            let masked = if length == 0 { 0 } else { addr & u128::MAX << (128 - length) };
             (true, Addr::v6(masked), length, Addr::v6(addr))
         });
         (prop_oneof![v4, v6], 0u32..12).prop_map(|((v6, addr, length, host), bit)| {
-            let facts = if bit < 8 {
-                1 << bit
-            } else {
-                (bit - 7) << Facts::FEED_SHIFT
-            };
-            (
-                Entry {
-                    v6,
-                    addr,
-                    length,
-                    facts: Facts(facts),
-                },
-                host,
-            )
+            let facts = if bit < 8 { 1 << bit } else { (bit - 7) << Facts::FEED_SHIFT };
+            (Entry { v6, addr, length, facts: Facts(facts) }, host)
         })
     }
 
@@ -725,12 +630,7 @@ mod tests {
             })
             .collect();
         let error = image(entries, 100).expect_err("2000 prefixes in a table for 100");
-        assert!(
-            error
-                .to_string()
-                .contains("raise edge.max_prefixes to 2500"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("raise edge.max_prefixes to 2500"), "{error}");
     }
 
     #[test]

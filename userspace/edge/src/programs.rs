@@ -5,9 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use aya::programs::{ProgramError, SockOps, Xdp};
+use aya::programs::{ProgramError, SockOps, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use muralla_abi::layout::Side;
+use muralla_abi::table::Seeds;
 
 use crate::config::{AttachMode, InterfaceConfig, Role};
 use crate::kernel::{self, AttachType, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE};
@@ -35,36 +36,49 @@ impl Loaded {
         slot: u32,
         side: Side,
         limiter_lines: u32,
+        seeds: &Seeds,
     ) -> Result<Self, WallError> {
-        let (slot, side) = (slot, side.to_bits());
+        let tick_ns = kernel::tick_ns();
+        let (slot, side, limiter_mask) = (slot, side.to_bits(), limiter_lines - 1);
         let mut loader = EbpfLoader::new();
         loader
             .override_global("INTERFACE", &slot, true)
-            .override_global("SIDE", &side, true);
+            .override_global("SIDE", &side, true)
+            .override_global("SEEDS", &seeds.0, true)
+            .override_global("LIMITER_MASK", &limiter_mask, true)
+            .override_global("TICK_NS", &tick_ns, true);
         loader.map_max_entries("LIMITER", limiter_lines);
         for name in MAPS {
             loader.map_pin_path(name, maps.join(name));
         }
-        let mut ebpf = loader
-            .load(OBJECT)
-            .map_err(|error| WallError::Load(Box::new(error)))?;
-        wall_mut(&mut ebpf)?.load().map_err(WallError::Verifier)?;
+        let mut ebpf = loader.load(OBJECT).map_err(|error| WallError::Load(Box::new(error)))?;
+        for name in ["wall", "clock"] {
+            xdp_mut(&mut ebpf, name)?.load().map_err(WallError::Verifier)?;
+        }
         Ok(Self { ebpf })
     }
 
     /// The XDP program.
     pub fn wall(&self) -> Result<&Xdp, WallError> {
-        let program = self
-            .ebpf
-            .program("wall")
-            .ok_or(WallError::Object("program wall"))?;
+        let program = self.ebpf.program("wall").ok_or(WallError::Object("program wall"))?;
         program.try_into().map_err(WallError::Verifier)
+    }
+
+    /// What the wall's clock says, in nanoseconds.
+    pub(crate) fn now(&self) -> Result<u64, WallError> {
+        let program = self.ebpf.program("clock").ok_or(WallError::Object("program clock"))?;
+        let program: &Xdp = program.try_into().map_err(WallError::Verifier)?;
+        let (frame, mut answer) = ([0; 64], [0; 64]);
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(&frame);
+        options.data_out = Some(&mut answer);
+        program.test_run(options).map_err(WallError::Verifier)?;
+        Ok(answer.first_chunk().map_or(0, |now| u64::from_be_bytes(*now)))
     }
 
     /// The program that counts and drops, and nothing else: what [`Loaded::wall`] is measured against.
     pub fn floor(&mut self) -> Result<&Xdp, WallError> {
-        let program = self.ebpf.program_mut("floor").ok_or(WallError::Object("program floor"))?;
-        let program: &mut Xdp = program.try_into().map_err(WallError::Verifier)?;
+        let program = xdp_mut(&mut self.ebpf, "floor")?;
         match program.load() {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
             Err(error) => Err(WallError::Verifier(error)),
@@ -93,10 +107,8 @@ impl Loaded {
 
     /// Notes handshakes on this machine from now on.
     pub(crate) fn attach_handshake(&mut self, pins: &Pins) -> Result<(), WallError> {
-        let program = self
-            .ebpf
-            .program_mut("handshake")
-            .ok_or(WallError::Object("program handshake"))?;
+        let program =
+            self.ebpf.program_mut("handshake").ok_or(WallError::Object("program handshake"))?;
         let program: &mut SockOps = program.try_into().map_err(WallError::Verifier)?;
         match program.load() {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
@@ -118,19 +130,14 @@ impl Loaded {
     }
 }
 
-fn wall_mut(ebpf: &mut Ebpf) -> Result<&mut Xdp, WallError> {
-    let program = ebpf
-        .program_mut("wall")
-        .ok_or(WallError::Object("program wall"))?;
+fn xdp_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, WallError> {
+    let program = ebpf.program_mut(name).ok_or(WallError::Object(name))?;
     program.try_into().map_err(WallError::Verifier)
 }
 
 /// The side that an interface looks at.
 pub(crate) fn side(role: Role) -> Side {
-    Side {
-        internet: role != Role::Customers,
-        customers: role != Role::Internet,
-    }
+    Side { internet: role != Role::Customers, customers: role != Role::Internet }
 }
 
 /// Attaches a program to an interface, or puts it into the place of the one before it there.
@@ -141,19 +148,14 @@ pub(crate) fn attach(
 ) -> Result<Mode, WallError> {
     let name = interface.name.as_str();
     let Some(index) = kernel::ifindex(name) else {
-        return Err(WallError::NoInterface {
-            name: name.to_owned(),
-        });
+        return Err(WallError::NoInterface { name: name.to_owned() });
     };
     let wanted = match interface.mode {
         AttachMode::Native => Some(Mode::Native),
         AttachMode::Generic => Some(Mode::Generic),
         AttachMode::Auto => None,
     };
-    for link in pins
-        .links()
-        .map_err(|source| WallError::attach(name, source))?
-    {
+    for link in pins.links().map_err(|source| WallError::attach(name, source))? {
         if link.interface != name {
             continue;
         }
@@ -163,8 +165,7 @@ pub(crate) fn attach(
             return Ok(link.mode);
         }
         // Left from an interface that went, or attached in another mode.
-        link.remove()
-            .map_err(|source| WallError::attach(name, source))?;
+        link.remove().map_err(|source| WallError::attach(name, source))?;
     }
     let native = || create(pins, name, index, program, Mode::Native);
     let generic = || create(pins, name, index, program, Mode::Generic);
@@ -197,9 +198,7 @@ fn create(
         kernel::pin(link.as_fd(), &pins.link(name, mode))?;
         Ok(link)
     };
-    attach()
-        .map(|_| mode)
-        .map_err(|source| WallError::attach(name, source))
+    attach().map(|_| mode).map_err(|source| WallError::attach(name, source))
 }
 
 /// Where the control groups of version 2 are mounted.

@@ -64,17 +64,11 @@ pub fn describe(sample: &Sample, services: &[String], interfaces: &BTreeMap<u32,
         service: services
             .get(usize::from(sample.service))
             .map_or_else(|| format!("service{}", sample.service), Clone::clone),
-        verdict: Verdict::from_u8(sample.verdict).map_or_else(
-            || format!("verdict{}", sample.verdict),
-            |verdict| verdict.name().into(),
-        ),
-        reason: reason.map_or_else(
-            || format!("reason{}", sample.reason),
-            |reason| reason.name().into(),
-        ),
-        words: reason
-            .map_or("a reason that this version does not know", Reason::words)
-            .into(),
+        verdict: Verdict::from_u8(sample.verdict)
+            .map_or_else(|| format!("verdict{}", sample.verdict), |verdict| verdict.name().into()),
+        reason: reason
+            .map_or_else(|| format!("reason{}", sample.reason), |reason| reason.name().into()),
+        words: reason.map_or("a reason that this version does not know", Reason::words).into(),
         source: None,
         source_port: None,
         destination: None,
@@ -96,11 +90,8 @@ impl Drop {
     /// Gives it a wall-clock time. `boot` is the wall clock minus CLOCK_MONOTONIC.
     #[must_use]
     pub fn on_clock(mut self, boot: Duration) -> Self {
-        self.unix_ns = u64::try_from(
-            boot.saturating_add(Duration::from_nanos(self.time_ns))
-                .as_nanos(),
-        )
-        .ok();
+        self.unix_ns =
+            u64::try_from(boot.saturating_add(Duration::from_nanos(self.time_ns)).as_nanos()).ok();
         self
     }
 
@@ -116,20 +107,15 @@ impl Drop {
         let words = match packet.protocol {
             TCP => payload.get(12..14).map(tcp_flags),
             UDP => self.application(payload.get(8..).unwrap_or(&[])),
-            ICMP | ICMPV6 => payload
-                .first_chunk()
-                .map(|icmp| icmp_type(packet.protocol, *icmp)),
+            ICMP | ICMPV6 => payload.first_chunk().map(|icmp| icmp_type(packet.protocol, *icmp)),
             _ => None,
         };
         let fragment =
-            packet
-                .fragment
-                .as_ref()
-                .map(|fragment| match (fragment.offset, fragment.more) {
-                    (0, _) => "first fragment".to_owned(),
-                    (offset, true) => format!("fragment at byte {offset}"),
-                    (offset, false) => format!("last fragment, at byte {offset}"),
-                });
+            packet.fragment.as_ref().map(|fragment| match (fragment.offset, fragment.more) {
+                (0, _) => "first fragment".to_owned(),
+                (offset, true) => format!("fragment at byte {offset}"),
+                (offset, false) => format!("last fragment, at byte {offset}"),
+            });
         self.detail = match (fragment, words) {
             (Some(fragment), Some(words)) => Some(format!("{fragment}, {words}")),
             (fragment, words) => fragment.or(words),
@@ -175,14 +161,7 @@ impl fmt::Display for Drop {
                 write!(f, "+{}.{:03}", ms / 1000, ms % 1000)?;
             }
         }
-        let Self {
-            interface,
-            service,
-            verdict,
-            reason,
-            words,
-            ..
-        } = self;
+        let Self { interface, service, verdict, reason, words, .. } = self;
         write!(f, " {interface} {service} {verdict} {reason}: {words} — ")?;
         if let (Some(source), Some(destination)) = (self.source, self.destination) {
             endpoint(f, source, self.source_port)?;
@@ -238,11 +217,7 @@ fn tcp_flags(bytes: &[u8]) -> String {
         .filter(|(_, bit)| flags >> bit & 1 == 1)
         .map(|(name, _)| *name)
         .collect();
-    if set.is_empty() {
-        "no flags".into()
-    } else {
-        set.join(",")
-    }
+    if set.is_empty() { "no flags".into() } else { set.join(",") }
 }
 
 fn icmp_type(protocol: u8, [kind, code]: [u8; 2]) -> String {
@@ -339,9 +314,8 @@ fn dns_name(bytes: &[u8]) -> (String, Option<&[u8]>) {
             return (name, bytes.get(bytes.len().min(MAX_NAME) - after.len()..));
         }
         // Above 63 it is a pointer, which a question has no use for, or nothing at all.
-        let Some((label, after)) = after
-            .split_at_checked(usize::from(length))
-            .filter(|_| length <= 63)
+        let Some((label, after)) =
+            after.split_at_checked(usize::from(length)).filter(|_| length <= 63)
         else {
             break;
         };
@@ -417,23 +391,12 @@ mod tests {
     }
 
     fn described(sample: &Sample) -> Drop {
-        let services = [
-            "other".to_owned(),
-            "outgoing_smtp".to_owned(),
-            "dns".to_owned(),
-        ];
-        describe(
-            sample,
-            &services,
-            &BTreeMap::from([(2, "inet0".to_owned())]),
-        )
+        let services = ["other".to_owned(), "outgoing_smtp".to_owned(), "dns".to_owned()];
+        describe(sample, &services, &BTreeMap::from([(2, "inet0".to_owned())]))
     }
 
     fn v4(protocol: u8, fragment: u16, payload: &[u8]) -> Sample {
-        sample(&ethernet(
-            &[0x0800],
-            &ipv4(CLIENT, SERVER, protocol, fragment, payload),
-        ))
+        sample(&ethernet(&[0x0800], &ipv4(CLIENT, SERVER, protocol, fragment, payload)))
     }
 
     #[test]
@@ -446,10 +409,7 @@ mod tests {
         sample.verdict = Verdict::Drop as u8;
         let boot = Duration::from_secs(20_000 * 86_400 + 12 * 3600 + 3 * 60 + 44);
         let drop = described(&sample);
-        assert!(
-            drop.to_string().starts_with("+0.120 inet0 dns drop"),
-            "{drop}"
-        );
+        assert!(drop.to_string().starts_with("+0.120 inet0 dns drop"), "{drop}");
         let drop = drop.on_clock(boot);
         assert_eq!(
             drop.to_string(),
@@ -462,10 +422,8 @@ mod tests {
 
     #[test]
     fn brackets_ipv6_and_tells_what_is_not_ip() {
-        let mut sample = sample(&ethernet(
-            &[0x8100, 0x86dd],
-            &ipv6(7, UDP, &udp(1, 1812, &[1, 9])),
-        ));
+        let mut sample =
+            sample(&ethernet(&[0x8100, 0x86dd], &ipv6(7, UDP, &udp(1, 1812, &[1, 9]))));
         sample.verdict = Verdict::Drop as u8;
         sample.reason = Reason::RadiusOutsider as u8;
         let text = described(&sample).to_string();
@@ -483,12 +441,7 @@ mod tests {
     #[test]
     fn names_what_this_version_does_not_know() {
         let mut sample = sample(&[]);
-        (
-            sample.ifindex,
-            sample.service,
-            sample.reason,
-            sample.verdict,
-        ) = (9, 15, 255, 77);
+        (sample.ifindex, sample.service, sample.reason, sample.verdict) = (9, 15, 255, 77);
         let text = described(&sample).to_string();
         assert_eq!(
             text,
@@ -500,50 +453,20 @@ mod tests {
     fn tells_the_detail() {
         let dns = |message: &[u8]| v4(UDP, 0, &udp(4711, 53, message));
         let tcp = |flags: u8| {
-            v4(
-                TCP,
-                0,
-                &[
-                    0x12, 0x67, 0, 25, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0,
-                ],
-            )
+            v4(TCP, 0, &[0x12, 0x67, 0, 25, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0])
         };
         let cases: &[(Sample, Option<&str>)] = &[
             (dns(&query(0, 1, b"\0", 2, 1)), Some("\".\" NS")),
-            (
-                dns(&query(0, 1, b"\x01a\0", 65280, 1)),
-                Some("\"a\" TYPE65280"),
-            ),
-            (
-                dns(&query(0, 1, b"\x04a\"\\.\x01\x1b\0", 1, 3)),
-                Some(r#""a\"\\\..\027" A CH"#),
-            ),
-            (
-                dns(&query(0x8180, 1, b"\x01a\0", 16, 1)),
-                Some("response \"a\" TXT"),
-            ),
-            (
-                dns(&query(0x2800, 1, b"\x01a\0", 6, 1)),
-                Some("UPDATE \"a\" SOA"),
-            ),
-            (
-                dns(&query(0x1000, 0, b"", 0, 0)),
-                Some("opcode 2 0 questions"),
-            ),
-            (
-                dns(&query(0, 2, b"\x01a\0", 1, 1)),
-                Some("2 questions \"a\" A"),
-            ),
+            (dns(&query(0, 1, b"\x01a\0", 65280, 1)), Some("\"a\" TYPE65280")),
+            (dns(&query(0, 1, b"\x04a\"\\.\x01\x1b\0", 1, 3)), Some(r#""a\"\\\..\027" A CH"#)),
+            (dns(&query(0x8180, 1, b"\x01a\0", 16, 1)), Some("response \"a\" TXT")),
+            (dns(&query(0x2800, 1, b"\x01a\0", 6, 1)), Some("UPDATE \"a\" SOA")),
+            (dns(&query(0x1000, 0, b"", 0, 0)), Some("opcode 2 0 questions")),
+            (dns(&query(0, 2, b"\x01a\0", 1, 1)), Some("2 questions \"a\" A")),
             (dns(&query(0, 1, b"\xc0\x0c", 1, 1)), Some("\"...\"")),
             (dns(&query(0, 1, b"\x01a\x3fbc", 1, 1)), Some("\"a...\"")),
             (
-                dns(&query(
-                    0,
-                    1,
-                    &[&[64], [b'x'; 64].as_slice(), &[0]].concat(),
-                    1,
-                    1,
-                )),
+                dns(&query(0, 1, &[&[64], [b'x'; 64].as_slice(), &[0]].concat(), 1, 1)),
                 Some("\"...\""),
             ),
             (dns(&[0, 1, 0]), None),
@@ -551,10 +474,7 @@ mod tests {
                 v4(UDP, 0, &udp(53, 4711, &query(0x8000, 1, b"\x01a\0", 1, 1))),
                 Some("response \"a\" A"),
             ),
-            (
-                v4(UDP, 0, &udp(1, 3799, &[40, 255])),
-                Some("Disconnect-Request id 255"),
-            ),
+            (v4(UDP, 0, &udp(1, 3799, &[40, 255])), Some("Disconnect-Request id 255")),
             (v4(UDP, 0, &udp(1, 1813, &[99, 0])), Some("code 99 id 0")),
             (v4(UDP, 0, &udp(1, 4000, &[99, 0])), None),
             (v4(UDP, 0, &[]), None),
@@ -562,20 +482,11 @@ mod tests {
             (tcp(0x12), Some("SYN,ACK")),
             (tcp(0), Some("no flags")),
             (tcp(0xff), Some("FIN,SYN,RST,PSH,ACK,URG,ECE,CWR")),
-            (
-                v4(ICMP, 0, &[8, 0, 0, 0]),
-                Some("echo request (type 8 code 0)"),
-            ),
+            (v4(ICMP, 0, &[8, 0, 0, 0]), Some("echo request (type 8 code 0)")),
             (v4(ICMP, 0, &[40, 2]), Some("type 40 code 2")),
-            (
-                v4(UDP, 0x00b9, &[0; 8]),
-                Some("last fragment, at byte 1480"),
-            ),
+            (v4(UDP, 0x00b9, &[0; 8]), Some("last fragment, at byte 1480")),
             (v4(UDP, 0x20b9, &[0; 8]), Some("fragment at byte 1480")),
-            (
-                v4(ICMP, 0x2000, &[8, 0]),
-                Some("first fragment, echo request (type 8 code 0)"),
-            ),
+            (v4(ICMP, 0x2000, &[8, 0]), Some("first fragment, echo request (type 8 code 0)")),
             (v4(47, 0, &[0; 8]), None),
         ];
         for (sample, expected) in cases {

@@ -54,17 +54,11 @@ impl State {
             Err(error) => {
                 let aside = path.with_extension("unreadable");
                 let moved = fs::rename(path, &aside).is_ok();
-                let kept = if moved {
-                    format!("; kept as {}", aside.display())
-                } else {
-                    String::new()
-                };
+                let kept =
+                    if moved { format!("; kept as {}", aside.display()) } else { String::new() };
                 (
                     Self::default(),
-                    Some(format!(
-                        "{}: {error}; starting without it{kept}",
-                        path.display()
-                    )),
+                    Some(format!("{}: {error}; starting without it{kept}", path.display())),
                 )
             }
         }

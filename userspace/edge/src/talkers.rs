@@ -88,11 +88,7 @@ impl Talkers {
             self.started = Some(now);
             self.landmark = now;
         }
-        let packets = if sample.traffic == 0 {
-            1.0
-        } else {
-            TRAFFIC_WEIGHT as f64
-        };
+        let packets = if sample.traffic == 0 { 1.0 } else { TRAFFIC_WEIGHT as f64 };
         let weight = packets * self.weight_at(now);
         let seen = Seen {
             packets: weight,
@@ -118,10 +114,7 @@ impl Talkers {
         let elapsed = now.saturating_sub(started).max(Duration::from_secs(1));
         let filled = 1.0 - (-half_lives(elapsed)).exp2();
         let per_second = fade * std::f64::consts::LN_2 / HALF_LIFE.as_secs_f64() / filled;
-        Top {
-            sources: self.sources.top(n, per_second),
-            prefixes: self.networks.top(n, per_second),
-        }
+        Top { sources: self.sources.top(n, per_second), prefixes: self.networks.top(n, per_second) }
     }
 
     /// Half-lives between the landmark and `now`.
@@ -143,11 +136,7 @@ impl Talkers {
 }
 
 fn network(address: IpAddr) -> IpNet {
-    let length = if address.is_ipv4() {
-        NETWORK_V4
-    } else {
-        NETWORK_V6
-    };
+    let length = if address.is_ipv4() { NETWORK_V4 } else { NETWORK_V6 };
     IpNet::new(address, length).map_or_else(|_| address.into(), |network| network.trunc())
 }
 
@@ -199,10 +188,7 @@ impl Counters {
 
     /// Frees the smallest counter and returns its count.
     fn remove_smallest(&mut self) -> f64 {
-        let smallest = self
-            .0
-            .iter()
-            .min_by(|(_, a), (_, b)| a.count.total_cmp(&b.count));
+        let smallest = self.0.iter().min_by(|(_, a), (_, b)| a.count.total_cmp(&b.count));
         let Some((key, count)) = smallest.map(|(key, counter)| (*key, counter.count)) else {
             return 0.0;
         };
@@ -252,10 +238,8 @@ mod tests {
     use crate::frame::tests::{ethernet, ipv4, ipv6, sample};
 
     fn from(address: [u8; 4], verdict: Verdict, traffic: bool) -> Sample {
-        let mut sample = sample(&ethernet(
-            &[0x0800],
-            &ipv4(address, [192, 0, 2, 1], 17, 0, &[0; 66]),
-        ));
+        let mut sample =
+            sample(&ethernet(&[0x0800], &ipv4(address, [192, 0, 2, 1], 17, 0, &[0; 66])));
         sample.verdict = verdict as u8;
         sample.reason = Reason::SourceLimit as u8;
         sample.traffic = u8::from(traffic);
@@ -290,17 +274,11 @@ mod tests {
                     (first.bits_per_second / (expected * 800.0) - 1.0).abs() < 0.1,
                     "{first:?}"
                 );
-                assert_eq!(
-                    (first.dropped_share, top.sources[1].dropped_share),
-                    (1.0, 0.0)
-                );
+                assert_eq!((first.dropped_share, top.sources[1].dropped_share), (1.0, 0.0));
                 assert_eq!(first.last_reason, "source_limit");
                 let network = &top.prefixes[0];
                 assert_eq!(network.prefix, "198.51.100.0/24".parse().unwrap());
-                assert!(
-                    (network.dropped_share - 5.0 / 6.0).abs() < 0.02,
-                    "{network:?}"
-                );
+                assert!((network.dropped_share - 5.0 / 6.0).abs() < 0.02, "{network:?}");
             }
         }
     }
@@ -344,10 +322,7 @@ mod tests {
         let mut talkers = Talkers::new(0);
         talkers.observe(&sample(&[0; 60]), seconds(0.0));
         assert_eq!(talkers.top(10, seconds(1.0)), Top::default());
-        talkers.observe(
-            &sample(&ethernet(&[0x86dd], &ipv6(1, 17, &[]))),
-            seconds(0.0),
-        );
+        talkers.observe(&sample(&ethernet(&[0x86dd], &ipv6(1, 17, &[]))), seconds(0.0));
         let top = talkers.top(10, seconds(1.0));
         assert_eq!(top.sources[0].prefix, "2001:db8::1/128".parse().unwrap());
         assert_eq!(top.prefixes[0].prefix, "2001:db8::/48".parse().unwrap());

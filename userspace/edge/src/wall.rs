@@ -209,10 +209,7 @@ pub enum WallError {
 
 impl WallError {
     pub(crate) fn attach(name: &str, source: io::Error) -> Self {
-        Self::Attach {
-            name: name.to_owned(),
-            source,
-        }
+        Self::Attach { name: name.to_owned(), source }
     }
 
     fn map(map: &'static str) -> impl FnOnce(io::Error) -> Self {
@@ -385,10 +382,8 @@ pub struct BlockEntry {
 /// Takes the programs off all interfaces and removes the pins. Needs no daemon.
 pub fn detach(pin_dir: &Path) -> Result<Vec<String>, WallError> {
     let pins = Pins::view(pin_dir);
-    let interfaces = pins.clear().map_err(|source| WallError::PinDir {
-        dir: pin_dir.to_owned(),
-        source,
-    })?;
+    let interfaces =
+        pins.clear().map_err(|source| WallError::PinDir { dir: pin_dir.to_owned(), source })?;
     pins.remove_folders();
     Ok(interfaces)
 }
@@ -397,16 +392,11 @@ pub fn detach(pin_dir: &Path) -> Result<Vec<String>, WallError> {
 pub fn show(pin_dir: &Path) -> Result<Vec<InterfaceStatus>, WallError> {
     let links = Pins::view(pin_dir)
         .links()
-        .map_err(|source| WallError::PinDir {
-            dir: pin_dir.to_owned(),
-            source,
-        })?;
+        .map_err(|source| WallError::PinDir { dir: pin_dir.to_owned(), source })?;
     Ok(links
         .iter()
         .map(|link| {
-            let attached = kernel::link_ifindex(link.fd.as_fd())
-                .ok()
-                .filter(|index| *index != 0);
+            let attached = kernel::link_ifindex(link.fd.as_fd()).ok().filter(|index| *index != 0);
             let current = kernel::ifindex(&link.interface);
             let problem = (attached.is_none() || attached != current).then(|| {
                 "the interface went away; the daemon attaches to it when it is back".to_owned()
@@ -471,10 +461,8 @@ impl Wall {
         let policy_lines = image_lines(config.max_prefixes);
         let limiter_lines = limiter_lines(config.limiter_sources);
         let maps = pins.maps(policy_lines, limiter_lines);
-        fs::create_dir_all(&maps).map_err(|source| WallError::PinDir {
-            dir: maps.clone(),
-            source,
-        })?;
+        fs::create_dir_all(&maps)
+            .map_err(|source| WallError::PinDir { dir: maps.clone(), source })?;
         let before = Standing::find(&maps.join("POLICY"))?;
         let seeds = match &before {
             Some(standing) => standing.seeds,
@@ -482,21 +470,10 @@ impl Wall {
         };
         let generation = before.as_ref().map_or(0, |standing| standing.generation) + 1;
 
-        let feeds: Vec<ReadFeed> = config
-            .feeds
-            .iter()
-            .map(|feed| read_feed(feed, None))
-            .collect();
+        let feeds: Vec<ReadFeed> = config.feeds.iter().map(|feed| read_feed(feed, None)).collect();
         let own = own_addresses()?;
         let lists = lists(&config, &stored, &own, &feeds)?;
-        let image = compile(
-            &config,
-            &lists,
-            &seeds,
-            generation,
-            policy_lines,
-            limiter_lines,
-        )?;
+        let image = compile(&config, &lists, &seeds, generation, policy_lines, limiter_lines)?;
         let (policy, prefixes) = (publish(&image)?, image.prefixes);
         let holder = match before {
             Some(standing) => {
@@ -514,22 +491,16 @@ impl Wall {
             }
         };
 
-        let mut interfaces = load(&config, &maps, limiter_lines)?;
+        let mut interfaces = load(&config, &maps, limiter_lines, &seeds)?;
         let Some(first) = interfaces.first_mut() else {
-            return Err(WallError::NoInterface {
-                name: "at all".to_owned(),
-            });
+            return Err(WallError::NoInterface { name: "at all".to_owned() });
         };
         let shared = |first: &Interface, name, words| {
             Shared::new(first.program.map(name)?, words).map_err(WallError::map(name))
         };
         let limiter = shared(first, "LIMITER", limiter_lines as usize * 8)?;
         let bans = shared(first, "BANS", (BAN_LINES as usize + 1) * 8)?;
-        let ban_hits = shared(
-            first,
-            "BAN_HITS",
-            (BAN_LINES as usize + 1) * ENTRIES as usize,
-        )?;
+        let ban_hits = shared(first, "BAN_HITS", (BAN_LINES as usize + 1) * ENTRIES as usize)?;
         if let Err(error) = first.program.attach_handshake(&pins) {
             warn!("{error}");
         }
@@ -581,13 +552,8 @@ impl Wall {
             warnings
                 .push("pin_dir takes effect after `muralla edge detach` and a restart".to_owned());
         }
-        let known: BTreeMap<&Path, &ReadFeed> = self
-            .config
-            .feeds
-            .iter()
-            .map(|feed| feed.file.as_path())
-            .zip(&self.feeds)
-            .collect();
+        let known: BTreeMap<&Path, &ReadFeed> =
+            self.config.feeds.iter().map(|feed| feed.file.as_path()).zip(&self.feeds).collect();
         let feeds: Vec<ReadFeed> = config
             .feeds
             .iter()
@@ -597,15 +563,12 @@ impl Wall {
         let own = own_addresses()?;
         let image = self.compile(&config, &own, &feeds)?;
         let sides = |interfaces: &[InterfaceConfig]| -> Vec<(String, Role)> {
-            interfaces
-                .iter()
-                .map(|interface| (interface.name.clone(), interface.role))
-                .collect()
+            interfaces.iter().map(|interface| (interface.name.clone(), interface.role)).collect()
         };
         let programs_replaced = sides(&config.interfaces) != sides(&self.config.interfaces);
         let replaced = if programs_replaced {
             let maps = self.pins.maps(self.policy_lines, self.limiter_lines);
-            Some(load(&config, &maps, self.limiter_lines)?)
+            Some(load(&config, &maps, self.limiter_lines, &self.seeds)?)
         } else {
             None
         };
@@ -625,11 +588,7 @@ impl Wall {
         self.config = config;
         self.attach_all();
         self.detach_others();
-        warnings.extend(
-            self.interfaces
-                .iter()
-                .filter_map(|interface| interface.problem.clone()),
-        );
+        warnings.extend(self.interfaces.iter().filter_map(|interface| interface.problem.clone()));
         Ok(Reload {
             generation: self.generation,
             prefixes: self.prefixes,
@@ -736,11 +695,7 @@ impl Wall {
 
     /// The services' names, in the order of their numbers.
     pub fn service_names(&self) -> Vec<String> {
-        self.config
-            .services
-            .iter()
-            .map(|service| service.name.clone())
-            .collect()
+        self.config.services.iter().map(|service| service.name.clone()).collect()
     }
 
     /// Names of the interfaces that are there, by index.
@@ -758,35 +713,30 @@ impl Wall {
     pub fn counters(&self) -> Result<Vec<CounterRow>, WallError> {
         let values = self.read_per_cpu("COUNTERS", COUNTERS, size_of::<Counter>())?;
         let cpus = values.len() / (COUNTERS as usize * 2);
-        let rows = (0..)
-            .zip(values.chunks_exact(cpus.max(1) * 2))
-            .filter_map(|(index, cpus)| {
-                let (pairs, _) = cpus.as_chunks::<2>();
-                let packets: u64 = pairs.iter().map(|[packets, _]| packets).sum();
-                let bytes = pairs.iter().map(|[_, bytes]| bytes).sum();
-                if packets == 0 {
-                    return None;
-                }
-                let (interface, service, reason, verdict) = counter_place(index);
-                Some(CounterRow {
-                    interface: self.interface_name(interface),
-                    service: self.service_name(service),
-                    reason: Reason::from_u8(reason)?.name().to_owned(),
-                    verdict: Verdict::from_u8(verdict)?.name().to_owned(),
-                    packets,
-                    bytes,
-                })
-            });
+        let rows = (0..).zip(values.chunks_exact(cpus.max(1) * 2)).filter_map(|(index, cpus)| {
+            let (pairs, _) = cpus.as_chunks::<2>();
+            let packets: u64 = pairs.iter().map(|[packets, _]| packets).sum();
+            let bytes = pairs.iter().map(|[_, bytes]| bytes).sum();
+            if packets == 0 {
+                return None;
+            }
+            let (interface, service, reason, verdict) = counter_place(index);
+            Some(CounterRow {
+                interface: self.interface_name(interface),
+                service: self.service_name(service),
+                reason: Reason::from_u8(reason)?.name().to_owned(),
+                verdict: Verdict::from_u8(verdict)?.name().to_owned(),
+                packets,
+                bytes,
+            })
+        });
         Ok(rows.collect())
     }
 
     /// The samples, once.
     pub fn samples(&mut self) -> Result<Samples, WallError> {
         let first = self.interfaces.first_mut().ok_or(WallError::SamplesTaken)?;
-        let map = first
-            .program
-            .take_map("SAMPLES")
-            .map_err(|_| WallError::SamplesTaken)?;
+        let map = first.program.take_map("SAMPLES").map_err(|_| WallError::SamplesTaken)?;
         Samples::new(map)
     }
 
@@ -806,14 +756,8 @@ impl Wall {
         self.refuse_guarded(prefix)?;
         let services = request.services.unwrap_or_default();
         self.service_bits(&services)?;
-        let until = request
-            .ttl
-            .map(|ttl| unix_now().saturating_add(ttl.as_secs()));
-        let block = Block {
-            note: request.note,
-            until,
-            services,
-        };
+        let until = request.ttl.map(|ttl| unix_now().saturating_add(ttl.as_secs()));
+        let block = Block { note: request.note, until, services };
         let wanted = self.wanted_block(prefix, &block)?;
         self.ban_table().set(&wanted)?;
         self.state.blocks.insert(prefix, block);
@@ -910,9 +854,7 @@ impl Wall {
         let now = unix_now();
         let ended = self.offenders.sweep(now);
         let blocks = self.state.blocks.len();
-        self.state
-            .blocks
-            .retain(|_, block| block.until.is_none_or(|until| until > now));
+        self.state.blocks.retain(|_, block| block.until.is_none_or(|until| until > now));
         let expired = self.state.blocks.len() != blocks;
         if expired || !ended.is_empty() {
             self.reconcile_bans()?;
@@ -932,9 +874,7 @@ impl Wall {
 
     /// The interfaces' programs, for tests and measurements.
     pub fn programs(&self) -> impl Iterator<Item = (&str, &Loaded)> {
-        self.interfaces
-            .iter()
-            .map(|interface| (interface.config.name.as_str(), &interface.program))
+        self.interfaces.iter().map(|interface| (interface.config.name.as_str(), &interface.program))
     }
 
     /// The first interface's programs, to load the one that the others are measured against.
@@ -950,14 +890,7 @@ impl Wall {
     ) -> Result<Image, WallError> {
         let lists = lists(config, &self.state, own, feeds)?;
         let generation = self.generation + 1;
-        Ok(compile(
-            config,
-            &lists,
-            &self.seeds,
-            generation,
-            self.policy_lines,
-            self.limiter_lines,
-        )?)
+        Ok(compile(config, &lists, &self.seeds, generation, self.policy_lines, self.limiter_lines)?)
     }
 
     fn publish(&mut self, image: &Image) -> Result<(), WallError> {
@@ -983,17 +916,10 @@ impl Wall {
 
     /// Takes the program off interfaces that are no longer configured.
     fn detach_others(&self) {
-        let wanted: BTreeSet<&str> = self
-            .config
-            .interfaces
-            .iter()
-            .map(|interface| interface.name.as_str())
-            .collect();
+        let wanted: BTreeSet<&str> =
+            self.config.interfaces.iter().map(|interface| interface.name.as_str()).collect();
         let links = self.pins.links().unwrap_or_default();
-        for link in links
-            .into_iter()
-            .filter(|link| !wanted.contains(link.interface.as_str()))
-        {
+        for link in links.into_iter().filter(|link| !wanted.contains(link.interface.as_str())) {
             let name = link.interface.clone();
             match link.remove() {
                 Ok(()) => info!("{name}: no longer protected, as configured"),
@@ -1003,11 +929,7 @@ impl Wall {
     }
 
     fn ban_table(&self) -> BanTable<'_, Seeds> {
-        BanTable {
-            bans: &self.bans,
-            hits: &self.ban_hits,
-            key: &self.seeds,
-        }
+        BanTable { bans: &self.bans, hits: &self.ban_hits, key: &self.seeds }
     }
 
     /// Makes the kernel's table say what the state says.
@@ -1021,26 +943,36 @@ impl Wall {
                 continue;
             }
             // A service that is no longer configured has no number: the ban is kept, without effect.
-            let services = self
-                .service_bits(std::slice::from_ref(&ban.service))
-                .unwrap_or(0);
+            let services = self.service_bits(std::slice::from_ref(&ban.service)).unwrap_or(0);
             wanted.push(Wanted {
                 prefix: ban.prefix,
                 cause: Cause::Offence,
                 services,
-                until: boot_second(ban.until),
+                until: self.clock_second(ban.until)?,
             });
         }
         Ok(self.ban_table().reconcile(&wanted)?)
     }
 
     fn wanted_block(&self, prefix: IpNet, block: &Block) -> Result<Wanted, WallError> {
-        Ok(Wanted {
-            prefix,
-            cause: Cause::Operator,
-            services: self.service_bits(&block.services)?,
-            until: block.until.map_or(Ban::NEVER, boot_second),
-        })
+        let until = match block.until {
+            Some(until) => self.clock_second(until)?,
+            None => Ban::NEVER,
+        };
+        let services = self.service_bits(&block.services)?;
+        Ok(Wanted { prefix, cause: Cause::Operator, services, until })
+    }
+
+    /// What the wall's clock says, in nanoseconds.
+    fn clock(&self) -> Result<u64, WallError> {
+        self.interfaces.first().map_or(Ok(0), |interface| interface.program.now())
+    }
+
+    /// The second of the wall's clock at a moment given in seconds since 1970.
+    fn clock_second(&self, until: u64) -> Result<u32, WallError> {
+        let left = until.saturating_sub(unix_now());
+        let second = (self.clock()? / 1_000_000_000).saturating_add(left);
+        Ok(u32::try_from(second).unwrap_or(Ban::NEVER - 1))
     }
 
     fn service_bits(&self, services: &[String]) -> Result<u16, WallError> {
@@ -1048,11 +980,7 @@ impl Wall {
             return Ok(1);
         }
         services.iter().try_fold(0, |bits, name| {
-            let number = self
-                .config
-                .services
-                .iter()
-                .position(|service| service.name == *name);
+            let number = self.config.services.iter().position(|service| service.name == *name);
             match number {
                 Some(number) if number > 0 => Ok(bits | 1 << number),
                 _ => Err(WallError::NoService {
@@ -1065,35 +993,16 @@ impl Wall {
 
     /// Everybody who must not be cut off, and what he is.
     fn guarded(&self) -> Vec<(IpNet, &'static str)> {
-        let hosts = self
-            .own
-            .iter()
-            .map(|ip| (IpNet::from(*ip), "an address of this machine"));
-        let own = self
-            .config
-            .own
-            .iter()
-            .map(|prefix| (*prefix, "configured as our own"));
-        let protected = self
-            .config
-            .protected
-            .iter()
-            .map(|prefix| (*prefix, "protected"));
+        let hosts = self.own.iter().map(|ip| (IpNet::from(*ip), "an address of this machine"));
+        let own = self.config.own.iter().map(|prefix| (*prefix, "configured as our own"));
+        let protected = self.config.protected.iter().map(|prefix| (*prefix, "protected"));
         hosts.chain(own).chain(protected).collect()
     }
 
     fn refuse_guarded(&self, prefix: IpNet) -> Result<(), WallError> {
         let overlaps = |guarded: &IpNet| guarded.contains(&prefix) || prefix.contains(guarded);
-        match self
-            .guarded()
-            .into_iter()
-            .find(|(guarded, _)| overlaps(guarded))
-        {
-            Some((guarded, why)) => Err(WallError::Guarded {
-                prefix,
-                guarded,
-                why,
-            }),
+        match self.guarded().into_iter().find(|(guarded, _)| overlaps(guarded)) {
+            Some((guarded, why)) => Err(WallError::Guarded { prefix, guarded, why }),
             None => Ok(()),
         }
     }
@@ -1102,10 +1011,7 @@ impl Wall {
         self.state.offenders = Some(self.offenders.snapshot(unix_now()));
         self.state
             .write(&self.state_file)
-            .map_err(|source| WallError::State {
-                path: self.state_file.clone(),
-                source,
-            })?;
+            .map_err(|source| WallError::State { path: self.state_file.clone(), source })?;
         self.dirty = false;
         Ok(())
     }
@@ -1123,35 +1029,29 @@ impl Wall {
     fn timing(&self) -> Result<Timing, WallError> {
         let values = self.read_per_cpu("TIMING", 1, size_of::<Timing>())?;
         let (cpus, _) = values.as_chunks::<4>();
-        Ok(cpus.iter().fold(
-            Timing::default(),
-            |sum, [packets, timed, nanoseconds, races]| Timing {
+        Ok(cpus.iter().fold(Timing::default(), |sum, [packets, timed, nanoseconds, races]| {
+            Timing {
                 packets: sum.packets + packets,
                 timed: sum.timed + timed,
                 nanoseconds: sum.nanoseconds + nanoseconds,
                 races: sum.races + races,
-            },
-        ))
+            }
+        }))
     }
 
     /// Slots in use, from one line in sixteen.
     fn limiter_used(&self) -> u64 {
         const STEP: usize = 16;
-        let now = (boot_now().as_nanos() as u64) >> limit::TICK_SHIFT;
+        let Ok(now) = self.clock().map(|now| now >> limit::TICK_SHIFT) else { return 0 };
         let lines = self.limiter.lines().iter().step_by(STEP);
-        let busy = lines
-            .flatten()
-            .filter(|word| limit::busy(word.load(Ordering::Relaxed), now))
-            .count();
+        let busy =
+            lines.flatten().filter(|word| limit::busy(word.load(Ordering::Relaxed), now)).count();
         (busy * STEP) as u64
     }
 
     fn interface_name(&self, slot: u32) -> String {
         let interface = self.interfaces.get(slot as usize);
-        interface.map_or_else(
-            || format!("#{slot}"),
-            |interface| interface.config.name.clone(),
-        )
+        interface.map_or_else(|| format!("#{slot}"), |interface| interface.config.name.clone())
     }
 
     fn service_name(&self, number: u8) -> String {
@@ -1196,12 +1096,7 @@ impl Interface {
     }
 
     fn status(&self) -> InterfaceStatus {
-        interface_status(
-            &self.config.name,
-            self.config.role,
-            self.attached,
-            self.problem.clone(),
-        )
+        interface_status(&self.config.name, self.config.role, self.attached, self.problem.clone())
     }
 }
 
@@ -1240,10 +1135,7 @@ impl Standing {
             let shared = Shared::new(policy.as_fd(), 32)?;
             let word = |line: u32, word: u32| {
                 let index = (line * 8 + word) as usize;
-                shared
-                    .words()
-                    .get(index)
-                    .map_or(0, |word| word.load(Ordering::Relaxed))
+                shared.words().get(index).map_or(0, |word| word.load(Ordering::Relaxed))
             };
             let mut seeds = Seeds::default();
             for (index, seed) in (0..).zip(&mut seeds.0) {
@@ -1252,11 +1144,7 @@ impl Standing {
             Ok((seeds, word(policy::HEADER, policy::header::GENERATION)))
         };
         let (seeds, generation) = read().map_err(failed)?;
-        Ok(Some(Self {
-            holder,
-            seeds,
-            generation,
-        }))
+        Ok(Some(Self { holder, seeds, generation }))
     }
 }
 
@@ -1276,20 +1164,20 @@ fn publish(image: &Image) -> Result<OwnedFd, WallError> {
     write().map_err(WallError::map("POLICY"))
 }
 
-fn load(config: &EdgeConfig, maps: &Path, limiter_lines: u32) -> Result<Vec<Interface>, WallError> {
+fn load(
+    config: &EdgeConfig,
+    maps: &Path,
+    limiter_lines: u32,
+    seeds: &Seeds,
+) -> Result<Vec<Interface>, WallError> {
     let slots = 0..MAX_INTERFACES;
     slots
         .zip(&config.interfaces)
         .map(|(slot, interface)| {
             // Each side's source checks are for an interface that has that side alone.
             let side = programs::side(interface.role);
-            let program = Loaded::new(maps, slot, side, limiter_lines)?;
-            Ok(Interface {
-                config: interface.clone(),
-                program,
-                attached: None,
-                problem: None,
-            })
+            let program = Loaded::new(maps, slot, side, limiter_lines, seeds)?;
+            Ok(Interface { config: interface.clone(), program, attached: None, problem: None })
         })
         .collect()
 }
@@ -1297,11 +1185,9 @@ fn load(config: &EdgeConfig, maps: &Path, limiter_lines: u32) -> Result<Vec<Inte
 /// Reads a feed; what it said before stays where it can't be read now.
 fn read_feed(config: &FeedConfig, before: Option<&ReadFeed>) -> ReadFeed {
     match feeds::read(&config.file) {
-        Ok(feed) => ReadFeed {
-            prefixes: feed.prefixes,
-            modified: Some(feed.modified),
-            problem: None,
-        },
+        Ok(feed) => {
+            ReadFeed { prefixes: feed.prefixes, modified: Some(feed.modified), problem: None }
+        }
         Err(error) => ReadFeed {
             prefixes: before.map(|feed| feed.prefixes.clone()).unwrap_or_default(),
             modified: before.and_then(|feed| feed.modified),
@@ -1329,12 +1215,7 @@ fn lists(
     let mut ours = config.own.clone();
     ours.extend(own.iter().map(|ip| IpNet::from(*ip)));
     let feeds = feeds.iter().map(|feed| feed.prefixes.clone()).collect();
-    Ok(Lists {
-        protected: config.protected.clone(),
-        allowed,
-        own: ours,
-        feeds,
-    })
+    Ok(Lists { protected: config.protected.clone(), allowed, own: ours, feeds })
 }
 
 /// The machine's own addresses.
@@ -1360,19 +1241,11 @@ fn limiter_lines(sources: u32) -> u32 {
 }
 
 fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }
 
-/// Time since boot, in the kernel programs' clock.
+/// Time since boot, in the samples' clock.
 fn boot_now() -> Duration {
     let now = clock_gettime(ClockId::Monotonic);
     Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
-}
-
-/// The second since boot of a moment given in seconds since 1970.
-fn boot_second(until: u64) -> u32 {
-    let left = until.saturating_sub(unix_now());
-    u32::try_from(boot_now().as_secs().saturating_add(left)).unwrap_or(Ban::NEVER - 1)
 }

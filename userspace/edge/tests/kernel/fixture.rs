@@ -1,23 +1,95 @@
 //! A wall that is loaded but attached to nothing, to run frames through.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aya::programs::{TestRun, TestRunOptions};
+use ipnet::IpNet;
+use muralla_abi::verdict::{Reason, Verdict};
 use muralla_edge::config::{
     AnyPolicy, AttachMode, BanConfig, EdgeConfig, InterfaceConfig, Limit, Role, RuleMode,
     ServiceConfig, ServiceKind,
 };
-use muralla_edge::wall::{Wall, detach};
+use muralla_edge::wall::{Reload, Wall, detach};
+use muralla_lab::frames::Frame;
 
-pub struct Fixture {
-    pub wall: Wall,
-    pins: PathBuf,
-    _state: tempfile::TempDir,
+use crate::host::FIRST_BUFFER;
+
+pub(crate) const XDP_DROP: u32 = 1;
+pub(crate) const XDP_PASS: u32 = 2;
+pub(crate) const XDP_TX: u32 = 3;
+
+/// The action of a verdict.
+pub(crate) fn action(verdict: Verdict) -> u32 {
+    match verdict {
+        Verdict::Pass | Verdict::Observe => XDP_PASS,
+        Verdict::Drop => XDP_DROP,
+        Verdict::Slip => XDP_TX,
+    }
 }
 
-pub fn service(name: &str, kind: ServiceKind, ports: &[u16]) -> ServiceConfig {
+/// A wall without interfaces, with a program for each that is configured.
+pub(crate) struct Fixture {
+    pub(crate) wall: Wall,
+    /// Reasons that cases have met, and whether over IPv6.
+    pub(crate) met: BTreeSet<Reason>,
+    counted: Counts,
+    folder: tempfile::TempDir,
+    _pins: Pins,
+}
+
+/// Pins that are gone when the test is over, however it ends.
+pub(crate) struct Pins(pub(crate) PathBuf);
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        let _ = detach(&self.0);
+    }
+}
+
+/// Packets and bytes by interface, service, reason and verdict.
+pub(crate) type Counts = BTreeMap<(String, String, String, String), (u64, u64)>;
+
+/// A row of a table: a frame that arrives on a side, and what has to become of it.
+pub(crate) struct Case {
+    name: String,
+    role: Role,
+    frame: Vec<u8>,
+    service: &'static str,
+    verdict: Verdict,
+    reason: Reason,
+}
+
+/// A row. The side is [`Role::Both`] until [`Case::from`] says otherwise: no check of sources' sides.
+pub(crate) fn case(
+    name: impl Into<String>,
+    frame: Frame,
+    service: &'static str,
+    verdict: Verdict,
+    reason: Reason,
+) -> Case {
+    raw_case(name, frame.build(), service, verdict, reason)
+}
+
+pub(crate) fn raw_case(
+    name: impl Into<String>,
+    frame: Vec<u8>,
+    service: &'static str,
+    verdict: Verdict,
+    reason: Reason,
+) -> Case {
+    Case { name: name.into(), role: Role::Both, frame, service, verdict, reason }
+}
+
+impl Case {
+    pub(crate) fn from(self, role: Role) -> Self {
+        Self { role, ..self }
+    }
+}
+
+pub(crate) fn service(name: &str, kind: ServiceKind, ports: &[u16]) -> ServiceConfig {
     ServiceConfig {
         name: name.to_owned(),
         kind,
@@ -34,29 +106,31 @@ pub fn service(name: &str, kind: ServiceKind, ports: &[u16]) -> ServiceConfig {
     }
 }
 
-pub fn limit(rate: f64, burst: f64) -> Option<Limit> {
+pub(crate) fn limit(rate: f64, burst: f64) -> Option<Limit> {
     Some(Limit { rate, burst })
 }
 
-pub fn config() -> EdgeConfig {
+pub(crate) fn prefixes(list: &[&str]) -> Vec<IpNet> {
+    list.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// The service of that name.
+pub(crate) fn service_mut<'a>(config: &'a mut EdgeConfig, name: &str) -> &'a mut ServiceConfig {
+    let mut services = config.services.iter_mut();
+    services.find(|service| service.name == name).unwrap()
+}
+
+/// One interface that looks at both sides, every rule enforced and nothing limited.
+pub(crate) fn config() -> EdgeConfig {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let prefixes = |list: &[&str]| {
-        list.iter()
-            .map(|text| text.parse().unwrap())
-            .collect::<Vec<_>>()
-    };
     EdgeConfig {
-        interfaces: vec![InterfaceConfig {
-            name: "murallatest0".to_owned(),
-            role: Role::Internet,
-            mode: AttachMode::Auto,
-        }],
+        interfaces: vec![interface(Role::Both)],
         customers: prefixes(&["100.64.0.0/16", "2001:db8:100::/40"]),
         nas: prefixes(&["100.64.255.0/24", "2001:db8:1ff::/48"]),
         own: prefixes(&["192.0.2.53/32", "2001:db8::53/128"]),
-        mail_servers: prefixes(&["100.64.7.7/32"]),
-        protected: prefixes(&["192.0.2.1/32"]),
+        mail_servers: prefixes(&["100.64.7.7/32", "2001:db8:107::/48"]),
+        protected: prefixes(&["192.0.2.1/32", "2001:db8::1/128"]),
         allow: prefixes(&["9.9.9.0/24", "2620:fe::/48"]),
         allow_files: Vec::new(),
         block: prefixes(&["45.0.0.0/8", "2a00:bad::/32"]),
@@ -66,22 +140,13 @@ pub fn config() -> EdgeConfig {
         impossible: RuleMode::Enforce,
         services: vec![
             service("other", ServiceKind::Any, &[]),
-            ServiceConfig {
-                source: limit(0.1, 3.0),
-                ..service("outgoing_smtp", ServiceKind::Any, &[])
-            },
-            ServiceConfig {
-                source: limit(0.1, 10.0),
-                ..service("dns", ServiceKind::Dns, &[53])
-            },
+            service("outgoing_smtp", ServiceKind::Any, &[]),
+            service("dns", ServiceKind::Dns, &[53]),
             service("dns_tcp", ServiceKind::Tcp, &[53]),
             service("radius_auth", ServiceKind::RadiusAuth, &[1812]),
             service("radius_acct", ServiceKind::RadiusAcct, &[1813]),
             service("radius_dyn", ServiceKind::RadiusDyn, &[3799]),
-            ServiceConfig {
-                source: limit(0.1, 5.0),
-                ..service("smtp", ServiceKind::Tcp, &[25])
-            },
+            service("smtp", ServiceKind::Tcp, &[25]),
             service("web", ServiceKind::Tcp, &[80, 443]),
         ],
         bans: BanConfig {
@@ -98,45 +163,154 @@ pub fn config() -> EdgeConfig {
     }
 }
 
+/// An interface that doesn't exist.
+pub(crate) fn interface(role: Role) -> InterfaceConfig {
+    let name = match role {
+        Role::Internet => "mtinternet",
+        Role::Customers => "mtcustomers",
+        Role::Both => "mtboth",
+    };
+    InterfaceConfig { name: name.to_owned(), role, mode: AttachMode::Auto }
+}
+
+/// A program for each side.
+pub(crate) fn every_side(config: &mut EdgeConfig) {
+    config.interfaces = [Role::Internet, Role::Customers, Role::Both].map(interface).into();
+}
+
 impl Fixture {
-    pub fn new(change: impl FnOnce(&mut EdgeConfig)) -> Self {
+    pub(crate) fn new(change: impl FnOnce(&mut EdgeConfig)) -> Self {
         let mut config = config();
         change(&mut config);
-        let pins = config.pin_dir.clone();
-        let state = tempfile::tempdir().unwrap();
-        let wall = Wall::start(config, &state.path().join("state.json")).unwrap();
-        Self {
-            wall,
-            pins,
-            _state: state,
-        }
+        let pins = Pins(config.pin_dir.clone());
+        let folder = tempfile::tempdir().unwrap();
+        let wall = Wall::start(config, &folder.path().join("state.json")).unwrap();
+        Self { wall, met: BTreeSet::new(), counted: Counts::new(), folder, _pins: pins }
+    }
+
+    /// A folder for files of the test.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where maps are pinned.
+    pub(crate) fn pin_dir(&self) -> &Path {
+        &self.wall.config().pin_dir
+    }
+
+    /// Changes the configuration in force.
+    pub(crate) fn reload(&mut self, change: impl FnOnce(&mut EdgeConfig)) -> Reload {
+        let mut config = self.wall.config().clone();
+        change(&mut config);
+        self.wall.reload(config).unwrap()
+    }
+
+    /// Puts another configuration into force, but for what is bound to this wall.
+    pub(crate) fn reset(&mut self) {
+        let (interfaces, pin_dir) = {
+            let config = self.wall.config();
+            (config.interfaces.clone(), config.pin_dir.clone())
+        };
+        self.reload(|config| {
+            *config = EdgeConfig { interfaces, pin_dir, ..self::config() };
+        });
     }
 
     /// The program's answer to a frame, and the frame as it leaves.
-    pub fn run(&self, frame: &[u8]) -> (u32, Vec<u8>) {
-        let (_, program) = self.wall.programs().next().unwrap();
-        let mut out = vec![0; 10_000];
-        let mut options = TestRunOptions::new();
-        options.data_in = Some(frame);
-        options.data_out = Some(&mut out);
-        let result = program.wall().unwrap().test_run(options).unwrap();
-        out.truncate(result.data_size_out as usize);
-        (result.return_value, out)
+    pub(crate) fn run(&self, role: Role, frame: &[u8]) -> (u32, Vec<u8>) {
+        run(&self.wall, role, frame)
     }
 
-    pub fn verified(&self) -> Option<u32> {
-        let (_, program) = self.wall.programs().next().unwrap();
-        program
-            .wall()
-            .unwrap()
-            .info()
-            .unwrap()
-            .verified_instruction_count()
+    /// The verdict and reason for a frame on an interface of both sides, taken from the counters.
+    pub(crate) fn judge(&mut self, frame: &Frame) -> (Verdict, Reason) {
+        self.judge_from(Role::Both, frame)
+    }
+
+    pub(crate) fn judge_from(&mut self, role: Role, frame: &Frame) -> (Verdict, Reason) {
+        let frame = frame.build();
+        self.counted = counts(&self.wall);
+        let (action_seen, _) = self.run(role, &frame);
+        let counted = self.delta();
+        assert_eq!(counted.len(), 1, "one packet has one reason: {counted:?}");
+        let ((_, _, reason, verdict), (packets, bytes)) = counted.into_iter().next().unwrap();
+        assert_eq!((packets, bytes), (1, counted_bytes(&frame)), "counted once");
+        let verdict = Verdict::ALL.into_iter().find(|known| known.name() == verdict).unwrap();
+        let reason = Reason::ALL.iter().find(|known| known.name() == reason).unwrap();
+        assert_eq!(action_seen, action(verdict));
+        self.met.insert(*reason);
+        (verdict, *reason)
+    }
+
+    /// What was counted since the last look.
+    fn delta(&mut self) -> Counts {
+        let now = counts(&self.wall);
+        let delta = now
+            .iter()
+            .filter_map(|(key, (packets, bytes))| {
+                let (packets_before, bytes_before) =
+                    self.counted.get(key).copied().unwrap_or_default();
+                let delta = (packets - packets_before, bytes - bytes_before);
+                (delta != (0, 0)).then(|| (key.clone(), delta))
+            })
+            .collect();
+        self.counted = now;
+        delta
+    }
+
+    /// Runs a table, and tells every row that came out otherwise.
+    pub(crate) fn check(&mut self, cases: impl IntoIterator<Item = Case>) {
+        let mut wrong = Vec::new();
+        self.counted = counts(&self.wall);
+        for case in cases {
+            let Case { name, role, frame, service, verdict, reason } = case;
+            let (seen, out) = self.run(role, &frame);
+            let expected = Counts::from([(
+                (
+                    interface(role).name,
+                    service.to_owned(),
+                    reason.name().to_owned(),
+                    verdict.name().to_owned(),
+                ),
+                (1, counted_bytes(&frame)),
+            )]);
+            let counted = self.delta();
+            if seen != action(verdict) || counted != expected {
+                wrong.push(format!(
+                    "{name}: XDP action {seen}, counted {counted:?}; expected {expected:?}"
+                ));
+            } else if verdict != Verdict::Slip && out != frame {
+                wrong.push(format!("{name}: the frame was changed"));
+            }
+            self.met.insert(reason);
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }
 
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        detach(&self.pins).unwrap();
-    }
+/// Bytes of a frame that are counted: those that lie in its first buffer.
+pub(crate) fn counted_bytes(frame: &[u8]) -> u64 {
+    frame.len().min(FIRST_BUFFER) as u64
+}
+
+/// Runs a wall's program for a side on a frame.
+pub(crate) fn run(wall: &Wall, role: Role, frame: &[u8]) -> (u32, Vec<u8>) {
+    let name = interface(role).name;
+    let (_, program) = wall.programs().find(|(interface, _)| *interface == name).unwrap();
+    let mut out = vec![0; frame.len()];
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(frame);
+    options.data_out = Some(&mut out);
+    let result = program.wall().unwrap().test_run(options).unwrap();
+    out.truncate(result.data_size_out as usize);
+    (result.return_value, out)
+}
+
+pub(crate) fn counts(wall: &Wall) -> Counts {
+    wall.counters()
+        .unwrap()
+        .into_iter()
+        .map(|row| {
+            ((row.interface, row.service, row.reason, row.verdict), (row.packets, row.bytes))
+        })
+        .collect()
 }

@@ -1,0 +1,130 @@
+//! `cargo xtask bench`: figures, each against another one of the same run.
+//!
+//! - [`packets`]: nanoseconds a packet
+//! - [`survival`]: legitimate users under floods, and [`nftables`]: the peer
+//! - [`continuity`]: what is lost when configurations and programs are replaced
+//! - [`table`], [`machine`]: how figures are told
+
+mod continuity;
+mod machine;
+mod nftables;
+mod packets;
+mod survival;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use muralla_lab::peers::Peer;
+use muralla_lab::{Lab, LabOptions};
+
+use crate::build::{self, Profile};
+use crate::house::{House, is_root};
+use crate::run::appliance::Appliance;
+use crate::run::{cores, muralla};
+use crate::setup::{self, Purpose};
+use machine::Machine;
+use table::Report;
+
+/// Measure, and compare with the budgets
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What is measured
+    name: Bench,
+    /// Fewer and shorter measurements: for a look, not for a claim
+    #[arg(long)]
+    quick: bool,
+    /// Write the figures there, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Only these parts
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    only: Vec<Part>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Bench {
+    /// The wall
+    Edge,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Part {
+    /// Nanoseconds a packet
+    Packets,
+    /// Legitimate users under floods
+    Survival,
+    /// Packets lost by reloads and restarts
+    Continuity,
+}
+
+/// The lab's prefix: not that of a person's lab, which may be up.
+const PREFIX: &str = "muralla-bench";
+
+pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
+    let Bench::Edge = args.name;
+    if !is_root() {
+        bail!("only root can load programs and make namespaces: run it as root");
+    }
+    setup::ensure(Purpose::Everything)?;
+    build::build(house, Profile::Dev)?;
+    let wants = |part| args.only.is_empty() || args.only.contains(&part);
+    let mut rows = Vec::new();
+    if wants(Part::Packets) {
+        rows.extend(packets::rows(house, args.quick)?);
+    }
+    if wants(Part::Survival) || wants(Part::Continuity) {
+        let attacker = cores::divide()?;
+        let lab = Lab::up(PREFIX, LabOptions::default())?;
+        let binary = muralla(house, Profile::Dev);
+        if wants(Part::Survival) {
+            for peer in Peer::ALL {
+                lab.start_peer(peer)?;
+            }
+            let effort = if args.quick {
+                survival::Effort {
+                    rounds: 1,
+                    seconds: 3,
+                }
+            } else {
+                survival::Effort {
+                    rounds: 5,
+                    seconds: 10,
+                }
+            };
+            rows.extend(survival::rows(&lab, &binary, attacker, &effort)?);
+        }
+        if wants(Part::Continuity) {
+            let effort = if args.quick {
+                continuity::Effort {
+                    reloads: 50,
+                    restarts: 5,
+                }
+            } else {
+                continuity::Effort {
+                    reloads: 500,
+                    restarts: 25,
+                }
+            };
+            let allowed = continuity::allowed(&lab)?;
+            let mut appliance = Appliance::start(&lab, &binary, &allowed)?;
+            rows.extend(continuity::rows(&lab, &mut appliance, &effort)?);
+        }
+    }
+    let report = Report {
+        bench: "edge".to_owned(),
+        machine: Machine::this(house),
+        rows,
+    };
+    println!("{}\n\n{}", report.machine, report.table());
+    if let Some(file) = &args.json {
+        report.write(file)?;
+        println!("written to {}", file.display());
+    }
+    let over = report.over();
+    if !over.is_empty() {
+        println!("over budget: {}", over.join(", "));
+    }
+    Ok(())
+}

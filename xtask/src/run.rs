@@ -1,0 +1,161 @@
+//! `cargo xtask run`: the appliance, in a lab of its own unless it is given a configuration.
+//!
+//! - [`appliance`]: `muralla run` between the lab's two sides, and [`admin`]: what it says
+//! - [`traffic`]: legitimate users, and [`attack`]: those who are not
+//! - [`scene`]: what happened in the last second, [`screen`] and [`plain`]: how that is shown
+//! - [`cores`]: who runs where
+
+pub(crate) mod admin;
+pub(crate) mod appliance;
+pub(crate) mod attack;
+pub(crate) mod cores;
+mod plain;
+mod scene;
+mod screen;
+pub(crate) mod traffic;
+
+use std::io::{IsTerminal, stdin, stdout};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use muralla_lab::peers::Peer;
+use muralla_lab::topology::DEFAULT_PREFIX;
+use muralla_lab::{Lab, LabOptions};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::build::{self, Profile};
+use crate::house::{House, is_root};
+use crate::process::aloud;
+use crate::setup::{self, Purpose};
+use appliance::Appliance;
+use attack::Attack;
+use scene::Scene;
+
+/// Run the appliance: with --config where it says, else in a lab with real servers, users and floods
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run the appliance on this machine with this configuration, and no lab
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["attack", "no_wall", "seconds", "plain"])]
+    config: Option<PathBuf>,
+    /// Begin this flood after three quiet seconds
+    #[arg(long)]
+    attack: Option<Attack>,
+    /// Leave the wall away, to see what happens without
+    #[arg(long)]
+    no_wall: bool,
+    /// End after so many seconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: Option<u64>,
+    /// Print lines instead of a live view, as is done without a terminal
+    #[arg(long)]
+    plain: bool,
+}
+
+/// Quiet seconds before a flood that was asked for.
+const QUIET: u64 = 3;
+
+pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
+    if !is_root() {
+        bail!("only root can load programs and make namespaces: run it as root");
+    }
+    if let Some(config) = &args.config {
+        setup::ensure(Purpose::Build)?;
+        build::build(house, Profile::Release)?;
+        return appliance_alone(house, config);
+    }
+    setup::ensure(Purpose::Everything)?;
+    if !args.no_wall {
+        build::build(house, Profile::Dev)?;
+    }
+    let stopped = stop_by_signal()?;
+    let attacker = cores::divide()?;
+    println!("Building the lab: unbound, freeradius and postfix behind the edge ...");
+    let lab = Lab::up(DEFAULT_PREFIX, LabOptions::default())?;
+    for peer in Peer::ALL {
+        lab.start_peer(peer)?;
+    }
+    let appliance = if args.no_wall {
+        None
+    } else {
+        println!("Putting the wall up ...");
+        Some(Appliance::start(&lab, &muralla(house, Profile::Dev), "")?)
+    };
+    let mut scene = Scene::new(&lab, appliance, attacker)?;
+    let mut second = 0;
+    let each_second = |scene: &mut Scene<'_>| {
+        second += 1;
+        if let Some(attack) = args.attack
+            && second == QUIET
+        {
+            scene.toggle(attack)?;
+        }
+        Ok(args.seconds.is_none_or(|last| second < last))
+    };
+    let live = !args.plain && stdout().is_terminal() && stdin().is_terminal();
+    let watched = if live {
+        screen::show(&mut scene, &stopped, each_second)
+    } else {
+        print(&mut scene, &stopped, each_second)
+    };
+    let summary = scene.end();
+    watched?;
+    println!("How the legitimate users fared:\n{summary}");
+    Ok(())
+}
+
+/// The binary that was built.
+pub(crate) fn muralla(house: &House, profile: Profile) -> PathBuf {
+    house.target.join(profile.folder()).join("muralla")
+}
+
+/// True from the first SIGINT, SIGTERM or SIGHUP on, so that what was built is taken down in order.
+pub(crate) fn stop_by_signal() -> Result<Arc<AtomicBool>> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stopped)).context("handling signals")?;
+    }
+    Ok(stopped)
+}
+
+fn appliance_alone(house: &House, config: &Path) -> Result<()> {
+    let mut command = std::process::Command::new(muralla(house, Profile::Release));
+    command.arg("run").arg("--config").arg(config);
+    // Ctrl-C is for the appliance, whose end is ours.
+    let _stopped = stop_by_signal()?;
+    aloud(command)
+}
+
+fn print(
+    scene: &mut Scene<'_>,
+    stopped: &AtomicBool,
+    mut each_second: impl FnMut(&mut Scene<'_>) -> Result<bool>,
+) -> Result<()> {
+    let mut next = Instant::now();
+    loop {
+        next += Duration::from_secs(1);
+        while let left = next.saturating_duration_since(Instant::now())
+            && !left.is_zero()
+        {
+            if stopped.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            thread::sleep(left.min(Duration::from_millis(100)));
+        }
+        scene.measure()?;
+        let second = scene.started.elapsed().as_secs();
+        print!(
+            "{}",
+            plain::Block {
+                view: &scene.view,
+                second
+            }
+        );
+        if !each_second(scene)? {
+            return Ok(());
+        }
+    }
+}
