@@ -19,10 +19,10 @@ use clap::ValueEnum;
 use muralla_lab::peers::Peer;
 use muralla_lab::{Lab, LabOptions};
 
-use crate::build::{self, Profile};
+use crate::ebpf;
 use crate::house::{House, is_root};
 use crate::run::appliance::Appliance;
-use crate::run::{cores, muralla};
+use crate::run::{binary, cores};
 use crate::setup::{self, Purpose};
 use machine::Machine;
 use table::Report;
@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// Write the figures there, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Put this muralla into the lab, instead of building one
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
     /// Only these parts
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
@@ -68,16 +71,17 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
         bail!("only root can load programs and make namespaces: run it as root");
     }
     setup::ensure(Purpose::Everything)?;
-    build::build(house, Profile::Dev)?;
     let wants = |part| args.only.is_empty() || args.only.contains(&part);
     let mut rows = Vec::new();
     if wants(Part::Packets) {
+        ebpf::build(house)?;
         rows.extend(packets::rows(house, args.quick)?);
     }
     if wants(Part::Survival) || wants(Part::Continuity) {
+        let binary = binary(house, args.binary.as_deref())?;
         let attacker = cores::divide()?;
         let lab = Lab::up(PREFIX, LabOptions::default())?;
-        let binary = muralla(house, Profile::Dev);
+        cores::divide_queues(&lab)?;
         if wants(Part::Survival) {
             for peer in Peer::ALL {
                 lab.start_peer(peer)?;

@@ -14,6 +14,7 @@ mod scene;
 mod screen;
 pub(crate) mod traffic;
 
+use std::fs;
 use std::io::{IsTerminal, stdin, stdout};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +48,9 @@ pub(crate) struct Args {
     /// Leave the wall away, to see what happens without
     #[arg(long)]
     no_wall: bool,
+    /// Put this muralla into the lab, instead of building one
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "no_wall"])]
+    binary: Option<PathBuf>,
     /// End after so many seconds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: Option<u64>,
@@ -68,21 +72,25 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
         return appliance_alone(house, config);
     }
     setup::ensure(Purpose::Everything)?;
-    if !args.no_wall {
-        build::build(house, Profile::Dev)?;
-    }
+    let binary = if args.no_wall {
+        None
+    } else {
+        Some(binary(house, args.binary.as_deref())?)
+    };
     let stopped = stop_by_signal()?;
     let attacker = cores::divide()?;
     println!("Building the lab: unbound, freeradius and postfix behind the edge ...");
     let lab = Lab::up(DEFAULT_PREFIX, LabOptions::default())?;
+    cores::divide_queues(&lab)?;
     for peer in Peer::ALL {
         lab.start_peer(peer)?;
     }
-    let appliance = if args.no_wall {
-        None
-    } else {
-        println!("Putting the wall up ...");
-        Some(Appliance::start(&lab, &muralla(house, Profile::Dev), "")?)
+    let appliance = match &binary {
+        None => None,
+        Some(binary) => {
+            println!("Putting the wall up ...");
+            Some(Appliance::start(&lab, binary, "")?)
+        }
     };
     let mut scene = Scene::new(&lab, appliance, attacker)?;
     let mut second = 0;
@@ -107,8 +115,18 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The binary that was built.
-pub(crate) fn muralla(house: &House, profile: Profile) -> PathBuf {
+/// The binary for a lab: the given one, or one that is built now. The programs in it are the same in
+/// every profile.
+pub(crate) fn binary(house: &House, given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(given) = given {
+        return fs::canonicalize(given)
+            .with_context(|| format!("there is no {}", given.display()));
+    }
+    build::build(house, Profile::Dev)?;
+    Ok(built(house, Profile::Dev))
+}
+
+fn built(house: &House, profile: Profile) -> PathBuf {
     house.target.join(profile.folder()).join("muralla")
 }
 
@@ -122,7 +140,7 @@ pub(crate) fn stop_by_signal() -> Result<Arc<AtomicBool>> {
 }
 
 fn appliance_alone(house: &House, config: &Path) -> Result<()> {
-    let mut command = std::process::Command::new(muralla(house, Profile::Release));
+    let mut command = std::process::Command::new(built(house, Profile::Release));
     command.arg("run").arg("--config").arg(config);
     // Ctrl-C is for the appliance, whose end is ours.
     let _stopped = stop_by_signal()?;

@@ -132,3 +132,6 @@ fn find<L: Line>(line: L, prefix: u64, kind: u64) -> Option<(u32, Ban)> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

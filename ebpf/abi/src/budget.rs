@@ -53,3 +53,6 @@ pub fn chunk(rate: Rate) -> u8 {
     }
     (rate.tolerance / rate.interval / 64).clamp(1, 32) as u8
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,14 +8,11 @@ use crate::frame::Frame;
 use crate::headers::{Addr, Fragment, Headers, proto, tcp};
 use crate::layout::Side;
 use crate::limit::{self, Found, Look, Rate};
-use crate::policy::{
-    self, AnyQuery, Kind, Mode, OTHER, OUTGOING_SMTP, Service, header, service,
-};
+use crate::policy::{self, AnyQuery, Kind, Mode, OTHER, OUTGOING_SMTP, Service, header, service};
 use crate::prefix::{self, Facts};
 use crate::radius;
 use crate::table::{Key, Line, Lines};
 use crate::verdict::{Reason, Verdict};
-use crate::verifier::{hide, reread};
 
 /// The maps, the clock and this CPU's own words.
 pub trait World {
@@ -95,6 +92,48 @@ impl Decision {
         };
         Some(Self::new(verdict, service, reason))
     }
+
+    /// The decision as a number, never zero.
+    #[inline(always)]
+    pub const fn to_bits(self) -> u32 {
+        1 << 31 | (self.service as u32) << 16 | (self.reason as u32) << 8 | self.verdict as u32
+    }
+
+    /// The decision from its number; none from zero.
+    #[inline(always)]
+    pub const fn from_bits(bits: u32) -> Option<Self> {
+        if bits == 0 {
+            return None;
+        }
+        let verdict = match bits & 3 {
+            0 => Verdict::Pass,
+            1 => Verdict::Drop,
+            2 => Verdict::Slip,
+            _ => Verdict::Observe,
+        };
+        Some(Self { verdict, reason: (bits >> 8) as u8, service: (bits >> 16) as u8 })
+    }
+}
+
+/// One packet's way through the wall. On the kernel side it lies in a map: there each stage is a function that the
+/// verifier looks at by itself, once, and this is what they hand on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Case {
+    /// The packet's headers.
+    pub headers: Headers,
+    /// If it is a DNS query, what it asks.
+    pub question: dns::Question,
+    /// What is known of the source.
+    facts: u32,
+    /// What the packet still has to be within.
+    bounds: u32,
+    /// The service that it is for.
+    number: u8,
+    /// 1 if its source is to be noted as one that does legitimate business: see [`remember`].
+    pub memorable: u8,
+    /// Unused, zero.
+    _reserved: [u8; 6],
 }
 
 /// Decides on a frame without a usable IP header.
@@ -108,84 +147,138 @@ pub fn decide_bad<W: World>(world: &W, reason: Reason) -> Decision {
         .unwrap_or(Decision::pass(OTHER, Reason::Other))
 }
 
-/// Decides on an IP packet. With [`Verdict::Slip`], `question` is the query to answer.
+/// Decides on an IP packet: one stage after the other, until one has decided. With [`Verdict::Slip`], the case holds
+/// the query to answer.
 ///
 /// An observing rule lets the packet go on, but not past the rule: what a later rule would have said isn't
 /// known then. One packet has one reason.
-#[inline(always)]
 pub fn decide<W: World, F: Frame + ?Sized>(
     world: &W,
     side: Side,
     frame: &F,
-    headers: &Headers,
-    question: &mut dns::Question,
+    case: &mut Case,
 ) -> Decision {
+    let decision = identify(world, side, case)
+        .or_else(|| keep_out(world, side, case))
+        .or_else(|| examine(world, frame, case))
+        .unwrap_or_else(|| bound(world, case));
+    if case.memorable != 0 {
+        remember(world, case);
+    }
+    decision
+}
+
+/// First stage: who sent it, and for which service. Lets the protected and the allowed pass.
+#[inline(always)]
+pub fn identify<W: World>(world: &W, side: Side, case: &mut Case) -> Option<Decision> {
     let Some(policy) = world.policy() else {
-        return Decision::pass(OTHER, Reason::Other);
-    };
-    let Some(head) = policy.line(policy::HEADER) else {
-        return Decision::pass(OTHER, Reason::Other);
+        return Some(Decision::pass(OTHER, Reason::Other));
     };
     let key = world.key();
-    let v6 = headers.v6 != 0;
-    let facts = prefix::lookup(&policy, &key, headers.src, v6);
+    let v6 = case.headers.v6 != 0;
+    case.memorable = 0;
+    let facts = prefix::lookup(&policy, &key, case.headers.src, v6);
     if facts.has(Facts::PROTECTED) {
-        return Decision::pass(OTHER, Reason::Protected);
+        return Some(Decision::pass(OTHER, Reason::Protected));
     }
     if facts.has(Facts::ALLOWED) {
-        return Decision::pass(OTHER, Reason::Allowed);
+        return Some(Decision::pass(OTHER, Reason::Allowed));
     }
+    case.facts = facts.0;
+    case.number = classify(&policy, &key, side, &case.headers, v6);
+    None
+}
 
-    let number = classify(&policy, &key, side, headers, v6);
-    let modes = head.load(header::MODES);
-    let asked = Asked { world, headers, facts, number, v6 };
-
-    let asked = asked.afresh();
-    if let Some(decision) = asked.kept_out(&policy, modes) {
-        return decision;
+/// Second stage: bans, lists and feeds, packets that contradict themselves, and sources that can't be where they come
+/// from. Lets pass what no rule is for.
+#[inline(always)]
+pub fn keep_out<W: World>(world: &W, side: Side, case: &Case) -> Option<Decision> {
+    let policy = world.policy()?;
+    let modes = policy.line(policy::HEADER)?.load(header::MODES);
+    let asked = Asked::of(world, case);
+    if let Some(decision) = asked.banned_or_listed(&policy, modes) {
+        return Some(decision);
     }
-    let asked = asked.afresh();
     if let Some(decision) = asked.impossible(side, modes) {
-        return decision;
+        return Some(decision);
     }
-    let Some(service) = policy::read_service(&policy, number) else {
+    let service = policy::read_service(&policy, case.number)?;
+    if service.mode() == Mode::Off || case.number == OTHER && !service.limits() {
+        let later = case.headers.fragment == Fragment::Later as u8;
+        let reason = match case.number {
+            OTHER if later => Reason::LaterFragment,
+            OTHER => Reason::Other,
+            _ => Reason::Clean,
+        };
+        return Some(Decision::pass(case.number, reason));
+    }
+    None
+}
+
+/// Third stage: what the service's protocol demands.
+#[inline(always)]
+pub fn examine<W: World, F: Frame + ?Sized>(
+    world: &W,
+    frame: &F,
+    case: &mut Case,
+) -> Option<Decision> {
+    let policy = world.policy()?;
+    let service = policy::read_service(&policy, case.number)?;
+    let mut question = dns::Question::default();
+    let examined = Asked::of(world, case).examine(frame, &service, &mut question);
+    case.question = question;
+    match examined {
+        Ok(bounds) => {
+            case.bounds = bounds.0;
+            None
+        }
+        Err(refusal) => Some(refusal.decision(service.mode(), case.number)),
+    }
+}
+
+/// Last stage: the limits of the source, of the networks around it, and of the whole service.
+#[inline(always)]
+pub fn bound<W: World>(world: &W, case: &mut Case) -> Decision {
+    let number = case.number;
+    let service = world.policy().and_then(|policy| policy::read_service(&policy, number));
+    let Some(service) = service else {
         return Decision::pass(number, Reason::Other);
     };
-    if number == OTHER && !service.limits() {
-        let later = headers.fragment == Fragment::Later as u8;
-        return Decision::pass(number, if later { Reason::LaterFragment } else { Reason::Other });
-    }
-    let asked = asked.afresh();
-    let number = asked.number;
-    let mode = service.mode();
-    if mode == Mode::Off {
-        return Decision::pass(number, if number == OTHER { Reason::Other } else { Reason::Clean });
-    }
-    let refusal = match asked.judge(frame, &service, question) {
+    let bounds = Bounds(case.bounds);
+    let asked = Asked::of(world, case);
+    match asked.limits(&service, bounds) {
         Ok(reason) => {
-            return Decision { verdict: Verdict::Pass, reason, service: number };
+            let peaceful = bounds.has(Bounds::PEACE) && reason == bounds.pass();
+            let memorable = peaceful && asked.dice(&case.question) & 3 == 0;
+            case.memorable = u8::from(memorable);
+            Decision { verdict: Verdict::Pass, reason, service: number }
         }
-        Err(refusal) => refusal,
-    };
-    let verdict = if mode == Mode::Observe {
-        Verdict::Observe
-    } else if refusal.slip {
-        Verdict::Slip
-    } else {
-        Verdict::Drop
-    };
-    Decision { verdict, reason: refusal.reason, service: number }
+        Err(reason) => {
+            let slip = bounds.has(Bounds::SLIP)
+                && match service.slip() {
+                    0 => false,
+                    1 => true,
+                    every => {
+                        let dice = asked.dice(&case.question) & 0xff;
+                        dice.checked_rem(u16::from(every)) == Some(0)
+                    }
+                };
+            Refusal { reason: reason as u8, slip }.decision(service.mode(), number)
+        }
+    }
+}
+
+/// Notes the source of a packet that passed in peace among the familiar ones.
+#[inline(always)]
+pub fn remember<W: World>(world: &W, case: &Case) {
+    let Headers { src, v6, .. } = case.headers;
+    let seconds = seconds(world.now());
+    familiar::note(&world.familiar(), &world.key(), src, v6 != 0, Proof::Peace, seconds);
 }
 
 /// The service that a packet is for.
 #[inline(always)]
-fn classify<P: Lines, K: Key>(
-    policy: &P,
-    key: &K,
-    side: Side,
-    headers: &Headers,
-    v6: bool,
-) -> u8 {
+fn classify<P: Lines, K: Key>(policy: &P, key: &K, side: Side, headers: &Headers, v6: bool) -> u8 {
     if headers.fragment == Fragment::Later as u8 {
         return OTHER;
     }
@@ -209,6 +302,19 @@ struct Refusal {
     slip: bool,
 }
 
+impl Refusal {
+    /// What the service's mode makes of it.
+    #[inline(always)]
+    fn decision(self, mode: Mode, service: u8) -> Decision {
+        let verdict = match mode {
+            Mode::Observe => Verdict::Observe,
+            _ if self.slip => Verdict::Slip,
+            _ => Verdict::Drop,
+        };
+        Decision { verdict, reason: self.reason, service }
+    }
+}
+
 impl From<Reason> for Refusal {
     #[inline(always)]
     fn from(reason: Reason) -> Self {
@@ -216,8 +322,7 @@ impl From<Reason> for Refusal {
     }
 }
 
-/// What a packet that passed its service's checks still has to be within, packed into one number: the verifier
-/// would follow the limiter once for each combination that it knows of.
+/// What a packet that passed its service's checks still has to be within, as one number.
 #[derive(Clone, Copy)]
 struct Bounds(u32);
 
@@ -266,29 +371,24 @@ struct Asked<'a, W: World> {
 }
 
 impl<W: World> Asked<'_, W> {
-    /// The same question, of which the verifier has forgotten what the rules before have found out.
     #[inline(always)]
-    fn afresh(&self) -> Self {
-        let Self { headers, facts, number, v6, .. } = *self;
-        let headers = reread(headers);
-        let unknown = headers.src.hi;
-        Self {
-            headers,
-            facts: Facts(hide(facts.0, unknown)),
-            number: hide(u32::from(number), unknown) as u8,
-            v6: hide(u32::from(v6), unknown) != 0,
-            ..*self
-        }
+    fn of<'a>(world: &'a W, case: &'a Case) -> Asked<'a, W> {
+        let Case { headers, facts, number, .. } = case;
+        Asked { world, headers, facts: Facts(*facts), number: *number, v6: headers.v6 != 0 }
     }
 
     /// Bans, the configuration's block list, and feeds.
     #[inline(always)]
-    fn kept_out(&self, policy: &W::Table, modes: u64) -> Option<Decision> {
+    fn banned_or_listed(&self, policy: &W::Table, modes: u64) -> Option<Decision> {
         let Self { headers, number, .. } = *self;
-        let found =
-            bans::lookup(&self.world.bans(), &self.world.key(), headers.src, self.v6, number, || {
-                seconds(self.world.now())
-            });
+        let found = bans::lookup(
+            &self.world.bans(),
+            &self.world.key(),
+            headers.src,
+            self.v6,
+            number,
+            || seconds(self.world.now()),
+        );
         if let Some((place, ban)) = found {
             let (mode, reason) = if ban.by_operator() {
                 (Mode::Enforce, Reason::Blocked)
@@ -373,41 +473,24 @@ impl<W: World> Asked<'_, W> {
         nonsense(headers.tcp_flags).then_some(Reason::TcpFlags)
     }
 
-    /// The service's own checks, then its limits: the reason to pass, or to refuse.
+    /// The service's own checks: what is still to be within, or the reason to refuse.
     #[inline(always)]
-    fn judge<F: Frame + ?Sized>(
+    fn examine<F: Frame + ?Sized>(
         &self,
         frame: &F,
         service: &Service<<W::Table as Lines>::Line>,
         question: &mut dns::Question,
-    ) -> Result<u8, Refusal> {
-        let headers = self.headers;
-        if self.number != OTHER
-            && headers.fragment == Fragment::First as u8
-            && service.drops_fragments()
-        {
+    ) -> Result<Bounds, Refusal> {
+        let first = self.headers.fragment == Fragment::First as u8;
+        if self.number != OTHER && first && service.drops_fragments() {
             return Err(Reason::Fragment.into());
         }
-        let kind = service.kind();
-        let bounds = if kind == Kind::Dns as u8 {
-            self.dns(frame, service, question)?
-        } else if kind == Kind::Tcp as u8 {
-            self.tcp()
-        } else if kind == Kind::Any as u8 {
-            self.any()
-        } else {
-            self.radius(frame, kind)?
-        };
-        let bounds = Bounds(hide(bounds.0, headers.src.hi));
-        self.afresh().limits(service, bounds, question).map_err(|reason| {
-            let slip = bounds.has(Bounds::SLIP)
-                && match service.slip() {
-                    0 => false,
-                    1 => true,
-                    every => (self.dice(question) & 0xff).checked_rem(u16::from(every)) == Some(0),
-                };
-            Refusal { reason: reason as u8, slip }
-        })
+        match service.kind() {
+            kind if kind == Kind::Dns as u8 => self.dns(frame, service, question),
+            kind if kind == Kind::Tcp as u8 => Ok(self.tcp()),
+            kind if kind == Kind::Any as u8 => Ok(self.any()),
+            kind => self.radius(frame, kind),
+        }
     }
 
     /// Bits that the client chose at random: good enough to share out slips and notes.
@@ -449,13 +532,12 @@ impl<W: World> Asked<'_, W> {
         question: &mut dns::Question,
     ) -> Result<Bounds, Refusal> {
         let headers = self.headers;
-        let l4 = u32::from(headers.l4);
-        let checked = dns::check(frame, l4 + 8, l4 + u32::from(headers.l4_len));
         let inside = self.facts.0 & (Facts::CUSTOMER | Facts::OWN) != 0;
         if !inside && service.rate(service::WORLD).is_unlimited() {
             return Err(Reason::DnsOutsider.into());
         }
-        *question = checked?;
+        let l4 = u32::from(headers.l4);
+        *question = dns::check(frame, l4 + 8, l4 + u32::from(headers.l4_len))?;
         if question.qtype == dns::ANY && service.any() != AnyQuery::Pass as u8 {
             let slip = service.any() == AnyQuery::Slip as u8;
             return Err(Refusal { reason: Reason::DnsAny as u8, slip });
@@ -487,14 +569,16 @@ impl<W: World> Asked<'_, W> {
         &self,
         service: &Service<<W::Table as Lines>::Line>,
         bounds: Bounds,
-        question: &dns::Question,
     ) -> Result<u8, Reason> {
         let Self { world, headers, number, .. } = *self;
         let now = world.now();
-        let rate = service.rate(bounds.rate()).to_word();
-        let looked = limit::look(bounds.has(Bounds::NETWORKS), |level| {
-            find(world, headers, level << 8 | u32::from(number), rate, now)
-        });
+        let search = Charging {
+            world,
+            source: limit::Source { addr: headers.src, v6: self.v6, service: number },
+            rate: service.rate(bounds.rate()),
+            ticks: now >> limit::TICK_SHIFT,
+        };
+        let looked = limit::look(bounds.has(Bounds::NETWORKS), &search);
         let (places, crowded) = match looked {
             Look::SourceAbove if number == OUTGOING_SMTP => return Err(Reason::OutgoingSmtp),
             Look::SourceAbove => return Err(Reason::SourceLimit),
@@ -507,14 +591,8 @@ impl<W: World> Asked<'_, W> {
             (BudgetKind::Global, service::GLOBAL)
         };
         let within = !crowded && self.take(service, service.rate(word), budget, now);
-        let reason = if within {
-            if bounds.has(Bounds::PEACE) && self.dice(question) & 3 == 0 {
-                note(world, headers, Proof::Peace, seconds(now));
-            }
-            bounds.pass()
-        } else {
-            self.reserve(service, bounds, crowded, now)?
-        };
+        let reason =
+            if within { bounds.pass() } else { self.reserve(service, bounds, crowded, now)? };
         if !places.charge() {
             world.race();
         }
@@ -561,7 +639,13 @@ impl<W: World> Asked<'_, W> {
         ) else {
             return true;
         };
-        budget::take(line.word(kind as u32), &mut credits, rate, service.chunk(), now >> limit::TICK_SHIFT)
+        budget::take(
+            line.word(kind as u32),
+            &mut credits,
+            rate,
+            service.chunk(),
+            now >> limit::TICK_SHIFT,
+        )
     }
 
     /// Whether the source has proven itself; a handshake is worth more than passing in peace.
@@ -573,37 +657,33 @@ impl<W: World> Asked<'_, W> {
     }
 }
 
-/// Looks a source, or a network around it, up in the limiter: `what` is the level above the service's number. A
-/// function of its own, like the next two, since the kernel gives a program 512 bytes of stack; it takes as many
-/// arguments as there are registers for.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-fn find<W: World>(
-    world: &W,
-    headers: &Headers,
-    what: u32,
-    rate: u64,
-    now: u64,
-) -> Found<<<W::Table as Lines>::Line as Line>::Word> {
-    let source = limit::Source { addr: headers.src, v6: headers.v6 != 0, service: what as u8 };
-    let rate = Rate::from_word(rate);
-    let ticks = now >> limit::TICK_SHIFT;
-    let (table, key) = (world.limiter(), world.key());
-    limit::find(&table, &key, world.limiter_mask(), source, what >> 8, rate, ticks)
+/// A packet to be charged to its source and the networks around it.
+struct Charging<'a, W> {
+    world: &'a W,
+    source: limit::Source,
+    rate: Rate,
+    ticks: u64,
 }
 
-/// Looks a source up among the familiar ones.
+impl<W: World> limit::Search for Charging<'_, W> {
+    type Word = <<W::Table as Lines>::Line as Line>::Word;
+
+    #[inline(always)]
+    fn find(&self, level: u32) -> Found<Self::Word> {
+        let Self { world, source, rate, ticks } = *self;
+        let (table, key, mask) = (world.limiter(), world.key(), world.limiter_mask());
+        limit::find(&table, &key, mask, source, level, rate, ticks)
+    }
+}
+
+/// Looks a source up among the familiar ones. A function of its own: it is rarely asked, and the kernel gives
+/// a program 512 bytes of stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 fn knows<W: World>(world: &W, headers: &Headers, proof: Proof, seconds: u32) -> bool {
     familiar::knows(&world.familiar(), &world.key(), headers.src, headers.v6 != 0, proof, seconds)
 }
 
-/// Notes a source among the familiar ones.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-fn note<W: World>(world: &W, headers: &Headers, proof: Proof, seconds: u32) {
-    familiar::note(&world.familiar(), &world.key(), headers.src, headers.v6 != 0, proof, seconds);
-}
-
-/// Seconds since boot.
+/// Seconds of the wall's clock.
 #[inline(always)]
 const fn seconds(now: u64) -> u32 {
     (now / 1_000_000_000) as u32

@@ -234,3 +234,6 @@ fn udp_checksum<F: Frame + ?Sized>(frame: &F, l4: u32, end: u32, mut sum: u64) -
     let checksum = !fold(sum);
     Some(if checksum == 0 { 0xffff } else { checksum })
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,3 +112,6 @@ fn oldest<L: Line>(line: L) -> (L::Word, u64) {
     let (slot, value) = oldest;
     (line.word(hide(slot, value)), value)
 }
+
+#[cfg(test)]
+mod tests;

@@ -293,3 +293,6 @@ pub fn parse_transport<F: Frame + ?Sized>(frame: &F, out: &mut Headers) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

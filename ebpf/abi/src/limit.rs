@@ -102,11 +102,20 @@ pub struct Place<W> {
     new: u64,
 }
 
-/// Asks for the source alone, or for it and the networks around it, by `find` (see [`find`]) for each level.
+/// How levels are looked up: [`find`] with everything but the level.
+pub trait Search {
+    /// A word of the table.
+    type Word: Word;
+
+    /// Looks up the source (level 0) or a network around it (1 to 3).
+    fn find(&self, level: u32) -> Found<Self::Word>;
+}
+
+/// Asks for the source alone, or for it and the networks around it.
 #[inline(always)]
-pub fn look<W: Word>(networks: bool, find: impl Fn(u32) -> Found<W>) -> Look<W> {
+pub fn look<S: Search>(networks: bool, search: &S) -> Look<S::Word> {
     let nowhere = Places { own: None, networks: None };
-    let own = match find(0) {
+    let own = match search.find(0) {
         Found::Below(own) => own,
         Found::Above => return Look::SourceAbove,
         Found::Nowhere => return Look::Within(nowhere),
@@ -115,13 +124,13 @@ pub fn look<W: Word>(networks: bool, find: impl Fn(u32) -> Found<W>) -> Look<W> 
     if !networks {
         return Look::Within(own_only);
     }
-    let Found::Below(first) = find(1) else {
+    let Found::Below(first) = search.find(1) else {
         return Look::NetworkAbove(own_only);
     };
-    let Found::Below(second) = find(2) else {
+    let Found::Below(second) = search.find(2) else {
         return Look::NetworkAbove(own_only);
     };
-    let Found::Below(third) = find(3) else {
+    let Found::Below(third) = search.find(3) else {
         return Look::NetworkAbove(own_only);
     };
     Look::Within(Places { own: Some(own), networks: Some([first, second, third]) })
@@ -300,3 +309,6 @@ fn least_ahead<L: Line>(line: L, now: u64) -> (L::Word, u64, u64) {
 pub fn busy(word: u64, now: u64) -> bool {
     word != 0 && ahead(word, now) != 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,3 +65,6 @@ fn serves(kind: u8, code: u8) -> bool {
         matches!(code, DISCONNECT_REQUEST | COA_REQUEST)
     }
 }
+
+#[cfg(test)]
+mod tests;

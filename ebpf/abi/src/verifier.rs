@@ -29,23 +29,3 @@ pub(crate) fn hide(number: u32, unknown: u64) -> u32 {
 pub(crate) fn hide(number: u32, _unknown: u64) -> u32 {
     number
 }
-
-/// The same reference, behind which anything may have changed: what was read before is read again, and is unknown
-/// to the verifier again, where it lies in a map.
-#[cfg(target_arch = "bpf")]
-#[inline(always)]
-pub(crate) fn reread<T>(value: &T) -> &T {
-    let mut pointer: *const T = value;
-    // SAFETY: a register is moved to itself.
-    unsafe {
-        core::arch::asm!("{0} = {0}", inout(reg) pointer);
-        &*pointer
-    }
-}
-
-/// The same reference.
-#[cfg(not(target_arch = "bpf"))]
-#[inline(always)]
-pub(crate) fn reread<T>(value: &T) -> &T {
-    value
-}

@@ -9,6 +9,7 @@ use muralla_abi::familiar::{Proof, note};
 use muralla_abi::headers::Addr;
 
 use crate::clock;
+use crate::frame::opaque;
 use crate::lines::{LoadedKey, Map};
 use crate::maps::FAMILIAR;
 
@@ -43,6 +44,8 @@ fn established(ctx: &SockOpsContext) -> Option<()> {
 #[inline(always)]
 fn remote_v6(ctx: &SockOpsContext) -> (Addr, bool) {
     let [a, b, c, d] = ctx.remote_ip6().map(u32::from_be);
+    // Else this load and that of `remote_ip4` become one at either of two offsets, which the verifier refuses.
+    let d = opaque(u64::from(d), u64::from(a)) as u32;
     if a == 0 && b == 0 && c == 0xffff {
         return (Addr::v4(d), false);
     }

@@ -4,7 +4,8 @@
 //! - [`floor`]: the least that a program can do, to measure against
 //! - [`frame`], [`lines`]: packets and maps, as the shared code wants them
 //! - [`maps`]: the maps
-//! - [`wall`]: the XDP program
+//! - [`wall`]: the XDP program, which counts, samples and acts
+//! - [`stages`]: how it decides
 //! - [`handshake`]: notes who completed a TCP handshake with a socket of this machine
 #![no_std]
 #![no_main]
@@ -16,6 +17,7 @@ mod frame;
 mod handshake;
 mod lines;
 mod maps;
+mod stages;
 mod wall;
 
 /// The kernel lends its GPL-only helpers to programs that say so.

@@ -4,8 +4,7 @@
 use aya_ebpf::Global;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
-use muralla_abi::dns::Question;
-use muralla_abi::headers::Headers;
+use muralla_abi::decide::Case;
 use muralla_abi::layout::{
     self, BAN_LINES, Counter, FAMILIAR_LINES, MAX_SERVICES, SAMPLES_BYTES, Timing,
 };
@@ -82,12 +81,4 @@ pub static SAMPLES: RingBuf<Sample, { SAMPLES_BYTES as usize }> = RingBuf::new()
 
 /// What is known of the packet in hand.
 #[btf_map]
-pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
-
-/// A stack of 512 bytes has no room for it.
-pub struct Scratch {
-    /// The packet's headers.
-    pub headers: Headers,
-    /// If it is a DNS query, what it asks.
-    pub question: Question,
-}
+pub static SCRATCH: PerCpuArray<Case, 1> = PerCpuArray::new();

@@ -193,7 +193,11 @@ fn rows<'a>(
     let many = |id, stand| {
         let frames =
             (0..4_096u32).map(|n| query_of(Ipv4Addr::from_bits(0x6440_0000 | n * 16), port::CLEAN));
-        Row { frames: frames.collect(), single: true, ..row(id, stand, Vec::new(), (XDP_PASS, "clean"), None) }
+        Row {
+            frames: frames.collect(),
+            single: true,
+            ..row(id, stand, Vec::new(), (XDP_PASS, "clean"), None)
+        }
     };
     let authenticate = Packet::pap(7, [7; 16], b"secret", "alice", "correct horse").encode();
     let radius = |source: &str, payload: Vec<u8>| {
@@ -214,7 +218,13 @@ fn rows<'a>(
         ),
         row("allowed", plain, query("9.9.9.9", port::CLEAN), (XDP_PASS, "allowed"), None),
         row("blocked", plain, query("198.18.7.7", port::CLEAN), (XDP_DROP, "blocked"), Some(2.5)),
-        row("blocked_v6", plain, query("2a00:bad::7", port::CLEAN), (XDP_DROP, "blocked"), Some(2.5)),
+        row(
+            "blocked_v6",
+            plain,
+            query("2a00:bad::7", port::CLEAN),
+            (XDP_DROP, "blocked"),
+            Some(2.5),
+        ),
         row(
             "blocked_by_feed_of_a_million",
             listed,
@@ -224,7 +234,13 @@ fn rows<'a>(
         ),
         row("dns_clean", plain, query(CUSTOMER_V4, port::CLEAN), (XDP_PASS, "clean"), Some(7.0)),
         row("dns_clean_v6", plain, query(CUSTOMER_V6, port::CLEAN), (XDP_PASS, "clean"), Some(7.0)),
-        row("dns_clean_beside_feed", listed, query(CUSTOMER_V4, port::CLEAN), (XDP_PASS, "clean"), None),
+        row(
+            "dns_clean_beside_feed",
+            listed,
+            query(CUSTOMER_V4, port::CLEAN),
+            (XDP_PASS, "clean"),
+            None,
+        ),
         row(
             "dns_limited_table_empty",
             plain,
@@ -232,10 +248,22 @@ fn rows<'a>(
             (XDP_DROP, "source_limit"),
             Some(5.0),
         ),
-        row("dns_limited_table_full", full, query(CUSTOMER_V4, port::LIMITED), (XDP_DROP, "source_limit"), Some(5.0)),
+        row(
+            "dns_limited_table_full",
+            full,
+            query(CUSTOMER_V4, port::LIMITED),
+            (XDP_DROP, "source_limit"),
+            Some(5.0),
+        ),
         row("dns_outsider", plain, query(OUTSIDER, port::CLEAN), (XDP_DROP, "dns_outsider"), None),
         row("radius_clean", plain, radius(NAS, authenticate.clone()), (XDP_PASS, "clean"), None),
-        row("radius_outsider", plain, radius(OUTSIDER, authenticate.clone()), (XDP_DROP, "radius_outsider"), None),
+        row(
+            "radius_outsider",
+            plain,
+            radius(OUTSIDER, authenticate.clone()),
+            (XDP_DROP, "radius_outsider"),
+            None,
+        ),
         row(
             "radius_malformed",
             plain,
@@ -245,11 +273,23 @@ fn rows<'a>(
             None,
         ),
         row("syn_clean", plain, syn(OUTSIDER, port::SMTP), (XDP_PASS, "clean"), None),
-        row("syn_limited", plain, syn(OUTSIDER, port::SMTP_LIMITED), (XDP_DROP, "source_limit"), Some(5.0)),
+        row(
+            "syn_limited",
+            plain,
+            syn(OUTSIDER, port::SMTP_LIMITED),
+            (XDP_DROP, "source_limit"),
+            Some(5.0),
+        ),
         the_floor("floor_single", true),
         Row {
             single: true,
-            ..row("dns_slip_single", plain, query(CUSTOMER_V4, port::SLIPPED), (XDP_TX, "source_limit"), None)
+            ..row(
+                "dns_slip_single",
+                plain,
+                query(CUSTOMER_V4, port::SLIPPED),
+                (XDP_TX, "source_limit"),
+                None,
+            )
         },
         many("dns_clean_many_sources_table_empty_single", plain),
         many("dns_clean_many_sources_table_full_single", full),

@@ -18,7 +18,7 @@ use rustix::process::Signal;
 use super::admin::{Admin, Overview};
 
 /// How long the daemon may take until the wall stands, and until it ends.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The daemon of a lab, and its wall. Dropping it takes both away.
 pub(crate) struct Appliance<'lab> {

@@ -1,7 +1,6 @@
 //! The program in the kernel against the same code on the host, on frames that nobody would think of.
 
-use aya::maps::{MapData, PerCpuArray};
-use muralla_abi::layout::counter_index;
+use muralla_abi::decide::Decision;
 use muralla_abi::verdict::Verdict;
 use muralla_edge::config::{AnyPolicy, EdgeConfig, Role, RuleMode};
 use muralla_lab::frames::dns::{Query, TYPE_ANY};
@@ -24,7 +23,6 @@ const SHORTEST: usize = 14;
 struct Worlds {
     fixture: Fixture,
     host: Host,
-    counters: PerCpuArray<MapData, [u64; 2]>,
     compared: usize,
     wrong: Vec<String>,
 }
@@ -132,34 +130,22 @@ fn good() -> Vec<(&'static str, Frame)> {
 impl Worlds {
     fn new(change: impl FnOnce(&mut EdgeConfig)) -> Self {
         let fixture = Fixture::new(change);
-        let maps = std::fs::read_dir(fixture.pin_dir())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .find(|path| path.join("COUNTERS").exists())
-            .unwrap();
-        let counters = MapData::from_pin(maps.join("COUNTERS")).unwrap();
-        let counters = PerCpuArray::try_from(aya::maps::Map::PerCpuArray(counters)).unwrap();
-        Self {
-            host: Host::new(fixture.wall.config()),
-            fixture,
-            counters,
-            compared: 0,
-            wrong: Vec::new(),
-        }
+        Self { host: Host::new(fixture.wall.config()), fixture, compared: 0, wrong: Vec::new() }
     }
 
     /// Runs a frame through all sides of both worlds: the same action, the same bytes, the same counter.
     fn compare(&mut self, name: &str, frame: &[u8]) {
-        for (slot, role) in (0..).zip(ROLES) {
+        for role in ROLES {
             let (decision, expected) = self.host.judge(role, frame);
-            let index =
-                counter_index(slot, decision.service, decision.reason, decision.verdict as u8);
-            let before = self.counted(index);
+            let Decision { verdict, reason, service } = decision;
+            let before = self.fixture.counter(role, service, reason, verdict);
             let (seen, out) = self.fixture.run(role, frame);
-            let [packets, bytes] = self.counted(index);
+            let [packets, bytes] = self.fixture.counter(role, service, reason, verdict);
             let counted = [packets - before[0], bytes - before[1]];
             let same_bytes = decision.verdict == Verdict::Drop || out == expected;
-            if seen != action(decision.verdict) || counted != [1, counted_bytes(frame)] || !same_bytes
+            if seen != action(decision.verdict)
+                || counted != [1, counted_bytes(frame)]
+                || !same_bytes
             {
                 self.wrong.push(format!(
                     "{name}, {role:?}: XDP action {seen}, counted {counted:?}, same bytes: {same_bytes}; \
@@ -168,11 +154,6 @@ impl Worlds {
             }
             self.compared += 1;
         }
-    }
-
-    fn counted(&self, index: u32) -> [u64; 2] {
-        let values = self.counters.get(&index, 0).unwrap();
-        values.iter().fold([0, 0], |sum, value| [sum[0] + value[0], sum[1] + value[1]])
     }
 
     fn finish(mut self) {

@@ -1,12 +1,15 @@
 //! A wall that is loaded but attached to nothing, to run frames through.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use aya::maps::{Map, MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions};
 use ipnet::IpNet;
+use muralla_abi::layout::counter_index;
 use muralla_abi::verdict::{Reason, Verdict};
 use muralla_edge::config::{
     AnyPolicy, AttachMode, BanConfig, EdgeConfig, InterfaceConfig, Limit, Role, RuleMode,
@@ -33,8 +36,9 @@ pub(crate) fn action(verdict: Verdict) -> u32 {
 /// A wall without interfaces, with a program for each that is configured.
 pub(crate) struct Fixture {
     pub(crate) wall: Wall,
-    /// Reasons that cases have met, and whether over IPv6.
+    /// Reasons that frames have met.
     pub(crate) met: BTreeSet<Reason>,
+    counters: PerCpuArray<MapData, [u64; 2]>,
     counted: Counts,
     folder: tempfile::TempDir,
     _pins: Pins,
@@ -180,12 +184,21 @@ pub(crate) fn every_side(config: &mut EdgeConfig) {
 
 impl Fixture {
     pub(crate) fn new(change: impl FnOnce(&mut EdgeConfig)) -> Self {
+        // What the wall only warns of is told when a test fails.
+        let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).try_init();
         let mut config = config();
         change(&mut config);
         let pins = Pins(config.pin_dir.clone());
         let folder = tempfile::tempdir().unwrap();
         let wall = Wall::start(config, &folder.path().join("state.json")).unwrap();
-        Self { wall, met: BTreeSet::new(), counted: Counts::new(), folder, _pins: pins }
+        let maps = fs::read_dir(&pins.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.join("COUNTERS").exists())
+            .unwrap();
+        let counters = MapData::from_pin(maps.join("COUNTERS")).unwrap();
+        let counters = PerCpuArray::try_from(Map::PerCpuArray(counters)).unwrap();
+        Self { wall, met: BTreeSet::new(), counters, counted: Counts::new(), folder, _pins: pins }
     }
 
     /// A folder for files of the test.
@@ -228,7 +241,6 @@ impl Fixture {
 
     pub(crate) fn judge_from(&mut self, role: Role, frame: &Frame) -> (Verdict, Reason) {
         let frame = frame.build();
-        self.counted = counts(&self.wall);
         let (action_seen, _) = self.run(role, &frame);
         let counted = self.delta();
         assert_eq!(counted.len(), 1, "one packet has one reason: {counted:?}");
@@ -244,46 +256,70 @@ impl Fixture {
     /// What was counted since the last look.
     fn delta(&mut self) -> Counts {
         let now = counts(&self.wall);
-        let delta = now
-            .iter()
-            .filter_map(|(key, (packets, bytes))| {
-                let (packets_before, bytes_before) =
-                    self.counted.get(key).copied().unwrap_or_default();
-                let delta = (packets - packets_before, bytes - bytes_before);
-                (delta != (0, 0)).then(|| (key.clone(), delta))
-            })
-            .collect();
-        self.counted = now;
-        delta
+        let before = std::mem::replace(&mut self.counted, now);
+        let delta = self.counted.iter().filter_map(|(key, (packets, bytes))| {
+            let (packets_before, bytes_before) = before.get(key).copied().unwrap_or_default();
+            let delta = (packets - packets_before, bytes - bytes_before);
+            (delta != (0, 0)).then(|| (key.clone(), delta))
+        });
+        delta.collect()
     }
 
-    /// Runs a table, and tells every row that came out otherwise.
+    /// One counter, as packets and bytes.
+    pub(crate) fn counter(
+        &self,
+        role: Role,
+        service: u8,
+        reason: u8,
+        verdict: Verdict,
+    ) -> [u64; 2] {
+        let interface = self.slot(role);
+        let index = counter_index(interface, service, reason, verdict as u8);
+        let values = self.counters.get(&index, 0).unwrap();
+        values.iter().fold([0, 0], |sum, value| [sum[0] + value[0], sum[1] + value[1]])
+    }
+
+    fn slot(&self, role: Role) -> u32 {
+        let name = interface(role).name;
+        let mut interfaces = self.wall.config().interfaces.iter();
+        interfaces.position(|interface| interface.name == name).unwrap() as u32
+    }
+
+    /// Runs a table, and tells every row that came out otherwise: in its action, its counter, or its bytes. No other
+    /// counter may have moved in the end.
     pub(crate) fn check(&mut self, cases: impl IntoIterator<Item = Case>) {
         let mut wrong = Vec::new();
+        let mut total = Counts::new();
         self.counted = counts(&self.wall);
+        let services = self.wall.service_names();
         for case in cases {
             let Case { name, role, frame, service, verdict, reason } = case;
+            let number = services.iter().position(|name| name == service).unwrap() as u8;
+            let counter = |fixture: &Self| fixture.counter(role, number, reason as u8, verdict);
+            let before = counter(self);
             let (seen, out) = self.run(role, &frame);
-            let expected = Counts::from([(
-                (
-                    interface(role).name,
-                    service.to_owned(),
-                    reason.name().to_owned(),
-                    verdict.name().to_owned(),
-                ),
-                (1, counted_bytes(&frame)),
-            )]);
-            let counted = self.delta();
-            if seen != action(verdict) || counted != expected {
+            let [packets, bytes] = counter(self);
+            let counted = (packets - before[0], bytes - before[1]);
+            if seen != action(verdict) || counted != (1, counted_bytes(&frame)) {
                 wrong.push(format!(
-                    "{name}: XDP action {seen}, counted {counted:?}; expected {expected:?}"
+                    "{name}, {role:?}: XDP action {seen}; expected {service}, {reason:?}, {verdict:?}, which counted {counted:?}"
                 ));
             } else if verdict != Verdict::Slip && out != frame {
-                wrong.push(format!("{name}: the frame was changed"));
+                wrong.push(format!("{name}, {role:?}: the frame was changed"));
             }
+            let key = (
+                interface(role).name,
+                service.to_owned(),
+                reason.name().to_owned(),
+                verdict.name().to_owned(),
+            );
+            let sum = total.entry(key).or_default();
+            *sum = (sum.0 + 1, sum.1 + counted_bytes(&frame));
             self.met.insert(reason);
         }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let counted = self.delta();
+        assert!(wrong.is_empty(), "{}\nall that was counted: {counted:?}", wrong.join("\n"));
+        assert_eq!(counted, total, "everything is counted once, and nothing else");
     }
 }
 

@@ -1,13 +1,16 @@
 //! The same decision on the host, over tables in ordinary memory.
 
 use std::cell::Cell;
+use std::net::IpAddr;
+use std::process::Command;
 use std::sync::atomic::AtomicU64;
 
+use ipnet::IpNet;
 use muralla_abi::budget::Credits;
-use muralla_abi::decide::{BudgetKind, Decision, World, decide, decide_bad};
-use muralla_abi::dns::{self, Question};
+use muralla_abi::decide::{BudgetKind, Case, Decision, World, decide, decide_bad};
+use muralla_abi::dns;
 use muralla_abi::frame::{Frame, HostWindow};
-use muralla_abi::headers::{Headers, Parsed, parse, parse_transport};
+use muralla_abi::headers::{Parsed, parse, parse_transport};
 use muralla_abi::layout::{BAN_LINES, FAMILIAR_LINES, Side};
 use muralla_abi::policy::OTHER;
 use muralla_abi::table::{HostLines, Seeds};
@@ -55,10 +58,12 @@ fn table(lines: u32) -> Table {
 
 impl Host {
     pub(crate) fn new(config: &EdgeConfig) -> Self {
+        let mut own = config.own.clone();
+        own.extend(this_machine());
         let lists = Lists {
             protected: config.protected.clone(),
             allowed: config.allow.clone(),
-            own: config.own.clone(),
+            own,
             feeds: Vec::new(),
         };
         let lines = image_lines(config.max_prefixes);
@@ -77,24 +82,31 @@ impl Host {
     pub(crate) fn judge(&self, role: Role, bytes: &[u8]) -> (Decision, Vec<u8>) {
         let side = Side { internet: role != Role::Customers, customers: role != Role::Internet };
         let frame = FirstBuffer(bytes);
-        let (mut headers, mut question) = (Headers::default(), Question::default());
-        let decision = match parse(&frame, &mut headers) {
+        let mut case = Case::default();
+        let decision = match parse(&frame, &mut case.headers) {
             Parsed::NotIp => {
                 Decision { verdict: Verdict::Pass, reason: Reason::NotIp as u8, service: OTHER }
             }
             Parsed::Bad(reason) => decide_bad(&self, reason),
             Parsed::Ip => {
-                parse_transport(&frame, &mut headers);
-                decide(&self, side, &frame, &headers, &mut question)
+                parse_transport(&frame, &mut case.headers);
+                decide(&self, side, &frame, &mut case)
             }
         };
         let mut out = bytes.to_vec();
         if decision.verdict == Verdict::Slip {
-            out.truncate(dns::slip_len(&question) as usize);
-            dns::slip(out.as_mut_slice(), &headers, &question).unwrap();
+            out.truncate(dns::slip_len(&case.question) as usize);
+            dns::slip(out.as_mut_slice(), &case.headers, &case.question).unwrap();
         }
         (decision, out)
     }
+}
+
+/// The machine's own addresses, which the wall adds to the configured ones.
+fn this_machine() -> Vec<IpNet> {
+    let told = Command::new("hostname").arg("--all-ip-addresses").output().unwrap().stdout;
+    let text = String::from_utf8(told).unwrap();
+    text.split_whitespace().map(|ip| IpNet::from(ip.parse::<IpAddr>().unwrap())).collect()
 }
 
 /// A frame of which the first buffer can be reached.
