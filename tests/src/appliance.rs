@@ -186,13 +186,17 @@ pin_dir = "{pin_dir}"
         let mut command = self.lab.edge().command(&self.binary);
         command.arg("--config").arg(self.configuration()).arg("run");
         let process = self.lab.spawn("muralla", &mut command)?;
-        let answered = until("an answer from the daemon", START, || {
-            if !process.is_running() {
-                bail!("the daemon ended");
-            }
-            Ok((self.muralla(&["ping"])?.code == 0).then_some(()))
+        let answers = until("an answer from the daemon", START, || {
+            // One that ended won't answer any more.
+            let ended = !process.is_running();
+            let answers = self.muralla(&["ping"])?.code == 0;
+            Ok((ended || answers).then_some(answers && !ended))
         });
-        answered.with_context(|| format!("it said:\n{}", process.output()))?;
+        match answers {
+            Ok(true) => {}
+            Ok(false) => bail!("the daemon ended:\n{}", process.output()),
+            Err(error) => return Err(error.context(format!("it said:\n{}", process.output()))),
+        }
         self.daemon = Some(process);
         Ok(())
     }

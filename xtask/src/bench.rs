@@ -87,40 +87,24 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
                 lab.start_peer(peer)?;
             }
             let effort = if args.quick {
-                survival::Effort {
-                    rounds: 1,
-                    seconds: 3,
-                }
+                survival::Effort { rounds: 1, seconds: 3 }
             } else {
-                survival::Effort {
-                    rounds: 5,
-                    seconds: 10,
-                }
+                survival::Effort { rounds: 5, seconds: 10 }
             };
             rows.extend(survival::rows(&lab, &binary, attacker, &effort)?);
         }
         if wants(Part::Continuity) {
             let effort = if args.quick {
-                continuity::Effort {
-                    reloads: 50,
-                    restarts: 5,
-                }
+                continuity::Effort { reloads: 50, restarts: 5 }
             } else {
-                continuity::Effort {
-                    reloads: 500,
-                    restarts: 25,
-                }
+                continuity::Effort { reloads: 500, restarts: 25 }
             };
             let allowed = continuity::allowed(&lab)?;
             let mut appliance = Appliance::start(&lab, &binary, &allowed)?;
             rows.extend(continuity::rows(&lab, &mut appliance, &effort)?);
         }
     }
-    let report = Report {
-        bench: "edge".to_owned(),
-        machine: Machine::this(house),
-        rows,
-    };
+    let report = Report { bench: "edge".to_owned(), machine: Machine::this(house), rows };
     println!("{}\n\n{}", report.machine, report.table());
     if let Some(file) = &args.json {
         report.write(file)?;

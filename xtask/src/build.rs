@@ -17,14 +17,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
     setup::ensure(Purpose::Build)?;
-    build(
-        house,
-        if args.release {
-            Profile::Release
-        } else {
-            Profile::Dev
-        },
-    )
+    build(house, if args.release { Profile::Release } else { Profile::Dev })
 }
 
 /// How much the compiler takes pains.

@@ -79,9 +79,7 @@ impl Compiler {
                 });
                 command.env("CARGO", "/usr/bin/cargo");
                 // -Z build-std is unstable, and the programs use eBPF's unstable assembler.
-                command
-                    .env("RUSTC", "/usr/bin/rustc")
-                    .env("RUSTC_BOOTSTRAP", "1");
+                command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
                 command
             }
         };
@@ -103,13 +101,8 @@ impl fmt::Display for Compiler {
     }
 }
 
-const BUILD: [&str; 5] = [
-    "--release",
-    "-Zbuild-std=core",
-    "--target",
-    "bpfel-unknown-none",
-    "--locked",
-];
+const BUILD: [&str; 5] =
+    ["--release", "-Zbuild-std=core", "--target", "bpfel-unknown-none", "--locked"];
 
 /// Debug information is what BTF is made of.
 const RUSTFLAGS: [&str; 3] = ["-Clinker=bpf-linker", "-Cdebuginfo=2", "-Clink-arg=--btf"];
@@ -119,17 +112,11 @@ fn nightly_llvm() -> Option<u32> {
     // Asking about a toolchain must not install it.
     let nightly = |question: &[&str]| {
         let mut command = apart("rustup");
-        command
-            .args(["run", "nightly", "rustc"])
-            .args(question)
-            .env("RUSTUP_AUTO_INSTALL", "0");
+        command.args(["run", "nightly", "rustc"]).args(question).env("RUSTUP_AUTO_INSTALL", "0");
         answer(&mut command)
     };
     let sysroot = nightly(&["--print", "sysroot"])?;
-    if !Path::new(sysroot.trim())
-        .join("lib/rustlib/src/rust/library/core")
-        .is_dir()
-    {
+    if !Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core").is_dir() {
         return None;
     }
     llvm_of_rustc(&nightly(&["-vV"])?)
@@ -140,18 +127,11 @@ pub(crate) fn linker_llvm() -> Option<u32> {
     let linker = program("bpf-linker")?;
     let libraries = answer(Command::new("ldd").arg(linker));
     // One that has its LLVM built in doesn't say which; whoever built it so knew what for.
-    Some(
-        libraries
-            .as_deref()
-            .and_then(llvm_of_libraries)
-            .unwrap_or(u32::MAX),
-    )
+    Some(libraries.as_deref().and_then(llvm_of_libraries).unwrap_or(u32::MAX))
 }
 
 fn llvm_of_rustc(version: &str) -> Option<u32> {
-    let version = version
-        .lines()
-        .find_map(|line| line.strip_prefix("LLVM version: "))?;
+    let version = version.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
     version.split('.').next()?.parse().ok()
 }
 
@@ -159,11 +139,7 @@ fn llvm_of_rustc(version: &str) -> Option<u32> {
 fn llvm_of_libraries(ldd: &str) -> Option<u32> {
     let (_, name) = ldd.split_once("libLLVM")?;
     let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
-    digits
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -179,26 +155,16 @@ mod tests {
             (Some(23), 22, Compiler::Debian),
             (Some(23), u32::MAX, Compiler::Nightly),
         ] {
-            assert_eq!(
-                Compiler::choose(nightly, linker),
-                choice,
-                "{nightly:?} {linker}"
-            );
+            assert_eq!(Compiler::choose(nightly, linker), choice, "{nightly:?} {linker}");
         }
     }
 
     #[test]
     fn llvm_versions_are_read() {
-        assert_eq!(
-            llvm_of_rustc("release: 1.97.0-nightly\nLLVM version: 22.1.4\n"),
-            Some(22)
-        );
+        assert_eq!(llvm_of_rustc("release: 1.97.0-nightly\nLLVM version: 22.1.4\n"), Some(22));
         assert_eq!(llvm_of_rustc("release: 1.97.0-nightly\n"), None);
         for (ldd, llvm) in [
-            (
-                "\tlibz.so.1 => /lib\n\tlibLLVM.so.22.1 => /usr/lib/llvm-22/lib",
-                Some(22),
-            ),
+            ("\tlibz.so.1 => /lib\n\tlibLLVM.so.22.1 => /usr/lib/llvm-22/lib", Some(22)),
             ("\tlibLLVM-17.so.1 => /usr/lib/libLLVM-17.so.1", Some(17)),
             ("\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6", None),
         ] {

@@ -18,10 +18,7 @@ impl House {
         // Cargo says where the manifest is now; what was compiled in is where it was then.
         let manifest = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let root = manifest
-            .parent()
-            .context("xtask has no parent folder")?
-            .to_owned();
+        let root = manifest.parent().context("xtask has no parent folder")?.to_owned();
 
         // This program is TARGET/PROFILE/xtask, which holds for CARGO_TARGET_DIR and for every
         // kind of cargo configuration alike.
@@ -40,8 +37,7 @@ impl House {
 
     /// Where the compiled programs for the kernel are.
     pub(crate) fn ebpf_object(&self) -> PathBuf {
-        self.target
-            .join("ebpf/bpfel-unknown-none/release/muralla-edge")
+        self.target.join("ebpf/bpfel-unknown-none/release/muralla-edge")
     }
 
     pub(crate) fn deploy(&self) -> PathBuf {

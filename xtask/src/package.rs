@@ -21,11 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
-    setup::ensure(if args.check {
-        Purpose::Everything
-    } else {
-        Purpose::Build
-    })?;
+    setup::ensure(if args.check { Purpose::Everything } else { Purpose::Build })?;
     let deb = package(house, Profile::Release)?;
     if args.check {
         check(house, &deb)?;
@@ -37,10 +33,7 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
 /// Builds the binary and packs it with everything that belongs to it.
 pub(crate) fn package(house: &House, profile: Profile) -> Result<PathBuf> {
     for tool in ["dpkg-deb", "gzip", "strip"] {
-        ensure!(
-            program(tool).is_some(),
-            "{tool} is missing: a Debian package can't be made here"
-        );
+        ensure!(program(tool).is_some(), "{tool} is missing: a Debian package can't be made here");
     }
     build::build(house, profile)?;
 
@@ -53,30 +46,19 @@ pub(crate) fn package(house: &House, profile: Profile) -> Result<PathBuf> {
     let binary = house.target.join(profile.folder()).join("muralla");
     let binary = Path::new(&binary);
     place(binary, &stage.join("usr/bin/muralla"), 0o755)?;
-    aloud(tool(
-        "strip",
-        &["--strip-debug"],
-        &stage.join("usr/bin/muralla"),
-    ))?;
+    aloud(tool("strip", &["--strip-debug"], &stage.join("usr/bin/muralla")))?;
 
     for (source, destination, mode) in CONTENT {
         place(&house.root.join(source), &stage.join(destination), mode)?;
     }
-    for page in [
-        "usr/share/man/man8/muralla.8",
-        "usr/share/doc/muralla/changelog",
-    ] {
+    for page in ["usr/share/man/man8/muralla.8", "usr/share/doc/muralla/changelog"] {
         // Without name and time, so that the same sources make the same package.
         aloud(tool("gzip", &["-9n"], &stage.join(page)))?;
     }
 
     let control = stage.join("DEBIAN/control");
     let text = fs::read_to_string(house.deploy().join("debian/control"))?;
-    fs::write(
-        &control,
-        text.replace("@VERSION@", version)
-            .replace("@SIZE@", &kibibytes(&stage)?),
-    )?;
+    fs::write(&control, text.replace("@VERSION@", version).replace("@SIZE@", &kibibytes(&stage)?))?;
     let changelog = fs::read_to_string(house.deploy().join("debian/changelog"))?;
     ensure!(
         changelog.starts_with(&format!("muralla ({version}) ")),
@@ -89,9 +71,7 @@ pub(crate) fn package(house: &House, profile: Profile) -> Result<PathBuf> {
     }
     .join(format!("muralla_{version}_amd64.deb"));
     let mut pack = Command::new("dpkg-deb");
-    pack.args(["--root-owner-group", "-Zxz", "--build"])
-        .arg(&stage)
-        .arg(&deb);
+    pack.args(["--root-owner-group", "-Zxz", "--build"]).arg(&stage).arg(&deb);
     aloud(pack)?;
     Ok(deb)
 }
@@ -99,10 +79,7 @@ pub(crate) fn package(house: &House, profile: Profile) -> Result<PathBuf> {
 /// Installs, runs, removes and purges the package in a root that is gone afterwards: an overlay of
 /// this machine's, in namespaces of its own.
 pub(crate) fn check(house: &House, deb: &Path) -> Result<()> {
-    ensure!(
-        is_root(),
-        "only root can make a throwaway root: run it as root"
-    );
+    ensure!(is_root(), "only root can make a throwaway root: run it as root");
     let mut trial = Command::new("unshare");
     trial
         .args(["--mount", "--net", "--ipc", "--uts", "--cgroup", "--"])
@@ -116,52 +93,20 @@ pub(crate) fn check(house: &House, deb: &Path) -> Result<()> {
 /// What the package holds beside the binary: source, destination, mode.
 const CONTENT: [(&str, &str, u32); 16] = [
     ("deploy/muralla.toml", "etc/muralla/muralla.toml", 0o640),
-    (
-        "deploy/systemd/muralla.service",
-        "usr/lib/systemd/system/muralla.service",
-        0o644,
-    ),
-    (
-        "deploy/systemd/muralla-admin.socket",
-        "usr/lib/systemd/system/muralla-admin.socket",
-        0o644,
-    ),
-    (
-        "deploy/sysctl/90-muralla.conf",
-        "usr/lib/sysctl.d/90-muralla.conf",
-        0o644,
-    ),
+    ("deploy/systemd/muralla.service", "usr/lib/systemd/system/muralla.service", 0o644),
+    ("deploy/systemd/muralla-admin.socket", "usr/lib/systemd/system/muralla-admin.socket", 0o644),
+    ("deploy/sysctl/90-muralla.conf", "usr/lib/sysctl.d/90-muralla.conf", 0o644),
     (
         "deploy/prometheus/muralla.rules.yml",
         "usr/share/muralla/prometheus/muralla.rules.yml",
         0o644,
     ),
-    (
-        "deploy/grafana/muralla-edge.json",
-        "usr/share/muralla/grafana/muralla-edge.json",
-        0o644,
-    ),
-    (
-        "deploy/man/muralla.8",
-        "usr/share/man/man8/muralla.8",
-        0o644,
-    ),
-    (
-        "deploy/debian/copyright",
-        "usr/share/doc/muralla/copyright",
-        0o644,
-    ),
-    (
-        "deploy/debian/changelog",
-        "usr/share/doc/muralla/changelog",
-        0o644,
-    ),
+    ("deploy/grafana/muralla-edge.json", "usr/share/muralla/grafana/muralla-edge.json", 0o644),
+    ("deploy/man/muralla.8", "usr/share/man/man8/muralla.8", 0o644),
+    ("deploy/debian/copyright", "usr/share/doc/muralla/copyright", 0o644),
+    ("deploy/debian/changelog", "usr/share/doc/muralla/changelog", 0o644),
     ("LICENSE-MIT", "usr/share/doc/muralla/LICENSE-MIT", 0o644),
-    (
-        "deploy/muralla.toml",
-        "usr/share/doc/muralla/examples/muralla.toml",
-        0o644,
-    ),
+    ("deploy/muralla.toml", "usr/share/doc/muralla/examples/muralla.toml", 0o644),
     ("deploy/debian/control", "DEBIAN/control", 0o644),
     ("deploy/debian/conffiles", "DEBIAN/conffiles", 0o644),
     ("deploy/debian/postinst", "DEBIAN/postinst", 0o755),
@@ -177,10 +122,7 @@ fn place(source: &Path, destination: &Path, mode: u32) -> Result<()> {
     fs::copy(source, destination).with_context(|| format!("cannot pack {}", source.display()))?;
     fs::set_permissions(destination, Permissions::from_mode(mode))?;
     // Folders as a package has them, whatever the umask of the person who makes it.
-    let folders = destination
-        .ancestors()
-        .skip(1)
-        .take_while(|path| !path.ends_with("package"));
+    let folders = destination.ancestors().skip(1).take_while(|path| !path.ends_with("package"));
     for folder in folders {
         fs::set_permissions(folder, Permissions::from_mode(0o755))?;
     }
@@ -200,11 +142,7 @@ fn kibibytes(folder: &Path) -> Result<String> {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let about = entry.metadata()?;
-            sum += if about.is_dir() {
-                bytes(&entry.path())?
-            } else {
-                about.len()
-            };
+            sum += if about.is_dir() { bytes(&entry.path())? } else { about.len() };
         }
         Ok(sum)
     }

@@ -12,9 +12,7 @@ use crate::house::House;
 
 /// Runs a program whose output is for the reader.
 pub(crate) fn aloud(mut command: Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run {}", words(&command)))?;
+    let status = command.status().with_context(|| format!("cannot run {}", words(&command)))?;
     if !status.success() {
         bail!("{} ended with {status}", words(&command));
     }
@@ -40,13 +38,8 @@ pub(crate) fn quietly(title: &str, mut command: Command) -> Result<()> {
 
     let named = words(&command);
     let (reader, writer) = pipe()?;
-    command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot run {named}"))?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn().with_context(|| format!("cannot run {named}"))?;
     // The command holds the pipe's other end, which must be closed for the reader to see the end.
     drop(command);
 
@@ -64,24 +57,14 @@ pub(crate) fn quietly(title: &str, mut command: Command) -> Result<()> {
         }
         bail!("{named} ended with {status}");
     }
-    eprintln!(
-        "  {title}: done in {:.0} s",
-        started.elapsed().as_secs_f64()
-    );
+    eprintln!("  {title}: done in {:.0} s", started.elapsed().as_secs_f64());
     Ok(())
 }
 
 /// What a program prints, if it is there and succeeds.
 pub(crate) fn answer(command: &mut Command) -> Option<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The cargo that runs us, at the top of the repository.
@@ -93,10 +76,7 @@ pub(crate) fn cargo(house: &House, arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
-    command
-        .current_dir(&house.root)
-        .env("CARGO_TARGET_DIR", &house.target)
-        .args(arguments);
+    command.current_dir(&house.root).env("CARGO_TARGET_DIR", &house.target).args(arguments);
     command
 }
 
@@ -115,25 +95,16 @@ pub(crate) fn apart(program: impl AsRef<std::ffi::OsStr>) -> Command {
 fn about_xtask(variable: &str) -> bool {
     variable.starts_with("CARGO_PKG_")
         || variable.starts_with("CARGO_MANIFEST_")
-        || matches!(
-            variable,
-            "CARGO_BIN_NAME" | "CARGO_CRATE_NAME" | "OUT_DIR" | "LD_LIBRARY_PATH"
-        )
+        || matches!(variable, "CARGO_BIN_NAME" | "CARGO_CRATE_NAME" | "OUT_DIR" | "LD_LIBRARY_PATH")
 }
 
 fn chooses_toolchain(variable: &str) -> bool {
     about_xtask(variable)
         || matches!(variable, "CARGO" | "RUSTFLAGS" | "CARGO_ENCODED_RUSTFLAGS")
         || matches!(variable, "RUSTUP_TOOLCHAIN" | "RUST_RECURSION_COUNT")
-        || [
-            "RUSTC",
-            "RUSTDOC",
-            "CARGO_BUILD_",
-            "CARGO_TARGET_",
-            "CARGO_PROFILE_",
-        ]
-        .iter()
-        .any(|prefix| variable.starts_with(prefix))
+        || ["RUSTC", "RUSTDOC", "CARGO_BUILD_", "CARGO_TARGET_", "CARGO_PROFILE_"]
+            .iter()
+            .any(|prefix| variable.starts_with(prefix))
 }
 
 /// The command as one would type it.
@@ -141,9 +112,7 @@ fn words(command: &Command) -> String {
     let program = command.get_program().to_string_lossy();
     let name = program.rsplit('/').next().unwrap_or_default();
     // Whole scripts are given as one argument; their first line is enough.
-    let arguments = command
-        .get_args()
-        .map(|argument| argument.to_string_lossy().into_owned());
+    let arguments = command.get_args().map(|argument| argument.to_string_lossy().into_owned());
     std::iter::once(name.to_owned())
         .chain(arguments.map(|argument| argument.lines().next().unwrap_or_default().to_owned()))
         .collect::<Vec<_>>()
@@ -156,22 +125,11 @@ mod tests {
 
     #[test]
     fn another_toolchain_is_not_told_about_ours() {
-        for hidden in [
-            "CARGO",
-            "RUSTC",
-            "RUSTC_WRAPPER",
-            "RUSTUP_TOOLCHAIN",
-            "CARGO_PKG_NAME",
-        ] {
+        for hidden in ["CARGO", "RUSTC", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "CARGO_PKG_NAME"] {
             assert!(chooses_toolchain(hidden), "{hidden}");
         }
-        for kept in [
-            "CARGO_HOME",
-            "CARGO_HTTP_CAINFO",
-            "CARGO_NET_OFFLINE",
-            "RUSTUP_HOME",
-            "PATH",
-        ] {
+        for kept in ["CARGO_HOME", "CARGO_HTTP_CAINFO", "CARGO_NET_OFFLINE", "RUSTUP_HOME", "PATH"]
+        {
             assert!(!chooses_toolchain(kept), "{kept}");
         }
     }

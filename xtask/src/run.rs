@@ -72,11 +72,7 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
         return appliance_alone(house, config);
     }
     setup::ensure(Purpose::Everything)?;
-    let binary = if args.no_wall {
-        None
-    } else {
-        Some(binary(house, args.binary.as_deref())?)
-    };
+    let binary = if args.no_wall { None } else { Some(binary(house, args.binary.as_deref())?) };
     let stopped = stop_by_signal()?;
     let attacker = cores::divide()?;
     println!("Building the lab: unbound, freeradius and postfix behind the edge ...");
@@ -119,8 +115,7 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
 /// every profile.
 pub(crate) fn binary(house: &House, given: Option<&Path>) -> Result<PathBuf> {
     if let Some(given) = given {
-        return fs::canonicalize(given)
-            .with_context(|| format!("there is no {}", given.display()));
+        return fs::canonicalize(given).with_context(|| format!("there is no {}", given.display()));
     }
     build::build(house, Profile::Dev)?;
     Ok(built(house, Profile::Dev))
@@ -165,13 +160,7 @@ fn print(
         }
         scene.measure()?;
         let second = scene.started.elapsed().as_secs();
-        print!(
-            "{}",
-            plain::Block {
-                view: &scene.view,
-                second
-            }
-        );
+        print!("{}", plain::Block { view: &scene.view, second });
         if !each_second(scene)? {
             return Ok(());
         }

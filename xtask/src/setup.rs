@@ -51,24 +51,14 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
         return Ok(());
     }
     if !is_root() || !is_debian() {
-        let why = if is_debian() {
-            "not root"
-        } else {
-            "not a Debian machine"
-        };
-        bail!(
-            "something is missing, and can't be installed ({why}).\n{}",
-            missing.advice()
-        );
+        let why = if is_debian() { "not root" } else { "not a Debian machine" };
+        bail!("something is missing, and can't be installed ({why}).\n{}", missing.advice());
     }
     missing.install()?;
 
     let missing = Missing::on_this_machine(purpose);
     if !missing.is_empty() {
-        bail!(
-            "still missing after the installation.\n{}",
-            missing.advice()
-        );
+        bail!("still missing after the installation.\n{}", missing.advice());
     }
     Ok(())
 }
@@ -83,19 +73,11 @@ struct Package {
 }
 
 const fn package(name: &'static str, brings: &'static str) -> Package {
-    Package {
-        name,
-        brings,
-        service: None,
-    }
+    Package { name, brings, service: None }
 }
 
 const fn daemon(name: &'static str, brings: &'static str) -> Package {
-    Package {
-        name,
-        brings,
-        service: Some(name),
-    }
+    Package { name, brings, service: Some(name) }
 }
 
 /// Debian's compiler, where rustup's doesn't do.
@@ -274,9 +256,7 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Takes away what an installation has left that was killed.
 fn recover_policy() -> Result<()> {
     let policy = fs::read_to_string(POLICY).unwrap_or_default();
-    let installer = policy
-        .lines()
-        .find_map(|line| line.strip_prefix("# muralla-setup "));
+    let installer = policy.lines().find_map(|line| line.strip_prefix("# muralla-setup "));
     let Some(installer) = installer.filter(|_| is_root()) else {
         return Ok(());
     };
@@ -304,9 +284,7 @@ fn not_installed(wanted: Vec<&'static Package>) -> Vec<&'static Package> {
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"]);
     // It fails if one of the names is unknown, and prints the others all the same.
-    let output = query
-        .args(wanted.iter().map(|package| package.name))
-        .output();
+    let output = query.args(wanted.iter().map(|package| package.name)).output();
     let installed: BTreeSet<String> = output.map_or_else(
         |_| BTreeSet::new(),
         |output| {
@@ -346,18 +324,9 @@ mod tests {
 
     #[test]
     fn advice_names_every_missing_thing() {
-        let missing = Missing {
-            packages: vec![&LLVM, &CLIPPY],
-            linker: true,
-            nextest: true,
-        };
+        let missing = Missing { packages: vec![&LLVM, &CLIPPY], linker: true, nextest: true };
         let advice = missing.advice();
-        for name in [
-            "llvm-22-dev",
-            "rust-web-clippy",
-            "bpf-linker",
-            "cargo-nextest",
-        ] {
+        for name in ["llvm-22-dev", "rust-web-clippy", "bpf-linker", "cargo-nextest"] {
             assert!(advice.contains(name), "{name} in {advice}");
         }
     }
@@ -365,12 +334,6 @@ mod tests {
     #[test]
     fn the_installing_script_is_a_shell_script() {
         let mut check = Command::new("/bin/sh");
-        assert!(
-            check
-                .args(["-n", "-c", INSTALL])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(check.args(["-n", "-c", INSTALL]).status().unwrap().success());
     }
 }

@@ -28,11 +28,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
     let all = Part::value_variants();
-    let parts = if args.only.is_empty() {
-        all
-    } else {
-        args.only.as_slice()
-    };
+    let parts = if args.only.is_empty() { all } else { args.only.as_slice() };
     setup::ensure(Purpose::Everything)?;
 
     let mut rows = Vec::new();
@@ -43,27 +39,16 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
         if let Err(error) = &result {
             println!("== {} failed: {error:#}", part.name());
         }
-        rows.push(Row {
-            part,
-            took: started.elapsed(),
-            passed: result.is_ok(),
-        });
+        rows.push(Row { part, took: started.elapsed(), passed: result.is_ok() });
     }
 
     println!();
     for row in &rows {
         let outcome = if row.passed { "ok" } else { "FAILED" };
-        println!(
-            "{:<12}{outcome:<8}{:>6.1} s",
-            row.part.name(),
-            row.took.as_secs_f64()
-        );
+        println!("{:<12}{outcome:<8}{:>6.1} s", row.part.name(), row.took.as_secs_f64());
     }
-    let failed: Vec<&str> = rows
-        .iter()
-        .filter(|row| !row.passed)
-        .map(|row| row.part.name())
-        .collect();
+    let failed: Vec<&str> =
+        rows.iter().filter(|row| !row.passed).map(|row| row.part.name()).collect();
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(())
 }
@@ -126,16 +111,9 @@ impl Part {
             Self::Namespaces => (NAMESPACE_TOOLS, true),
             Self::Deploy => (DEPLOY_TOOLS, true),
         };
-        let missing: Vec<&str> = programs
-            .iter()
-            .copied()
-            .filter(|name| program(name).is_none())
-            .collect();
-        ensure!(
-            missing.is_empty(),
-            "missing on this machine: {}",
-            missing.join(", ")
-        );
+        let missing: Vec<&str> =
+            programs.iter().copied().filter(|name| program(name).is_none()).collect();
+        ensure!(missing.is_empty(), "missing on this machine: {}", missing.join(", "));
         ensure!(
             !root || is_root(),
             "only root can load programs and make namespaces: run it as root"
@@ -206,17 +184,7 @@ fn clippy(house: &House) -> Result<()> {
     // muralla-edge carries the programs for the kernel, so they come first.
     ebpf::build(house)?;
     ebpf::clippy(house)?;
-    aloud(cargo(
-        house,
-        &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
-    ))
+    aloud(cargo(house, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
 fn nextest(house: &House, filter: &str) -> Result<()> {
@@ -229,10 +197,9 @@ fn nextest(house: &House, filter: &str) -> Result<()> {
 
 fn deploy(house: &House) -> Result<()> {
     let prometheus = house.deploy().join("prometheus");
-    for check in [
-        ["check", "rules", "muralla.rules.yml"],
-        ["test", "rules", "muralla.rules.test.yml"],
-    ] {
+    for check in
+        [["check", "rules", "muralla.rules.yml"], ["test", "rules", "muralla.rules.test.yml"]]
+    {
         let mut promtool = Command::new("promtool");
         promtool.args(check).current_dir(&prometheus);
         aloud(promtool)?;
@@ -249,28 +216,13 @@ fn dashboard(house: &House) -> Result<()> {
         fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let dashboard: Dashboard =
         serde_json::from_str(&text).with_context(|| format!("{} is incomplete", file.display()))?;
-    ensure!(
-        !dashboard.uid.is_empty(),
-        "the dashboard has no uid, by which others link to it"
-    );
+    ensure!(!dashboard.uid.is_empty(), "the dashboard has no uid, by which others link to it");
     let mut queries = 0;
     for panel in dashboard.panels.iter().filter(|panel| panel.kind != "row") {
-        ensure!(
-            !panel.targets.is_empty(),
-            "the panel {:?} asks nothing",
-            panel.title
-        );
-        queries += panel
-            .targets
-            .iter()
-            .filter(|target| !target.expr.is_empty())
-            .count();
+        ensure!(!panel.targets.is_empty(), "the panel {:?} asks nothing", panel.title);
+        queries += panel.targets.iter().filter(|target| !target.expr.is_empty()).count();
     }
-    println!(
-        "{}: {} panels, {queries} queries",
-        file.display(),
-        dashboard.panels.len()
-    );
+    println!("{}: {} panels, {queries} queries", file.display(), dashboard.panels.len());
     Ok(())
 }
 

@@ -185,7 +185,7 @@ pub fn identify<W: World>(world: &W, side: Side, case: &mut Case) -> Option<Deci
         return Some(Decision::pass(OTHER, Reason::Allowed));
     }
     case.facts = facts.0;
-    case.number = classify(&policy, &key, side, &case.headers, v6);
+    case.number = classify(&policy, &key, side, &case.headers, facts);
     None
 }
 
@@ -278,17 +278,24 @@ pub fn remember<W: World>(world: &W, case: &Case) {
 
 /// The service that a packet is for.
 #[inline(always)]
-fn classify<P: Lines, K: Key>(policy: &P, key: &K, side: Side, headers: &Headers, v6: bool) -> u8 {
+fn classify<P: Lines, K: Key>(
+    policy: &P,
+    key: &K,
+    side: Side,
+    headers: &Headers,
+    facts: Facts,
+) -> u8 {
     if headers.fragment == Fragment::Later as u8 {
         return OTHER;
     }
-    let outgoing = side.customers && headers.proto == proto::TCP && headers.dport == 25;
+    let mail = headers.proto == proto::TCP && headers.dport == 25;
+    let outgoing = mail && side.customers && facts.has(Facts::CUSTOMER);
     let number = policy::service_of_port(policy, headers.proto, headers.dport);
     if number == OTHER && !outgoing {
         return OTHER;
     }
     // Only what is for us is ours to judge: a customer's own web server has a port 80 too.
-    if prefix::lookup(policy, key, headers.dst, v6).has(Facts::OWN) {
+    if prefix::lookup(policy, key, headers.dst, headers.v6 != 0).has(Facts::OWN) {
         return number;
     }
     if outgoing { OUTGOING_SMTP } else { OTHER }

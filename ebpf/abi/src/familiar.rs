@@ -29,7 +29,7 @@ const MASK: u32 = FAMILIAR_LINES - 1;
 
 #[inline(always)]
 fn hash<K: Key>(key: &K, addr: Addr, v6: bool, proof: Proof) -> Hash {
-    let tag = 1 << 17 | proof as u32;
+    let tag = (v6 as u32) << 18 | 1 << 17 | proof as u32;
     if v6 { key.hash_64(addr.hi, tag) } else { key.hash_v4(addr.hi, tag) }
 }
 

@@ -173,7 +173,7 @@ pub struct Source {
 impl Source {
     #[inline(always)]
     fn hash<K: Key>(self, key: &K, level: u32) -> Hash {
-        let tag = level << 8 | u32::from(self.service) | 1 << 16;
+        let tag = u32::from(self.v6) << 18 | 1 << 16 | level << 8 | u32::from(self.service);
         let Addr { hi, lo } = self.addr;
         match (self.v6, level) {
             (false, 0) => key.hash_v4(hi, tag),
@@ -303,6 +303,13 @@ fn least_ahead<L: Line>(line: L, now: u64) -> (L::Word, u64, u64) {
     }
     let word = line.word(least as u32 & 7);
     (word, word.load(), least >> 3)
+}
+
+/// What an idle slot is to hold: no key, and a time that stays in the past. An arrival time comes round after 19.5
+/// hours, and one from that long ago (or none, in a new table) looks as if it lay ahead for the nine minutes of the
+/// horizon. So userspace puts this into idle slots every hour.
+pub const fn idle(now: u64) -> u64 {
+    now & TIME_MASK
 }
 
 /// Slots in use: ahead of now. For the fill that userspace reports.

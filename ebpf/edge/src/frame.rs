@@ -67,8 +67,7 @@ impl Frame for XdpFrame<'_> {
     fn reaches(&self, len: u32) -> bool {
         // The helper is for jumbo frames alone: most packets are spared the call.
         // SAFETY: the context is valid for the run of the program; the helper only reads it.
-        self.len() >= len
-            || unsafe { bpf_xdp_get_buff_len(self.ctx.ctx) } >= u64::from(len)
+        self.len() >= len || unsafe { bpf_xdp_get_buff_len(self.ctx.ctx) } >= u64::from(len)
     }
 
     #[inline(always)]

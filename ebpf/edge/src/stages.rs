@@ -22,7 +22,8 @@ use crate::clock;
 use crate::frame::{XdpFrame, opaque};
 use crate::lines::{LoadedKey, Map};
 use crate::maps::{
-    BAN_HITS, BANS, BUDGETS, CREDITS, FAMILIAR, LIMITER, LIMITER_MASK, POLICY, SCRATCH, SIDE, TIMING,
+    BAN_HITS, BANS, BUDGETS, CREDITS, FAMILIAR, LIMITER, LIMITER_MASK, POLICY, SCRATCH, SIDE,
+    TIMING,
 };
 
 /// Decides on a packet. `unknown` is any number that the verifier does not know.

@@ -26,19 +26,10 @@ fn main() -> Result<()> {
     for family in Family::BOTH {
         let client = |kind: Kind, side: Side, hosts, rate| {
             let target = SocketAddr::new(lab.service(family), kind.port());
-            Client::start(
-                lab.side(side).0,
-                kind,
-                ClientOptions::new(hosts, target, rate),
-            )
+            Client::start(lab.side(side).0, kind, ClientOptions::new(hosts, target, rate))
         };
         let clients = [
-            client(
-                Kind::dns(),
-                Side::Customers,
-                lab.customer_hosts(family),
-                200,
-            )?,
+            client(Kind::dns(), Side::Customers, lab.customer_hosts(family), 200)?,
             client(Kind::radius(), Side::Customers, lab.nas_hosts(family), 50)?,
             client(Kind::smtp(), Side::Internet, lab.internet_hosts(family), 20)?,
         ];
@@ -58,16 +49,9 @@ fn main() -> Result<()> {
         thread::sleep(Duration::from_secs(2));
         println!("{family:?} quiet");
         clients_now();
-        let anywhere = Sources::Anywhere {
-            family,
-            count: 100_000,
-        };
+        let anywhere = Sources::Anywhere { family, count: 100_000 };
         let one = Sources::Single(lab.internet_hosts(family).remove(0));
-        let prefix = if family == Family::V4 {
-            CUSTOMERS_V4
-        } else {
-            CUSTOMERS_V6
-        };
+        let prefix = if family == Family::V4 { CUSTOMERS_V4 } else { CUSTOMERS_V6 };
         let customers = Sources::within(prefix, 60_000)?;
         for (side, attack, sources) in [
             (Side::Internet, Attack::DnsRandom, anywhere),

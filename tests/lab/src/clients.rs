@@ -53,11 +53,7 @@ impl Kind {
     /// Queries for a handful of names that the lab's unbound knows.
     pub fn dns() -> Self {
         let names = ["www", "mail", "pop", "a", "news", "shop"];
-        Self::Dns {
-            names: names
-                .map(|name| format!("{name}.{}", crate::peers::ZONE))
-                .to_vec(),
-        }
+        Self::Dns { names: names.map(|name| format!("{name}.{}", crate::peers::ZONE)).to_vec() }
     }
 
     /// A subscriber that the lab's freeradius knows.
@@ -72,10 +68,7 @@ impl Kind {
     /// Mail for a domain that the lab's postfix accepts, up to RCPT.
     pub fn smtp() -> Self {
         let recipient = format!("someone@{}", crate::peers::ZONE);
-        Self::Smtp {
-            recipient,
-            data: false,
-        }
+        Self::Smtp { recipient, data: false }
     }
 
     /// The port of the service.
@@ -193,16 +186,10 @@ impl Client {
             kind,
             options,
             stopped: AtomicBool::new(false),
-            next: Mutex::new(Ticket {
-                number: 0,
-                due: Instant::now(),
-            }),
+            next: Mutex::new(Ticket { number: 0, due: Instant::now() }),
             tallies: Mutex::new(Tallies::new()),
         });
-        let mut handle = ClientHandle {
-            shared,
-            workers: Vec::new(),
-        };
+        let mut handle = ClientHandle { shared, workers: Vec::new() };
         for _ in 0..workers as usize {
             let shared = Arc::clone(&handle.shared);
             let worker = namespace.thread("client", move || {
@@ -232,11 +219,7 @@ fn check(options: &ClientOptions) -> Result<()> {
     if options.sources.is_empty() || options.rate_per_second == 0 {
         bail!("a client needs a source and a rate of at least 1 per second");
     }
-    if options
-        .sources
-        .iter()
-        .any(|source| source.is_ipv4() != options.target.is_ipv4())
-    {
+    if options.sources.iter().any(|source| source.is_ipv4() != options.target.is_ipv4()) {
         bail!("a client's sources and its target are of different IP versions");
     }
     Ok(())
@@ -264,10 +247,7 @@ impl ClientHandle {
         let mut tallies = self.shared.tallies();
         let interval = std::mem::replace(&mut tallies.interval, Tally::new());
         tallies.total.merge(&interval);
-        Totals {
-            snapshot: interval.snapshot(),
-            latencies: interval.latencies,
-        }
+        Totals { snapshot: interval.snapshot(), latencies: interval.latencies }
     }
 
     /// Starts nothing new, waits for what is under way (a timeout at most), and tells all.
@@ -276,18 +256,14 @@ impl ClientHandle {
         // The last interval goes into the totals.
         self.snapshot();
         let tallies = self.shared.tallies();
-        Totals {
-            snapshot: tallies.total.snapshot(),
-            latencies: tallies.total.latencies.clone(),
-        }
+        Totals { snapshot: tallies.total.snapshot(), latencies: tallies.total.latencies.clone() }
     }
 
     fn join(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
         for worker in self.workers.drain(..) {
-            if let Ok(Err(error)) | Err(error) = worker
-                .join()
-                .map_err(|_| anyhow::anyhow!("a client's thread panicked"))
+            if let Ok(Err(error)) | Err(error) =
+                worker.join().map_err(|_| anyhow::anyhow!("a client's thread panicked"))
             {
                 self.shared.tallies().interval.last_failure = Some(format!("{error:#}"));
             }
@@ -358,10 +334,7 @@ struct Tallies {
 
 impl Tallies {
     fn new() -> Self {
-        Self {
-            interval: Tally::new(),
-            total: Tally::new(),
-        }
+        Self { interval: Tally::new(), total: Tally::new() }
     }
 }
 
@@ -451,17 +424,9 @@ fn perform(
             let name = turn(names, number.wrapping_add(round)).context("a client without names")?;
             dns::resolve(*source, options, name, random)
         }
-        Kind::Radius {
-            secret,
-            user,
-            password,
-        } => radius::authenticate(
-            *source,
-            options,
-            secret.as_bytes(),
-            (user, password),
-            random,
-        ),
+        Kind::Radius { secret, user, password } => {
+            radius::authenticate(*source, options, secret.as_bytes(), (user, password), random)
+        }
         Kind::Smtp { recipient, data } => smtp::deliver(*source, options, recipient, *data),
     }
 }
@@ -480,9 +445,7 @@ fn ask<T>(
 ) -> Result<(T, bool)> {
     let socket =
         std::net::UdpSocket::bind((source, 0)).with_context(|| format!("sending from {source}"))?;
-    socket
-        .connect(options.target)
-        .context("no route to the server")?;
+    socket.connect(options.target).context("no route to the server")?;
     let started = Instant::now();
     let mut buffer = [0; 4_096];
     let mut refused = None;
@@ -494,9 +457,7 @@ fn ask<T>(
             refused = Some(error);
         }
         while let Some(left) = remaining(deadline) {
-            socket
-                .set_read_timeout(Some(left))
-                .context("setting a timeout")?;
+            socket.set_read_timeout(Some(left)).context("setting a timeout")?;
             match socket.recv(&mut buffer) {
                 Ok(length) => {
                     if let Some(answer) = buffer.get(..length).and_then(&mut accept) {
@@ -518,10 +479,7 @@ fn ask<T>(
 }
 
 fn is_timeout(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// The time until then, if there is any; a socket takes a timeout of zero for none.
@@ -533,21 +491,13 @@ fn remaining(deadline: Instant) -> Option<Duration> {
 /// Time limits for the next read or write of a connection.
 fn limit(stream: &TcpStream, deadline: Instant) -> Result<()> {
     let left = remaining(deadline).context("out of time")?;
-    stream
-        .set_read_timeout(Some(left))
-        .context("setting a timeout")?;
-    stream
-        .set_write_timeout(Some(left))
-        .context("setting a timeout")
+    stream.set_read_timeout(Some(left)).context("setting a timeout")?;
+    stream.set_write_timeout(Some(left)).context("setting a timeout")
 }
 
 /// A TCP connection from a given address, which the standard library can't make.
 fn connect_from(source: IpAddr, target: SocketAddr, deadline: Instant) -> Result<TcpStream> {
-    let family = if target.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
+    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .context("making a TCP socket")?;
     bind(&socket, &SocketAddr::new(source, 0)).with_context(|| format!("sending from {source}"))?;

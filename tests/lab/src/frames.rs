@@ -62,41 +62,25 @@ pub mod tcp_flags {
 /// A UDP datagram. The target's address decides the IP version; a source of the other version is
 /// mapped into it.
 pub fn udp(source: impl Into<SocketAddr>, target: impl Into<SocketAddr>) -> Frame {
-    Frame::new(
-        source.into(),
-        target.into(),
-        Transport::Udp { length: None },
-    )
+    Frame::new(source.into(), target.into(), Transport::Udp { length: None })
 }
 
 /// A TCP segment, with SYN set until [`Frame::flags`] says otherwise. The target's address decides
 /// the IP version; a source of the other version is mapped into it.
 pub fn tcp(source: impl Into<SocketAddr>, target: impl Into<SocketAddr>) -> Frame {
-    let tcp = Tcp {
-        sequence: 1,
-        ..Tcp::default()
-    };
+    let tcp = Tcp { sequence: 1, ..Tcp::default() };
     Frame::new(source.into(), target.into(), Transport::Tcp(tcp))
 }
 
 /// An IP packet of any other protocol; its payload follows the IP header directly.
 pub fn ip(source: impl Into<IpAddr>, target: impl Into<IpAddr>, protocol: u8) -> Frame {
-    let (source, target) = (
-        SocketAddr::new(source.into(), 0),
-        SocketAddr::new(target.into(), 0),
-    );
+    let (source, target) = (SocketAddr::new(source.into(), 0), SocketAddr::new(target.into(), 0));
     Frame::new(source, target, Transport::Other { protocol })
 }
 
 /// A frame that isn't IP (ARP, LLDP, nonsense).
 pub fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    [
-        &DEFAULT_TARGET_MAC,
-        &DEFAULT_SOURCE_MAC,
-        &ethertype.to_be_bytes()[..],
-        payload,
-    ]
-    .concat()
+    [&DEFAULT_TARGET_MAC, &DEFAULT_SOURCE_MAC, &ethertype.to_be_bytes()[..], payload].concat()
 }
 
 const DEFAULT_SOURCE_MAC: Mac = [2, 0, 0, 0, 0, 1];
@@ -357,11 +341,7 @@ impl Frame {
             frame.extend(ethertype.to_be_bytes());
             frame.extend(control.to_be_bytes());
         }
-        let ethertype = if self.target.is_ipv4() {
-            ETHERTYPE_IPV4
-        } else {
-            ETHERTYPE_IPV6
-        };
+        let ethertype = if self.target.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
         frame.extend(self.ethertype.unwrap_or(ethertype).to_be_bytes());
         match (self.source.ip(), self.target.ip()) {
             (IpAddr::V4(source), IpAddr::V4(target)) => {
@@ -384,11 +364,7 @@ impl Frame {
         let ip_header = if self.target.is_ipv4() {
             20 + self.options.len()
         } else {
-            40 + self
-                .extensions
-                .iter()
-                .map(|(_, body)| body.len() + 1)
-                .sum::<usize>()
+            40 + self.extensions.iter().map(|(_, body)| body.len() + 1).sum::<usize>()
         };
         let transport = ip + ip_header;
         let transport_header = match &self.transport {
@@ -396,11 +372,7 @@ impl Frame {
             Transport::Tcp(tcp) => 20 + tcp.options.len(),
             Transport::Other { .. } => 0,
         };
-        Layout {
-            ip,
-            transport,
-            payload: transport + transport_header,
-        }
+        Layout { ip, transport, payload: transport + transport_header }
     }
 
     fn protocol_number(&self) -> u8 {
@@ -427,10 +399,7 @@ impl Frame {
             header.extend(&self.options);
             header
         };
-        header(
-            self.ip_checksum
-                .unwrap_or_else(|| checksum::of(&[&header(0)])),
-        )
+        header(self.ip_checksum.unwrap_or_else(|| checksum::of(&[&header(0)])))
     }
 
     fn ipv6_headers(&self, source: Ipv6Addr, target: Ipv6Addr, payload: usize) -> Vec<u8> {
@@ -518,10 +487,7 @@ mod tests {
         (([198, 51, 100, 7], 40_000), ([203, 0, 113, 10], 53));
 
     fn v6() -> (SocketAddr, SocketAddr) {
-        (
-            "[2001:db8::7]:40000".parse().unwrap(),
-            "[2001:db8:53::10]:53".parse().unwrap(),
-        )
+        ("[2001:db8::7]:40000".parse().unwrap(), "[2001:db8:53::10]:53".parse().unwrap())
     }
 
     #[test]
@@ -531,26 +497,10 @@ mod tests {
         for (name, frame, protocol) in [
             ("udp4", udp(V4.0, V4.1).payload(odd.clone()), PROTOCOL_UDP),
             ("udp4 empty", udp(V4.0, V4.1), PROTOCOL_UDP),
-            (
-                "udp4 options",
-                udp(V4.0, V4.1).options(&[7, 7, 4, 0, 0, 0, 0]),
-                PROTOCOL_UDP,
-            ),
-            (
-                "udp4 QinQ",
-                udp(V4.0, V4.1).qinq(7).vlan(8).payload(odd.clone()),
-                PROTOCOL_UDP,
-            ),
-            (
-                "tcp4",
-                tcp(V4.0, V4.1).tcp_options(&[2, 4, 5, 0xb4]),
-                PROTOCOL_TCP,
-            ),
-            (
-                "tcp4 data",
-                tcp(V4.0, V4.1).flags(tcp_flags::ACK).payload(*b"abc"),
-                PROTOCOL_TCP,
-            ),
+            ("udp4 options", udp(V4.0, V4.1).options(&[7, 7, 4, 0, 0, 0, 0]), PROTOCOL_UDP),
+            ("udp4 QinQ", udp(V4.0, V4.1).qinq(7).vlan(8).payload(odd.clone()), PROTOCOL_UDP),
+            ("tcp4", tcp(V4.0, V4.1).tcp_options(&[2, 4, 5, 0xb4]), PROTOCOL_TCP),
+            ("tcp4 data", tcp(V4.0, V4.1).flags(tcp_flags::ACK).payload(*b"abc"), PROTOCOL_TCP),
             ("udp6", udp(source, target).payload(odd), PROTOCOL_UDP),
             ("tcp6", tcp(source, target), PROTOCOL_TCP),
             (
@@ -576,14 +526,10 @@ mod tests {
     #[test]
     fn a_frame_by_hand() {
         // Checksums worked out with pen and paper.
-        let frame = udp(([10, 0, 0, 1], 1), ([10, 0, 0, 2], 2))
-            .payload([0xff])
-            .build();
+        let frame = udp(([10, 0, 0, 1], 1), ([10, 0, 0, 2], 2)).payload([0xff]).build();
         let expected = [
             [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0].as_slice(),
-            &[
-                0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0x66, 0xce, 10, 0, 0, 1, 10, 0, 0, 2,
-            ],
+            &[0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0x66, 0xce, 10, 0, 0, 1, 10, 0, 0, 2],
             &[0, 1, 0, 2, 0, 9, 0xec, 0xd5, 0xff],
         ]
         .concat();
@@ -599,12 +545,7 @@ mod tests {
             .extension(EXTENSION_DESTINATION, &[0; 7])
             .build();
         let next = [frame[14 + 6], frame[54], frame[62], frame[70]];
-        let chain = [
-            EXTENSION_HOP_BY_HOP,
-            EXTENSION_FRAGMENT,
-            EXTENSION_DESTINATION,
-            PROTOCOL_UDP,
-        ];
+        let chain = [EXTENSION_HOP_BY_HOP, EXTENSION_FRAGMENT, EXTENSION_DESTINATION, PROTOCOL_UDP];
         assert_eq!(next, chain);
         assert_eq!(frame[64..66], (185_u16 << 3 | 1).to_be_bytes());
         assert_eq!(frame[18..20], [0, 32]);
@@ -628,9 +569,6 @@ mod tests {
         assert_eq!(frame[38..42], [0, 3, 0, 0]);
         assert_eq!(udp(V4.0, V4.1).truncate(20).build().len(), 20);
         assert_eq!(udp(V4.0, V4.1).pad_to(60).build().len(), 60);
-        assert_eq!(
-            tcp(V4.0, V4.1).data_offset(2).flags(0).build()[46..48],
-            [0x20, 0]
-        );
+        assert_eq!(tcp(V4.0, V4.1).data_offset(2).flags(0).build()[46..48], [0x20, 0]);
     }
 }

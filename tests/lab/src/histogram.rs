@@ -19,11 +19,7 @@ pub struct Histogram {
 impl Histogram {
     /// An empty histogram.
     pub fn new() -> Self {
-        Self {
-            buckets: vec![0; BUCKETS],
-            count: 0,
-            max: 0,
-        }
+        Self { buckets: vec![0; BUCKETS], count: 0, max: 0 }
     }
 
     /// Counts a value.
@@ -107,10 +103,7 @@ mod tests {
         })) {
             let bound = upper_bound(index(value));
             assert!(bound >= value, "{value} above its bound {bound}");
-            assert!(
-                bound - value <= value / STEPS,
-                "{value} far below its bound {bound}"
-            );
+            assert!(bound - value <= value / STEPS, "{value} far below its bound {bound}");
             assert!(index(value) < BUCKETS);
         }
         assert_eq!(index(u64::MAX), BUCKETS - 1);
@@ -123,10 +116,7 @@ mod tests {
         (1..=1_000).for_each(|value| histogram.record(value));
         for (q, exact) in [(0.0, 1), (0.5, 500), (0.99, 990), (1.0, 1_000)] {
             let value = histogram.quantile(q);
-            assert!(
-                (exact..=exact + exact / 32).contains(&value),
-                "{q}: {value}"
-            );
+            assert!((exact..=exact + exact / 32).contains(&value), "{q}: {value}");
         }
         assert_eq!(histogram.max(), 1_000);
     }

@@ -45,13 +45,7 @@ impl PacketSocket {
         let length = size_of_val(&value) as libc::socklen_t;
         // SAFETY: the value outlives the call and has the length that is passed.
         let result = unsafe {
-            libc::setsockopt(
-                self.0.as_raw_fd(),
-                level,
-                option,
-                (&raw const value).cast(),
-                length,
-            )
+            libc::setsockopt(self.0.as_raw_fd(), level, option, (&raw const value).cast(), length)
         };
         check(result).map(drop)
     }
@@ -59,10 +53,7 @@ impl PacketSocket {
     /// Sends the frames, at most [`BATCH`] of them, and says how many went out; the error is that
     /// of the first frame.
     pub(crate) fn send<'a>(&self, frames: impl IntoIterator<Item = &'a [u8]>) -> io::Result<usize> {
-        let mut vectors = [libc::iovec {
-            iov_base: ptr::null_mut(),
-            iov_len: 0,
-        }; BATCH];
+        let mut vectors = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
         // SAFETY: mmsghdr is made of integers and pointers, for which zero is a value.
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
         let mut count = 0;
@@ -82,11 +73,7 @@ impl PacketSocket {
 }
 
 fn check(result: i32) -> io::Result<i32> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// Attaches a program that passes everything to the interface of that index in the calling thread's

@@ -57,10 +57,7 @@ impl Namespace {
     /// A command that runs inside, with all else (the bpffs above all) as outside.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--net={}", self.path().display()))
-            .arg("--")
-            .arg(program);
+        command.arg(format!("--net={}", self.path().display())).arg("--").arg(program);
         command
     }
 
@@ -78,9 +75,7 @@ impl Namespace {
 
     /// Runs `ip` inside, with arguments separated by blanks.
     pub(crate) fn ip(&self, arguments: &str) -> Result<String> {
-        run(Command::new("ip")
-            .args(["-n", &self.name])
-            .args(arguments.split_whitespace()))
+        run(Command::new("ip").args(["-n", &self.name]).args(arguments.split_whitespace()))
     }
 
     /// Starts a thread inside: sockets that it makes belong to this namespace.
@@ -114,9 +109,7 @@ impl Namespace {
         &self,
         body: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.thread("inside", body)?
-            .join()
-            .map_err(|_| anyhow!("the thread inside panicked"))?
+        self.thread("inside", body)?.join().map_err(|_| anyhow!("the thread inside panicked"))?
     }
 
     /// The hardware address of an interface inside.
@@ -125,17 +118,10 @@ impl Namespace {
     /// When there is no such interface.
     pub fn mac(&self, interface: &str) -> Result<Mac> {
         let link = self.link(interface)?;
-        let text = link
-            .get("address")
-            .and_then(|address| address.as_str())
-            .unwrap_or_default();
-        let bytes: Vec<u8> = text
-            .split(':')
-            .filter_map(|byte| u8::from_str_radix(byte, 16).ok())
-            .collect();
-        bytes
-            .try_into()
-            .map_err(|_| anyhow!("{interface} has no Ethernet address: {text:?}"))
+        let text = link.get("address").and_then(|address| address.as_str()).unwrap_or_default();
+        let bytes: Vec<u8> =
+            text.split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+        bytes.try_into().map_err(|_| anyhow!("{interface} has no Ethernet address: {text:?}"))
     }
 
     /// Packets that an interface inside has received, those included that XDP dropped.
@@ -153,17 +139,12 @@ impl Namespace {
         let json = self.ip(&format!("-json -statistics link show dev {interface}"))?;
         let links: Vec<serde_json::Value> =
             serde_json::from_str(&json).context("reading ip's JSON")?;
-        links
-            .into_iter()
-            .next()
-            .with_context(|| format!("no interface {interface}"))
+        links.into_iter().next().with_context(|| format!("no interface {interface}"))
     }
 
     /// Identifies the namespace among all of the system, by what a process' `ns/net` points to.
     pub(crate) fn identity(&self) -> Option<(u64, u64)> {
-        fs::metadata(self.path())
-            .ok()
-            .map(|data| (data.dev(), data.ino()))
+        fs::metadata(self.path()).ok().map(|data| (data.dev(), data.ino()))
     }
 }
 

@@ -154,20 +154,14 @@ remote-control:
     );
     write(folder, "unbound.conf", &configuration)?;
     let mut command = lab.edge().command("unbound");
-    command
-        .args(["-d", "-p", "-c"])
-        .arg(folder.join("unbound.conf"));
+    command.args(["-d", "-p", "-c"]).arg(folder.join("unbound.conf"));
     Ok(command)
 }
 
 fn freeradius(lab: &Lab, folder: &Path) -> Result<Command> {
     let folder_name = folder.display();
     let client = |name: &str, prefix: &str| {
-        let key = if prefix.contains(':') {
-            "ipv6addr"
-        } else {
-            "ipv4addr"
-        };
+        let key = if prefix.contains(':') { "ipv6addr" } else { "ipv4addr" };
         format!(
             "client {name} {{\n  {key} = {prefix}\n  secret = \"{RADIUS_SECRET}\"\n  \
              require_message_authenticator = yes\n}}\n"
@@ -185,11 +179,7 @@ fn freeradius(lab: &Lab, folder: &Path) -> Result<Command> {
         .iter()
         .flat_map(|service| [("auth", 1812, service), ("acct", 1813, service)])
         .map(|(kind, port, service)| {
-            let key = if service.is_ipv4() {
-                "ipv4addr"
-            } else {
-                "ipv6addr"
-            };
+            let key = if service.is_ipv4() { "ipv4addr" } else { "ipv6addr" };
             format!(
                 "  listen {{\n    type = {kind}\n    {key} = {service}\n    port = {port}\n  }}\n"
             )
@@ -264,9 +254,7 @@ modules {{
     // freeradius refuses to read what others may write, and shared secrets are nobody's business.
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).context("closing a folder")?;
     let mut command = lab.edge().command("freeradius");
-    command
-        .args(["-f", "-l", "stdout", "-n", "radiusd", "-d"])
-        .arg(folder);
+    command.args(["-f", "-l", "stdout", "-n", "radiusd", "-d"]).arg(folder);
     Ok(command)
 }
 
@@ -341,10 +329,7 @@ smtpd_tls_security_level = none
     // Makes the queue's folders. Takes a second: recorded like a server, so that a crash meanwhile
     // leaves nothing.
     let mut check = lab.edge().command("postfix");
-    let mut check = lab.spawn(
-        "postfix-check",
-        check.arg("-c").arg(&configuration).arg("check"),
-    )?;
+    let mut check = lab.spawn("postfix-check", check.arg("-c").arg(&configuration).arg("check"))?;
     if !check.wait(PATIENCE)?.success() {
         bail!("`postfix check` complains:\n{}", check.output());
     }

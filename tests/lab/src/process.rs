@@ -20,36 +20,22 @@ use crate::state::State;
 /// # Errors
 /// When it can't be started or fails; the error has the command and what it complained about.
 pub fn run(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| missing(command, &error))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|error| missing(command, &error))?;
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "`{}` failed ({}): {}",
-            words(command),
-            output.status,
-            complaint.trim()
-        );
+        bail!("`{}` failed ({}): {}", words(command), output.status, complaint.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn missing(command: &Command, error: &io::Error) -> anyhow::Error {
     let program = command.get_program().to_string_lossy();
-    anyhow::anyhow!(
-        "`{}` did not start: {error} (is {program} installed?)",
-        words(command)
-    )
+    anyhow::anyhow!("`{}` did not start: {error} (is {program} installed?)", words(command))
 }
 
 fn words(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 /// One process, and no other that gets its number later.
@@ -63,10 +49,7 @@ pub(crate) struct ProcessId {
 impl ProcessId {
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let stat = Stat::read(pid).with_context(|| format!("process {pid} is gone"))?;
-        Ok(Self {
-            pid,
-            start: stat.start,
-        })
+        Ok(Self { pid, start: stat.start })
     }
 
     pub(crate) fn current() -> Result<Self> {
@@ -88,10 +71,7 @@ impl ProcessId {
     /// exclude is a later group of the same number, and those are not in our namespaces.
     fn family(self, namespaces: &[(u64, u64)]) -> Vec<Self> {
         let all = processes();
-        if all
-            .iter()
-            .any(|(pid, stat)| *pid == self.pid && stat.start != self.start)
-        {
+        if all.iter().any(|(pid, stat)| *pid == self.pid && stat.start != self.start) {
             return Vec::new();
         }
         let left_behind = |pid: u32, stat: &Stat| {
@@ -115,10 +95,7 @@ impl ProcessId {
         }
         all.iter()
             .filter(|(pid, stat)| family.contains(pid) && !stat.is_dead())
-            .map(|(pid, stat)| Self {
-                pid: *pid,
-                start: stat.start,
-            })
+            .map(|(pid, stat)| Self { pid: *pid, start: stat.start })
             .collect()
     }
 
@@ -132,11 +109,7 @@ impl ProcessId {
 
 /// Ends processes and what they started: politely first, by force after two seconds.
 pub(crate) fn end(ids: &[ProcessId], namespaces: &[(u64, u64)]) -> Result<()> {
-    let family = || {
-        ids.iter()
-            .flat_map(|id| id.family(namespaces))
-            .collect::<Vec<ProcessId>>()
-    };
+    let family = || ids.iter().flat_map(|id| id.family(namespaces)).collect::<Vec<ProcessId>>();
     let mut members = family();
     for (signal, patience) in [(Signal::TERM, 2_000), (Signal::KILL, 3_000)] {
         members.iter().for_each(|member| member.signal(signal));
@@ -150,18 +123,13 @@ pub(crate) fn end(ids: &[ProcessId], namespaces: &[(u64, u64)]) -> Result<()> {
     members.retain(|member| member.is_alive());
     members.dedup();
     if !members.is_empty() {
-        bail!(
-            "processes do not end: {:?}",
-            members.iter().map(|id| id.pid).collect::<Vec<_>>()
-        );
+        bail!("processes do not end: {:?}", members.iter().map(|id| id.pid).collect::<Vec<_>>());
     }
     Ok(())
 }
 
 fn network(pid: u32) -> Option<(u64, u64)> {
-    fs::metadata(format!("/proc/{pid}/ns/net"))
-        .ok()
-        .map(|data| (data.dev(), data.ino()))
+    fs::metadata(format!("/proc/{pid}/ns/net")).ok().map(|data| (data.dev(), data.ino()))
 }
 
 fn processes() -> Vec<(u32, Stat)> {
@@ -236,13 +204,7 @@ impl Process {
             .spawn()
             .map_err(|error| missing(command, &error))?;
         let id = ProcessId::of(child.id())?;
-        let process = Self {
-            name: name.to_owned(),
-            id,
-            child,
-            log,
-            state,
-        };
+        let process = Self { name: name.to_owned(), id, child, log, state };
         process.state.add_process(name, id)?;
         Ok(process)
     }
@@ -339,27 +301,14 @@ mod tests {
     fn this_process_lives_and_another_with_its_number_does_not() {
         let this = ProcessId::current().unwrap();
         assert!(this.is_alive());
-        assert!(
-            !ProcessId {
-                start: this.start + 1,
-                ..this
-            }
-            .is_alive()
-        );
+        assert!(!ProcessId { start: this.start + 1, ..this }.is_alive());
     }
 
     #[test]
     fn failures_show_the_command_and_its_complaint() {
-        let error = run(Command::new("ls").arg("/nowhere"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("ls /nowhere") && error.contains("No such file"),
-            "{error}"
-        );
-        let error = run(&mut Command::new("no-such-program"))
-            .unwrap_err()
-            .to_string();
+        let error = run(Command::new("ls").arg("/nowhere")).unwrap_err().to_string();
+        assert!(error.contains("ls /nowhere") && error.contains("No such file"), "{error}");
+        let error = run(&mut Command::new("no-such-program")).unwrap_err().to_string();
         assert!(error.contains("is no-such-program installed?"), "{error}");
     }
 }

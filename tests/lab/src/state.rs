@@ -42,12 +42,7 @@ impl State {
     pub(crate) fn claim(prefix: &str, namespaces: Vec<String>) -> Result<Self> {
         let owner = ProcessId::current()?;
         let instance = Random::new().next_u64();
-        let record = Record {
-            owner,
-            instance,
-            namespaces,
-            processes: Vec::new(),
-        };
+        let record = Record { owner, instance, namespaces, processes: Vec::new() };
         fs::create_dir_all(folder(prefix)).context("making the lab's folder (are you root?)")?;
         let draft = Path::new(ROOT).join(format!("{prefix}.{}.draft", owner.pid()));
         write(&draft, &record)?;
@@ -58,10 +53,7 @@ impl State {
             ErrorKind::AlreadyExists => anyhow!("another lab {prefix:?} is coming up right now"),
             _ => anyhow!("writing {}: {error}", file(prefix).display()),
         })?;
-        Ok(Self {
-            prefix: prefix.to_owned(),
-            record: Mutex::new(record),
-        })
+        Ok(Self { prefix: prefix.to_owned(), record: Mutex::new(record) })
     }
 
     pub(crate) fn folder(&self) -> PathBuf {
@@ -69,12 +61,7 @@ impl State {
     }
 
     pub(crate) fn add_process(&self, name: &str, id: ProcessId) -> Result<()> {
-        self.change(|record| {
-            record.processes.push(Recorded {
-                name: name.to_owned(),
-                id,
-            })
-        })
+        self.change(|record| record.processes.push(Recorded { name: name.to_owned(), id }))
     }
 
     pub(crate) fn remove_process(&self, id: ProcessId) -> Result<()> {
@@ -116,19 +103,13 @@ impl Record {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => bail!("reading {}: {error}", file.display()),
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
-                format!(
-                    "{} is damaged; remove it and its namespaces by hand",
-                    file.display()
-                )
+                format!("{} is damaged; remove it and its namespaces by hand", file.display())
             }),
         }
     }
 
     pub(crate) fn identities(&self) -> Vec<(u64, u64)> {
-        self.namespaces
-            .iter()
-            .filter_map(|name| Namespace::named(name).identity())
-            .collect()
+        self.namespaces.iter().filter_map(|name| Namespace::named(name).identity()).collect()
     }
 }
 

@@ -72,11 +72,7 @@ pub struct LabOptions {
 
 impl Default for LabOptions {
     fn default() -> Self {
-        Self {
-            customers: 32,
-            nas: 2,
-            internet: 16,
-        }
+        Self { customers: 32, nas: 2, internet: 16 }
     }
 }
 
@@ -161,8 +157,7 @@ impl Lab {
             peers: Mutex::default(),
             receivers: Vec::new(),
         };
-        lab.build()
-            .with_context(|| format!("building lab {prefix:?}"))?;
+        lab.build().with_context(|| format!("building lab {prefix:?}"))?;
         Ok(lab)
     }
 
@@ -228,9 +223,7 @@ impl Lab {
 
     /// The customers' addresses.
     pub fn customer_hosts(&self, family: Family) -> Vec<IpAddr> {
-        (1..=self.options.customers)
-            .map(|n| customer(family, n))
-            .collect()
+        (1..=self.options.customers).map(|n| customer(family, n)).collect()
     }
 
     /// The network access servers' addresses.
@@ -240,9 +233,7 @@ impl Lab {
 
     /// The Internet hosts' addresses.
     pub fn internet_hosts(&self, family: Family) -> Vec<IpAddr> {
-        (1..=self.options.internet)
-            .map(|n| internet_host(family, n))
-            .collect()
+        (1..=self.options.internet).map(|n| internet_host(family, n)).collect()
     }
 
     /// Starts a real server in the edge namespace and waits until it answers there.
@@ -304,8 +295,7 @@ impl Lab {
             namespace.run("sysctl", ["--quiet", "--write"].iter().chain(&QUIET_STACK))?;
             namespace.ip("link set lo up")?;
         }
-        self.edge
-            .run("sysctl", ["--quiet", "--write"].iter().chain(&FORWARDING))?;
+        self.edge.run("sysctl", ["--quiet", "--write"].iter().chain(&FORWARDING))?;
         for side in [Side::Internet, Side::Customers] {
             let receiver = self.link(side)?;
             self.receivers.push(receiver);
@@ -324,18 +314,7 @@ impl Lab {
         // kernel leaves to be finished by a card.
         far.run(
             "ethtool",
-            [
-                "-K",
-                FAR_INTERFACE,
-                "tx",
-                "off",
-                "tso",
-                "off",
-                "gso",
-                "off",
-                "gro",
-                "on",
-            ],
+            ["-K", FAR_INTERFACE, "tx", "off", "tso", "off", "gso", "off", "gro", "on"],
         )?;
         self.edge.ip(&format!("link set {interface} up"))?;
         far.ip(&format!("link set {FAR_INTERFACE} up"))?;
@@ -357,11 +336,8 @@ impl Lab {
                 format!("addr add {SERVICE_V6}/128 dev lo nodad"),
             ],
         )?;
-        let on_loopback = |hosts: Vec<IpAddr>| {
-            hosts
-                .into_iter()
-                .map(|host| format!("addr add {host} dev lo"))
-        };
+        let on_loopback =
+            |hosts: Vec<IpAddr>| hosts.into_iter().map(|host| format!("addr add {host} dev lo"));
         let both = |hosts: &dyn Fn(Family) -> Vec<IpAddr>| {
             on_loopback(Family::BOTH.into_iter().flat_map(hosts).collect())
         };
@@ -390,10 +366,7 @@ impl Lab {
         let routes = |gateway: [&str; 2], targets: &[&str]| -> Vec<String> {
             let [v4, v6] = gateway;
             let via = |target: &&str| if target.contains(':') { v6 } else { v4 }.to_owned();
-            targets
-                .iter()
-                .map(|target| format!("route add {target} via {}", via(target)))
-                .collect()
+            targets.iter().map(|target| format!("route add {target} via {}", via(target))).collect()
         };
         let default = ["default", "::/0"];
         let customers = [CUSTOMERS_V4, CUSTOMERS_V6, NAS_V4, NAS_V6];
@@ -428,11 +401,9 @@ impl Lab {
         let lines: Vec<String> = lines.into_iter().collect();
         fs::write(&file, lines.join("\n") + "\n")
             .with_context(|| format!("writing {}", file.display()))?;
-        run(Command::new("ip")
-            .args(["-n", namespace.name(), "-batch"])
-            .arg(&file))
-        .map(drop)
-        .with_context(|| format!("one of:\n{}", lines.join("\n")))
+        run(Command::new("ip").args(["-n", namespace.name(), "-batch"]).arg(&file))
+            .map(drop)
+            .with_context(|| format!("one of:\n{}", lines.join("\n")))
     }
 }
 
@@ -488,9 +459,7 @@ const fn internet_host(family: Family, n: u8) -> IpAddr {
 
 fn check_prefix(prefix: &str) -> Result<()> {
     let fits = (1..=32).contains(&prefix.len());
-    let plain = prefix
-        .chars()
-        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    let plain = prefix.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if !fits || !plain {
         bail!("lab prefix {prefix:?}: take 1 to 32 of a-z, 0-9 and -");
     }
@@ -498,16 +467,10 @@ fn check_prefix(prefix: &str) -> Result<()> {
 }
 
 fn check_options(options: LabOptions) -> Result<()> {
-    let LabOptions {
-        customers,
-        nas,
-        internet,
-    } = options;
-    for (what, count, most) in [
-        ("customers", customers, 200),
-        ("nas", nas, 100),
-        ("internet", internet, 200),
-    ] {
+    let LabOptions { customers, nas, internet } = options;
+    for (what, count, most) in
+        [("customers", customers, 200), ("nas", nas, 100), ("internet", internet, 200)]
+    {
         if !(1..=most).contains(&count) {
             bail!("lab option {what} = {count}: take 1 to {most}");
         }

@@ -14,11 +14,7 @@ use muralla_lab::topology::{CUSTOMERS_V4, CUSTOMERS_V6, NAS_V4, NAS_V6};
 use muralla_lab::{Family, Lab, LabOptions, Side};
 
 fn small() -> LabOptions {
-    LabOptions {
-        customers: 4,
-        nas: 2,
-        internet: 4,
-    }
+    LabOptions { customers: 4, nas: 2, internet: 4 }
 }
 
 #[test]
@@ -36,10 +32,7 @@ fn every_peer_serves_its_clients_over_both_ip_versions() {
             (lab.internet(), Kind::smtp(), lab.internet_hosts(family)),
             (
                 lab.internet(),
-                Kind::Smtp {
-                    recipient: format!("x@{ZONE}"),
-                    data: true,
-                },
+                Kind::Smtp { recipient: format!("x@{ZONE}"), data: true },
                 lab.internet_hosts(family),
             ),
         ] {
@@ -56,22 +49,11 @@ fn every_peer_serves_its_clients_over_both_ip_versions() {
             assert_eq!(totals.snapshot.failed, 0, "{name}: {:?}", totals.snapshot);
             assert_eq!(totals.snapshot.ok, totals.snapshot.sent, "{name}");
             assert_eq!(totals.latencies.count(), totals.snapshot.ok, "{name}");
-            assert!(
-                totals.snapshot.p50_us > 0 && totals.snapshot.max_us < 3_000_000,
-                "{name}"
-            );
+            assert!(totals.snapshot.p50_us > 0 && totals.snapshot.max_us < 3_000_000, "{name}");
         }
         let dig = lab
             .customers()
-            .run(
-                "dig",
-                [
-                    "+short",
-                    "+time=2",
-                    &format!("@{service}"),
-                    &format!("any.thing.{ZONE}"),
-                ],
-            )
+            .run("dig", ["+short", "+time=2", &format!("@{service}"), &format!("any.thing.{ZONE}")])
             .unwrap();
         assert_eq!(dig.trim(), "203.0.113.99");
         // A client that can't be served says so.
@@ -84,20 +66,14 @@ fn every_peer_serves_its_clients_over_both_ip_versions() {
         let error = Client::once(lab.customers(), Kind::radius(), outsider).unwrap_err();
         assert!(error.to_string().contains("no answer"), "{error:#}");
     }
-    let running = lab
-        .edge()
-        .run("ip", ["netns", "pids", lab.edge().name()])
-        .unwrap();
+    let running = lab.edge().run("ip", ["netns", "pids", lab.edge().name()]).unwrap();
     assert!(running.lines().count() >= 5, "{running}");
     lab.stop_peer(Peer::Unbound).unwrap();
     assert_eq!(lab.peer_pid(Peer::Unbound), None);
     lab.start_peer(Peer::Unbound).unwrap();
     drop(lab);
     for pid in running.lines() {
-        assert!(
-            fs::read_link(format!("/proc/{pid}/exe")).is_err(),
-            "{pid} survived"
-        );
+        assert!(fs::read_link(format!("/proc/{pid}/exe")).is_err(), "{pid} survived");
     }
 }
 
@@ -107,59 +83,27 @@ fn a_truncated_answer_is_asked_for_again_over_tcp() {
     lab.start_peer(Peer::Unbound).unwrap();
     let target = SocketAddr::new(lab.service(Family::V4), 53);
     let options = ClientOptions::new(lab.customer_hosts(Family::V4), target, 20);
-    let kind = Kind::Dns {
-        names: vec![LARGE_NAME.to_owned()],
-    };
+    let kind = Kind::Dns { names: vec![LARGE_NAME.to_owned()] };
     let client = Client::start(lab.customers(), kind, options).unwrap();
     thread::sleep(Duration::from_millis(500));
     let totals = client.stop().snapshot;
     assert!(totals.ok > 0, "{totals:?}");
-    assert_eq!(
-        (totals.failed, totals.over_tcp),
-        (0, totals.ok),
-        "{totals:?}"
-    );
+    assert_eq!((totals.failed, totals.over_tcp), (0, totals.ok), "{totals:?}");
 }
 
 #[test]
 fn floods_reach_the_edge_and_leave_its_neighbours_alone() {
     let lab = Lab::up("labt-floods", small()).unwrap();
     for family in Family::BOTH {
-        let customers = if family == Family::V4 {
-            CUSTOMERS_V4
-        } else {
-            CUSTOMERS_V6
-        };
+        let customers = if family == Family::V4 { CUSTOMERS_V4 } else { CUSTOMERS_V6 };
         let nas = if family == Family::V4 { NAS_V4 } else { NAS_V6 };
         let one = lab.internet_hosts(family)[0];
         for (side, attack, sources) in [
-            (
-                Side::Internet,
-                Attack::DnsRandom,
-                Sources::Anywhere {
-                    family,
-                    count: 100_000,
-                },
-            ),
+            (Side::Internet, Attack::DnsRandom, Sources::Anywhere { family, count: 100_000 }),
             (Side::Internet, Attack::SmtpSyn, Sources::Single(one)),
-            (
-                Side::Internet,
-                Attack::Malformed,
-                Sources::Anywhere {
-                    family,
-                    count: 100_000,
-                },
-            ),
-            (
-                Side::Customers,
-                Attack::DnsFixed,
-                Sources::within(customers, 60_000).unwrap(),
-            ),
-            (
-                Side::Customers,
-                Attack::RadiusJunk,
-                Sources::within(nas, 100).unwrap(),
-            ),
+            (Side::Internet, Attack::Malformed, Sources::Anywhere { family, count: 100_000 }),
+            (Side::Customers, Attack::DnsFixed, Sources::within(customers, 60_000).unwrap()),
+            (Side::Customers, Attack::RadiusJunk, Sources::within(nas, 100).unwrap()),
         ] {
             let name = format!("{attack:?} {family:?}");
             let (_, interface) = lab.side(side);
@@ -179,10 +123,7 @@ fn floods_reach_the_edge_and_leave_its_neighbours_alone() {
             let (sent, _) = flood.stop().unwrap();
             let received = lab.edge().received(interface).unwrap() - before;
             assert!(sent > 100, "{name}: sent {sent}");
-            assert!(
-                received >= sent * 9 / 10,
-                "{name}: received {received} of {sent}"
-            );
+            assert!(received >= sent * 9 / 10, "{name}: received {received} of {sent}");
         }
     }
     let neighbours = lab.edge().run("ip", ["neighbour"]).unwrap();
@@ -194,20 +135,13 @@ fn both_sides_reach_each_other_through_the_edge() {
     let lab = Lab::up("labt-routes", small()).unwrap();
     for family in Family::BOTH {
         let customer = lab.customer_hosts(family)[3];
-        let listener = lab
-            .customers()
-            .inside(move || Ok(TcpListener::bind((customer, 0))?))
-            .unwrap();
+        let listener =
+            lab.customers().inside(move || Ok(TcpListener::bind((customer, 0))?)).unwrap();
         let target = listener.local_addr().unwrap();
         let limit = Duration::from_secs(2);
-        lab.internet()
-            .inside(move || Ok(TcpStream::connect_timeout(&target, limit)?))
-            .unwrap();
+        lab.internet().inside(move || Ok(TcpStream::connect_timeout(&target, limit)?)).unwrap();
     }
-    assert_ne!(
-        lab.edge().mac("inet0").unwrap(),
-        lab.edge().mac("cust0").unwrap()
-    );
+    assert_ne!(lab.edge().mac("inet0").unwrap(), lab.edge().mac("cust0").unwrap());
     let error = lab.edge().received("nothing0").unwrap_err();
     assert!(format!("{error:#}").contains("nothing0"), "{error:#}");
 }
@@ -217,28 +151,18 @@ fn a_prefix_in_use_is_refused_and_down_leaves_nothing() {
     let prefix = "labt-twice";
     let lab = Lab::up(prefix, small()).unwrap();
     let error = Lab::up(prefix, small()).unwrap_err().to_string();
-    assert!(
-        error.contains("already up") && error.contains("another prefix"),
-        "{error}"
-    );
-    let sleeper = lab
-        .spawn("sleeper", lab.edge().command("sleep").arg("600"))
-        .unwrap();
+    assert!(error.contains("already up") && error.contains("another prefix"), "{error}");
+    let sleeper = lab.spawn("sleeper", lab.edge().command("sleep").arg("600")).unwrap();
     let (edge, folder) = (lab.edge().clone(), lab.folder());
     assert!(sleeper.is_running() && edge.exists() && folder.exists());
     Lab::down(prefix).unwrap();
     Lab::down(prefix).unwrap();
     assert!(!sleeper.is_running() && !edge.exists() && !folder.exists());
     let next = Lab::up(prefix, small()).unwrap();
-    let sleeper_of_next = next
-        .spawn("sleeper", edge.command("sleep").arg("600"))
-        .unwrap();
+    let sleeper_of_next = next.spawn("sleeper", edge.command("sleep").arg("600")).unwrap();
     drop(sleeper);
     drop(lab);
-    assert!(
-        sleeper_of_next.is_running() && edge.exists(),
-        "the first lab took the second down"
-    );
+    assert!(sleeper_of_next.is_running() && edge.exists(), "the first lab took the second down");
     drop(next);
     assert!(!folder.with_extension("json").exists());
 }
@@ -246,12 +170,7 @@ fn a_prefix_in_use_is_refused_and_down_leaves_nothing() {
 #[test]
 fn a_namespace_that_no_lab_made_is_left_alone() {
     let foreign = "labt-foreign-edge";
-    let ip = |verb| {
-        Command::new("ip")
-            .args(["netns", verb, foreign])
-            .status()
-            .unwrap()
-    };
+    let ip = |verb| Command::new("ip").args(["netns", verb, foreign]).status().unwrap();
     assert!(ip("add").success());
     let error = Lab::up("labt-foreign", small()).unwrap_err().to_string();
     Lab::down("labt-foreign").unwrap();
@@ -278,15 +197,8 @@ fn a_killed_owner_leaves_a_lab_that_the_next_one_cleans_up() {
         .unwrap();
     let edge = Namespace::named("labt-crash-edge");
     let processes = || {
-        let listing = Command::new("ip")
-            .args(["netns", "pids", edge.name()])
-            .output()
-            .unwrap();
-        String::from_utf8(listing.stdout)
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
+        let listing = Command::new("ip").args(["netns", "pids", edge.name()]).output().unwrap();
+        String::from_utf8(listing.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
     };
     let is_recorded = || {
         let record = fs::read_to_string("/run/muralla-lab/labt-crash.json").unwrap_or_default();
@@ -309,9 +221,7 @@ fn a_killed_owner_leaves_a_lab_that_the_next_one_cleans_up() {
     assert_eq!(processes(), Vec::<String>::new());
     drop(lab);
     // The dead that init hasn't collected yet have no program.
-    let alive: Vec<_> = left
-        .iter()
-        .filter(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok())
-        .collect();
+    let alive: Vec<_> =
+        left.iter().filter(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok()).collect();
     assert!(alive.is_empty(), "{alive:?} survived");
 }

@@ -47,7 +47,7 @@ pub struct Image {
 pub enum CompileError {
     /// More prefixes than the table was made for.
     #[error(
-        "{prefixes} prefixes do not fit into a table for {room}: raise edge.max_prefixes to {advice} and restart"
+        "{prefixes} prefixes do not fit into a table for {room}: raise edge.limits.max_prefixes to {advice} and restart"
     )]
     TooManyPrefixes {
         /// Prefixes after flattening.
@@ -630,7 +630,7 @@ mod tests {
             })
             .collect();
         let error = image(entries, 100).expect_err("2000 prefixes in a table for 100");
-        assert!(error.to_string().contains("raise edge.max_prefixes to 2500"), "{error}");
+        assert!(error.to_string().contains("raise edge.limits.max_prefixes to 2500"), "{error}");
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct Wall {
     interfaces: Vec<Interface>,
     /// Whether the operator took the programs off.
     detached: bool,
+    /// When idle slots of the limiter were last tidied, in seconds since 1970.
+    limiter_tidied: u64,
     started: u64,
 }
 
@@ -186,6 +188,9 @@ pub enum WallError {
         /// What he is.
         why: &'static str,
     },
+    /// A block of everything there is.
+    #[error("a block of everybody is no block: take the interface down, or name a prefix")]
+    Everybody,
     /// There is no such service.
     #[error("there is no service {name}; there are: {known}")]
     NoService {
@@ -431,14 +436,25 @@ fn interface_status(
     }
 }
 
-/// Received, dropped and missed packets of an interface.
+/// Received, dropped and missed packets of an interface. A process that was moved to another network namespace sees
+/// the old one's in `/sys`; there is no count of missed packets by itself elsewhere.
 fn receive_statistics(name: &str) -> [u64; 3] {
-    ["rx_packets", "rx_dropped", "rx_missed_errors"].map(|counter| {
-        fs::read_to_string(format!("/sys/class/net/{name}/statistics/{counter}"))
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(0)
-    })
+    let read = |file: &str| {
+        let text = fs::read_to_string(format!("/sys/class/net/{name}/{file}")).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    if read("ifindex").is_some_and(|index| kernel::ifindex(name).map(u64::from) == Some(index)) {
+        return ["rx_packets", "rx_dropped", "rx_missed_errors"]
+            .map(|counter| read(&format!("statistics/{counter}")).unwrap_or(0));
+    }
+    let devices = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
+    let line =
+        devices.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(':'));
+    let counters: Vec<u64> =
+        line.unwrap_or_default().split_whitespace().map_while(|word| word.parse().ok()).collect();
+    // Bytes, packets, errors, dropped.
+    let column = |column: usize| counters.get(column).copied().unwrap_or(0);
+    [column(1), column(3), 0]
 }
 
 impl Wall {
@@ -524,11 +540,13 @@ impl Wall {
             ban_hits,
             interfaces,
             detached: false,
+            limiter_tidied: now,
             started: now,
             config,
         };
         wall.offenders.sweep(now);
         wall.reconcile_bans()?;
+        wall.tidy_limiter()?;
         wall.attach_all();
         wall.detach_others();
         wall.pins
@@ -615,16 +633,14 @@ impl Wall {
         feeds || own_addresses().is_ok_and(|own| own != self.own)
     }
 
-    /// Attaches to interfaces that came (back).
+    /// Attaches to interfaces that came (back), and where somebody took the program off.
     pub fn heal(&mut self) -> Vec<InterfaceEvent> {
         if self.detached {
             return Vec::new();
         }
         let mut events = Vec::new();
         for interface in &mut self.interfaces {
-            let index = kernel::ifindex(&interface.config.name);
-            let standing = interface.attached.is_some_and(|(at, _)| Some(at) == index);
-            if standing {
+            if interface.stands(&self.pins) {
                 continue;
             }
             let before = (interface.attached.take(), interface.problem.clone());
@@ -753,6 +769,9 @@ impl Wall {
     /// Blocks a prefix. IPv6 is blocked by the first 64 bits at most; the answer says what was blocked.
     pub fn block(&mut self, request: BlockRequest) -> Result<IpNet, WallError> {
         let prefix = blockable(request.prefix);
+        if prefix.prefix_len() == 0 {
+            return Err(WallError::Everybody);
+        }
         self.refuse_guarded(prefix)?;
         let services = request.services.unwrap_or_default();
         self.service_bits(&services)?;
@@ -832,6 +851,7 @@ impl Wall {
 
     /// Judges a source by what a service saw it do.
     pub fn report(&mut self, offence: &Offence) -> Result<Judgement, WallError> {
+        self.service_bits(std::slice::from_ref(&offence.service))?;
         let guarded = self.guarded();
         let protected = |ip: IpAddr| guarded.iter().any(|(prefix, _)| prefix.contains(&ip));
         let judgement = self.offenders.report(offence, unix_now(), protected);
@@ -851,7 +871,12 @@ impl Wall {
 
     /// Forgets what has expired, and writes the state if it changed. To be called each second.
     pub fn sweep(&mut self) -> Result<(), WallError> {
+        const HOUR: u64 = 3_600;
         let now = unix_now();
+        if now.saturating_sub(self.limiter_tidied) >= HOUR {
+            self.tidy_limiter()?;
+            self.limiter_tidied = now;
+        }
         let ended = self.offenders.sweep(now);
         let blocks = self.state.blocks.len();
         self.state.blocks.retain(|_, block| block.until.is_none_or(|until| until > now));
@@ -1039,6 +1064,24 @@ impl Wall {
         }))
     }
 
+    /// Puts idle slots of the limiter where they can't be taken for busy ones: see [`limit::idle`].
+    fn tidy_limiter(&self) -> Result<(), WallError> {
+        let now = self.clock()? >> limit::TICK_SHIFT;
+        for word in self.limiter.words() {
+            let old = word.load(Ordering::Relaxed);
+            if !limit::busy(old, now) {
+                // Lost to a packet: then the slot is not idle.
+                let _ = word.compare_exchange(
+                    old,
+                    limit::idle(now),
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Slots in use, from one line in sixteen.
     fn limiter_used(&self) -> u64 {
         const STEP: usize = 16;
@@ -1084,6 +1127,16 @@ impl Interface {
                 self.problem = Some(error.to_string());
             }
         }
+    }
+
+    /// Whether the program is where it was attached, asked of the kernel.
+    fn stands(&self, pins: &Pins) -> bool {
+        let name = &self.config.name;
+        self.attached.is_some_and(|(index, mode)| {
+            let link = kernel::open_pinned(&pins.link(name, mode));
+            let at = link.and_then(|link| kernel::link_ifindex(link.as_fd()));
+            kernel::ifindex(name) == Some(index) && at.is_ok_and(|at| at == index)
+        })
     }
 
     fn words(&self) -> String {

@@ -32,10 +32,7 @@ pub(crate) struct Call {
 /// `muralla check`
 pub(crate) fn check(path: &Path, print: bool, json: bool) -> anyhow::Result<ExitCode> {
     let (configuration, problems) = match configuration::load(path) {
-        Ok(Accepted {
-            configuration,
-            warnings,
-        }) => (Some(configuration), warnings),
+        Ok(Accepted { configuration, warnings }) => (Some(configuration), warnings),
         Err(problems) => (None, problems),
     };
     if json {
@@ -46,11 +43,7 @@ pub(crate) fn check(path: &Path, print: bool, json: bool) -> anyhow::Result<Exit
             effective: Option<&'c Configuration>,
         }
         let effective = configuration.as_ref().filter(|_| print);
-        show(&Checked {
-            good: configuration.is_some(),
-            problems: &problems,
-            effective,
-        })?;
+        show(&Checked { good: configuration.is_some(), problems: &problems, effective })?;
     } else {
         if !problems.is_empty() {
             eprintln!("{problems}");
@@ -59,9 +52,7 @@ pub(crate) fn check(path: &Path, print: bool, json: bool) -> anyhow::Result<Exit
             Some(configuration) if print => out(&configuration.to_toml())?,
             Some(configuration) => out(&good(configuration))?,
             None => {
-                let errors = problems
-                    .iter()
-                    .filter(|problem| problem.severity == Severity::Error);
+                let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
                 eprintln!(
                     "{}: {} error(s); nothing would be changed",
                     path.display(),
@@ -203,10 +194,7 @@ pub(crate) async fn drops(
         reason.filter(|reason| Reason::ALL.iter().all(|known| known.name() != *reason))
     {
         let known: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
-        bail!(
-            "there is no reason `{reason}`; known are {}",
-            known.join(", ")
-        );
+        bail!("there is no reason `{reason}`; known are {}", known.join(", "));
     }
     let wanted = |sighting: &Sighting| {
         (all || !sighting.traffic)
@@ -258,10 +246,8 @@ pub(crate) async fn capture(
     let count = follow(call, end, |line| match line {
         SampleLine::Sample(sighting) if all || !sighting.traffic => {
             let drop = &sighting.drop;
-            let comment = format!(
-                "{}: {} ({}: {})",
-                drop.verdict, drop.words, drop.service, drop.reason
-            );
+            let comment =
+                format!("{}: {} ({}: {})", drop.verdict, drop.words, drop.service, drop.reason);
             writer.packet(&sighting.sample(), &comment)?;
             // So that who reads along, or stops us, has all.
             writer.flush()?;
@@ -287,9 +273,7 @@ async fn follow(
     mut each: impl FnMut(SampleLine) -> anyhow::Result<bool>,
 ) -> anyhow::Result<u64> {
     let mut samples = call.client.samples().await?;
-    let deadline = end
-        .seconds
-        .map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+    let deadline = end.seconds.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
     let mut count = 0;
     while end.count.is_none_or(|most| count < most) {
         let line = tokio::select! {
@@ -321,9 +305,7 @@ async fn at(deadline: Option<Instant>) {
 }
 
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// `muralla block`
@@ -360,10 +342,7 @@ pub(crate) async fn allow(call: &Call, prefix: IpNet, remove: bool) -> anyhow::R
         let done = call.client.remove("/v1/allow", prefix).await?;
         return said(call, &done, &format!("{prefix} is not allowed any more"));
     }
-    let done = call
-        .client
-        .post("/v1/allow", &PrefixForm { prefix })
-        .await?;
+    let done = call.client.post("/v1/allow", &PrefixForm { prefix }).await?;
     said(call, &done, &format!("{prefix} is allowed"))
 }
 
@@ -389,11 +368,8 @@ fn blocks_text(entries: &[BlockEntry]) -> String {
                 || "-".to_owned(),
                 |seconds| duration::write(Duration::from_secs(seconds)),
             );
-            let services = if entry.services.is_empty() {
-                "all".to_owned()
-            } else {
-                entry.services.join(",")
-            };
+            let services =
+                if entry.services.is_empty() { "all".to_owned() } else { entry.services.join(",") };
             [
                 entry.prefix.to_string(),
                 word(&entry.origin),
@@ -404,10 +380,7 @@ fn blocks_text(entries: &[BlockEntry]) -> String {
             ]
         })
         .collect();
-    crate::top::table(
-        ["PREFIX", "ORIGIN", "LEFT", "HITS", "SERVICES", "NOTE"],
-        &rows,
-    )
+    crate::top::table(["PREFIX", "ORIGIN", "LEFT", "HITS", "SERVICES", "NOTE"], &rows)
 }
 
 /// `muralla offend`
@@ -421,10 +394,7 @@ pub(crate) async fn offend(call: &Call, offence: &Offence) -> anyhow::Result<Exi
     let text = match judgement {
         Judgement::Noted { score } => format!("noted: {source} stands at {score:.1}"),
         Judgement::Banned { prefix, seconds } => {
-            format!(
-                "{prefix} is banned for {}",
-                duration::write(Duration::from_secs(seconds))
-            )
+            format!("{prefix} is banned for {}", duration::write(Duration::from_secs(seconds)))
         }
         Judgement::Limited => {
             format!(
@@ -486,22 +456,13 @@ pub(crate) async fn detach(
 }
 
 fn detached(call: &Call, interfaces: &[String]) -> anyhow::Result<ExitCode> {
-    let done = Done {
-        done: true,
-        remarks: Vec::new(),
-    };
+    let done = Done { done: true, remarks: Vec::new() };
     let text = match interfaces {
         [] => "nothing was attached".to_owned(),
-        some => format!(
-            "detached from {}; nothing is protected now",
-            some.join(", ")
-        ),
+        some => format!("detached from {}; nothing is protected now", some.join(", ")),
     };
     if call.json {
-        show(&Done {
-            remarks: interfaces.to_vec(),
-            ..done
-        })?;
+        show(&Done { remarks: interfaces.to_vec(), ..done })?;
         return Ok(ExitCode::SUCCESS);
     }
     said(call, &done, &text)
@@ -516,9 +477,7 @@ pub(crate) fn edge_show(interfaces: &[InterfaceStatus], json: bool) -> anyhow::R
     } else {
         out(&interfaces_text(interfaces))?;
     }
-    Ok(code(
-        !interfaces.is_empty() && interfaces.iter().all(|interface| interface.attached),
-    ))
+    Ok(code(!interfaces.is_empty() && interfaces.iter().all(|interface| interface.attached)))
 }
 
 /// Where programs are pinned: as given, as configured, or the usual place.
@@ -565,9 +524,5 @@ fn word(value: &impl Serialize) -> String {
 }
 
 fn code(good: bool) -> ExitCode {
-    if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -130,26 +130,18 @@ impl Daemon {
     pub(crate) fn attach(&self) -> anyhow::Result<Done> {
         let mut edge = lock(&self.edge);
         if edge.is_some() {
-            return Ok(Done {
-                done: false,
-                remarks: vec!["the wall stands already".to_owned()],
-            });
+            return Ok(Done { done: false, remarks: vec!["the wall stands already".to_owned()] });
         }
         let config = self.effective(&lock(&self.configuration).edge);
         let state = lock(&self.configuration).state.file.clone();
         let mut built = self.builder.build(config, &state)?;
-        let source = built
-            .samples()
-            .context("the wall stands, but its samples can't be read")?;
+        let source = built.samples().context("the wall stands, but its samples can't be read")?;
         // Nobody pumps any more only while the process ends.
         let _ = self.sources.send(source);
         *edge = Some(built);
         drop(edge);
         *lock(&self.sources_of_policy) = self.fingerprint();
-        Ok(Done {
-            done: true,
-            remarks: Vec::new(),
-        })
+        Ok(Done { done: true, remarks: Vec::new() })
     }
 
     /// Takes the wall down, and leaves it down until [`Self::attach`] or a restart.
@@ -159,14 +151,8 @@ impl Daemon {
         // First the one that would put programs back, then the programs.
         *edge = None;
         let interfaces = self.builder.detach(&pin_dir)?;
-        warn!(
-            ?interfaces,
-            "wall detached by the operator: nothing is protected"
-        );
-        Ok(Done {
-            done: true,
-            remarks: interfaces,
-        })
+        warn!(?interfaces, "wall detached by the operator: nothing is protected");
+        Ok(Done { done: true, remarks: interfaces })
     }
 
     /// Reads the configuration again and applies it whole, or changes nothing.
@@ -191,15 +177,8 @@ impl Daemon {
                 (false, reasons)
             }
         };
-        *lock(&self.reload) = Some(ReloadOutcome {
-            at: unix_now(),
-            applied,
-            remarks,
-        });
-        outcome.map(|remarks| Done {
-            done: true,
-            remarks,
-        })
+        *lock(&self.reload) = Some(ReloadOutcome { at: unix_now(), applied, remarks });
+        outcome.map(|remarks| Done { done: true, remarks })
     }
 
     fn try_reload(&self) -> Result<Vec<String>, Refused> {
@@ -221,9 +200,7 @@ impl Daemon {
             ("[state]", new.state != current.state),
         ];
         for (section, _) in restart.iter().filter(|(_, changed)| *changed) {
-            remarks.push(format!(
-                "changes in {section} take effect at the next restart"
-            ));
+            remarks.push(format!("changes in {section} take effect at the next restart"));
         }
         *current = new;
         drop(current);
@@ -274,10 +251,7 @@ impl Daemon {
                 (file.clone(), print)
             })
             .collect();
-        Fingerprint {
-            files,
-            addresses: guard::own_addresses(),
-        }
+        Fingerprint { files, addresses: guard::own_addresses() }
     }
 
     /// What is done every second: programs back where they are missing, expired bans out.
@@ -299,8 +273,7 @@ impl Daemon {
         if let Err(error) = swept {
             warnings.push(format!("bans are not kept through a restart: {error:#}"));
         }
-        self.standing
-            .count(status.interfaces.iter().all(|interface| interface.attached));
+        self.standing.count(status.interfaces.iter().all(|interface| interface.attached));
         let mut warned = lock(&self.warned);
         for warning in warnings.iter().filter(|warning| !warned.contains(warning)) {
             warn!("{warning}");
@@ -385,61 +358,34 @@ impl Daemon {
         }
         let (protected, services) = {
             let configuration = lock(&self.configuration);
-            let services: Vec<String> = configuration
-                .edge
-                .services
-                .iter()
-                .map(|service| service.name.clone())
-                .collect();
+            let services: Vec<String> =
+                configuration.edge.services.iter().map(|service| service.name.clone()).collect();
             (configuration.edge.protected.clone(), services)
         };
-        if let Some(unknown) = form
-            .services
-            .iter()
-            .flatten()
-            .find(|name| !services.contains(name))
+        if let Some(unknown) = form.services.iter().flatten().find(|name| !services.contains(name))
         {
             return Err(Refused::Invalid {
-                what: format!(
-                    "there is no service `{unknown}`; known are {}",
-                    services.join(", ")
-                ),
+                what: format!("there is no service `{unknown}`; known are {}", services.join(", ")),
                 help: "name a service as `muralla check --print` shows it",
             });
         }
-        if let Some(protected) = protected
-            .into_iter()
-            .find(|protected| overlap(*protected, prefix))
+        if let Some(protected) = protected.into_iter().find(|protected| overlap(*protected, prefix))
         {
             let why = "protected by the configuration".to_owned();
             return Err(Refused::Protected(prefix, protected, why));
         }
         if let Some(guarded) = Surroundings::look().touched_by(prefix) {
-            return Err(Refused::Protected(
-                prefix,
-                guarded.prefix,
-                guarded.why.clone(),
-            ));
+            return Err(Refused::Protected(prefix, guarded.prefix, guarded.why.clone()));
         }
-        let request = BlockRequest {
-            prefix,
-            note: form.note,
-            ttl,
-            services: form.services,
-        };
+        let request = BlockRequest { prefix, note: form.note, ttl, services: form.services };
         let blocked = self.with_edge(|edge| Ok(edge.block(request)?))?;
         info!(%prefix, ?ttl, "blocked by the operator");
         let remarks = if blocked == prefix {
             Vec::new()
         } else {
-            vec![format!(
-                "an IPv6 address is blocked with its network: {blocked}"
-            )]
+            vec![format!("an IPv6 address is blocked with its network: {blocked}")]
         };
-        Ok(Done {
-            done: true,
-            remarks,
-        })
+        Ok(Done { done: true, remarks })
     }
 
     pub(crate) fn unblock(&self, prefix: IpNet) -> Result<Done, Refused> {
@@ -448,9 +394,9 @@ impl Daemon {
         let remarks = match (done, configured) {
             (_, true) => vec![format!("{prefix} stays blocked by the configuration file")],
             (true, false) => Vec::new(),
-            (false, false) => vec![format!(
-                "{prefix} was not blocked; `muralla blocks` shows what is"
-            )],
+            (false, false) => {
+                vec![format!("{prefix} was not blocked; `muralla blocks` shows what is")]
+            }
         };
         Ok(Done { done, remarks })
     }
@@ -464,10 +410,7 @@ impl Daemon {
         }
         self.with_edge(|edge| Ok(edge.allow(prefix.trunc())?))?;
         info!(%prefix, "allowed by the operator");
-        Ok(Done {
-            done: true,
-            remarks: Vec::new(),
-        })
+        Ok(Done { done: true, remarks: Vec::new() })
     }
 
     pub(crate) fn disallow(&self, prefix: IpNet) -> Result<Done, Refused> {
@@ -494,10 +437,7 @@ impl Daemon {
     pub(crate) fn customer_seen(&self, seen: &api::CustomerSeen) -> Result<Done, Refused> {
         self.with_edge(|edge| {
             edge.customer_seen(seen.source, &seen.account);
-            Ok(Done {
-                done: true,
-                remarks: Vec::new(),
-            })
+            Ok(Done { done: true, remarks: Vec::new() })
         })
     }
 
@@ -516,12 +456,7 @@ impl Daemon {
             .collect();
         let boot = following::boot();
         for sample in samples {
-            self.hub.publish(&following::describe(
-                sample,
-                &status.services,
-                &interfaces,
-                boot,
-            ));
+            self.hub.publish(&following::describe(sample, &status.services, &interfaces, boot));
         }
     }
 
@@ -551,8 +486,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

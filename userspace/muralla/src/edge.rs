@@ -83,10 +83,7 @@ impl Edge for Wall {
     }
 
     fn heal(&mut self) -> Vec<String> {
-        Self::heal(self)
-            .into_iter()
-            .map(|event| event.event)
-            .collect()
+        Self::heal(self).into_iter().map(|event| event.event).collect()
     }
 
     fn status(&self) -> Status {

@@ -30,11 +30,7 @@ fn shorten(text: &str) -> String {
     let first = lines.iter().take(KEPT).copied();
     let note = format!("[{hidden} lines left out]");
     let last = lines.iter().skip(KEPT + hidden).copied();
-    first
-        .chain([note.as_str()])
-        .chain(last)
-        .collect::<Vec<_>>()
-        .join("\n")
+    first.chain([note.as_str()]).chain(last).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -43,9 +39,8 @@ mod tests {
 
     #[test]
     fn causes_are_told_once_and_logs_are_shortened() {
-        let error = anyhow::anyhow!("disk full")
-            .context("can't write: disk full")
-            .context("saving");
+        let error =
+            anyhow::anyhow!("disk full").context("can't write: disk full").context("saving");
         assert_eq!(words(&error), "saving: can't write: disk full");
         let log: Vec<String> = (0..100).map(|line| format!("line {line}")).collect();
         let text = words(&anyhow::anyhow!(log.join("\n")));

@@ -39,10 +39,7 @@ pub(crate) struct FakeBuilder(pub(crate) Arc<Mutex<Deeds>>);
 impl Builder for FakeBuilder {
     fn build(&self, _config: EdgeConfig, _state: &Path) -> anyhow::Result<Box<dyn Edge>> {
         self.0.lock().unwrap().built += 1;
-        Ok(Box::new(FakeEdge {
-            deeds: Arc::clone(&self.0),
-            blocks: BTreeMap::new(),
-        }))
+        Ok(Box::new(FakeEdge { deeds: Arc::clone(&self.0), blocks: BTreeMap::new() }))
     }
 
     fn detach(&self, _pin_dir: &Path) -> anyhow::Result<Vec<String>> {
@@ -104,11 +101,7 @@ impl Edge for FakeEdge {
 
     fn blocks(&self) -> anyhow::Result<Vec<BlockEntry>> {
         let mut entries = vec![block_entry("192.0.2.66/32".parse()?, "standing")];
-        entries.extend(
-            self.blocks
-                .iter()
-                .map(|(prefix, note)| block_entry(*prefix, note)),
-        );
+        entries.extend(self.blocks.iter().map(|(prefix, note)| block_entry(*prefix, note)));
         Ok(entries)
     }
 
@@ -122,20 +115,14 @@ impl Edge for FakeEdge {
 
     fn report(&mut self, offence: &Offence) -> anyhow::Result<Judgement> {
         if offence.handshake {
-            Ok(Judgement::Noted {
-                score: offence.weight,
-            })
+            Ok(Judgement::Noted { score: offence.weight })
         } else {
             Ok(Judgement::Unproven)
         }
     }
 
     fn customer_seen(&mut self, source: IpAddr, account: &str) {
-        self.deeds
-            .lock()
-            .unwrap()
-            .customers_seen
-            .push((source, account.to_owned()));
+        self.deeds.lock().unwrap().customers_seen.push((source, account.to_owned()));
     }
 
     fn sweep(&mut self) -> anyhow::Result<()> {
@@ -165,11 +152,7 @@ impl OneSample {
     fn new() -> Self {
         let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         std::io::Write::write_all(&mut theirs, b"x").unwrap();
-        Self {
-            ours,
-            _theirs: theirs,
-            given: false,
-        }
+        Self { ours, _theirs: theirs, given: false }
     }
 }
 
@@ -230,11 +213,7 @@ pub(crate) fn status() -> Status {
             stale: true,
             problem: None,
         }],
-        services: vec![
-            "other".to_owned(),
-            "outgoing_smtp".to_owned(),
-            "dns".to_owned(),
-        ],
+        services: vec!["other".to_owned(), "outgoing_smtp".to_owned(), "dns".to_owned()],
         blocks: 1,
         bans: 0,
     }
@@ -282,10 +261,7 @@ pub(crate) fn top() -> Top {
         dropped_share: 1.0,
         last_reason: "source_limit".to_owned(),
     };
-    Top {
-        sources: vec![talker("198.51.100.7/32")],
-        prefixes: vec![talker("198.51.100.0/24")],
-    }
+    Top { sources: vec![talker("198.51.100.7/32")], prefixes: vec![talker("198.51.100.0/24")] }
 }
 
 /// A configuration in a folder of its own, and a daemon for it.
@@ -298,10 +274,7 @@ pub(crate) const CONFIGURATION: &str = "[edge]\ncustomers = [\"100.64.0.0/16\"]\
 
 impl Stand {
     pub(crate) fn new() -> Self {
-        let stand = Self {
-            folder: tempfile::tempdir().unwrap(),
-            builder: FakeBuilder::default(),
-        };
+        let stand = Self { folder: tempfile::tempdir().unwrap(), builder: FakeBuilder::default() };
         std::fs::write(stand.feed(), "198.51.100.0/24\n").unwrap();
         stand.configure(&CONFIGURATION.replace("FEED", stand.feed().to_str().unwrap()));
         stand

@@ -121,9 +121,7 @@ async fn try_drain(daemon: &Arc<Daemon>, source: &mut dyn SampleSource) -> std::
 
 /// Wall clock minus CLOCK_MONOTONIC: when the samples' time began.
 pub(crate) fn boot() -> Duration {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(since_boot())
 }
 
@@ -160,9 +158,7 @@ mod tests {
         let mut seen = 0;
         while seen + lost.unwrap_or(0) < total {
             let line = slow.recv().await.unwrap();
-            let SampleLine::Lost(number) = serde_json::from_slice(&line).unwrap() else {
-                panic!()
-            };
+            let SampleLine::Lost(number) = serde_json::from_slice(&line).unwrap() else { panic!() };
             match lost {
                 // The first line tells of the loss, the others carry what is left.
                 None => lost = Some(number),

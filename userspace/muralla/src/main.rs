@@ -60,18 +60,12 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
             let pin_dir = commands::pin_dir(pin_dir, &cli.config);
             commands::edge_show(&edge::show(&pin_dir)?, cli.json)
         }
-        _ => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?
-            .block_on(ask(cli)),
+        _ => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(ask(cli)),
     }
 }
 
 async fn ask(cli: Cli) -> anyhow::Result<ExitCode> {
-    let call = Call {
-        client: Client::new(&cli.admin_socket()),
-        json: cli.json,
-    };
+    let call = Call { client: Client::new(&cli.admin_socket()), json: cli.json };
     let call = &call;
     match cli.command {
         Command::Run | Command::Check { .. } | Command::Edge(EdgeCommand::Show { .. }) => {
@@ -83,19 +77,13 @@ async fn ask(cli: Cli) -> anyhow::Result<ExitCode> {
             let interval = std::time::Duration::from_secs_f64(interval);
             top::run(&call.client, interval, once, cli.json).await
         }
-        Command::Drops {
-            reason,
-            service,
-            all,
-            end,
-        } => commands::drops(call, reason.as_deref(), service.as_deref(), all, end).await,
+        Command::Drops { reason, service, all, end } => {
+            commands::drops(call, reason.as_deref(), service.as_deref(), all, end).await
+        }
         Command::Capture { write, all, end } => commands::capture(call, &write, all, end).await,
-        Command::Block {
-            prefix,
-            time,
-            note,
-            service,
-        } => commands::block(call, prefix, time, note, service).await,
+        Command::Block { prefix, time, note, service } => {
+            commands::block(call, prefix, time, note, service).await
+        }
         Command::Unblock { prefix } => commands::unblock(call, prefix).await,
         Command::Blocks => commands::blocks(call).await,
         Command::Allow { prefix, remove } => commands::allow(call, prefix, remove).await,
@@ -105,22 +93,8 @@ async fn ask(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::detach(call, &pin_dir, |pin_dir| Kernel.detach(pin_dir)).await
         }
         Command::Reload => commands::reload(call).await,
-        Command::Offend {
-            source,
-            service,
-            reason,
-            weight,
-            handshake,
-            account,
-        } => {
-            let offence = Offence {
-                source,
-                service,
-                reason,
-                weight,
-                handshake,
-                account,
-            };
+        Command::Offend { source, service, reason, weight, handshake, account } => {
+            let offence = Offence { source, service, reason, weight, handshake, account };
             commands::offend(call, &offence).await
         }
         Command::Ping => commands::ping(call).await,

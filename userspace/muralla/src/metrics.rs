@@ -42,20 +42,9 @@ async fn health(State((daemon, _)): Shared) -> Response {
     let protected = status
         .as_ref()
         .is_some_and(|status| status.interfaces.iter().all(|interface| interface.attached));
-    let warnings = status
-        .as_ref()
-        .map(crate::admin::api::warnings)
-        .unwrap_or_default();
-    let code = if protected {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    (
-        code,
-        Json(json!({ "protected": protected, "warnings": warnings })),
-    )
-        .into_response()
+    let warnings = status.as_ref().map(crate::admin::api::warnings).unwrap_or_default();
+    let code = if protected { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(json!({ "protected": protected, "warnings": warnings }))).into_response()
 }
 
 /// Reads the kernel's counters when somebody scrapes.
@@ -142,11 +131,7 @@ fn wall(status: &Status) -> Vec<Family> {
             "Sources that the limiter can tell apart",
             status.limiter_slots as f64,
         ),
-        single(
-            "muralla_edge_limiter_used",
-            "Limiter slots in use",
-            status.limiter_used as f64,
-        ),
+        single("muralla_edge_limiter_used", "Limiter slots in use", status.limiter_used as f64),
         Family::counter(
             "muralla_edge_limiter_races",
             "Limiter updates given up because other processors were faster",
@@ -184,10 +169,8 @@ fn interfaces(status: &Status) -> Vec<Family> {
         "muralla_edge_rx_missed",
         "Packets that the network card dropped because its queue was full, before the wall saw them",
     );
-    let mut dropped = Family::counter(
-        "muralla_edge_rx_dropped",
-        "Packets that the network stack dropped",
-    );
+    let mut dropped =
+        Family::counter("muralla_edge_rx_dropped", "Packets that the network stack dropped");
     for interface in &status.interfaces {
         let name = || ("interface", interface.name.clone());
         let current = match (interface.attached, interface.mode) {
@@ -206,19 +189,13 @@ fn interfaces(status: &Status) -> Vec<Family> {
 }
 
 fn feeds(status: &Status) -> Vec<Family> {
-    let mut age = Family::gauge(
-        "muralla_edge_feed_age_seconds",
-        "Time since a feed's file changed",
-    );
+    let mut age =
+        Family::gauge("muralla_edge_feed_age_seconds", "Time since a feed's file changed");
     let mut prefixes = Family::gauge("muralla_edge_feed_prefixes", "Prefixes of a feed in force");
-    let mut stale = Family::gauge(
-        "muralla_edge_feed_stale",
-        "Whether a feed is older than its max_age",
-    );
-    let mut broken = Family::gauge(
-        "muralla_edge_feed_broken",
-        "Whether a feed's file could not be read",
-    );
+    let mut stale =
+        Family::gauge("muralla_edge_feed_stale", "Whether a feed is older than its max_age");
+    let mut broken =
+        Family::gauge("muralla_edge_feed_broken", "Whether a feed's file could not be read");
     for feed in &status.feeds {
         let labels = || vec![("feed", feed.name.clone())];
         if let Some(seconds) = feed.age_seconds {
@@ -254,10 +231,7 @@ mod tests {
         assert_eq!(health["protected"], true);
         daemon.detach().unwrap();
         let refused = client.get::<serde_json::Value>("/health").await;
-        assert!(
-            matches!(refused, Err(ClientError::Refused(_))),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(ClientError::Refused(_))), "{refused:?}");
     }
 
     #[test]
@@ -282,10 +256,7 @@ mod tests {
             "muralla_config_last_reload_successful 1.0",
             "muralla_promise_events_total{promise=\"EDGE\",outcome=\"good\"} 1.0",
         ] {
-            assert!(
-                text.lines().any(|found| found == line),
-                "{line} is not in\n{text}"
-            );
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
 
         let mut promtool = Command::new("promtool")
@@ -295,19 +266,10 @@ mod tests {
             .stderr(Stdio::piped())
             .spawn()
             .expect("promtool is needed: apt-get install prometheus");
-        promtool
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(text.as_bytes())
-            .unwrap();
+        promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         let output = promtool.wait_with_output().unwrap();
         let said = [output.stdout, output.stderr].concat();
-        assert!(
-            output.status.success(),
-            "{}\n{text}",
-            String::from_utf8_lossy(&said)
-        );
+        assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&said));
         assert!(said.is_empty(), "{}", String::from_utf8_lossy(&said));
     }
 }

@@ -50,10 +50,12 @@ pub(crate) fn run(
     }
     let _lock = lock(&configuration.admin.socket)?;
     let listener = socket::listen(&configuration.admin.socket)?;
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(serve(path, configuration, listener, builder))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(
+        path,
+        configuration,
+        listener,
+        builder,
+    ))
 }
 
 async fn serve(
@@ -88,23 +90,12 @@ async fn serve(
         tokio::spawn(async move { axum::serve(listener, router).await });
     }
     tokio::spawn(following::pump(Arc::clone(&daemon), deliveries));
-    tokio::spawn(every(
-        Duration::from_secs(1),
-        Arc::clone(&daemon),
-        Daemon::tick,
-    ));
-    tokio::spawn(every(
-        Duration::from_secs(10),
-        Arc::clone(&daemon),
-        Daemon::refresh_if_changed,
-    ));
+    tokio::spawn(every(Duration::from_secs(1), Arc::clone(&daemon), Daemon::tick));
+    tokio::spawn(every(Duration::from_secs(10), Arc::clone(&daemon), Daemon::refresh_if_changed));
     tokio::spawn(watch(client));
 
     blocking(&daemon, Daemon::tick).await?;
-    notify(&[
-        NotifyState::Ready,
-        NotifyState::Status(&summary(&daemon.overview())),
-    ]);
+    notify(&[NotifyState::Ready, NotifyState::Status(&summary(&daemon.overview()))]);
     info!(version = env!("CARGO_PKG_VERSION"), configuration = %path.display(), "the wall stands");
 
     loop {
@@ -137,10 +128,7 @@ pub(crate) fn reload(daemon: &Daemon) -> Result<Done, Refused> {
         Err(error) => warn!(%error, "systemd is not told of the reload"),
     }
     let outcome = daemon.reload();
-    notify(&[
-        NotifyState::Ready,
-        NotifyState::Status(&summary(&daemon.overview())),
-    ]);
+    notify(&[NotifyState::Ready, NotifyState::Status(&summary(&daemon.overview()))]);
     outcome
 }
 
@@ -232,10 +220,7 @@ mod tests {
         let socket = folder.path().join("run/admin.sock");
         let first = lock(&socket).unwrap();
         let refused = lock(&socket).unwrap_err().to_string();
-        assert!(
-            refused.starts_with("another muralla is running"),
-            "{refused}"
-        );
+        assert!(refused.starts_with("another muralla is running"), "{refused}");
         drop(first);
         lock(&socket).unwrap();
     }
@@ -277,11 +262,7 @@ mod tests {
         .await;
 
         kill_process(getpid(), Signal::TERM).unwrap();
-        timeout(Duration::from_secs(20), daemon)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        timeout(Duration::from_secs(20), daemon).await.unwrap().unwrap().unwrap();
         let deeds = stand.builder.0.lock().unwrap();
         assert_eq!((deeds.built, deeds.reloaded, deeds.detached), (1, 1, 0));
     }

@@ -43,12 +43,7 @@ pub struct State {
 impl Promise {
     /// A promise that `target` (between 0 and 1) of all events are good.
     pub fn new(name: &'static str, target: f64) -> Self {
-        Self(Arc::new(Inner {
-            name,
-            target,
-            good: AtomicU64::new(0),
-            total: AtomicU64::new(0),
-        }))
+        Self(Arc::new(Inner { name, target, good: AtomicU64::new(0), total: AtomicU64::new(0) }))
     }
 
     /// Counts one event.
@@ -132,10 +127,7 @@ mod tests {
             (5, 5, 1.0, 1.0),
         ] {
             let found = remaining(good, total, target);
-            assert!(
-                (found - left).abs() < 1e-6,
-                "{good} of {total}: {found}, expected {left}"
-            );
+            assert!((found - left).abs() < 1e-6, "{good} of {total}: {found}, expected {left}");
         }
         assert_eq!(remaining(4, 5, 1.0), f64::NEG_INFINITY);
     }

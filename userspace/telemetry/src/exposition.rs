@@ -58,19 +58,13 @@ pub struct Snapshot(Arc<Mutex<Vec<Family>>>);
 impl Snapshot {
     /// Takes the place of what was there.
     pub fn replace(&self, families: Vec<Family>) {
-        *self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = families;
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = families;
     }
 }
 
 impl Source for Snapshot {
     fn families(&self) -> Vec<Family> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 }
 
@@ -98,22 +92,12 @@ pub type Labels = Vec<(&'static str, String)>;
 impl Family {
     /// A counter; its name comes without `_total`.
     pub fn counter(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            help,
-            kind: Kind::Counter,
-            series: Vec::new(),
-        }
+        Self { name, help, kind: Kind::Counter, series: Vec::new() }
     }
 
     /// A gauge; its name has the unit.
     pub fn gauge(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            help,
-            kind: Kind::Gauge,
-            series: Vec::new(),
-        }
+        Self { name, help, kind: Kind::Gauge, series: Vec::new() }
     }
 
     /// With one more series.
@@ -134,13 +118,7 @@ struct Gatherer<S>(S);
 
 impl<S: Source> Collector for Gatherer<S> {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        for Family {
-            name,
-            help,
-            kind,
-            series,
-        } in self.0.families()
-        {
+        for Family { name, help, kind, series } in self.0.families() {
             // A family without series would announce a name that nothing follows.
             if series.is_empty() {
                 continue;
@@ -188,10 +166,7 @@ mod tests {
         snapshot.replace(vec![
             Family::counter("muralla_edge_packets", "Packets by verdict")
                 .with(vec![("verdict", "drop".to_owned())], 7.0)
-                .with(
-                    vec![("verdict", "pa\"ss".to_owned())],
-                    9_007_199_254_740_992.0,
-                ),
+                .with(vec![("verdict", "pa\"ss".to_owned())], 9_007_199_254_740_992.0),
             Family::gauge("muralla_edge_feed_age_seconds", "Age of a feed").with(vec![], 1.5),
             Family::gauge("muralla_edge_nothing", "Has no series"),
         ]);

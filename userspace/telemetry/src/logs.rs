@@ -35,13 +35,7 @@ pub enum Level {
 
 impl Level {
     /// All levels, from quiet to loud.
-    pub const ALL: [Self; 5] = [
-        Self::Error,
-        Self::Warn,
-        Self::Info,
-        Self::Debug,
-        Self::Trace,
-    ];
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
 
     /// The level's name in the configuration.
     pub const fn name(self) -> &'static str {

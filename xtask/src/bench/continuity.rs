@@ -34,10 +34,7 @@ pub(super) fn allowed(lab: &Lab) -> Result<String> {
 fn ends(lab: &Lab) -> Result<[SocketAddr; 2]> {
     let hosts = lab.internet_hosts(Family::V4);
     let source = hosts.last().context("a lab without hosts on its Internet")?;
-    Ok([
-        SocketAddr::new(*source, PORT),
-        SocketAddr::new(lab.service(Family::V4), PORT),
-    ])
+    Ok([SocketAddr::new(*source, PORT), SocketAddr::new(lab.service(Family::V4), PORT)])
 }
 
 pub(super) fn rows(lab: &Lab, appliance: &mut Appliance<'_>, effort: &Effort) -> Result<Vec<Row>> {
@@ -119,14 +116,8 @@ impl Stream {
         })?;
         let receiver = thread::spawn(move || receive(&inbox));
         let until = Arc::clone(&stopped);
-        let sender = lab
-            .internet()
-            .thread("stream", move || send(source, target, &until))?;
-        Ok(Self {
-            stopped,
-            sender,
-            receiver,
-        })
+        let sender = lab.internet().thread("stream", move || send(source, target, &until))?;
+        Ok(Self { stopped, sender, receiver })
     }
 
     /// Packets sent and received.

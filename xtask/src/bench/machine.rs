@@ -27,10 +27,7 @@ impl Machine {
             .filter_map(|line| line.split_once(':'))
             .find(|(key, _)| key.trim() == "model name")
             .map_or("unknown", |(_, value)| value.trim());
-        let cores = cpuinfo
-            .lines()
-            .filter(|line| line.starts_with("processor"))
-            .count();
+        let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let say = |command: &mut Command| {
             answer(command).map_or("unknown".to_owned(), |text| text.trim().to_owned())

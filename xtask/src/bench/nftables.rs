@@ -27,10 +27,7 @@ impl<'lab> Ruleset<'lab> {
 
 impl Drop for Ruleset<'_> {
     fn drop(&mut self) {
-        let deleted = self
-            .0
-            .edge()
-            .run("nft", ["delete", "table", "netdev", "muralla_peer"]);
+        let deleted = self.0.edge().run("nft", ["delete", "table", "netdev", "muralla_peer"]);
         if let Err(error) = deleted {
             eprintln!("{error:#}");
         }

@@ -13,9 +13,7 @@ pub(super) fn rows(house: &House, quick: bool) -> Result<Vec<Row>> {
     // in this profile its dependencies are built already.
     let mut command = cargo(
         house,
-        &[
-            "bench", "--profile", "dev", "--package", "muralla-edge", "--bench", "packet", "--",
-        ],
+        &["bench", "--profile", "dev", "--package", "muralla-edge", "--bench", "packet", "--"],
     );
     if quick {
         command.arg("--quick");

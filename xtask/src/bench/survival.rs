@@ -47,18 +47,12 @@ struct Scenario {
 }
 
 fn scenarios(lab: &Lab) -> Result<Vec<Scenario>> {
-    let anywhere = Sources::Anywhere {
-        family: Family::V4,
-        count: 100_000,
-    };
+    let anywhere = Sources::Anywhere { family: Family::V4, count: 100_000 };
     let from_internet = |attack| (Side::Internet, attack, anywhere);
     let customers = lab.customer_hosts(Family::V4);
     let infected = *customers.last().context("a lab without customers")?;
     Ok(vec![
-        Scenario {
-            name: "quiet",
-            floods: Vec::new(),
-        },
+        Scenario { name: "quiet", floods: Vec::new() },
         Scenario {
             name: "single_source",
             floods: vec![(Side::Customers, Attack::DnsRandom, Sources::Single(infected))],
@@ -79,18 +73,12 @@ fn scenarios(lab: &Lab) -> Result<Vec<Scenario>> {
                 Sources::within(CUSTOMERS_V4, 60_000)?,
             )],
         },
-        Scenario {
-            name: "malformed",
-            floods: vec![from_internet(Attack::Malformed)],
-        },
+        Scenario { name: "malformed", floods: vec![from_internet(Attack::Malformed)] },
     ])
 }
 
 /// Whatever protects, for as long as it is kept.
-#[expect(
-    dead_code,
-    reason = "what protects is held, and not looked at any more"
-)]
+#[expect(dead_code, reason = "what protects is held, and not looked at any more")]
 enum Standing<'lab> {
     Nothing,
     Nftables(Ruleset<'lab>),
@@ -161,8 +149,7 @@ fn once(
         let deadline = Instant::now() + PATIENCE;
         while let Err(error) = service.once(lab) {
             if Instant::now() > deadline {
-                return Err(error)
-                    .with_context(|| format!("{} has not recovered", service.name()));
+                return Err(error).with_context(|| format!("{} has not recovered", service.name()));
             }
         }
     }
@@ -201,11 +188,7 @@ fn report(scenarios: &[Scenario], measured: &[Vec<Measured>]) -> Vec<Row> {
             if flooded {
                 // The attacker's core is full: what is offered is the most that it can do.
                 let unit = "packets/s (generator at its limit)";
-                rows.push(Row::plain(
-                    id(scenario.name, "offered"),
-                    median(&now.offered),
-                    unit,
-                ));
+                rows.push(Row::plain(id(scenario.name, "offered"), median(&now.offered), unit));
             }
             for (service, (now, quiet)) in
                 Service::ALL.into_iter().zip(now.users.iter().zip(&quiet.users))

@@ -54,9 +54,7 @@ pub(crate) struct Interface {
 
 impl Admin {
     pub(crate) fn new(socket: &Path) -> Self {
-        Self {
-            socket: socket.to_owned(),
-        }
+        Self { socket: socket.to_owned() }
     }
 
     pub(crate) fn counters(&self) -> Result<Vec<Counter>> {
@@ -68,8 +66,7 @@ impl Admin {
     }
 
     pub(crate) fn reload(&self) -> Result<()> {
-        self.call::<serde_json::Value>("POST", "/v1/reload")
-            .map(drop)
+        self.call::<serde_json::Value>("POST", "/v1/reload").map(drop)
     }
 
     fn call<T: DeserializeOwned>(&self, method: &str, path: &str) -> Result<T> {
@@ -82,10 +79,7 @@ impl Admin {
         );
         stream.write_all(request.as_bytes()).with_context(what)?;
         let mut answer = Vec::new();
-        stream
-            .take(LARGEST_ANSWER)
-            .read_to_end(&mut answer)
-            .with_context(what)?;
+        stream.take(LARGEST_ANSWER).read_to_end(&mut answer).with_context(what)?;
         let body = body(&answer).with_context(what)?;
         serde_json::from_slice(body).with_context(what)
     }
@@ -115,12 +109,9 @@ mod tests {
     fn only_a_good_answer_has_a_body() {
         let good = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]";
         assert_eq!(body(good).unwrap(), b"[]");
-        for bad in [
-            &b""[..],
-            b"HTTP/1.1 200 OK\r\n",
-            b"HTTP/1.1 409 Conflict\r\n\r\n{}",
-            b"\r\n\r\n",
-        ] {
+        for bad in
+            [&b""[..], b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 409 Conflict\r\n\r\n{}", b"\r\n\r\n"]
+        {
             assert!(body(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
     }

@@ -32,17 +32,10 @@ impl Attack {
     }
 
     fn floods(self) -> Result<Vec<(Side, Kind, Sources)>> {
-        let anywhere = Sources::Anywhere {
-            family: Family::V4,
-            count: 100_000,
-        };
+        let anywhere = Sources::Anywhere { family: Family::V4, count: 100_000 };
         let dns = [
             (Side::Internet, Kind::DnsRandom, anywhere),
-            (
-                Side::Customers,
-                Kind::DnsRandom,
-                Sources::within(CUSTOMERS_V4, 60_000)?,
-            ),
+            (Side::Customers, Kind::DnsRandom, Sources::within(CUSTOMERS_V4, 60_000)?),
         ];
         let radius = (Side::Internet, Kind::RadiusJunk, anywhere);
         let smtp = (Side::Internet, Kind::SmtpSyn, anywhere);

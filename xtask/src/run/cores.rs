@@ -14,9 +14,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 /// the number of that core. On a machine with one core there is nothing to divide.
 pub(crate) fn divide() -> Result<usize> {
     let allowed = sched_getaffinity(None).context("asking for the cores that may be used")?;
-    let cores: Vec<usize> = (0..CpuSet::MAX_CPU)
-        .filter(|&core| allowed.is_set(core))
-        .collect();
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
     let (&last, others) = cores.split_last().context("no core may be used")?;
     if !others.is_empty() {
         let mut mine = CpuSet::new();
@@ -31,12 +29,10 @@ pub(crate) fn divide() -> Result<usize> {
 /// XDP program have that anyway, since the kernel keeps a backlog for each core.
 pub(crate) fn divide_queues(lab: &Lab) -> Result<()> {
     let cores = (last_core()? + 1).min(MOST_QUEUES).to_string();
-    let ends = [Side::Internet, Side::Customers]
-        .into_iter()
-        .flat_map(|side| {
-            let (far, near) = lab.side(side);
-            [(lab.edge(), near), (far, FAR_INTERFACE)]
-        });
+    let ends = [Side::Internet, Side::Customers].into_iter().flat_map(|side| {
+        let (far, near) = lab.side(side);
+        [(lab.edge(), near), (far, FAR_INTERFACE)]
+    });
     // Where a program is attached there must be receiving queues for all sending ones.
     for direction in ["rx", "tx"] {
         for (namespace, interface) in ends.clone() {

@@ -20,7 +20,9 @@ impl Display for Block<'_> {
         write!(f, "{second:>4} s  ")?;
         match view.attack {
             None => write!(f, "quiet")?,
-            Some(attack) => write!(f, "flood {}: {} pps offered", attack.name(), short(view.offered))?,
+            Some(attack) => {
+                write!(f, "flood {}: {} pps offered", attack.name(), short(view.offered))?
+            }
         }
         writeln!(
             f,

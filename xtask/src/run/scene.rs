@@ -68,9 +68,7 @@ impl View {
     /// Packets a second that go no further, slipped ones included.
     pub(crate) fn dropped(&self) -> f64 {
         // A sum of nothing would be a negative zero.
-        self.refused
-            .iter()
-            .fold(0.0, |sum, refused| sum + refused.rate)
+        self.refused.iter().fold(0.0, |sum, refused| sum + refused.rate)
     }
 }
 
@@ -128,17 +126,9 @@ impl<'lab> Scene<'lab> {
         self.view.offered_history.drain(..surplus);
 
         self.view.now = self.traffic.interval();
-        let aftermath = self
-            .flood_ended
-            .is_some_and(|ended| ended.elapsed() < AFTERMATH);
+        let aftermath = self.flood_ended.is_some_and(|ended| ended.elapsed() < AFTERMATH);
         let attacked = self.flood.is_some() || aftermath;
-        let View {
-            now,
-            total,
-            quiet,
-            attacked: under_attack,
-            ..
-        } = &mut self.view;
+        let View { now, total, quiet, attacked: under_attack, .. } = &mut self.view;
         let phase = if attacked { under_attack } else { quiet };
         for ((now, total), phase) in now.iter().zip(total).zip(phase) {
             total.add(now);
@@ -175,9 +165,7 @@ impl<'lab> Scene<'lab> {
         let seconds = elapsed.as_secs_f64().max(1e-3);
         let mut counted: BTreeMap<Key, u64> = BTreeMap::new();
         for row in appliance.admin.counters()? {
-            *counted
-                .entry((row.service, row.verdict, row.reason))
-                .or_default() += row.packets;
+            *counted.entry((row.service, row.verdict, row.reason)).or_default() += row.packets;
         }
         (self.view.passed, self.view.slipped) = (0.0, 0.0);
         self.view.refused.clear();
@@ -189,18 +177,14 @@ impl<'lab> Scene<'lab> {
                     if key.1 == "slip" {
                         self.view.slipped += rate;
                     }
-                    self.view.refused.push(Refused {
-                        key: key.clone(),
-                        rate,
-                        total,
-                    });
+                    self.view.refused.push(Refused { key: key.clone(), rate, total });
                 }
                 _ => self.view.passed += rate,
             }
         }
-        self.view
-            .refused
-            .sort_by(|one, other| other.rate.total_cmp(&one.rate).then(other.total.cmp(&one.total)));
+        self.view.refused.sort_by(|one, other| {
+            other.rate.total_cmp(&one.rate).then(other.total.cmp(&one.total))
+        });
         self.counted = counted;
         Ok(())
     }
@@ -211,12 +195,7 @@ impl<'lab> Scene<'lab> {
         drop(self.flood.take());
         let last = self.traffic.stop();
         // What the totals of a client hold, the view has but for what ended since its last measurement.
-        let View {
-            mut quiet,
-            mut attacked,
-            total,
-            ..
-        } = self.view;
+        let View { mut quiet, mut attacked, total, .. } = self.view;
         let phase = if under_attack { &mut attacked } else { &mut quiet };
         for ((phase, last), total) in phase.iter_mut().zip(last).zip(total) {
             phase.failed += last.failed.saturating_sub(total.failed);
@@ -261,9 +240,7 @@ impl std::fmt::Display for Summary {
 
 /// A share from 0 to 1, rounded down so that 100 means all.
 pub(crate) fn percent(share: Option<f64>) -> String {
-    share.map_or("-".to_owned(), |share| {
-        format!("{:.2} %", (share * 1e4).floor() / 100.0)
-    })
+    share.map_or("-".to_owned(), |share| format!("{:.2} %", (share * 1e4).floor() / 100.0))
 }
 
 pub(crate) fn milliseconds(value: Option<f64>) -> String {

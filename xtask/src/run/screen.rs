@@ -100,16 +100,12 @@ fn head_line(frame: &mut Frame<'_>, area: Rect, view: &View, up: Duration) {
 
 fn users_table(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let header = Row::new(
-        [
-            "", "rate/s", "ok", "p50 ms", "p99 ms", "in all", "failed", "p50 ms", "p99 ms",
-        ]
-        .map(|title| Line::from(title).right_aligned()),
+        ["", "rate/s", "ok", "p50 ms", "p99 ms", "in all", "failed", "p50 ms", "p99 ms"]
+            .map(|title| Line::from(title).right_aligned()),
     )
     .style(Style::new().add_modifier(Modifier::DIM));
-    let rows = Service::ALL
-        .iter()
-        .zip(view.now.iter().zip(&view.total))
-        .map(|(service, (now, total))| {
+    let rows =
+        Service::ALL.iter().zip(view.now.iter().zip(&view.total)).map(|(service, (now, total))| {
             let number = |text: String| Cell::from(Line::from(text).right_aligned());
             let share = |experience: &Experience| {
                 number(percent(experience.success())).style(health(experience.success()))
@@ -132,17 +128,12 @@ fn users_table(frame: &mut Frame<'_>, area: Rect, view: &View) {
         .iter()
         .filter(|now| now.failed > 0)
         .find_map(|now| now.last_failure.as_deref())
-        .map_or(Line::default(), |failure| {
-            Line::from(format!(" {failure} ")).red()
-        });
+        .map_or(Line::default(), |failure| Line::from(format!(" {failure} ")).red());
     let block = Block::new()
         .borders(Borders::TOP)
         .title(" Legitimate users: the last second, and since the start ".bold())
         .title_bottom(failure);
-    frame.render_widget(
-        Table::new(rows, widths).header(header).block(block),
-        area,
-    );
+    frame.render_widget(Table::new(rows, widths).header(header).block(block), area);
 }
 
 fn health(success: Option<f64>) -> Style {
@@ -157,13 +148,11 @@ fn health(success: Option<f64>) -> Style {
 fn flood_curve(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let title = match view.attack {
         None => " No flood ".bold(),
-        Some(attack) => format!(
-            " Flood: {}, {} packets/s offered ",
-            attack.name(),
-            short(view.offered)
-        )
-        .red()
-        .bold(),
+        Some(attack) => {
+            format!(" Flood: {}, {} packets/s offered ", attack.name(), short(view.offered))
+                .red()
+                .bold()
+        }
     };
     let peak = view.offered_history.iter().max().copied().unwrap_or_default();
     let block = Block::new().borders(Borders::TOP).title(title).title(
@@ -178,18 +167,13 @@ fn flood_curve(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let from = view.offered_history.len().saturating_sub(width);
     let shown = view.offered_history.get(from..).unwrap_or_default();
     frame.render_widget(
-        Sparkline::default()
-            .data(shown)
-            .style(Style::new().red())
-            .block(block),
+        Sparkline::default().data(shown).style(Style::new().red()).block(block),
         area,
     );
 }
 
 fn wall_table(frame: &mut Frame<'_>, area: Rect, view: &View) {
-    let ns = view
-        .ns_per_packet
-        .map_or(String::new(), |ns| format!(", {ns:.0} ns a packet"));
+    let ns = view.ns_per_packet.map_or(String::new(), |ns| format!(", {ns:.0} ns a packet"));
     let title = format!(
         " The wall: refused {}/s, slipped {}/s, passed {}/s{ns} ",
         short(view.dropped() - view.slipped),
@@ -237,10 +221,7 @@ fn wall_table(frame: &mut Frame<'_>, area: Rect, view: &View) {
         Constraint::Length(8),
         Constraint::Min(20),
     ];
-    frame.render_widget(
-        Table::new(rows, widths).header(header).block(block),
-        area,
-    );
+    frame.render_widget(Table::new(rows, widths).header(header).block(block), area);
 }
 
 fn keys_line(frame: &mut Frame<'_>, area: Rect, view: &View) {
@@ -252,11 +233,8 @@ fn keys_line(frame: &mut Frame<'_>, area: Rect, view: &View) {
     ];
     let mut spans = vec![Span::from(" Flood: ")];
     for (key, name, attack) in keys {
-        let style = if view.attack == Some(attack) {
-            Style::new().red().bold()
-        } else {
-            Style::new()
-        };
+        let style =
+            if view.attack == Some(attack) { Style::new().red().bold() } else { Style::new() };
         spans.push(key.bold().reversed());
         spans.push(Span::from(format!(" {name}  ")).style(style));
     }
@@ -295,9 +273,7 @@ mod tests {
             ..View::default()
         };
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
-        terminal
-            .draw(|frame| draw(frame, &view, Duration::from_secs(61)))
-            .unwrap();
+        terminal.draw(|frame| draw(frame, &view, Duration::from_secs(61))).unwrap();
         let screen = terminal.backend().to_string();
         for text in ["1:01", "100 M", "123 k", "SMTP", "again to stop"] {
             assert!(screen.contains(text), "{text} in\n{screen}");

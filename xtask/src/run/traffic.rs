@@ -70,11 +70,7 @@ pub(crate) struct Traffic([ClientHandle; 3]);
 
 impl Traffic {
     pub(crate) fn start(lab: &Lab) -> Result<Self> {
-        Ok(Self([
-            Service::Dns.start(lab)?,
-            Service::Radius.start(lab)?,
-            Service::Smtp.start(lab)?,
-        ]))
+        Ok(Self([Service::Dns.start(lab)?, Service::Radius.start(lab)?, Service::Smtp.start(lab)?]))
     }
 
     /// What happened to each service's users since the last call.

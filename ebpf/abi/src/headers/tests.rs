@@ -45,7 +45,7 @@ proptest! {
         }
         parse_transport(frame.as_slice(), &mut headers);
         let Headers { l3, l4, end, .. } = headers;
-        prop_assert!(14 <= l3 && l3 <= 22);
+        prop_assert!((14..=22).contains(&l3));
         prop_assert!(l3 + 20 <= l4 && l4 <= end, "{:?}", headers);
         prop_assert!(usize::from(end) <= frame.len());
         if headers.fault == 0 && headers.fragment == Fragment::Whole as u8 {

@@ -13,7 +13,7 @@ fn expected(packet: &[u8], codes: &[u8]) -> Result<(), Reason> {
         return Err(Reason::RadiusCode);
     }
     let length = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
-    if length < 20 || length > 4_096 || length > packet.len() {
+    if !(20..=4_096).contains(&length) || length > packet.len() {
         return Err(Reason::RadiusLength);
     }
     let mut rest = &packet[20..length];

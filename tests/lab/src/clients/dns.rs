@@ -19,20 +19,12 @@ pub(super) fn resolve(
     let deadline = Instant::now() + options.timeout;
     let query = Query::new(name, TYPE_A).id(random.next_u16());
     let message = query.encode();
-    let (flags, retried) = ask(source, options, &message, |answer| {
-        answer_to(answer, &message)
-    })?;
+    let (flags, retried) = ask(source, options, &message, |answer| answer_to(answer, &message))?;
     if flags & FLAG_TRUNCATED == 0 {
-        return served(flags).map(|()| Success {
-            retried,
-            over_tcp: false,
-        });
+        return served(flags).map(|()| Success { retried, over_tcp: false });
     }
     let flags = over_tcp(source, options, &query, deadline).context("over TCP after TC=1")?;
-    served(flags).map(|()| Success {
-        retried,
-        over_tcp: true,
-    })
+    served(flags).map(|()| Success { retried, over_tcp: true })
 }
 
 fn over_tcp(
@@ -43,9 +35,7 @@ fn over_tcp(
 ) -> Result<u16> {
     let mut stream = connect_from(source, options.target, deadline)?;
     limit(&stream, deadline)?;
-    stream
-        .write_all(&query.encode_for_tcp())
-        .context("sending")?;
+    stream.write_all(&query.encode_for_tcp()).context("sending")?;
     let mut length = [0; 2];
     stream.read_exact(&mut length).context("receiving")?;
     let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
@@ -88,11 +78,7 @@ mod tests {
             ("echo", query.clone(), None),
             ("other id", query.clone().flags(0x8180).id(8), None),
             ("other case", other.flags(0x8180), None),
-            (
-                "no question",
-                query.clone().flags(0x8180).counts([0; 4]),
-                None,
-            ),
+            ("no question", query.clone().flags(0x8180).counts([0; 4]), None),
         ] {
             assert_eq!(answer_to(&answer.encode(), &sent), expected, "{name}");
         }

@@ -16,10 +16,7 @@ pub(super) fn deliver(
 ) -> Result<Success> {
     let deadline = Instant::now() + options.timeout;
     let stream = connect_from(source, options.target, deadline)?;
-    let mut dialogue = Dialogue {
-        stream: BufReader::new(stream),
-        deadline,
-    };
+    let mut dialogue = Dialogue { stream: BufReader::new(stream), deadline };
     dialogue.expect("banner", '2')?;
     dialogue.say("EHLO client.example", '2')?;
     dialogue.say("MAIL FROM:<sender@client.example>", '2')?;
@@ -47,10 +44,7 @@ impl Dialogue {
         limit(self.stream.get_ref(), self.deadline)?;
         let line = format!("{command}\r\n");
         let verb = command.split(['\r', ' ']).next().unwrap_or_default();
-        self.stream
-            .get_mut()
-            .write_all(line.as_bytes())
-            .with_context(|| verb.to_owned())?;
+        self.stream.get_mut().write_all(line.as_bytes()).with_context(|| verb.to_owned())?;
         self.expect(verb, class)
     }
 
@@ -60,9 +54,7 @@ impl Dialogue {
             limit(self.stream.get_ref(), self.deadline)?;
             let mut line = String::new();
             let mut reader = (&mut self.stream).take(MAX_LINE);
-            let length = reader
-                .read_line(&mut line)
-                .with_context(|| format!("{verb}: reply"))?;
+            let length = reader.read_line(&mut line).with_context(|| format!("{verb}: reply"))?;
             if length == 0 {
                 bail!("{verb}: the server hung up");
             }

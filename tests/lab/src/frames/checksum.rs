@@ -28,11 +28,7 @@ pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
 fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<2>();
     let last = rest.first().map_or(0, |byte| u64::from(*byte) << 8);
-    words
-        .iter()
-        .map(|word| u64::from(u16::from_be_bytes(*word)))
-        .sum::<u64>()
-        + last
+    words.iter().map(|word| u64::from(u16::from_be_bytes(*word))).sum::<u64>() + last
 }
 
 const fn fold(mut sum: u64) -> u16 {
@@ -48,14 +44,8 @@ mod tests {
 
     #[test]
     fn example_of_rfc_1071() {
-        assert_eq!(
-            of(&[&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]]),
-            !0xddf2
-        );
-        assert_eq!(
-            of(&[&[0x00, 0x01], &[0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]]),
-            !0xddf2
-        );
+        assert_eq!(of(&[&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]]), !0xddf2);
+        assert_eq!(of(&[&[0x00, 0x01], &[0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]]), !0xddf2);
         assert_eq!(of(&[&[0xab]]), !0xab00);
     }
 
@@ -63,12 +53,7 @@ mod tests {
     fn updating_equals_summing_again() {
         let mut bytes = *b"\x45\x00\x00\x1d\x12\x34\x00\x00\x40\x11";
         let mut checksum = of(&[&bytes]);
-        for (at, new) in [
-            (0, [0xff, 0xff]),
-            (4, [0, 0]),
-            (8, [0x12, 0x99]),
-            (2, [0xff, 0xfe]),
-        ] {
+        for (at, new) in [(0, [0xff, 0xff]), (4, [0, 0]), (8, [0x12, 0x99]), (2, [0xff, 0xfe])] {
             let old = u16::from_be_bytes([bytes[at], bytes[at + 1]]);
             bytes[at..at + 2].copy_from_slice(&new);
             checksum = update(checksum, old, u16::from_be_bytes(new));

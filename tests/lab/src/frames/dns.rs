@@ -105,12 +105,7 @@ impl Query {
 
     /// The question section: name, type and class.
     pub fn question(&self) -> Vec<u8> {
-        [
-            &self.name[..],
-            &self.kind.to_be_bytes(),
-            &self.class.to_be_bytes(),
-        ]
-        .concat()
+        [&self.name[..], &self.kind.to_be_bytes(), &self.class.to_be_bytes()].concat()
     }
 }
 

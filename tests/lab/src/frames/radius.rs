@@ -33,13 +33,7 @@ pub struct Packet {
 impl Packet {
     /// A packet without attributes.
     pub const fn new(code: u8, identifier: u8, authenticator: [u8; 16]) -> Self {
-        Self {
-            code,
-            identifier,
-            authenticator,
-            length: None,
-            attributes: Vec::new(),
-        }
+        Self { code, identifier, authenticator, length: None, attributes: Vec::new() }
     }
 
     /// An Access-Request by PAP with a Message-Authenticator in front, as a modern NAS sends it.
@@ -90,9 +84,7 @@ impl Packet {
 
     /// The packet.
     pub fn encode(&self) -> Vec<u8> {
-        let length = self
-            .length
-            .unwrap_or((HEADER + self.attributes.len()) as u16);
+        let length = self.length.unwrap_or((HEADER + self.attributes.len()) as u16);
         let mut packet = vec![self.code, self.identifier];
         packet.extend(length.to_be_bytes());
         packet.extend(self.authenticator);
@@ -119,12 +111,7 @@ pub fn verified_response(
     let (authenticator, rest) = rest.split_first_chunk::<16>()?;
     let length = usize::from(u16::from_be_bytes([high, low]));
     let attributes = rest.get(..length.checked_sub(HEADER)?)?;
-    let expected = md5(&[
-        &[code, id, high, low],
-        request_authenticator,
-        attributes,
-        secret,
-    ]);
+    let expected = md5(&[&[code, id, high, low], request_authenticator, attributes, secret]);
     (id == identifier && expected == *authenticator).then_some(code)
 }
 
@@ -137,10 +124,7 @@ fn hide_password(password: &[u8], authenticator: &[u8; 16], secret: &[u8]) -> Ve
     let (blocks, _) = padded.as_chunks_mut::<16>();
     for block in blocks {
         let key = md5(&[secret, &previous]);
-        block
-            .iter_mut()
-            .zip(key)
-            .for_each(|(byte, key)| *byte ^= key);
+        block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
         previous = *block;
     }
     padded
@@ -170,10 +154,7 @@ mod tests {
     fn password_of_rfc_2865_section_7_1() {
         let authenticator = 0x0f40_3f94_7397_8057_bd83_d5cb_98f4_227a_u128.to_be_bytes();
         let hidden = hide_password(b"arctangent", &authenticator, b"xyzzy5461");
-        assert_eq!(
-            hidden,
-            0x0dbe_708d_93d4_13ce_3196_e43f_782a_0aee_u128.to_be_bytes()
-        );
+        assert_eq!(hidden, 0x0dbe_708d_93d4_13ce_3196_e43f_782a_0aee_u128.to_be_bytes());
     }
 
     #[test]

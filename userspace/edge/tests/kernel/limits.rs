@@ -83,8 +83,9 @@ fn networks(fixture: &mut Fixture) {
     fixture.reload(|config| {
         service_mut(config, "web").source = limit(RATE, BURST as f64);
     });
-    let v4 = |index: u32| IpAddr::from((0x5901_0100 | index % 250).to_be_bytes());
-    let v6 = |index: u32| IpAddr::from((0x2a07_0001_u128 << 96 | u128::from(index)).to_be_bytes());
+    let v4 = |index: u32| IpAddr::from((0x5901_0100 | (index % 250)).to_be_bytes());
+    let v6 =
+        |index: u32| IpAddr::from(((0x2a07_0001_u128 << 96) | u128::from(index)).to_be_bytes());
     for (network, multiple, address) in
         [("/24", 32, &v4 as &dyn Fn(u32) -> IpAddr), ("/64", 2, &v6)]
     {
@@ -198,8 +199,11 @@ fn global(fixture: &mut Fixture) {
         (service.global, service.stray) = (limit(RATE, 6.0), limit(RATE, 3.0));
     });
     let syn = |index: u32| {
-        let source =
-            if index % 2 == 0 { format!("85.{index}.1.1") } else { format!("2a09:{index}::1") };
+        let source = if index.is_multiple_of(2) {
+            format!("85.{index}.1.1")
+        } else {
+            format!("2a09:{index}::1")
+        };
         segment(&source, 53, SYN)
     };
     (0..6).for_each(|index| assert_eq!(fixture.judge(&syn(index)), (Pass, Clean)));

@@ -72,8 +72,9 @@ fn destinations() -> Vec<Case> {
             // Ports are ours on our own addresses alone.
             case("HTTP beside us", syn_to(80), "other", Pass, Other),
             case("DNS beside us", udp(at(source, 5), at(neighbour, 53)), "other", Pass, Other),
-            case("SMTP beside us", syn_to(25), "outgoing_smtp", Pass, Clean),
-            case("SMTP beside us", syn_to(25).flags(ACK), "outgoing_smtp", Pass, Clean),
+            // Mail to a customer's own server is not a customer's mail.
+            case("SMTP beside us", syn_to(25), "other", Pass, Other),
+            case("SMTP beside us", syn_to(25).flags(ACK), "other", Pass, Other),
         ]);
         let inwards = case("SMTP beside us", syn_to(25), "other", Pass, Other);
         cases.push(inwards.from(Role::Internet));

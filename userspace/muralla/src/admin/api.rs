@@ -116,12 +116,7 @@ pub(crate) struct Sighting {
 impl Sighting {
     pub(crate) fn new(sample: &Sample, drop: Drop) -> Self {
         let captured = usize::from(sample.caplen).min(SNAPLEN);
-        let frame = sample
-            .data
-            .iter()
-            .take(captured)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let frame = sample.data.iter().take(captured).map(|byte| format!("{byte:02x}")).collect();
         Self {
             drop,
             ifindex: sample.ifindex,
@@ -137,9 +132,8 @@ impl Sighting {
         let mut caplen = 0;
         let pairs = self.frame.as_bytes().chunks_exact(2);
         for (place, pair) in data.iter_mut().zip(pairs) {
-            let byte = std::str::from_utf8(pair)
-                .ok()
-                .and_then(|pair| u8::from_str_radix(pair, 16).ok());
+            let byte =
+                std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
             let Some(byte) = byte else { break };
             *place = byte;
             caplen += 1;
@@ -163,23 +157,12 @@ impl Sighting {
 /// What a person should know about a wall, the worst first.
 pub(crate) fn warnings(status: &Status) -> Vec<String> {
     let mut warnings = Vec::new();
-    for interface in status
-        .interfaces
-        .iter()
-        .filter(|interface| !interface.attached)
-    {
+    for interface in status.interfaces.iter().filter(|interface| !interface.attached) {
         let name = &interface.name;
-        let problem = interface
-            .problem
-            .as_deref()
-            .unwrap_or("no program is attached");
+        let problem = interface.problem.as_deref().unwrap_or("no program is attached");
         warnings.push(format!("NOT PROTECTED: {}", about(name, problem)));
     }
-    for interface in status
-        .interfaces
-        .iter()
-        .filter(|interface| interface.attached)
-    {
+    for interface in status.interfaces.iter().filter(|interface| interface.attached) {
         let name = &interface.name;
         match interface.problem.as_deref() {
             Some(problem) => warnings.push(about(name, problem)),
@@ -193,15 +176,9 @@ pub(crate) fn warnings(status: &Status) -> Vec<String> {
         if let Some(problem) = &feed.problem {
             warnings.push(about(&format!("feed {}", feed.name), problem));
         } else if feed.stale {
-            let age = feed
-                .age_seconds
-                .map(std::time::Duration::from_secs)
-                .unwrap_or_default();
+            let age = feed.age_seconds.map(std::time::Duration::from_secs).unwrap_or_default();
             let age = crate::configuration::duration::write(age);
-            warnings.push(format!(
-                "feed {} is stale: {} is {age} old",
-                feed.name, feed.file
-            ));
+            warnings.push(format!("feed {} is stale: {} is {age} old", feed.name, feed.file));
         }
     }
     warnings
@@ -209,11 +186,7 @@ pub(crate) fn warnings(status: &Status) -> Vec<String> {
 
 /// A problem with the name of what has it, once.
 fn about(name: &str, problem: &str) -> String {
-    if problem.starts_with(name) {
-        problem.to_owned()
-    } else {
-        format!("{name}: {problem}")
-    }
+    if problem.starts_with(name) { problem.to_owned() } else { format!("{name}: {problem}") }
 }
 
 #[cfg(test)]

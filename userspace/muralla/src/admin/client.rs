@@ -28,10 +28,7 @@ pub(crate) enum ClientError {
         "no daemon answers on {path} ({reason}); start it with `systemctl start muralla` or \
          `muralla run`, or name its socket with --socket"
     )]
-    NoDaemon {
-        path: PathBuf,
-        reason: std::io::Error,
-    },
+    NoDaemon { path: PathBuf, reason: std::io::Error },
     #[error("not permitted to use {0}; run as root, or join the group that owns the socket")]
     NotPermitted(PathBuf),
     #[error("{}{}", .0.error, .0.help.as_ref().map(|help| format!("\n  help: {help}")).unwrap_or_default())]
@@ -57,9 +54,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(socket: &Path) -> Self {
-        Self {
-            socket: socket.to_owned(),
-        }
+        Self { socket: socket.to_owned() }
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -90,10 +85,7 @@ impl Client {
     /// Follows the samples.
     pub(crate) async fn samples(&self) -> Result<Samples, ClientError> {
         let response = self.send(Method::GET, "/v1/samples", Bytes::new()).await?;
-        Ok(Samples {
-            body: response.into_body(),
-            buffer: Vec::new(),
-        })
+        Ok(Samples { body: response.into_body(), buffer: Vec::new() })
     }
 
     async fn send(
@@ -106,10 +98,7 @@ impl Client {
             if reason.kind() == std::io::ErrorKind::PermissionDenied {
                 ClientError::NotPermitted(self.socket.clone())
             } else {
-                ClientError::NoDaemon {
-                    path: self.socket.clone(),
-                    reason,
-                }
+                ClientError::NoDaemon { path: self.socket.clone(), reason }
             }
         })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -127,12 +116,10 @@ impl Client {
         }
         let status = response.status();
         let body = collect(response.into_body()).await?;
-        Err(ClientError::Refused(
-            serde_json::from_slice(&body).unwrap_or_else(|_| Refusal {
-                error: format!("{status}: {}", String::from_utf8_lossy(&body)),
-                help: None,
-            }),
-        ))
+        Err(ClientError::Refused(serde_json::from_slice(&body).unwrap_or_else(|_| Refusal {
+            error: format!("{status}: {}", String::from_utf8_lossy(&body)),
+            help: None,
+        })))
     }
 }
 
@@ -174,9 +161,7 @@ async fn whole<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, C
 
 async fn collect(body: Incoming) -> Result<Bytes, ClientError> {
     let limited = http_body_util::Limited::new(body, LARGEST_ANSWER);
-    let collected = limited
-        .collect()
-        .await
-        .map_err(|error| ClientError::Answer(error.to_string()))?;
+    let collected =
+        limited.collect().await.map_err(|error| ClientError::Answer(error.to_string()))?;
     Ok(collected.to_bytes())
 }

@@ -40,10 +40,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
             "/v1/counters",
             get(async |State(daemon): Shared| answer(&daemon, Daemon::counters).await),
         )
-        .route(
-            "/v1/top",
-            get(async |State(daemon): Shared| answer(&daemon, Daemon::top).await),
-        )
+        .route("/v1/top", get(async |State(daemon): Shared| answer(&daemon, Daemon::top).await))
         .route("/v1/samples", get(samples))
         .route(
             "/v1/blocks",
@@ -51,40 +48,30 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
                 .post(async |State(daemon): Shared, Form(form): Form<BlockForm>| {
                     answer(&daemon, move |d| d.block(form)).await
                 })
-                .delete(
-                    async |State(daemon): Shared, Query(form): Query<PrefixForm>| {
-                        answer(&daemon, move |d| d.unblock(form.prefix)).await
-                    },
-                ),
+                .delete(async |State(daemon): Shared, Query(form): Query<PrefixForm>| {
+                    answer(&daemon, move |d| d.unblock(form.prefix)).await
+                }),
         )
         .route(
             "/v1/allow",
-            post(
-                async |State(daemon): Shared, Form(form): Form<PrefixForm>| {
-                    answer(&daemon, move |d| d.allow(form.prefix)).await
-                },
-            )
-            .delete(
-                async |State(daemon): Shared, Query(form): Query<PrefixForm>| {
-                    answer(&daemon, move |d| d.disallow(form.prefix)).await
-                },
-            ),
+            post(async |State(daemon): Shared, Form(form): Form<PrefixForm>| {
+                answer(&daemon, move |d| d.allow(form.prefix)).await
+            })
+            .delete(async |State(daemon): Shared, Query(form): Query<PrefixForm>| {
+                answer(&daemon, move |d| d.disallow(form.prefix)).await
+            }),
         )
         .route(
             "/v1/offences",
-            post(
-                async |State(daemon): Shared, Form(offence): Form<Offence>| {
-                    answer(&daemon, move |d| d.report(offence)).await
-                },
-            ),
+            post(async |State(daemon): Shared, Form(offence): Form<Offence>| {
+                answer(&daemon, move |d| d.report(offence)).await
+            }),
         )
         .route(
             "/v1/customers-seen",
-            post(
-                async |State(daemon): Shared, Form(seen): Form<CustomerSeen>| {
-                    answer(&daemon, move |d| d.customer_seen(&seen)).await
-                },
-            ),
+            post(async |State(daemon): Shared, Form(seen): Form<CustomerSeen>| {
+                answer(&daemon, move |d| d.customer_seen(&seen)).await
+            }),
         )
         .route(
             "/v1/reload",
@@ -106,11 +93,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
             )
         })
         .method_not_allowed_fallback(async || {
-            refusal(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "not with this method".to_owned(),
-                None,
-            )
+            refusal(StatusCode::METHOD_NOT_ALLOWED, "not with this method".to_owned(), None)
         })
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(daemon)
@@ -146,14 +129,7 @@ async fn answer<T: Serialize + Send + 'static>(
 }
 
 fn refusal(status: StatusCode, error: String, help: Option<&str>) -> Response {
-    (
-        status,
-        Json(Refusal {
-            error,
-            help: help.map(str::to_owned),
-        }),
-    )
-        .into_response()
+    (status, Json(Refusal { error, help: help.map(str::to_owned) })).into_response()
 }
 
 /// A JSON body, or a refusal in JSON.
@@ -174,11 +150,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = BadForm;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, BadForm> {
-        Ok(Self(
-            axum::extract::Query::from_request_parts(parts, state)
-                .await?
-                .0,
-        ))
+        Ok(Self(axum::extract::Query::from_request_parts(parts, state).await?.0))
     }
 }
 
@@ -198,11 +170,7 @@ impl From<QueryRejection> for BadForm {
 
 impl IntoResponse for BadForm {
     fn into_response(self) -> Response {
-        refusal(
-            self.0,
-            self.1,
-            Some("send JSON, with content-type: application/json"),
-        )
+        refusal(self.0, self.1, Some("send JSON, with content-type: application/json"))
     }
 }
 
@@ -217,8 +185,6 @@ impl hyper::body::Body for Lines {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0
-            .poll_recv(context)
-            .map(|line| line.map(|line| Ok(Frame::data(line))))
+        self.0.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
     }
 }

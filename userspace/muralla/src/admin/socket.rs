@@ -24,10 +24,7 @@ pub(crate) enum SocketError {
 /// Listens on `path`, or on the socket that systemd passed. Who is in the socket's group may use it
 /// (mode 0660). A socket that a dead daemon left is replaced.
 pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
-    let failed = |reason| SocketError::Bind {
-        path: path.to_owned(),
-        reason,
-    };
+    let failed = |reason| SocketError::Bind { path: path.to_owned(), reason };
     let listener = match descriptor::passed_by_systemd().map_err(failed)? {
         Some(listener) => listener,
         None => bind(path)?,
@@ -37,10 +34,7 @@ pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
 }
 
 fn bind(path: &Path) -> Result<UnixListener, SocketError> {
-    let failed = |reason| SocketError::Bind {
-        path: path.to_owned(),
-        reason,
-    };
+    let failed = |reason| SocketError::Bind { path: path.to_owned(), reason };
     if let Ok(metadata) = fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
             return Err(SocketError::NotASocket(path.to_owned()));
@@ -73,10 +67,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run/admin.sock");
         let first = listen(&path).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o660
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
         assert!(matches!(listen(&path), Err(SocketError::Alive(_))));
         drop(first);
         assert!(path.exists(), "a dead daemon leaves its socket");

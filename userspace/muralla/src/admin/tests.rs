@@ -36,16 +36,8 @@ async fn the_state_can_be_asked_for() {
     let client = serve(&stand, &stand.daemon());
     let overview: Overview = client.get("/v1/status").await.unwrap();
     assert!(!overview.detached);
-    assert!(
-        overview.warnings[0].starts_with("eth0: GENERIC MODE"),
-        "{:?}",
-        overview.warnings
-    );
-    assert!(
-        overview.warnings[1].starts_with("feed drop is stale"),
-        "{:?}",
-        overview.warnings
-    );
+    assert!(overview.warnings[0].starts_with("eth0: GENERIC MODE"), "{:?}", overview.warnings);
+    assert!(overview.warnings[1].starts_with("feed drop is stale"), "{:?}", overview.warnings);
     let counters: Vec<CounterRow> = client.get("/v1/counters").await.unwrap();
     assert_eq!(counters.len(), fake::counters().len());
     let top: muralla_edge::talkers::Top = client.get("/v1/top").await.unwrap();
@@ -66,61 +58,24 @@ async fn blocks_come_and_go_but_never_over_the_protected() {
     );
     let prefix = "198.51.100.7/32".parse().unwrap();
     let blocks: Vec<BlockEntry> = client.get("/v1/blocks").await.unwrap();
-    assert!(
-        blocks
-            .iter()
-            .any(|entry| entry.prefix == prefix && entry.note == "x")
-    );
-    assert!(
-        client
-            .remove::<Done>("/v1/blocks", prefix)
-            .await
-            .unwrap()
-            .done
-    );
+    assert!(blocks.iter().any(|entry| entry.prefix == prefix && entry.note == "x"));
+    assert!(client.remove::<Done>("/v1/blocks", prefix).await.unwrap().done);
     let done: Done = client.remove("/v1/blocks", prefix).await.unwrap();
-    assert!(
-        !done.done && done.remarks[0].contains("was not blocked"),
-        "{done:?}"
-    );
-    let done: Done = client
-        .remove("/v1/blocks", "192.0.2.200/32".parse().unwrap())
-        .await
-        .unwrap();
-    assert!(
-        done.remarks[0].contains("stays blocked by the configuration file"),
-        "{done:?}"
-    );
+    assert!(!done.done && done.remarks[0].contains("was not blocked"), "{done:?}");
+    let done: Done = client.remove("/v1/blocks", "192.0.2.200/32".parse().unwrap()).await.unwrap();
+    assert!(done.remarks[0].contains("stays blocked by the configuration file"), "{done:?}");
 
     for (form, complaint) in [
-        (
-            json!({"prefix": "203.0.113.9"}),
-            "protected by the configuration",
-        ),
-        (
-            json!({"prefix": "0.0.0.0/0"}),
-            "protected by the configuration",
-        ),
-        (
-            json!({"prefix": "198.51.100.7", "for_seconds": 0}),
-            "from one second",
-        ),
+        (json!({"prefix": "203.0.113.9"}), "protected by the configuration"),
+        (json!({"prefix": "0.0.0.0/0"}), "protected by the configuration"),
+        (json!({"prefix": "198.51.100.7", "for_seconds": 0}), "from one second"),
         (
             json!({"prefix": "198.51.100.7", "services": ["dnss"]}),
             "no service `dnss`; known are other,",
         ),
-        (
-            json!({"prefix": "198.51.100.7", "note": "a\nb"}),
-            "in one line",
-        ),
-        (
-            json!({"prefix": "198.51.100.7/24"}),
-            "has bits set beyond its length",
-        ),
-        (
-            json!({"prefix": "198.51.100.7", "until": 5}),
-            "unknown field `until`",
-        ),
+        (json!({"prefix": "198.51.100.7", "note": "a\nb"}), "in one line"),
+        (json!({"prefix": "198.51.100.7/24"}), "has bits set beyond its length"),
+        (json!({"prefix": "198.51.100.7", "until": 5}), "unknown field `until`"),
     ] {
         let error = refusal(block(form).await);
         assert!(error.contains(complaint), "{error}\nexpected {complaint}");
@@ -131,17 +86,11 @@ async fn blocks_come_and_go_but_never_over_the_protected() {
 async fn allowing_everybody_is_refused() {
     let stand = Stand::new();
     let client = serve(&stand, &stand.daemon());
-    let allow = async |prefix: &str| {
-        client
-            .post::<Done>("/v1/allow", &json!({ "prefix": prefix }))
-            .await
-    };
+    let allow =
+        async |prefix: &str| client.post::<Done>("/v1/allow", &json!({ "prefix": prefix })).await;
     assert!(allow("2001:db8::/32").await.unwrap().done);
     assert!(refusal(allow("::/0").await).contains("let everybody through"));
-    let done: Done = client
-        .remove("/v1/allow", "2001:db8::/32".parse().unwrap())
-        .await
-        .unwrap();
+    let done: Done = client.remove("/v1/allow", "2001:db8::/32".parse().unwrap()).await.unwrap();
     assert!(done.done);
 }
 
@@ -150,43 +99,24 @@ async fn offences_and_customers_are_reported() {
     let stand = Stand::new();
     let client = serve(&stand, &stand.daemon());
     let offence = |weight: Value| json!({"source": "198.51.100.7", "service": "smtp", "reason": "spam", "weight": weight, "handshake": true});
-    let judgement: Value = client
-        .post("/v1/offences", &offence(json!(2.0)))
-        .await
-        .unwrap();
+    let judgement: Value = client.post("/v1/offences", &offence(json!(2.0))).await.unwrap();
     assert_eq!(judgement, json!({"judgement": "noted", "score": 2.0}));
     assert!(
-        refusal(
-            client
-                .post::<Value>("/v1/offences", &offence(json!(-1.0)))
-                .await
-        )
-        .contains("weight")
+        refusal(client.post::<Value>("/v1/offences", &offence(json!(-1.0))).await)
+            .contains("weight")
     );
     let seen = json!({"source": "198.51.100.7", "account": "mary"});
-    client
-        .post::<Done>("/v1/customers-seen", &seen)
-        .await
-        .unwrap();
+    client.post::<Done>("/v1/customers-seen", &seen).await.unwrap();
     let deeds = stand.builder.0.lock().unwrap();
-    assert_eq!(
-        deeds.customers_seen,
-        [("198.51.100.7".parse().unwrap(), "mary".to_owned())]
-    );
+    assert_eq!(deeds.customers_seen, [("198.51.100.7".parse().unwrap(), "mary".to_owned())]);
 }
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_in_json() {
     let stand = Stand::new();
     let client = serve(&stand, &stand.daemon());
-    assert_eq!(
-        refusal(client.get::<Value>("/v1/nonsense").await),
-        "there is no such call"
-    );
-    assert_eq!(
-        refusal(client.get::<Value>("/v1/reload").await),
-        "not with this method"
-    );
+    assert_eq!(refusal(client.get::<Value>("/v1/nonsense").await), "there is no such call");
+    assert_eq!(refusal(client.get::<Value>("/v1/reload").await), "not with this method");
     let large = "x".repeat(100 << 10);
     let body = json!({"prefix": "198.51.100.7", "note": large});
     let error = refusal(client.post::<Value>("/v1/blocks", &body).await);
@@ -198,15 +128,9 @@ async fn what_makes_no_sense_is_refused_in_json() {
 #[tokio::test]
 async fn nobody_listening_says_how_to_begin() {
     let stand = Stand::new();
-    let error = Client::new(&stand.socket())
-        .get::<Overview>("/v1/status")
-        .await
-        .unwrap_err();
+    let error = Client::new(&stand.socket()).get::<Overview>("/v1/status").await.unwrap_err();
     assert!(error.nobody_there());
-    assert!(
-        error.to_string().contains("systemctl start muralla"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("systemctl start muralla"), "{error}");
 }
 
 #[tokio::test]
@@ -223,20 +147,8 @@ async fn a_detached_wall_stays_down_until_it_is_attached() {
     assert!(overview.warnings[0].starts_with("DETACHED"));
     assert!(refusal(client.get::<Value>("/v1/counters").await).starts_with("the wall is detached"));
     assert_eq!(stand.builder.0.lock().unwrap().built, 1);
-    assert!(
-        client
-            .post::<Done>("/v1/edge/attach", &())
-            .await
-            .unwrap()
-            .done
-    );
-    assert!(
-        !client
-            .post::<Done>("/v1/edge/attach", &())
-            .await
-            .unwrap()
-            .done
-    );
+    assert!(client.post::<Done>("/v1/edge/attach", &()).await.unwrap().done);
+    assert!(!client.post::<Done>("/v1/edge/attach", &()).await.unwrap().done);
     assert_eq!(stand.builder.0.lock().unwrap().built, 2);
 }
 
@@ -250,27 +162,14 @@ async fn a_bad_configuration_changes_nothing_and_says_why() {
 
     stand.configure("[edge]\ncustomer = []\n");
     let error = refusal(client.post::<Done>("/v1/reload", &()).await);
-    assert!(
-        error.contains("muralla.toml:2:1: unknown key `customer` in [edge]"),
-        "{error}"
-    );
+    assert!(error.contains("muralla.toml:2:1: unknown key `customer` in [edge]"), "{error}");
     assert!(error.contains("help: did you mean `customers`?"), "{error}");
     assert_eq!(stand.builder.0.lock().unwrap().reloaded, 1);
     let overview: Overview = client.get("/v1/status").await.unwrap();
     let reload = overview.reload.unwrap();
     assert!(!reload.applied);
-    assert!(
-        reload
-            .remarks
-            .iter()
-            .any(|remark| remark.contains("unknown key"))
-    );
-    assert!(
-        overview
-            .warnings
-            .iter()
-            .any(|warning| warning.contains("refused at the last reload"))
-    );
+    assert!(reload.remarks.iter().any(|remark| remark.contains("unknown key")));
+    assert!(overview.warnings.iter().any(|warning| warning.contains("refused at the last reload")));
 
     let good = fake::CONFIGURATION.replace("FEED", "/nonexistent");
     stand.configure(&format!("{good}[log]\nlevel = \"debug\"\n"));
@@ -280,15 +179,9 @@ async fn a_bad_configuration_changes_nothing_and_says_why() {
     stand.builder.0.lock().unwrap().refuse_reload = false;
     let done: Done = client.post("/v1/reload", &()).await.unwrap();
     assert!(
-        done.remarks
-            .iter()
-            .any(|remark| remark.contains("[log] take effect at the next restart"))
+        done.remarks.iter().any(|remark| remark.contains("[log] take effect at the next restart"))
     );
-    assert!(
-        done.remarks
-            .iter()
-            .any(|remark| remark.contains("/nonexistent is not there now"))
-    );
+    assert!(done.remarks.iter().any(|remark| remark.contains("/nonexistent is not there now")));
 }
 
 #[tokio::test]
@@ -300,13 +193,8 @@ async fn every_follower_sees_every_sample() {
     let mut other = client.samples().await.unwrap();
     tokio::spawn(following::pump(Arc::clone(&daemon), deliveries));
     for samples in [&mut one, &mut other] {
-        let line = timeout(Duration::from_secs(20), samples.next())
-            .await
-            .unwrap()
-            .unwrap();
-        let Some(SampleLine::Sample(sighting)) = line else {
-            panic!("{line:?}")
-        };
+        let line = timeout(Duration::from_secs(20), samples.next()).await.unwrap().unwrap();
+        let Some(SampleLine::Sample(sighting)) = line else { panic!("{line:?}") };
         assert_eq!(sighting.drop.interface, "eth0");
         assert_eq!(sighting.drop.service, "dns");
         assert_eq!(sighting.drop.reason, "source_limit");
@@ -315,10 +203,7 @@ async fn every_follower_sees_every_sample() {
     // A new wall's samples take the place of the old one's.
     daemon.detach().unwrap();
     daemon.attach().unwrap();
-    let line = timeout(Duration::from_secs(20), one.next())
-        .await
-        .unwrap()
-        .unwrap();
+    let line = timeout(Duration::from_secs(20), one.next()).await.unwrap().unwrap();
     assert!(matches!(line, Some(SampleLine::Sample(_))), "{line:?}");
 }
 
@@ -346,9 +231,5 @@ fn seconds_under_protection_are_counted() {
     daemon.detach().unwrap();
     daemon.tick();
     let state = daemon.standing().state();
-    assert_eq!(
-        (state.good, state.total),
-        (1, 1),
-        "detached on purpose is no broken promise"
-    );
+    assert_eq!((state.good, state.total), (1, 1), "detached on purpose is no broken promise");
 }

@@ -54,19 +54,11 @@ impl Complaints {
     }
 
     fn add(&self, severity: Severity, span: &Range<usize>, what: String, help: Option<String>) {
-        self.0.borrow_mut().push(Complaint {
-            severity,
-            span: span.clone(),
-            what,
-            help,
-        });
+        self.0.borrow_mut().push(Complaint { severity, span: span.clone(), what, help });
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.0
-            .borrow()
-            .iter()
-            .any(|complaint| complaint.severity == Severity::Error)
+        self.0.borrow().iter().any(|complaint| complaint.severity == Severity::Error)
     }
 
     /// The complaints in the order of the file, ready to be shown.
@@ -74,12 +66,7 @@ impl Complaints {
         let mut complaints = self.0.into_inner();
         complaints.sort_by_key(|complaint| complaint.span.start);
         complaints.dedup();
-        Problems(
-            complaints
-                .into_iter()
-                .map(|complaint| complaint.locate(file, text))
-                .collect(),
-        )
+        Problems(complaints.into_iter().map(|complaint| complaint.locate(file, text)).collect())
     }
 }
 
@@ -166,15 +153,8 @@ impl Problem {
             Severity::Error => "",
             Severity::Warning => "warning: ",
         };
-        let help = self
-            .help
-            .as_ref()
-            .map(|help| format!(" (help: {help})"))
-            .unwrap_or_default();
-        format!(
-            "{}:{}:{}: {kind}{}{help}",
-            self.file, self.line, self.column, self.what
-        )
+        let help = self.help.as_ref().map(|help| format!(" (help: {help})")).unwrap_or_default();
+        format!("{}:{}:{}: {kind}{}{help}", self.file, self.line, self.column, self.what)
     }
 }
 
@@ -184,11 +164,7 @@ impl fmt::Display for Problem {
             Severity::Error => "",
             Severity::Warning => "warning: ",
         };
-        writeln!(
-            f,
-            "{}:{}:{}: {kind}{}",
-            self.file, self.line, self.column, self.what
-        )?;
+        writeln!(f, "{}:{}:{}: {kind}{}", self.file, self.line, self.column, self.what)?;
         if self.width > 0 {
             let gutter = self.line.to_string();
             let blank = " ".repeat(gutter.len());
@@ -222,10 +198,7 @@ impl Complaint {
         let indent = before.get(line_start..).unwrap_or_default();
         let line_end = line_start + source.len();
         let end = self.span.end.clamp(start, line_end.max(start));
-        let width = text
-            .get(start..end)
-            .map_or(1, |marked| marked.chars().count())
-            .max(1);
+        let width = text.get(start..end).map_or(1, |marked| marked.chars().count()).max(1);
         Problem {
             severity: self.severity,
             file: file.to_owned(),
@@ -281,11 +254,7 @@ mod tests {
             complaints.error(&span, "x", "y");
             let problems = complaints.into_problems("f", text);
             let problem = problems.iter().next().unwrap();
-            assert_eq!(
-                (problem.line, problem.column),
-                (line, column),
-                "{text:?} {span:?}"
-            );
+            assert_eq!((problem.line, problem.column), (line, column), "{text:?} {span:?}");
         }
     }
 }

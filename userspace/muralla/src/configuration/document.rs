@@ -47,8 +47,7 @@ impl<'d> Section<'d> {
 
     /// Where the key stands, or else the table.
     pub(crate) fn place(&self, key: &str) -> Range<usize> {
-        self.find(key)
-            .map_or_else(|| self.span.clone(), |(key, _)| key.span())
+        self.find(key).map_or_else(|| self.span.clone(), |(key, _)| key.span())
     }
 
     /// A table inside this one.
@@ -64,10 +63,7 @@ impl<'d> Section<'d> {
             .iter()
             .filter_map(|(name, value)| {
                 let section = self.subsection(name.get_ref(), name, value)?;
-                Some((
-                    Spanned::new(name.span(), name.get_ref().to_string()),
-                    section,
-                ))
+                Some((Spanned::new(name.span(), name.get_ref().to_string()), section))
             })
             .collect()
     }
@@ -152,12 +148,7 @@ impl<'d> Section<'d> {
         match integer(value.get_ref()) {
             Some(number) if range.contains(&number) => Some(Spanned::new(value.span(), number)),
             _ => {
-                self.wrong_type(
-                    key,
-                    value,
-                    &wanted,
-                    &format!("{key} = {}", range.start.max(1)),
-                );
+                self.wrong_type(key, value, &wanted, &format!("{key} = {}", range.start.max(1)));
                 None
             }
         }
@@ -202,11 +193,7 @@ impl<'d> Section<'d> {
             None => {
                 self.complaints.error(
                     &text.span(),
-                    format!(
-                        "`{}` is no duration: \"{}\"",
-                        self.path_of(key),
-                        text.get_ref()
-                    ),
+                    format!("`{}` is no duration: \"{}\"", self.path_of(key), text.get_ref()),
                     "write a number with s, m, h, d or w: \"30s\", \"10m\", \"1h30m\", \"2d\"",
                 );
                 None
@@ -225,10 +212,7 @@ impl<'d> Section<'d> {
         if let Some((_, value)) = words.iter().find(|(word, _)| word == text.get_ref()) {
             return Some(*value);
         }
-        let all: Vec<String> = words
-            .iter()
-            .map(|(word, _)| format!("\"{word}\""))
-            .collect();
+        let all: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         let closest = closest(text.get_ref(), words.iter().map(|(word, _)| *word));
         let help = match closest {
             Some(word) => format!("did you mean \"{word}\"? Possible are {}", all.join(", ")),
@@ -294,11 +278,7 @@ impl<'d> Section<'d> {
     }
 
     pub(crate) fn prefixes(&mut self, key: &'static str) -> Option<Vec<Spanned<IpNet>>> {
-        let elements = self.list(
-            key,
-            "prefixes",
-            "[\"100.64.0.0/16\", \"2001:db8:100::/40\"]",
-        )?;
+        let elements = self.list(key, "prefixes", "[\"100.64.0.0/16\", \"2001:db8:100::/40\"]")?;
         Some(
             elements
                 .iter()
@@ -325,8 +305,7 @@ impl<'d> Section<'d> {
     /// Whether the key holds exactly this string; a value of another kind is left for others to read.
     pub(crate) fn says(&mut self, key: &'static str, word: &str) -> bool {
         self.known.insert(key);
-        self.find(key)
-            .is_some_and(|(_, value)| value.get_ref().as_str() == Some(word))
+        self.find(key).is_some_and(|(_, value)| value.get_ref().as_str() == Some(word))
     }
 
     /// Complains about every key that was not asked for.
@@ -343,16 +322,12 @@ impl<'d> Section<'d> {
             let help = match closest(name, self.known.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => {
-                    let known: Vec<String> = self
-                        .known
-                        .iter()
-                        .map(|known| format!("`{known}`"))
-                        .collect();
+                    let known: Vec<String> =
+                        self.known.iter().map(|known| format!("`{known}`")).collect();
                     format!("known are {}", known.join(", "))
                 }
             };
-            self.complaints
-                .error(&key.span(), format!("unknown key `{name}` {place}"), help);
+            self.complaints.error(&key.span(), format!("unknown key `{name}` {place}"), help);
         }
     }
 
@@ -411,21 +386,13 @@ impl<'d> Section<'d> {
     fn wrong_type(&self, key: &str, value: &Value<'_>, wanted: &str, example: &str) {
         self.complaints.error(
             &value.span(),
-            format!(
-                "`{}` must be {wanted}, found {}",
-                self.path_of(key),
-                describe(value)
-            ),
+            format!("`{}` must be {wanted}, found {}", self.path_of(key), describe(value)),
             format!("for example {example}"),
         );
     }
 
     fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 }
 
@@ -469,10 +436,7 @@ pub(crate) fn parse_prefix(text: &str) -> Result<IpNet, PrefixError> {
     if prefix.trunc() == prefix {
         Ok(prefix)
     } else {
-        Err(PrefixError::HostBits {
-            given: prefix,
-            meant: prefix.trunc(),
-        })
+        Err(PrefixError::HostBits { given: prefix, meant: prefix.trunc() })
     }
 }
 
@@ -550,10 +514,7 @@ mod tests {
                 "10.1.0.0/8",
                 "write \"10.0.0.0/8\" for the network, or \"10.1.0.0\" for the one address",
             ),
-            (
-                "ten",
-                "write \"192.0.2.0/24\", \"2001:db8::/32\" or a single address",
-            ),
+            ("ten", "write \"192.0.2.0/24\", \"2001:db8::/32\" or a single address"),
         ] {
             assert_eq!(parse_prefix(text).unwrap_err().help(), help, "{text}");
         }

@@ -17,23 +17,14 @@ use super::document::{Section, closest};
 use super::guard::{Surroundings, overlap};
 use super::services;
 
-pub(crate) const RULE_MODES: [(&str, RuleMode); 3] = [
-    ("enforce", RuleMode::Enforce),
-    ("observe", RuleMode::Observe),
-    ("off", RuleMode::Off),
-];
+pub(crate) const RULE_MODES: [(&str, RuleMode); 3] =
+    [("enforce", RuleMode::Enforce), ("observe", RuleMode::Observe), ("off", RuleMode::Off)];
 
-pub(crate) const ROLES: [(&str, Role); 3] = [
-    ("internet", Role::Internet),
-    ("customers", Role::Customers),
-    ("both", Role::Both),
-];
+pub(crate) const ROLES: [(&str, Role); 3] =
+    [("internet", Role::Internet), ("customers", Role::Customers), ("both", Role::Both)];
 
-pub(crate) const ATTACH_MODES: [(&str, AttachMode); 3] = [
-    ("auto", AttachMode::Auto),
-    ("native", AttachMode::Native),
-    ("generic", AttachMode::Generic),
-];
+pub(crate) const ATTACH_MODES: [(&str, AttachMode); 3] =
+    [("auto", AttachMode::Auto), ("native", AttachMode::Native), ("generic", AttachMode::Generic)];
 
 /// Kinds that a service of the operator's own may have.
 pub(crate) const KINDS: [(&str, ServiceKind); 6] = [
@@ -45,11 +36,8 @@ pub(crate) const KINDS: [(&str, ServiceKind); 6] = [
     ("any", ServiceKind::Any),
 ];
 
-pub(crate) const ANY_POLICIES: [(&str, AnyPolicy); 3] = [
-    ("pass", AnyPolicy::Pass),
-    ("slip", AnyPolicy::Slip),
-    ("drop", AnyPolicy::Drop),
-];
+pub(crate) const ANY_POLICIES: [(&str, AnyPolicy); 3] =
+    [("pass", AnyPolicy::Pass), ("slip", AnyPolicy::Slip), ("drop", AnyPolicy::Drop)];
 
 /// Says that a default limit does not apply.
 pub(crate) const NO_LIMIT: &str = "none";
@@ -66,10 +54,7 @@ pub(crate) fn read(
     surroundings: &Surroundings,
     complaints: &Complaints,
 ) -> EdgeConfig {
-    let reader = Reader {
-        complaints,
-        surroundings,
-    };
+    let reader = Reader { complaints, surroundings };
     let place = section.span().clone();
     let lists = Lists::read(&mut section);
     let interfaces = reader.interfaces(&mut section, &place);
@@ -80,10 +65,9 @@ pub(crate) fn read(
     let antispoof = section.word("antispoof", &RULE_MODES).unwrap_or_default();
     let impossible = section.word("impossible", &RULE_MODES).unwrap_or_default();
     let (limiter_sources, max_prefixes) = reader.limits(&mut section);
-    let pin_dir = section.path("pin_dir", super::DEFAULT_PIN_DIR).map_or_else(
-        || PathBuf::from(super::DEFAULT_PIN_DIR),
-        Spanned::into_inner,
-    );
+    let pin_dir = section
+        .path("pin_dir", super::DEFAULT_PIN_DIR)
+        .map_or_else(|| PathBuf::from(super::DEFAULT_PIN_DIR), Spanned::into_inner);
 
     reader.judge_customers(&section, &lists, &services, &interfaces, antispoof);
     reader.judge_nas(&section, &lists, &services);
@@ -101,11 +85,7 @@ pub(crate) fn read(
         mail_servers: plain(lists.mail_servers),
         protected: plain(lists.protected),
         allow: plain(lists.allow),
-        allow_files: lists
-            .allow_files
-            .into_iter()
-            .map(Spanned::into_inner)
-            .collect(),
+        allow_files: lists.allow_files.into_iter().map(Spanned::into_inner).collect(),
         block: plain(lists.block),
         feeds,
         bogons,
@@ -188,9 +168,7 @@ impl Reader<'_> {
                     "add role = \"internet\" or role = \"customers\"",
                 );
             }
-            let mode = table
-                .word("mode", &ATTACH_MODES)
-                .unwrap_or(AttachMode::Auto);
+            let mode = table.word("mode", &ATTACH_MODES).unwrap_or(AttachMode::Auto);
             match &name {
                 Some(name) => self.interface_name(name, &interfaces),
                 None if !table.has("name") => self.complaints.error(
@@ -218,9 +196,7 @@ impl Reader<'_> {
             && text.len() <= LONGEST_INTERFACE_NAME
             && text != "."
             && text != ".."
-            && text
-                .chars()
-                .all(|c| c.is_ascii_graphic() && c != '/' && c != ':');
+            && text.chars().all(|c| c.is_ascii_graphic() && c != '/' && c != ':');
         if !valid {
             self.complaints.error(
                 &name.span(),
@@ -252,9 +228,7 @@ impl Reader<'_> {
             let name = table.string("name", "drop");
             let file = table.path("file", "/var/lib/muralla/feeds/drop.txt");
             let mode = table.word("mode", &RULE_MODES).unwrap_or_default();
-            let max_age = table
-                .duration("max_age")
-                .map_or(2 * DAY, Spanned::into_inner);
+            let max_age = table.duration("max_age").map_or(2 * DAY, Spanned::into_inner);
             for (key, example) in [
                 ("name", "name = \"drop\""),
                 ("file", "file = \"/var/lib/muralla/feeds/drop.txt\""),
@@ -333,9 +307,7 @@ impl Reader<'_> {
         written.sort_by_key(|(name, _)| name.span().start);
         let mut overridden = Vec::new();
         for (name, mut table) in written {
-            let known = services
-                .iter()
-                .position(|service| service.name == *name.get_ref());
+            let known = services.iter().position(|service| service.name == *name.get_ref());
             let built_in = known.filter(|index| *index < services::built_in().len());
             let base = match built_in.and_then(|index| services.get(index)) {
                 Some(service) => {
@@ -374,10 +346,7 @@ impl Reader<'_> {
         match table.word("kind", &KINDS) {
             Some(kind) if kind != service.kind => self.complaints.error(
                 &place,
-                format!(
-                    "the built-in service `{}` can not change its kind",
-                    service.name
-                ),
+                format!("the built-in service `{}` can not change its kind", service.name),
                 "remove `kind`, or give a new service of that kind a name of its own",
             ),
             _ => {}
@@ -487,20 +456,14 @@ impl Reader<'_> {
         if service.stray.is_some() && table.has("stray") && service.kind != ServiceKind::Tcp {
             self.complaints.error(
                 &table.place("stray"),
-                format!(
-                    "`stray` is for services of kind \"tcp\", and `{}` is none",
-                    service.name
-                ),
+                format!("`stray` is for services of kind \"tcp\", and `{}` is none", service.name),
                 "remove `stray`",
             );
         }
         if service.reserve.is_some() && service.global.is_none() {
             self.complaints.error(
                 &table.place("reserve"),
-                format!(
-                    "`{}` has a reserve beyond a global budget that it has not",
-                    service.name
-                ),
+                format!("`{}` has a reserve beyond a global budget that it has not", service.name),
                 "add global = { rate = 20000, burst = 20000 }, or write reserve = \"none\"",
             );
         }
@@ -575,10 +538,7 @@ impl Reader<'_> {
             self.complaints.error(
                 &table.place("longest"),
                 "the longest ban is shorter than the first",
-                format!(
-                    "write longest = \"{}\" or more",
-                    super::duration::write(bans.first)
-                ),
+                format!("write longest = \"{}\" or more", super::duration::write(bans.first)),
             );
         }
         table.finish();
@@ -586,7 +546,7 @@ impl Reader<'_> {
     }
 
     fn limits(&self, section: &mut Section<'_>) -> (u32, u32) {
-        let (mut sources, mut prefixes) = (1 << 20, 2_000_000);
+        let (mut sources, mut prefixes) = (1 << 20, 1_000_000);
         let Some(mut table) = section.section("limits") else {
             return (sources, prefixes);
         };
@@ -595,8 +555,8 @@ impl Reader<'_> {
                 *value = u32::try_from(written.into_inner()).unwrap_or(u32::MAX);
             }
         };
-        number("limiter_sources", 1 << 10..(1 << 28) + 1, &mut sources);
-        number("max_prefixes", 1 << 10..(1 << 26) + 1, &mut prefixes);
+        number("limiter_sources", 1 << 10..(1 << 23) + 1, &mut sources);
+        number("max_prefixes", 1 << 10..2_500_001, &mut prefixes);
         table.finish();
         (sources, prefixes)
     }
@@ -627,9 +587,7 @@ impl Reader<'_> {
         let dns = services
             .iter()
             .any(|service| service.kind == ServiceKind::Dns && service.mode != RuleMode::Off);
-        let side = interfaces
-            .iter()
-            .any(|interface| interface.role == Role::Customers);
+        let side = interfaces.iter().any(|interface| interface.role == Role::Customers);
         let reason = if dns {
             "nobody would get DNS"
         } else if side && antispoof != RuleMode::Off {
@@ -665,10 +623,8 @@ impl Reader<'_> {
     fn judge_blocks(&self, lists: &Lists) {
         for block in &lists.block {
             let prefix = *block.get_ref();
-            let protected = lists
-                .protected
-                .iter()
-                .find(|protected| overlap(*protected.get_ref(), prefix));
+            let protected =
+                lists.protected.iter().find(|protected| overlap(*protected.get_ref(), prefix));
             if let Some(protected) = protected {
                 for (place, what) in [
                     (
@@ -695,24 +651,15 @@ impl Reader<'_> {
             } else if let Some(guarded) = self.surroundings.touched_by(prefix) {
                 self.complaints.error(
                     &block.span(),
-                    format!(
-                        "the block {prefix} would cut off {}, {}",
-                        guarded.prefix, guarded.why
-                    ),
+                    format!("the block {prefix} would cut off {}, {}", guarded.prefix, guarded.why),
                     "block only what is around it; nobody may be locked out by his own wall",
                 );
             }
-            let allow = lists
-                .allow
-                .iter()
-                .find(|allow| allow.get_ref().contains(&prefix));
+            let allow = lists.allow.iter().find(|allow| allow.get_ref().contains(&prefix));
             if let Some(allow) = allow {
                 self.complaints.warning(
                     &block.span(),
-                    format!(
-                        "the block {prefix} never acts: {} is allowed",
-                        allow.get_ref()
-                    ),
+                    format!("the block {prefix} never acts: {} is allowed", allow.get_ref()),
                     "the allow list wins; remove one of the two",
                 );
             }

@@ -37,31 +37,21 @@ impl Surroundings {
             // A packet from outside that bears it is forged.
             let_through: false,
         }));
-        let sessions: Vec<Session> = environments()
-            .iter()
-            .filter_map(|e| Session::parse(e))
-            .collect();
+        let sessions: Vec<Session> =
+            environments().iter().filter_map(|e| Session::parse(e)).collect();
         let connections = [read("/proc/net/tcp"), read("/proc/net/tcp6")];
         guarded.extend(ssh_peers(&sessions, &established(&connections)));
-        Self {
-            guarded,
-            here: true,
-        }
+        Self { guarded, here: true }
     }
 
     /// The first guarded address that a rule about `prefix` would touch.
     pub(crate) fn touched_by(&self, prefix: IpNet) -> Option<&Guarded> {
-        self.guarded
-            .iter()
-            .find(|guarded| overlap(guarded.prefix, prefix))
+        self.guarded.iter().find(|guarded| overlap(guarded.prefix, prefix))
     }
 
     /// Prefixes whose packets are let through unseen.
     pub(crate) fn let_through(&self) -> impl Iterator<Item = IpNet> {
-        self.guarded
-            .iter()
-            .filter(|guarded| guarded.let_through)
-            .map(|guarded| guarded.prefix)
+        self.guarded.iter().filter(|guarded| guarded.let_through).map(|guarded| guarded.prefix)
     }
 
     /// Whether no interface of that name is there now.
@@ -79,9 +69,7 @@ impl Surroundings {
 
 fn lists_device(proc_net_dev: &str, name: &str) -> bool {
     let lines = proc_net_dev.lines().skip(2);
-    lines
-        .filter_map(|line| line.split_once(':'))
-        .any(|(device, _)| device.trim() == name)
+    lines.filter_map(|line| line.split_once(':')).any(|(device, _)| device.trim() == name)
 }
 
 /// Whether two prefixes have an address in common.
@@ -95,12 +83,7 @@ fn name_servers(resolv_conf: &str) -> Vec<Guarded> {
         .filter_map(|line| line.trim().strip_prefix("nameserver"))
         // A zone index (fe80::1%eth0) means something to this machine only.
         .filter_map(|rest| {
-            rest.split_whitespace()
-                .next()?
-                .split('%')
-                .next()?
-                .parse::<IpAddr>()
-                .ok()
+            rest.split_whitespace().next()?.split('%').next()?.parse::<IpAddr>().ok()
         })
         .filter(|address| !address.is_loopback())
         .map(|address| Guarded {
@@ -182,21 +165,14 @@ fn established(tables: &[String]) -> BTreeSet<(IpAddr, u16)> {
             let (_, local_port) = fields.next()?.split_once(':')?;
             let (remote, _) = fields.next()?.split_once(':')?;
             (fields.next()? == ESTABLISHED).then_some(())?;
-            Some((
-                hexadecimal_address(remote)?,
-                u16::from_str_radix(local_port, 16).ok()?,
-            ))
+            Some((hexadecimal_address(remote)?, u16::from_str_radix(local_port, 16).ok()?))
         })
         .collect()
 }
 
 /// The kernel prints addresses as 32-bit words in the machine's byte order.
 fn hexadecimal_address(digits: &str) -> Option<IpAddr> {
-    let word = |range| {
-        u32::from_str_radix(digits.get(range)?, 16)
-            .ok()
-            .map(u32::to_ne_bytes)
-    };
+    let word = |range| u32::from_str_radix(digits.get(range)?, 16).ok().map(u32::to_ne_bytes);
     match digits.len() {
         8 => Some(IpAddr::from(word(0..8)?)),
         32 => {
@@ -212,11 +188,7 @@ fn hexadecimal_address(digits: &str) -> Option<IpAddr> {
 /// unseen: a stranger guessing passwords is connected, too.
 fn ssh_peers(sessions: &[Session], established: &BTreeSet<(IpAddr, u16)>) -> Vec<Guarded> {
     const SSH: u16 = 22;
-    let ports: BTreeSet<u16> = sessions
-        .iter()
-        .map(|session| session.port)
-        .chain([SSH])
-        .collect();
+    let ports: BTreeSet<u16> = sessions.iter().map(|session| session.port).chain([SSH]).collect();
     let mut guarded: Vec<Guarded> = established
         .iter()
         .filter(|(peer, port)| ports.contains(port) && !peer.is_loopback())
@@ -229,11 +201,7 @@ fn ssh_peers(sessions: &[Session], established: &BTreeSet<(IpAddr, u16)>) -> Vec
             } else {
                 "an SSH connection to this machine"
             };
-            Guarded {
-                prefix: (*peer).into(),
-                why: why.to_owned(),
-                let_through: logged_in,
-            }
+            Guarded { prefix: (*peer).into(), why: why.to_owned(), let_through: logged_in }
         })
         .collect();
     guarded.sort_by_key(|guarded| (guarded.prefix, !guarded.let_through));
@@ -246,21 +214,13 @@ mod tests {
     use super::*;
 
     fn prefixes(guarded: &[Guarded]) -> Vec<String> {
-        guarded
-            .iter()
-            .map(|guarded| guarded.prefix.to_string())
-            .collect()
+        guarded.iter().map(|guarded| guarded.prefix.to_string()).collect()
     }
 
     #[test]
     fn interfaces_are_looked_for_by_their_whole_name() {
         let devices = "Inter-|   Receive\n face |bytes\n    lo: 10 1\n eth0.5: 7 8\n";
-        for (name, there) in [
-            ("lo", true),
-            ("eth0.5", true),
-            ("eth0", false),
-            ("face", false),
-        ] {
+        for (name, there) in [("lo", true), ("eth0.5", true), ("eth0", false), ("face", false)] {
             assert_eq!(lists_device(devices, name), there, "{name}");
         }
     }
@@ -277,10 +237,8 @@ mod tests {
     fn own_addresses_are_read_from_the_kernel() {
         let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 192.0.2.0\n        /24 link UNICAST\n     |-- 192.0.2.7\n        /32 host LOCAL\n     |-- 127.0.0.1\n        /32 host LOCAL\n";
         let inet6 = "20010db8000000000000000000000007 02 40 00 80 eth0\n00000000000000000000000000000001 01 80 10 80 lo\nshort\n";
-        let found: Vec<String> = parse_addresses(trie, inet6)
-            .iter()
-            .map(IpAddr::to_string)
-            .collect();
+        let found: Vec<String> =
+            parse_addresses(trie, inet6).iter().map(IpAddr::to_string).collect();
         assert_eq!(found, ["192.0.2.7", "2001:db8::7"]);
     }
 
@@ -321,24 +279,16 @@ mod tests {
         ];
         let found = ssh_peers(&sessions, &established(&[tcp]));
         assert_eq!(prefixes(&found), ["198.51.100.1/32", "198.51.100.2/32"]);
-        assert_eq!(
-            found.iter().map(|g| g.let_through).collect::<Vec<_>>(),
-            [true, false]
-        );
+        assert_eq!(found.iter().map(|g| g.let_through).collect::<Vec<_>>(), [true, false]);
         assert_eq!(Session::parse("nonsense"), None);
     }
 
     #[test]
     fn mapped_addresses_are_seen_as_ipv4() {
         let words = [[0; 4], [0; 4], [0, 0, 255, 255], [192, 0, 2, 1]];
-        let digits: String = words
-            .iter()
-            .map(|word| format!("{:08X}", u32::from_ne_bytes(*word)))
-            .collect();
-        assert_eq!(
-            hexadecimal_address(&digits),
-            Some("192.0.2.1".parse().unwrap())
-        );
+        let digits: String =
+            words.iter().map(|word| format!("{:08X}", u32::from_ne_bytes(*word))).collect();
+        assert_eq!(hexadecimal_address(&digits), Some("192.0.2.1".parse().unwrap()));
         assert_eq!(hexadecimal_address("0123"), None);
     }
 
@@ -352,16 +302,10 @@ mod tests {
             }],
             here: false,
         };
-        for (prefix, touched) in [
-            ("0.0.0.0/0", true),
-            ("192.0.2.9/32", true),
-            ("192.0.3.0/24", false),
-            ("::/0", false),
-        ] {
-            assert_eq!(
-                surroundings.touched_by(prefix.parse().unwrap()).is_some(),
-                touched
-            );
+        for (prefix, touched) in
+            [("0.0.0.0/0", true), ("192.0.2.9/32", true), ("192.0.3.0/24", false), ("::/0", false)]
+        {
+            assert_eq!(surroundings.touched_by(prefix.parse().unwrap()).is_some(), touched);
         }
     }
 }

@@ -100,9 +100,7 @@ pub(crate) fn load(path: &Path) -> Result<Accepted, Problems> {
         .read_to_string(&mut text)
         .map_err(|error| unreadable(format!("can't be read: {error}")))?;
     if size as u64 >= LARGEST_FILE {
-        return Err(unreadable(
-            "is larger than 64 MiB; put long lists into feeds".to_owned(),
-        ));
+        return Err(unreadable("is larger than 64 MiB; put long lists into feeds".to_owned()));
     }
     parse(&name, &text, &Surroundings::look())
 }
@@ -126,18 +124,11 @@ pub(crate) fn parse(
     if complaints.has_errors() {
         return Err(complaints.into_problems(file, text));
     }
-    let configuration = read(
-        Section::document(&document, &complaints),
-        surroundings,
-        &complaints,
-    );
+    let configuration = read(Section::document(&document, &complaints), surroundings, &complaints);
     let refused = complaints.has_errors();
     let problems = complaints.into_problems(file, text);
     match configuration {
-        Some(configuration) if !refused => Ok(Accepted {
-            configuration,
-            warnings: problems,
-        }),
+        Some(configuration) if !refused => Ok(Accepted { configuration, warnings: problems }),
         _ => Err(problems),
     }
 }
@@ -147,9 +138,7 @@ fn read(
     surroundings: &Surroundings,
     complaints: &Complaints,
 ) -> Option<Configuration> {
-    let mut admin = AdminConfig {
-        socket: PathBuf::from(DEFAULT_SOCKET),
-    };
+    let mut admin = AdminConfig { socket: PathBuf::from(DEFAULT_SOCKET) };
     if let Some(mut section) = document.section("admin") {
         if let Some(socket) = section.path("socket", DEFAULT_SOCKET) {
             // sun_path has room for 107 bytes and a zero.
@@ -164,9 +153,7 @@ fn read(
         }
         section.finish();
     }
-    let mut metrics = MetricsConfig {
-        listen: Some(SocketAddr::from(([127, 0, 0, 1], 9469))),
-    };
+    let mut metrics = MetricsConfig { listen: Some(SocketAddr::from(([127, 0, 0, 1], 9469))) };
     if let Some(mut section) = document.section("metrics") {
         if let Some(listen) = section.string("listen", "127.0.0.1:9469") {
             match listen.get_ref().as_str() {
@@ -183,19 +170,14 @@ fn read(
         }
         section.finish();
     }
-    let mut log = LogConfig {
-        level: logs::Level::default(),
-        format: logs::Format::default(),
-    };
+    let mut log = LogConfig { level: logs::Level::default(), format: logs::Format::default() };
     if let Some(mut section) = document.section("log") {
         let levels = logs::Level::ALL.map(|level| (level.name(), level));
         log.level = section.word("level", &levels).unwrap_or_default();
         log.format = section.word("format", &LOG_FORMATS).unwrap_or_default();
         section.finish();
     }
-    let mut state = StateConfig {
-        file: PathBuf::from(DEFAULT_STATE),
-    };
+    let mut state = StateConfig { file: PathBuf::from(DEFAULT_STATE) };
     if let Some(mut section) = document.section("state") {
         if let Some(file) = section.path("file", DEFAULT_STATE) {
             state.file = file.into_inner();
@@ -210,17 +192,10 @@ fn read(
              and [[edge.interface]] with name = \"eth0\"",
         );
     }
-    let edge = document
-        .section("edge")
-        .map(|section| edge::read(section, surroundings, complaints));
+    let edge =
+        document.section("edge").map(|section| edge::read(section, surroundings, complaints));
     document.finish();
-    Some(Configuration {
-        admin,
-        metrics,
-        log,
-        state,
-        edge: edge?,
-    })
+    Some(Configuration { admin, metrics, log, state, edge: edge? })
 }
 
 #[cfg(test)]

@@ -15,26 +15,16 @@ impl Configuration {
         let mut text = String::new();
         let edge = &self.edge;
         line(&mut text, "[admin]");
-        pair(
-            &mut text,
-            "socket",
-            &quoted(&self.admin.socket.to_string_lossy()),
-        );
+        pair(&mut text, "socket", &quoted(&self.admin.socket.to_string_lossy()));
         line(&mut text, "\n[metrics]");
-        let listen = self
-            .metrics
-            .listen
-            .map_or_else(|| "none".to_owned(), |listen| listen.to_string());
+        let listen =
+            self.metrics.listen.map_or_else(|| "none".to_owned(), |listen| listen.to_string());
         pair(&mut text, "listen", &quoted(&listen));
         line(&mut text, "\n[log]");
         pair(&mut text, "level", &quoted(self.log.level.name()));
         pair(&mut text, "format", &word(self.log.format, &LOG_FORMATS));
         line(&mut text, "\n[state]");
-        pair(
-            &mut text,
-            "file",
-            &quoted(&self.state.file.to_string_lossy()),
-        );
+        pair(&mut text, "file", &quoted(&self.state.file.to_string_lossy()));
         line(&mut text, "\n[edge]");
         for (key, prefixes) in [
             ("customers", &edge.customers),
@@ -45,16 +35,9 @@ impl Configuration {
             ("allow", &edge.allow),
             ("block", &edge.block),
         ] {
-            pair(
-                &mut text,
-                key,
-                &list(prefixes.iter().map(|prefix: &IpNet| prefix.to_string())),
-            );
+            pair(&mut text, key, &list(prefixes.iter().map(|prefix: &IpNet| prefix.to_string())));
         }
-        let files = edge
-            .allow_files
-            .iter()
-            .map(|file| file.to_string_lossy().into_owned());
+        let files = edge.allow_files.iter().map(|file| file.to_string_lossy().into_owned());
         pair(&mut text, "allow_files", &list(files));
         for (key, mode) in [
             ("bogons", edge.bogons),
@@ -63,11 +46,7 @@ impl Configuration {
         ] {
             pair(&mut text, key, &word(mode, &RULE_MODES));
         }
-        pair(
-            &mut text,
-            "pin_dir",
-            &quoted(&edge.pin_dir.to_string_lossy()),
-        );
+        pair(&mut text, "pin_dir", &quoted(&edge.pin_dir.to_string_lossy()));
         tables(&mut text, edge);
         text
     }
@@ -133,12 +112,7 @@ fn limit(limit: Option<Limit>) -> String {
 }
 
 fn word<T: Copy + PartialEq>(value: T, words: &[(&'static str, T)]) -> String {
-    quoted(
-        words
-            .iter()
-            .find(|(_, other)| *other == value)
-            .map_or("", |(word, _)| word),
-    )
+    quoted(words.iter().find(|(_, other)| *other == value).map_or("", |(word, _)| word))
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {

@@ -11,10 +11,7 @@ pub(crate) const OUTGOING_SMTP: &str = "outgoing_smtp";
 /// The built-in services. The first two have fixed numbers that the programs know.
 pub(crate) fn built_in() -> Vec<ServiceConfig> {
     vec![
-        ServiceConfig {
-            drop_fragments: false,
-            ..blank(OTHER, ServiceKind::Any, &[])
-        },
+        ServiceConfig { drop_fragments: false, ..blank(OTHER, ServiceKind::Any, &[]) },
         ServiceConfig {
             // A mail client, or a small office behind one address, stays below this; a bot does not.
             source: limit(10.0 / 60.0, 20.0),
@@ -54,10 +51,7 @@ pub(crate) fn new(name: &str, kind: ServiceKind) -> ServiceConfig {
                 .unwrap_or_else(|| blank(name, kind, &[]))
         },
         ServiceKind::RadiusAuth | ServiceKind::RadiusAcct | ServiceKind::RadiusDyn => {
-            ServiceConfig {
-                ports: Vec::new(),
-                ..radius(name, kind, 0)
-            }
+            ServiceConfig { ports: Vec::new(), ..radius(name, kind, 0) }
         }
     }
 }

@@ -75,13 +75,8 @@ impl Meter {
         let mut reasons: BTreeMap<String, (f64, u64)> = BTreeMap::new();
         let mut current = BTreeMap::new();
         for name in reading.overview.edge.iter().flat_map(|edge| &edge.services) {
-            services.insert(
-                name.clone(),
-                ServiceRates {
-                    name: name.clone(),
-                    ..Default::default()
-                },
-            );
+            services
+                .insert(name.clone(), ServiceRates { name: name.clone(), ..Default::default() });
         }
         for row in &reading.counters {
             let key = (
@@ -91,25 +86,15 @@ impl Meter {
                 row.verdict.clone(),
             );
             // A counter that went back was reset: what it has now came since.
-            let before = self
-                .previous
-                .get(&key)
-                .copied()
-                .filter(|before| *before <= row.packets);
-            let since = if self.begun {
-                row.packets - before.unwrap_or(0)
-            } else {
-                0
-            };
+            let before = self.previous.get(&key).copied().filter(|before| *before <= row.packets);
+            let since = if self.begun { row.packets - before.unwrap_or(0) } else { 0 };
             let rate = since as f64 / seconds;
             current.insert(key, row.packets);
 
-            let service = services
-                .entry(row.service.clone())
-                .or_insert_with(|| ServiceRates {
-                    name: row.service.clone(),
-                    ..Default::default()
-                });
+            let service = services.entry(row.service.clone()).or_insert_with(|| ServiceRates {
+                name: row.service.clone(),
+                ..Default::default()
+            });
             let place = match row.verdict.as_str() {
                 verdict if verdict == Verdict::Drop.name() => &mut service.drop,
                 verdict if verdict == Verdict::Slip.name() => &mut service.slip,
@@ -120,9 +105,7 @@ impl Meter {
                 }
             };
             *place += rate;
-            *by_service
-                .entry((row.service.clone(), row.reason.clone()))
-                .or_default() += rate;
+            *by_service.entry((row.service.clone(), row.reason.clone())).or_default() += rate;
             let (sum, total) = reasons.entry(row.reason.clone()).or_default();
             *sum += rate;
             *total += row.packets;
@@ -143,40 +126,19 @@ impl Meter {
         let mut services: Vec<ServiceRates> = services.into_values().collect();
         services.sort_by(|one, other| {
             let dropped = |row: &ServiceRates| row.drop + row.slip + row.observe;
-            dropped(other)
-                .total_cmp(&dropped(one))
-                .then(other.pass.total_cmp(&one.pass))
+            dropped(other).total_cmp(&dropped(one)).then(other.pass.total_cmp(&one.pass))
         });
         let mut reasons: Vec<ReasonRate> = reasons
             .into_iter()
             .map(|(name, (rate, total))| {
-                let history = self
-                    .histories
-                    .get(&name)
-                    .into_iter()
-                    .flatten()
-                    .copied()
-                    .collect();
-                ReasonRate {
-                    name,
-                    rate,
-                    total,
-                    history,
-                }
+                let history = self.histories.get(&name).into_iter().flatten().copied().collect();
+                ReasonRate { name, rate, total, history }
             })
             .collect();
         reasons.sort_by(|one, other| {
-            other
-                .rate
-                .total_cmp(&one.rate)
-                .then(other.total.cmp(&one.total))
+            other.rate.total_cmp(&one.rate).then(other.total.cmp(&one.total))
         });
-        Measurement {
-            overview: reading.overview,
-            services,
-            reasons,
-            top: reading.top,
-        }
+        Measurement { overview: reading.overview, services, reasons, top: reading.top }
     }
 
     fn remember(&mut self, reasons: &BTreeMap<String, (f64, u64)>) {
@@ -226,29 +188,17 @@ mod tests {
     }
 
     fn reading(counters: Vec<CounterRow>) -> Reading {
-        Reading {
-            overview: fake::overview(),
-            counters,
-            top: Top::default(),
-        }
+        Reading { overview: fake::overview(), counters, top: Top::default() }
     }
 
     #[test]
     fn rates_are_differences_by_time() {
         let mut meter = Meter::default();
         let first = meter.measure(
-            reading(vec![
-                row("dns", "clean", "pass", 100),
-                row("dns", "bogon", "drop", 5),
-            ]),
+            reading(vec![row("dns", "clean", "pass", 100), row("dns", "bogon", "drop", 5)]),
             Duration::ZERO,
         );
-        assert!(
-            first
-                .services
-                .iter()
-                .all(|service| service.pass == 0.0 && service.drop == 0.0)
-        );
+        assert!(first.services.iter().all(|service| service.pass == 0.0 && service.drop == 0.0));
         let second = meter.measure(
             reading(vec![
                 row("dns", "clean", "pass", 300),
@@ -259,17 +209,11 @@ mod tests {
             Duration::from_secs(2),
         );
         let dns = &second.services[0];
-        assert_eq!(
-            (dns.name.as_str(), dns.pass, dns.drop, dns.slip),
-            ("dns", 100.0, 10.0, 50.0)
-        );
+        assert_eq!((dns.name.as_str(), dns.pass, dns.drop, dns.slip), ("dns", 100.0, 10.0, 50.0));
         assert_eq!(dns.top_reason.as_deref(), Some("source_limit"));
         assert_eq!(second.services[1].name, "smtp");
-        let reasons: Vec<_> = second
-            .reasons
-            .iter()
-            .map(|reason| (reason.name.as_str(), reason.rate))
-            .collect();
+        let reasons: Vec<_> =
+            second.reasons.iter().map(|reason| (reason.name.as_str(), reason.rate)).collect();
         assert_eq!(reasons, [("source_limit", 50.0), ("bogon", 12.0)]);
         assert_eq!(second.reasons[1].history, [0, 12]);
     }

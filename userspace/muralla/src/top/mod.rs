@@ -133,11 +133,7 @@ async fn measure_once(client: &Client, interval: Duration) -> Result<Measurement
 async fn read(client: &Client) -> Result<Reading, ClientError> {
     let overview: crate::admin::api::Overview = client.get("/v1/status").await?;
     if overview.detached {
-        return Ok(Reading {
-            overview,
-            counters: Vec::new(),
-            top: Default::default(),
-        });
+        return Ok(Reading { overview, counters: Vec::new(), top: Default::default() });
     }
     Ok(Reading {
         overview,
@@ -173,26 +169,13 @@ fn text(measurement: &Measurement) -> String {
         .collect();
     text.push('\n');
     text.push_str(&table(
-        [
-            "SERVICE",
-            "PASS/s",
-            "DROP/s",
-            "SLIP/s",
-            "OBSERVE/s",
-            "TOP REASON",
-        ],
+        ["SERVICE", "PASS/s", "DROP/s", "SLIP/s", "OBSERVE/s", "TOP REASON"],
         &services,
     ));
     let reasons: Vec<[String; 3]> = measurement
         .reasons
         .iter()
-        .map(|reason| {
-            [
-                reason.name.clone(),
-                short(reason.rate),
-                reason.total.to_string(),
-            ]
-        })
+        .map(|reason| [reason.name.clone(), short(reason.rate), reason.total.to_string()])
         .collect();
     text.push('\n');
     text.push_str(&table(["REASON", "RATE/s", "TOTAL"], &reasons));
@@ -226,11 +209,8 @@ pub(crate) fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> 
         }
     }
     let line = |cells: [&str; N]| {
-        let cells: Vec<String> = cells
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
+        let cells: Vec<String> =
+            cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
     let mut text = line(titles);
@@ -248,11 +228,7 @@ mod tests {
     #[test]
     fn the_text_has_everything_in_columns() {
         let mut meter = Meter::default();
-        let reading = |counters| Reading {
-            overview: fake::overview(),
-            counters,
-            top: fake::top(),
-        };
+        let reading = |counters| Reading { overview: fake::overview(), counters, top: fake::top() };
         meter.measure(reading(Vec::new()), Duration::ZERO);
         let text = text(&meter.measure(reading(fake::counters()), Duration::from_secs(1)));
         for line in [
@@ -264,10 +240,7 @@ mod tests {
             "BUSIEST SOURCES  RATE/s  DROPPED  LAST REASON",
             "198.51.100.7     12.0k   100%     source_limit",
         ] {
-            assert!(
-                text.lines().any(|found| found == line),
-                "{line}\nis not in\n{text}"
-            );
+            assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }
     }
 }

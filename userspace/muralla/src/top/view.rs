@@ -59,11 +59,7 @@ pub(crate) struct Settings {
 /// Draws everything, at any size.
 pub(crate) fn draw(frame: &mut Frame<'_>, measurement: Option<&Measurement>, settings: &Settings) {
     let mut alarms: Vec<String> = settings.trouble.clone().into_iter().collect();
-    alarms.extend(
-        measurement
-            .iter()
-            .flat_map(|measurement| measurement.overview.warnings.clone()),
-    );
+    alarms.extend(measurement.iter().flat_map(|measurement| measurement.overview.warnings.clone()));
     let rows = u16::try_from(alarms.len().min(MOST_WARNINGS)).unwrap_or(0);
     let [title, warnings, services, reasons, talkers, keys] = Layout::vertical([
         Constraint::Length(1),
@@ -77,25 +73,16 @@ pub(crate) fn draw(frame: &mut Frame<'_>, measurement: Option<&Measurement>, set
     draw_warnings(frame, warnings, &alarms);
     draw_keys(frame, keys, settings);
     let Some(measurement) = measurement else {
-        frame.render_widget(
-            Line::styled("muralla: asking the daemon ...", HEADING),
-            title,
-        );
+        frame.render_widget(Line::styled("muralla: asking the daemon ...", HEADING), title);
         return;
     };
     frame.render_widget(heading(measurement), title);
     draw_services(frame, services, measurement, settings.order);
     draw_reasons(frame, reasons, &measurement.reasons);
-    let [sources, networks] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)])
-        .spacing(2)
-        .areas(talkers);
+    let [sources, networks] =
+        Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(2).areas(talkers);
     draw_talkers(frame, sources, "BUSIEST SOURCES", &measurement.top.sources);
-    draw_talkers(
-        frame,
-        networks,
-        "BUSIEST NETWORKS",
-        &measurement.top.prefixes,
-    );
+    draw_talkers(frame, networks, "BUSIEST NETWORKS", &measurement.top.prefixes);
 }
 
 fn heading(measurement: &Measurement) -> Line<'static> {
@@ -122,10 +109,7 @@ fn heading(measurement: &Measurement) -> Line<'static> {
     if let Some(nanoseconds) = edge.ns_per_packet {
         spans.push(Span::raw(format!("  {nanoseconds:.0} ns/packet")));
     }
-    spans.push(Span::raw(format!(
-        "  {} blocks  {} bans",
-        edge.blocks, edge.bans
-    )));
+    spans.push(Span::raw(format!("  {} blocks  {} bans", edge.blocks, edge.bans)));
     Line::from(spans)
 }
 
@@ -148,11 +132,7 @@ fn draw_warnings(frame: &mut Frame<'_>, area: Rect, alarms: &[String]) {
 }
 
 fn draw_keys(frame: &mut Frame<'_>, area: Rect, settings: &Settings) {
-    let pause = if settings.paused {
-        "p goes on (PAUSED)"
-    } else {
-        "p pauses"
-    };
+    let pause = if settings.paused { "p goes on (PAUSED)" } else { "p pauses" };
     let order = settings.order.name();
     let keys = format!("q quits   {pause}   s sorts (by {order})   packets/s");
     frame.render_widget(Line::styled(keys, FAINT), area);
@@ -167,11 +147,7 @@ fn draw_services(frame: &mut Frame<'_>, area: Rect, measurement: &Measurement, o
     }
     let rows = services.into_iter().map(|service| {
         let lost = |rate: f64| {
-            let style = if rate >= 0.05 {
-                Style::new().fg(Color::Yellow)
-            } else {
-                FAINT
-            };
+            let style = if rate >= 0.05 { Style::new().fg(Color::Yellow) } else { FAINT };
             Cell::from(Line::styled(short(rate), style).right_aligned())
         };
         Row::new(vec![
@@ -191,21 +167,14 @@ fn draw_services(frame: &mut Frame<'_>, area: Rect, measurement: &Measurement, o
         Constraint::Length(8),
         Constraint::Fill(1),
     ];
-    let header = header(
-        &["SERVICE", "PASS", "DROP", "SLIP", "OBSERVE", "TOP REASON"],
-        1..5,
-    );
+    let header = header(&["SERVICE", "PASS", "DROP", "SLIP", "OBSERVE", "TOP REASON"], 1..5);
     frame.render_widget(Table::new(rows, widths).header(header), area);
 }
 
 fn draw_reasons(frame: &mut Frame<'_>, area: Rect, reasons: &[ReasonRate]) {
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-    let columns = [
-        Constraint::Length(18),
-        Constraint::Length(8),
-        Constraint::Length(9),
-        Constraint::Fill(1),
-    ];
+    let columns =
+        [Constraint::Length(18), Constraint::Length(8), Constraint::Length(9), Constraint::Fill(1)];
     let split = |area| Layout::horizontal(columns).spacing(1).areas::<4>(area);
     let [name, rate, total, history] = split(head);
     frame.render_widget(Line::styled("REASON", HEADING), name);
@@ -216,19 +185,11 @@ fn draw_reasons(frame: &mut Frame<'_>, area: Rect, reasons: &[ReasonRate]) {
         let [name, rate, total, history] = split(row);
         frame.render_widget(Line::from(reason.name.clone()), name);
         frame.render_widget(Line::from(short(reason.rate)).right_aligned(), rate);
-        frame.render_widget(
-            Line::from(short(reason.total as f64)).right_aligned(),
-            total,
-        );
+        frame.render_widget(Line::from(short(reason.total as f64)).right_aligned(), total);
         // The newest measurements are what fits.
-        let skip = reason
-            .history
-            .len()
-            .saturating_sub(usize::from(history.width));
+        let skip = reason.history.len().saturating_sub(usize::from(history.width));
         let newest: Vec<u64> = reason.history.iter().skip(skip).copied().collect();
-        let line = Sparkline::default()
-            .data(newest)
-            .style(Style::new().fg(Color::Yellow));
+        let line = Sparkline::default().data(newest).style(Style::new().fg(Color::Yellow));
         frame.render_widget(line, history);
     }
 }
@@ -258,11 +219,7 @@ fn draw_talkers(frame: &mut Frame<'_>, area: Rect, title: &str, talkers: &[Talke
 fn header<'h>(titles: &[&'h str], numbers: std::ops::Range<usize>) -> Row<'h> {
     let cells = titles.iter().enumerate().map(|(index, title)| {
         let line = Line::from(*title);
-        if numbers.contains(&index) {
-            line.right_aligned()
-        } else {
-            line
-        }
+        if numbers.contains(&index) { line.right_aligned() } else { line }
     });
     Row::new(cells).style(HEADING)
 }
@@ -288,11 +245,7 @@ mod tests {
 
     fn measurement() -> Measurement {
         let mut meter = Meter::default();
-        let reading = |counters| Reading {
-            overview: fake::overview(),
-            counters,
-            top: fake::top(),
-        };
+        let reading = |counters| Reading { overview: fake::overview(), counters, top: fake::top() };
         meter.measure(reading(Vec::new()), Duration::from_secs(1));
         meter.measure(reading(fake::counters()), Duration::from_secs(1))
     }
@@ -304,20 +257,14 @@ mod tests {
         measurement: Option<&Measurement>,
     ) -> Buffer {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        terminal
-            .draw(|frame| draw(frame, measurement, settings))
-            .unwrap();
+        terminal.draw(|frame| draw(frame, measurement, settings)).unwrap();
         terminal.backend().buffer().clone()
     }
 
     fn text(buffer: &Buffer) -> Vec<String> {
         let area = buffer.area();
         (0..area.height)
-            .map(|y| {
-                (0..area.width)
-                    .map(|x| buffer[(x, y)].symbol())
-                    .collect::<String>()
-            })
+            .map(|y| (0..area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>())
             .collect()
     }
 
@@ -352,31 +299,17 @@ mod tests {
     fn alarms_are_red() {
         let buffer = drawn(80, 24, &Settings::default(), Some(&measurement()));
         let lines = text(&buffer);
-        let y = lines
-            .iter()
-            .position(|line| line.contains("! eth0: GENERIC MODE"))
-            .unwrap();
+        let y = lines.iter().position(|line| line.contains("! eth0: GENERIC MODE")).unwrap();
         assert_eq!(buffer[(0, u16::try_from(y).unwrap())].fg, Color::Red);
     }
 
     #[test]
     fn any_size_can_be_drawn() {
         let measurement = measurement();
-        let trouble = Settings {
-            trouble: Some("no daemon".to_owned()),
-            ..Settings::default()
-        };
-        for (width, height) in [
-            (1, 1),
-            (2, 3),
-            (10, 5),
-            (20, 2),
-            (40, 12),
-            (79, 23),
-            (81, 25),
-            (200, 60),
-            (300, 8),
-        ] {
+        let trouble = Settings { trouble: Some("no daemon".to_owned()), ..Settings::default() };
+        for (width, height) in
+            [(1, 1), (2, 3), (10, 5), (20, 2), (40, 12), (79, 23), (81, 25), (200, 60), (300, 8)]
+        {
             for measurement in [None, Some(&measurement)] {
                 drawn(width, height, &Settings::default(), measurement);
                 drawn(width, height, &trouble, measurement);
@@ -388,20 +321,10 @@ mod tests {
     fn keys_change_the_order() {
         let measurement = measurement();
         let first = |order| {
-            let settings = Settings {
-                order,
-                ..Settings::default()
-            };
+            let settings = Settings { order, ..Settings::default() };
             let lines = text(&drawn(80, 24, &settings, Some(&measurement)));
-            let header = lines
-                .iter()
-                .position(|line| line.starts_with("SERVICE"))
-                .unwrap();
-            lines[header + 1]
-                .split_whitespace()
-                .next()
-                .unwrap()
-                .to_owned()
+            let header = lines.iter().position(|line| line.starts_with("SERVICE")).unwrap();
+            lines[header + 1].split_whitespace().next().unwrap().to_owned()
         };
         assert_eq!(first(Order::Dropped), "dns");
         assert_eq!(first(Order::Passed), "other");
