@@ -3,7 +3,6 @@
 //! ```text
 //! line                 what
 //! HEADER               version, generation, masks and modes (see [`Header`])
-//! SEEDS ..             the twelve words of the keyed hash
 //! FEEDS                a bit for each feed that only observes
 //! SERVICES ..          two lines for each service (see [`Service`])
 //! PORTS ..             a byte for each UDP, then each TCP port: the service's number
@@ -20,12 +19,10 @@ use crate::table::{Line, Lines};
 
 /// The line of the header.
 pub const HEADER: u32 = 0;
-/// The first of two lines with seeds.
-pub const SEEDS: u32 = 1;
 /// The line of the feeds' modes: 256 bits in the first four words.
-pub const FEEDS: u32 = 3;
+pub const FEEDS: u32 = 1;
 /// The first line of the services.
-pub const SERVICES: u32 = 4;
+pub const SERVICES: u32 = 2;
 /// Lines of one service.
 pub const SERVICE_LINES: u32 = 2;
 /// The first line of the ports.
@@ -78,8 +75,6 @@ pub mod header {
     pub const DEEP_LENGTHS: u32 = 3;
     /// Modes of the rules that belong to no service, two bits each.
     pub const MODES: u32 = 4;
-    /// Lines of the limiter's table, less one.
-    pub const LIMITER_MASK: u32 = 5;
 
     /// Where each mode's two bits lie in [`MODES`].
     pub mod modes {

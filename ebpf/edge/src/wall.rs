@@ -33,7 +33,7 @@ pub fn wall(ctx: XdpContext) -> u32 {
         (*timing).packets
     };
     let mut begin = 0;
-    if number % TRAFFIC_WEIGHT == 0 {
+    if number % TRAFFIC_WEIGHT == 1 {
         // SAFETY: helper without arguments.
         begin = unsafe { bpf_ktime_get_ns() };
     }

@@ -191,8 +191,8 @@ fn rows<'a>(
         ..row(id, plain, query(CUSTOMER_V4, port::CLEAN), (XDP_DROP, "other"), None)
     };
     let many = |id, stand| {
-        let frames =
-            (0..4_096u32).map(|n| query_of(Ipv4Addr::from_bits(0x6440_0000 | n * 16), port::CLEAN));
+        let frames = (0..4_096u32)
+            .map(|n| query_of(Ipv4Addr::from_bits(0x6440_0000 | (n * 16)), port::CLEAN));
         Row {
             frames: frames.collect(),
             single: true,

@@ -16,11 +16,9 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64;
 
 const BPF_MAP_CREATE: libc::c_long = 0;
-const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
-const BPF_MAP_GET_FD_BY_ID: libc::c_long = 14;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_LINK_CREATE: libc::c_long = 28;
@@ -136,29 +134,6 @@ pub(crate) fn hold(holder: BorrowedFd<'_>, inner: BorrowedFd<'_>) -> io::Result<
     };
     // SAFETY: key and value are of the holder's sizes and outlive the call.
     unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut attr) }.map(drop)
-}
-
-/// The map in the only place of a holder.
-pub(crate) fn held(holder: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let key = 0u32;
-    let mut id = 0u32;
-    let mut attr = MapElem {
-        map_fd: holder.as_raw_fd() as u32,
-        key: ptr::from_ref(&key) as u64,
-        value: ptr::from_mut(&mut id) as u64,
-        ..MapElem::default()
-    };
-    // SAFETY: as above; the kernel writes an id of four bytes.
-    unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &mut attr)? };
-    #[repr(C)]
-    struct GetById {
-        id: u32,
-        next_id: u32,
-        open_flags: u32,
-    }
-    let mut attr = GetById { id, next_id: 0, open_flags: 0 };
-    // SAFETY: the attribute has no pointers.
-    unsafe { bpf_fd(BPF_MAP_GET_FD_BY_ID, &mut attr) }
 }
 
 #[repr(C)]

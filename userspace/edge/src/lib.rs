@@ -10,6 +10,7 @@
 //! - [`samples`]: samples in words that a person at the NOC understands
 //! - [`wall`]: the wall as one thing, which the binary holds
 //! - [`programs`], `pins`, `kernel`: the programs, where they are pinned, and the system calls for it
+//! - `keyring`: what the tables were made with
 //! - `ban_table`, `state`: blocks and bans, in the kernel's table and through a reboot
 //! - [`ring`]: the samples as they come
 //! - [`talkers`]: the busiest sources and networks of the last minutes, in bounded memory
@@ -28,6 +29,7 @@ pub mod wall;
 mod ban_table;
 mod frame;
 mod kernel;
+mod keyring;
 mod pins;
 mod state;
 

@@ -12,8 +12,8 @@ use muralla_abi::headers::{Addr, proto};
 use muralla_abi::layout::ABI;
 use muralla_abi::limit::Rate;
 use muralla_abi::policy::{
-    self as layout, AnyQuery, BUCKETS, FEEDS, HEADER, Kind, Mode, SEEDS, SERVICE_LINES, SERVICES,
-    header, service,
+    self as layout, AnyQuery, BUCKETS, FEEDS, HEADER, Kind, Mode, SERVICE_LINES, SERVICES, header,
+    service,
 };
 use muralla_abi::prefix::{ENTRIES, Facts, MAX_LENGTHS, PARENT_BITS, mask, root_place, tag};
 use muralla_abi::table::{Hash, Key, Seeds};
@@ -71,15 +71,13 @@ pub fn image_lines(max_prefixes: u32) -> u32 {
     BUCKETS + bucket_lines(max_prefixes)
 }
 
-/// Compiles. `lines` is the length of the map, `limiter_lines` that of the limiter's; both were fixed when the
-/// maps were made.
+/// Compiles. `lines` is the length of the map, which was fixed when the maps were made.
 pub fn compile(
     config: &EdgeConfig,
     lists: &Lists,
     seeds: &Seeds,
     generation: u64,
     lines: u32,
-    limiter_lines: u32,
 ) -> Result<Image, CompileError> {
     let mut image = Image { lines: vec![[0; 8]; lines as usize], prefixes: 0 };
     let bucket_mask = lines - BUCKETS - 1;
@@ -91,10 +89,6 @@ pub fn compile(
     image.set(HEADER, header::GENERATION, generation);
     image.set(HEADER, header::BUCKET_MASK, u64::from(bucket_mask));
     image.set(HEADER, header::MODES, modes);
-    image.set(HEADER, header::LIMITER_MASK, u64::from(limiter_lines - 1));
-    for (index, &word) in (0..).zip(&seeds.0) {
-        image.set(SEEDS + index / 8, index % 8, word);
-    }
     for (feed, number) in config.feeds.iter().zip(1u32..) {
         if feed.mode == RuleMode::Observe {
             image.or(FEEDS, number / 64, 1 << (number % 64));

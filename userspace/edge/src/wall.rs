@@ -17,7 +17,6 @@ use muralla_abi::layout::{
     ABI, BAN_LINES, COUNTERS, Counter, MAX_INTERFACES, Timing, counter_place,
 };
 use muralla_abi::limit;
-use muralla_abi::policy;
 use muralla_abi::prefix::ENTRIES;
 use muralla_abi::sample::Sample;
 use muralla_abi::table::Seeds;
@@ -30,6 +29,7 @@ use crate::ban_table::{BanTable, TableError, Wanted, blockable};
 use crate::config::{EdgeConfig, FeedConfig, InterfaceConfig, Role, RuleMode};
 use crate::feeds::{self, FeedError};
 use crate::kernel::{self, Shared};
+use crate::keyring::Keyring;
 use crate::offenders::{Judgement, Offence, Offenders};
 use crate::pins::Pins;
 use crate::policy::{CompileError, Image, Lists, compile, image_lines};
@@ -49,6 +49,7 @@ pub struct Wall {
     talkers: Talkers,
     feeds: Vec<ReadFeed>,
     own: BTreeSet<IpAddr>,
+    keyring: Keyring,
     seeds: Seeds,
     generation: u64,
     prefixes: u64,
@@ -479,33 +480,16 @@ impl Wall {
         let maps = pins.maps(policy_lines, limiter_lines);
         fs::create_dir_all(&maps)
             .map_err(|source| WallError::PinDir { dir: maps.clone(), source })?;
-        let before = Standing::find(&maps.join("POLICY"))?;
-        let seeds = match &before {
-            Some(standing) => standing.seeds,
-            None => random_seeds().map_err(WallError::map("POLICY"))?,
-        };
-        let generation = before.as_ref().map_or(0, |standing| standing.generation) + 1;
+        let keyring = Keyring::open(&maps.join("KEYRING")).map_err(WallError::map("KEYRING"))?;
+        let (seeds, generation) = (keyring.seeds(), keyring.generation() + 1);
 
         let feeds: Vec<ReadFeed> = config.feeds.iter().map(|feed| read_feed(feed, None)).collect();
         let own = own_addresses()?;
         let lists = lists(&config, &stored, &own, &feeds)?;
-        let image = compile(&config, &lists, &seeds, generation, policy_lines, limiter_lines)?;
+        let image = compile(&config, &lists, &seeds, generation, policy_lines)?;
         let (policy, prefixes) = (publish(&image)?, image.prefixes);
-        let holder = match before {
-            Some(standing) => {
-                kernel::hold(standing.holder.as_fd(), policy.as_fd())
-                    .map_err(WallError::map("POLICY"))?;
-                standing.holder
-            }
-            None => {
-                let holder = kernel::create_holder("POLICY", policy.as_fd())
-                    .map_err(WallError::map("POLICY"))?;
-                kernel::hold(holder.as_fd(), policy.as_fd()).map_err(WallError::map("POLICY"))?;
-                kernel::pin(holder.as_fd(), &maps.join("POLICY"))
-                    .map_err(WallError::map("POLICY"))?;
-                holder
-            }
-        };
+        let holder = hold(&maps.join("POLICY"), &policy).map_err(WallError::map("POLICY"))?;
+        keyring.set_generation(generation);
 
         let mut interfaces = load(&config, &maps, limiter_lines, &seeds)?;
         let Some(first) = interfaces.first_mut() else {
@@ -529,6 +513,7 @@ impl Wall {
             talkers: Talkers::new(1_024),
             feeds,
             own,
+            keyring,
             seeds,
             generation,
             prefixes,
@@ -915,13 +900,14 @@ impl Wall {
     ) -> Result<Image, WallError> {
         let lists = lists(config, &self.state, own, feeds)?;
         let generation = self.generation + 1;
-        Ok(compile(config, &lists, &self.seeds, generation, self.policy_lines, self.limiter_lines)?)
+        Ok(compile(config, &lists, &self.seeds, generation, self.policy_lines)?)
     }
 
     fn publish(&mut self, image: &Image) -> Result<(), WallError> {
         let policy = publish(image)?;
         kernel::hold(self.holder.as_fd(), policy.as_fd()).map_err(WallError::map("POLICY"))?;
         self.generation += 1;
+        self.keyring.set_generation(self.generation);
         self.prefixes = image.prefixes;
         Ok(())
     }
@@ -1168,36 +1154,20 @@ impl ReadFeed {
     }
 }
 
-/// A policy that stands already.
-struct Standing {
-    holder: OwnedFd,
-    seeds: Seeds,
-    generation: u64,
-}
-
-impl Standing {
-    fn find(path: &Path) -> Result<Option<Self>, WallError> {
-        let failed = WallError::map("POLICY");
-        let holder = match kernel::open_pinned(path) {
-            Ok(holder) => holder,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let read = || -> io::Result<(Seeds, u64)> {
-            let policy = kernel::held(holder.as_fd())?;
-            let shared = Shared::new(policy.as_fd(), 32)?;
-            let word = |line: u32, word: u32| {
-                let index = (line * 8 + word) as usize;
-                shared.words().get(index).map_or(0, |word| word.load(Ordering::Relaxed))
-            };
-            let mut seeds = Seeds::default();
-            for (index, seed) in (0..).zip(&mut seeds.0) {
-                *seed = word(policy::SEEDS + index / 8, index % 8);
-            }
-            Ok((seeds, word(policy::HEADER, policy::header::GENERATION)))
-        };
-        let (seeds, generation) = read().map_err(failed)?;
-        Ok(Some(Self { holder, seeds, generation }))
+/// Puts a policy in force, in the place of the one that stands or in a new one.
+fn hold(path: &Path, policy: &OwnedFd) -> io::Result<OwnedFd> {
+    match kernel::open_pinned(path) {
+        Ok(holder) => {
+            kernel::hold(holder.as_fd(), policy.as_fd())?;
+            Ok(holder)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let holder = kernel::create_holder("POLICY", policy.as_fd())?;
+            kernel::hold(holder.as_fd(), policy.as_fd())?;
+            kernel::pin(holder.as_fd(), path)?;
+            Ok(holder)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -1275,17 +1245,6 @@ fn lists(
 fn own_addresses() -> Result<BTreeSet<IpAddr>, WallError> {
     let addresses = kernel::addresses().map_err(WallError::map("addresses"))?;
     Ok(addresses.into_values().flatten().collect())
-}
-
-fn random_seeds() -> io::Result<Seeds> {
-    let mut bytes = [0u8; Seeds::WORDS * 8];
-    io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)?;
-    let (words, _) = bytes.as_chunks();
-    let mut seeds = Seeds::default();
-    for (seed, bytes) in seeds.0.iter_mut().zip(words) {
-        *seed = u64::from_ne_bytes(*bytes);
-    }
-    Ok(seeds)
 }
 
 /// Lines of the limiter's table for a number of sources.

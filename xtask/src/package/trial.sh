@@ -134,7 +134,11 @@ say "metrics: all $(echo "$asked" | wc -l) that rules and dashboard ask for are 
 dpkg --install "$deb" >/tmp/install.log 2>&1 || { cat /tmp/install.log; die 'the upgrade'; }
 attached || die 'the upgrade took the wall down'
 grep -q '^customers' $configuration || die 'the upgrade took the configuration back'
-systemctl is-active --quiet muralla.service || die 'the upgrade stopped the service'
+if ! systemctl is-active --quiet muralla.service; then
+    cat /tmp/install.log
+    systemctl status --no-pager --lines 40 muralla.service || true
+    die 'the upgrade stopped the service'
+fi
 systemctl kill --signal=KILL muralla.service
 attached || die 'the wall went with the daemon'
 for _ in $(seq 100); do

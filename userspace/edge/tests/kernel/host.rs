@@ -67,7 +67,7 @@ impl Host {
             feeds: Vec::new(),
         };
         let lines = image_lines(config.max_prefixes);
-        let image = compile(config, &lists, &SEEDS, 1, lines, LIMITER_LINES).unwrap();
+        let image = compile(config, &lists, &SEEDS, 1, lines).unwrap();
         Self {
             policy: image.lines.iter().map(|line| line.map(AtomicU64::new)).collect(),
             limiter: table(LIMITER_LINES),
