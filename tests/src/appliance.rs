@@ -167,7 +167,7 @@ file = "{state}"
 [edge]
 customers = ["{CUSTOMERS_V4}", "{CUSTOMERS_V6}"]
 nas = ["{NAS_V4}", "{NAS_V6}"]
-protected = ["192.0.2.2", "2001:db8:2::2"]
+protected = ["192.0.2.3"]
 bogons = "off"
 pin_dir = "{pin_dir}"
 {edge}

@@ -130,7 +130,7 @@ fn the_protected_are_refused_with_an_explanation(appliance: &Appliance) {
         ("203.0.113.10", "an address of this machine"),
         ("203.0.113.0/24", "an address of this machine"),
         ("2001:db8:53::10", "an address of this machine"),
-        ("192.0.2.2", "protected by the configuration"),
+        ("192.0.2.3", "protected by the configuration"),
         ("0.0.0.0/0", "would cut off"),
         ("::/0", "would cut off"),
     ] {

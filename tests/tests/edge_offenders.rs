@@ -98,7 +98,7 @@ fn a_shared_address_is_limited(appliance: &Appliance, pop3: SocketAddr) {
 }
 
 fn the_protected_are_never_banned(appliance: &Appliance) {
-    for address in ["192.0.2.2", "203.0.113.10"] {
+    for address in ["192.0.2.3", "203.0.113.10"] {
         let judgement = offend(appliance, address.parse().unwrap(), "1000", true);
         assert_eq!(judgement["judgement"], "protected", "{address}");
     }

@@ -48,6 +48,8 @@ fn edge_legitimate_clients_are_served_and_outsiders_are_not() {
         appliance.transact(lab.internet(), Kind::dns(), outsider).unwrap_err();
         let refused = dig(lab, lab.internet(), outsider, &[]);
         assert_ne!(refused.code, 0, "an open resolver: {refused:?}");
+        let refused = dig(lab, lab.internet(), outsider, &["+tcp"]);
+        assert_ne!(refused.code, 0, "an open resolver over TCP: {refused:?}");
         assert!(appliance.refused("dns_outsider").unwrap() >= before + 4);
 
         let before = appliance.refused("radius_outsider").unwrap();

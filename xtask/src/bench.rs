@@ -89,7 +89,7 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
             let effort = if args.quick {
                 survival::Effort { rounds: 1, seconds: 3 }
             } else {
-                survival::Effort { rounds: 5, seconds: 10 }
+                survival::Effort { rounds: 5, seconds: 5 }
             };
             rows.extend(survival::rows(&lab, &binary, attacker, &effort)?);
         }

@@ -112,12 +112,13 @@ pub fn lookup<B: Lines, K: Key>(
                 let (entry, ban) = find(bans.line(second)?, prefix, kind)?;
                 Some((second * ENTRIES + entry, ban))
             });
-        if entry.is_some_and(|(_, ban)| ban.covers(service)) {
+        // One that has ended must not hide a shorter one that has not.
+        if entry.is_some_and(|(_, ban)| ban.covers(service) && ban.until() > now()) {
             found = entry;
             break;
         }
     }
-    found.filter(|(_, ban)| ban.until() > now())
+    found
 }
 
 #[inline(always)]

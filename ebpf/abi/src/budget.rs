@@ -32,17 +32,22 @@ pub fn take<W: Word, C: Credits>(
         credits.store(left - 1);
         return true;
     }
-    let old = word.load();
-    // A time far ahead is left from before a restart of the clock.
-    let base = if old > now && old - now <= u64::from(u32::MAX) { old } else { now };
-    let new = base + u64::from(rate.interval) * u64::from(chunk);
-    if new - now > u64::from(rate.tolerance) {
-        return false;
+    let mut tries = 0;
+    while tries < 2 {
+        let old = word.load();
+        // A time far ahead is left from before a restart of the clock.
+        let base = if old > now && old - now <= u64::from(u32::MAX) { old } else { now };
+        let new = base + u64::from(rate.interval) * u64::from(chunk);
+        if new - now > u64::from(rate.tolerance) {
+            return false;
+        }
+        if word.replace(old, new) == 0 {
+            credits.store(chunk - 1);
+            return true;
+        }
+        tries += 1;
     }
-    // When another CPU was faster, this packet is let through: the next one asks again.
-    if word.replace(old, new) == 0 {
-        credits.store(chunk - 1);
-    }
+    // Twice another CPU was faster: then it is busy, but nobody's packet is worth less for that.
     true
 }
 

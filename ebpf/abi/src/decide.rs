@@ -441,7 +441,8 @@ impl<W: World> Asked<'_, W> {
     fn at_home(&self) -> bool {
         const LINK_LOCAL_V6: u64 = 0xfe80 << 48;
         let Addr { hi, lo } = self.headers.src;
-        self.facts.0 & (Facts::CUSTOMER | Facts::NAS | Facts::OWN) != 0
+        const HOME: u32 = Facts::CUSTOMER | Facts::NAS | Facts::OWN | Facts::NEIGHBOUR;
+        self.facts.0 & HOME != 0
             || self.v6 && hi & prefix::mask(u64::MAX, 10) == LINK_LOCAL_V6
             || hi == 0 && lo == 0
     }
@@ -495,6 +496,7 @@ impl<W: World> Asked<'_, W> {
         match service.kind() {
             kind if kind == Kind::Dns as u8 => self.dns(frame, service, question),
             kind if kind == Kind::Tcp as u8 => Ok(self.tcp()),
+            kind if kind == Kind::DnsTcp as u8 => self.dns_tcp(service),
             kind if kind == Kind::Any as u8 => Ok(self.any()),
             kind => self.radius(frame, kind),
         }
@@ -532,6 +534,23 @@ impl<W: World> Asked<'_, W> {
     }
 
     #[inline(always)]
+    fn dns_tcp(&self, service: &Service<<W::Table as Lines>::Line>) -> Result<Bounds, Refusal> {
+        let world = service.rate(service::WORLD);
+        match opens(self.headers.tcp_flags) {
+            true if self.inside() => Ok(self.tcp()),
+            true if world.is_unlimited() => Err(Reason::DnsOutsider.into()),
+            true => Ok(Bounds::new(Bounds::NETWORKS, service::WORLD, Reason::Clean)),
+            false => Ok(self.tcp()),
+        }
+    }
+
+    /// Whether the source gets recursion.
+    #[inline(always)]
+    fn inside(&self) -> bool {
+        self.facts.0 & (Facts::CUSTOMER | Facts::OWN) != 0
+    }
+
+    #[inline(always)]
     fn dns<F: Frame + ?Sized>(
         &self,
         frame: &F,
@@ -539,7 +558,7 @@ impl<W: World> Asked<'_, W> {
         question: &mut dns::Question,
     ) -> Result<Bounds, Refusal> {
         let headers = self.headers;
-        let inside = self.facts.0 & (Facts::CUSTOMER | Facts::OWN) != 0;
+        let inside = self.inside();
         if !inside && service.rate(service::WORLD).is_unlimited() {
             return Err(Reason::DnsOutsider.into());
         }
@@ -564,7 +583,10 @@ impl<W: World> Asked<'_, W> {
         }
         let headers = self.headers;
         let l4 = u32::from(headers.l4);
-        radius::check(frame, l4 + 8, l4 + u32::from(headers.l4_len), kind)?;
+        // A first fragment ends where its frame ends, not where its datagram does.
+        let first = headers.fragment == Fragment::First as u8;
+        let reach = if first { u32::from(headers.end) } else { u32::MAX };
+        radius::check(frame, l4 + 8, l4 + u32::from(headers.l4_len), reach, kind)?;
         Ok(Bounds::new(0, service::SOURCE, Reason::Clean))
     }
 
@@ -617,6 +639,7 @@ impl<W: World> Asked<'_, W> {
     ) -> Result<u8, Reason> {
         let known = self.known(bounds.has(Bounds::PEACE), seconds(now));
         if bounds.has(Bounds::STRAY) {
+            // Not bounded any further: these are the packets of everybody's standing connections.
             return if known { Ok(bounds.pass()) } else { Err(Reason::StrayLimit) };
         }
         let reserve = service.rate(service::RESERVE);

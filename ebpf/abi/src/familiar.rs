@@ -2,7 +2,7 @@
 //!
 //! A table like the limiter's, whose slots hold a fingerprint of 32 bits above the second when the source
 //! was last seen. A source gets in by completing a TCP handshake ([`Proof::Handshake`]), or, for UDP, by
-//! queries that passed while there was no flood ([`Proof::Peace`]).
+//! queries that passed within the service's budget ([`Proof::Peace`]).
 
 use crate::headers::Addr;
 use crate::layout::FAMILIAR_LINES;
@@ -15,7 +15,7 @@ use crate::verifier::hide;
 pub enum Proof {
     /// It completed a TCP handshake, so the address is its own.
     Handshake = 1,
-    /// Its packets passed while no budget was used up. The address may be forged.
+    /// Its packets passed within the service's budget. The address may be forged.
     Peace = 2,
 }
 
@@ -25,7 +25,16 @@ pub const MEMORY: u32 = 3_600;
 /// Seconds within which a source is not noted again.
 const REFRESH: u32 = 64;
 
-const MASK: u32 = FAMILIAR_LINES - 1;
+const MASK: u32 = FAMILIAR_LINES / 2 - 1;
+
+/// Where a proof's half of the table begins: what may be forged never displaces what can't be.
+#[inline(always)]
+const fn half(proof: Proof) -> u32 {
+    match proof {
+        Proof::Handshake => 0,
+        Proof::Peace => FAMILIAR_LINES / 2,
+    }
+}
 
 #[inline(always)]
 fn hash<K: Key>(key: &K, addr: Addr, v6: bool, proof: Proof) -> Hash {
@@ -52,7 +61,8 @@ pub fn knows<T: Lines, K: Key>(
 ) -> bool {
     let hash = hash(key, addr, v6, proof);
     let wanted = fingerprint(hash);
-    let (Some(first), Some(second)) = (table.line(hash.first(MASK)), table.line(hash.second(MASK)))
+    let (Some(first), Some(second)) =
+        (table.line(half(proof) + hash.first(MASK)), table.line(half(proof) + hash.second(MASK)))
     else {
         return false;
     };
@@ -81,7 +91,8 @@ pub fn note<T: Lines, K: Key>(table: &T, key: &K, addr: Addr, v6: bool, proof: P
     let hash = hash(key, addr, v6, proof);
     let wanted = fingerprint(hash);
     let new = u64::from(wanted) << 32 | u64::from(now);
-    let (Some(first), Some(second)) = (table.line(hash.first(MASK)), table.line(hash.second(MASK)))
+    let (Some(first), Some(second)) =
+        (table.line(half(proof) + hash.first(MASK)), table.line(half(proof) + hash.second(MASK)))
     else {
         return;
     };

@@ -75,7 +75,7 @@ pub const LEVELS_V6: [(u32, u32); LEVELS] = [(128, 1), (64, 2), (56, 3), (48, 4)
 /// Networks that are looked at together.
 pub const LEVELS: usize = 4;
 
-/// How the limiter sees a packet. Nothing is charged until [`Look::charge`].
+/// How the limiter sees a packet. Nothing is charged until [`Places::charge`].
 #[must_use]
 #[derive(Clone, Copy)]
 pub enum Look<W> {
@@ -198,7 +198,7 @@ impl Source {
             (true, 2) => LEVELS_V6[2].1,
             (true, _) => LEVELS_V6[3].1,
         };
-        rate.interval / multiple
+        (rate.interval / multiple).max(1)
     }
 }
 

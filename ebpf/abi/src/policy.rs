@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! line                 what
-//! HEADER               version, generation, masks and modes (see [`Header`])
+//! HEADER               version, generation, masks and modes (see [`header`])
 //! FEEDS                a bit for each feed that only observes
-//! SERVICES ..          two lines for each service (see [`Service`])
+//! SERVICES ..          two lines for each service (see [`service`])
 //! PORTS ..             a byte for each UDP, then each TCP port: the service's number
 //! ROOT ..              16 bytes for each first half-word of an IPv4, then an IPv6 address
 //! BUCKETS ..           hash of prefixes longer than 16 bits, four to a line
@@ -71,7 +71,7 @@ pub mod header {
     pub const GENERATION: u32 = 1;
     /// Lines of buckets, less one.
     pub const BUCKET_MASK: u32 = 2;
-    /// Lengths of prefixes beyond 64 bits in use, as a bit set: bit 0 for 65.
+    /// Lengths of prefixes beyond 64 bits in use, longest first, as 6-bit codes: 129 less the length.
     pub const DEEP_LENGTHS: u32 = 3;
     /// Modes of the rules that belong to no service, two bits each.
     pub const MODES: u32 = 4;
@@ -105,6 +105,8 @@ pub enum Kind {
     RadiusAcct = 4,
     /// RADIUS dynamic authorisation.
     RadiusDyn = 5,
+    /// DNS over TCP.
+    DnsTcp = 6,
 }
 
 /// Words of a service's first line. A rate is an interval in the lower and a tolerance in the upper half,

@@ -35,7 +35,10 @@ impl Facts {
     /// Blocked by the configuration.
     pub const BLOCKED: u32 = 1 << 7;
 
-    /// Where the feed's number begins; 0 for none.
+    /// In a network of an interface on the customers' side: an access router, say.
+    pub const NEIGHBOUR: u32 = 1 << 16;
+
+    /// Where the feed's number begins, of eight bits; 0 for none.
     pub const FEED_SHIFT: u32 = 8;
 
     /// Whether all of `bits` are set.

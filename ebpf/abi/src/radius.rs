@@ -16,9 +16,15 @@ const MAX_LENGTH: u32 = 4_096;
 pub const MAX_ATTRIBUTES: u32 = 255;
 
 /// Checks that the datagram's payload from `at` to `end` is a request for a service of that kind: a code
-/// that has business there, a length within the datagram (what follows is padding), attributes that add up.
+/// that has business there, a length within the datagram (what follows is padding), attributes that add up, as far as the frame reaches: to `reach`.
 #[inline(always)]
-pub fn check<F: Frame + ?Sized>(frame: &F, at: u32, end: u32, kind: u8) -> Result<(), Reason> {
+pub fn check<F: Frame + ?Sized>(
+    frame: &F,
+    at: u32,
+    end: u32,
+    reach: u32,
+    kind: u8,
+) -> Result<(), Reason> {
     if at + HEADER > end {
         return Err(Reason::RadiusLength);
     }
@@ -46,7 +52,8 @@ pub fn check<F: Frame + ?Sized>(frame: &F, at: u32, end: u32, kind: u8) -> Resul
         here += length;
     }
     // Where the attributes ended is one of hundreds of states to the verifier, of which none matters.
-    if hide(here, u64::from(header.u32(0))) == end { Ok(()) } else { Err(Reason::RadiusAttributes) }
+    let here = hide(here, u64::from(header.u32(0)));
+    if here == end || here + 2 > reach { Ok(()) } else { Err(Reason::RadiusAttributes) }
 }
 
 /// Codes of requests (RFC 2865, 2866, 5176, 5997).

@@ -322,16 +322,19 @@ impl Stand {
     fn new(name: &str, feed: Option<&Feed>) -> Result<Self> {
         let config = config(name, feed)?;
         let (pins, state) = (config.pin_dir.clone(), tempfile::tempdir()?);
-        let mut wall = Wall::start(config, &state.path().join("state.json"))?;
+        let wall = Wall::start(config, &state.path().join("state.json"));
+        // What a failed start has pinned is of no use to anybody.
+        let wall = wall.inspect_err(|_| drop(detach(&pins)))?;
+        let mut stand = Self { wall, pins, _state: state };
         for prefix in ["198.18.7.7/32", "2a00:bad::/64"] {
-            wall.block(BlockRequest {
+            stand.wall.block(BlockRequest {
                 prefix: prefix.parse()?,
                 note: String::new(),
                 ttl: None,
                 services: None,
             })?;
         }
-        Ok(Self { wall, pins, _state: state })
+        Ok(stand)
     }
 
     fn wall(&self) -> Result<&Xdp> {

@@ -64,11 +64,11 @@ impl<K: Key> BanTable<'_, K> {
     pub(crate) fn set(&self, wanted: &Wanted) -> Result<(), TableError> {
         let (v6, key, length) = parts(wanted.prefix);
         let ban = Ban::new(v6, length, wanted.cause, wanted.services, wanted.until);
+        self.use_length(v6, length)?;
         if let Some(place) = self.find(v6, key, length) {
             self.rest(place).store(ban.0, Ordering::Release);
             return Ok(());
         }
-        self.use_length(v6, length)?;
         let lines = places(self.key, v6, key, length);
         let place = self.free(lines).or_else(|| self.make_room(lines)).ok_or(TableError::Full)?;
         self.write(place, key, ban);
@@ -102,7 +102,15 @@ impl<K: Key> BanTable<'_, K> {
             }
         }
         self.forget_lengths(&keep);
-        wanted.iter().try_for_each(|wanted| self.set(wanted))
+        // One that doesn't fit must not keep the others out.
+        let results: Vec<_> = wanted.iter().map(|wanted| self.set(wanted)).collect();
+        results.into_iter().collect()
+    }
+
+    /// Whether there is an entry for exactly that prefix.
+    pub(crate) fn holds(&self, prefix: IpNet) -> bool {
+        let (v6, key, length) = parts(prefix);
+        self.find(v6, key, length).is_some()
     }
 
     fn find(&self, v6: bool, key: u64, length: u32) -> Option<u32> {
@@ -156,8 +164,11 @@ impl<K: Key> BanTable<'_, K> {
 
     fn forget_lengths(&self, keep: &BTreeSet<(bool, u64, u32)>) {
         for family in [false, true] {
-            let lengths = keep.iter().filter(|(v6, ..)| *v6 == family).map(|(.., length)| *length);
-            self.lengths(family).store(encode(&lengths.take(10).collect()), Ordering::Release);
+            let lengths: BTreeSet<u32> =
+                keep.iter().filter(|(v6, ..)| *v6 == family).map(|(.., length)| *length).collect();
+            // The longest stay: those of single hosts, whom most entries are for.
+            let most = lengths.into_iter().rev().take(MAX_LENGTHS as usize).collect();
+            self.lengths(family).store(encode(&most), Ordering::Release);
         }
     }
 

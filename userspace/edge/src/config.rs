@@ -128,6 +128,8 @@ pub enum ServiceKind {
     Tcp,
     /// DNS over UDP.
     Dns,
+    /// DNS over TCP: like any service over TCP, but for the customers alone.
+    DnsTcp,
     /// RADIUS authentication (1812).
     RadiusAuth,
     /// RADIUS accounting (1813).
@@ -173,7 +175,8 @@ pub struct ServiceConfig {
     /// Limit of one admitted source address; networks around it get growing multiples.
     /// DNS: customers. RADIUS: a NAS. TCP: opening SYNs of anyone.
     pub source: Option<Limit>,
-    /// DNS: limit of one source that is no customer; without it, such sources are dropped.
+    /// DNS: limit of one source that is no customer; without it, such sources are dropped. Over TCP it is of opening
+    /// SYNs.
     pub world: Option<Limit>,
     /// The whole service's budget.
     pub global: Option<Limit>,

@@ -15,6 +15,8 @@ use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64;
 
+use ipnet::IpNet;
+
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_OBJ_PIN: libc::c_long = 6;
@@ -350,14 +352,14 @@ pub(crate) fn ifindex(name: &str) -> Option<u32> {
     }
 }
 
-/// Addresses of all interfaces but the loopback's own, by interface.
-pub(crate) fn addresses() -> io::Result<BTreeMap<String, Vec<IpAddr>>> {
+/// Addresses of all interfaces but the loopback's own, each with its network's length, by interface.
+pub(crate) fn addresses() -> io::Result<BTreeMap<String, Vec<IpNet>>> {
     let mut list: *mut libc::ifaddrs = ptr::null_mut();
     // SAFETY: the call makes a list, which is freed below.
     if unsafe { libc::getifaddrs(&mut list) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let mut found: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    let mut found: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
     let mut next = list;
     while !next.is_null() {
         // SAFETY: an element of the list, valid until it is freed; a present address has the length of its
@@ -368,20 +370,26 @@ pub(crate) fn addresses() -> io::Result<BTreeMap<String, Vec<IpAddr>>> {
             let Some(address) = entry.ifa_addr.as_ref() else {
                 continue;
             };
-            let ip: IpAddr = match i32::from(address.sa_family) {
-                libc::AF_INET => {
-                    let v4 = &*entry.ifa_addr.cast::<libc::sockaddr_in>();
-                    Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr)).into()
+            let ip = |address: *const libc::sockaddr| -> IpAddr {
+                if i32::from((*address).sa_family) == libc::AF_INET {
+                    let v4 = &*address.cast::<libc::sockaddr_in>();
+                    return Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr)).into();
                 }
-                libc::AF_INET6 => {
-                    let v6 = &*entry.ifa_addr.cast::<libc::sockaddr_in6>();
-                    Ipv6Addr::from(v6.sin6_addr.s6_addr).into()
-                }
-                _ => continue,
+                let v6 = &*address.cast::<libc::sockaddr_in6>();
+                Ipv6Addr::from(v6.sin6_addr.s6_addr).into()
             };
-            if !ip.is_loopback() {
+            if !matches!(i32::from(address.sa_family), libc::AF_INET | libc::AF_INET6) {
+                continue;
+            }
+            let host = ip(entry.ifa_addr);
+            let network = if entry.ifa_netmask.is_null() {
+                None
+            } else {
+                IpNet::with_netmask(host, ip(entry.ifa_netmask)).ok()
+            };
+            if !host.is_loopback() {
                 let name = CStr::from_ptr(entry.ifa_name).to_string_lossy().into_owned();
-                found.entry(name).or_default().push(ip);
+                found.entry(name).or_default().push(network.unwrap_or_else(|| host.into()));
             }
         }
     }

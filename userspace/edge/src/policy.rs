@@ -29,6 +29,8 @@ pub struct Lists {
     pub allowed: Vec<IpNet>,
     /// Addresses of ours: the interfaces' and the configured ones.
     pub own: Vec<IpNet>,
+    /// Networks that interfaces on the customers' side are in.
+    pub neighbours: Vec<IpNet>,
     /// The feeds' prefixes, in the order of the configuration.
     pub feeds: Vec<Vec<IpNet>>,
 }
@@ -125,6 +127,7 @@ impl Image {
             ServiceKind::Any => Kind::Any,
             ServiceKind::Tcp => Kind::Tcp,
             ServiceKind::Dns => Kind::Dns,
+            ServiceKind::DnsTcp => Kind::DnsTcp,
             ServiceKind::RadiusAuth => Kind::RadiusAuth,
             ServiceKind::RadiusAcct => Kind::RadiusAcct,
             ServiceKind::RadiusDyn => Kind::RadiusDyn,
@@ -140,7 +143,8 @@ impl Image {
         let flags = [(config.drop_fragments, service::DROP_FRAGMENTS), (limits, service::LIMITS)];
         let flags = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag as u8).sum();
         let budgets = [config.global, config.reserve, config.stray].map(rate);
-        let chunk = budgets.iter().map(|rate| budget::chunk(*rate)).min().unwrap_or(1);
+        let chunk = budgets.iter().filter(|rate| !rate.is_unlimited());
+        let chunk = chunk.map(|rate| budget::chunk(*rate)).min().unwrap_or(1);
         let traits =
             layout::service_traits(kind, mode(config.mode), config.slip, any, flags, chunk);
         self.set(line, service::TRAITS, traits);
@@ -153,7 +157,7 @@ impl Image {
 
         let protocol = match config.kind {
             ServiceKind::Any => return,
-            ServiceKind::Tcp => proto::TCP,
+            ServiceKind::Tcp | ServiceKind::DnsTcp => proto::TCP,
             _ => proto::UDP,
         };
         for &port in &config.ports {
@@ -345,7 +349,12 @@ impl Entry {
 }
 
 /// Zones: who is in one is no bogon.
-const ZONES: u32 = Facts::PROTECTED | Facts::ALLOWED | Facts::CUSTOMER | Facts::NAS | Facts::OWN;
+const ZONES: u32 = Facts::PROTECTED
+    | Facts::ALLOWED
+    | Facts::CUSTOMER
+    | Facts::NAS
+    | Facts::OWN
+    | Facts::NEIGHBOUR;
 
 fn merge(outer: Facts, inner: Facts) -> Facts {
     const FEED: u32 = 0xff << Facts::FEED_SHIFT;
@@ -372,6 +381,7 @@ impl Flat {
         add(&lists.protected, Facts::PROTECTED);
         add(&lists.allowed, Facts::ALLOWED);
         add(&lists.own, Facts::OWN);
+        add(&lists.neighbours, Facts::NEIGHBOUR);
         add(&config.customers, Facts::CUSTOMER);
         add(&config.nas, Facts::NAS);
         add(&config.mail_servers, Facts::MAIL_SERVER);

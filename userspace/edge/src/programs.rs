@@ -161,7 +161,10 @@ pub(crate) fn attach(
         }
         let alive = kernel::link_ifindex(link.fd.as_fd()).is_ok_and(|at| at == index);
         let fits = wanted.is_none_or(|wanted| wanted == link.mode);
-        if alive && fits && kernel::link_update(link.fd.as_fd(), program).is_ok() {
+        if alive && fits {
+            // The old program stays if this fails: better than none.
+            kernel::link_update(link.fd.as_fd(), program)
+                .map_err(|source| WallError::attach(name, source))?;
             return Ok(link.mode);
         }
         // Left from an interface that went, or attached in another mode.

@@ -39,29 +39,22 @@ impl State {
     /// Reads the state. A file that can't be used is set aside, with a complaint: protection without memory is
     /// better than none.
     pub(crate) fn read(path: &Path) -> (Self, Option<String>) {
-        let text = match fs::read(path) {
-            Ok(text) => text,
+        let read = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Default::default(),
-            Err(error) => {
-                return (
-                    Self::default(),
-                    Some(format!("{}: {error}; starting without it", path.display())),
-                );
-            }
+            read => read.and_then(|text| Ok(serde_json::from_slice(&text)?)),
         };
-        match serde_json::from_slice(&text) {
-            Ok(state) => (state, None),
-            Err(error) => {
-                let aside = path.with_extension("unreadable");
-                let moved = fs::rename(path, &aside).is_ok();
-                let kept =
-                    if moved { format!("; kept as {}", aside.display()) } else { String::new() };
-                (
-                    Self::default(),
-                    Some(format!("{}: {error}; starting without it{kept}", path.display())),
-                )
-            }
-        }
+        let error = match read {
+            Ok(state) => return (state, None),
+            Err(error) => error,
+        };
+        // Set aside, or the next change would be written over it.
+        let aside = path.with_extension("unreadable");
+        let kept = match fs::rename(path, &aside) {
+            Ok(()) => format!("; kept as {}", aside.display()),
+            Err(_) => String::new(),
+        };
+        let complaint = format!("{}: {error}; starting without it{kept}", path.display());
+        (Self::default(), Some(complaint))
     }
 
     /// Writes the state: after a crash at any moment the file is the old one or the new one.

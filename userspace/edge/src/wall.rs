@@ -48,7 +48,7 @@ pub struct Wall {
     offenders: Offenders,
     talkers: Talkers,
     feeds: Vec<ReadFeed>,
-    own: BTreeSet<IpAddr>,
+    own: Addresses,
     keyring: Keyring,
     seeds: Seeds,
     generation: u64,
@@ -60,8 +60,6 @@ pub struct Wall {
     bans: Shared,
     ban_hits: Shared,
     interfaces: Vec<Interface>,
-    /// Whether the operator took the programs off.
-    detached: bool,
     /// When idle slots of the limiter were last tidied, in seconds since 1970.
     limiter_tidied: u64,
     started: u64,
@@ -394,6 +392,21 @@ pub fn detach(pin_dir: &Path) -> Result<Vec<String>, WallError> {
     Ok(interfaces)
 }
 
+/// One moment, in seconds since 1970 and of the wall's clock.
+#[derive(Clone, Copy, Debug)]
+struct Clocks {
+    unix: u64,
+    wall: u64,
+}
+
+impl Clocks {
+    /// The second of the wall's clock at a later moment given in seconds since 1970.
+    fn second(self, until: u64) -> u32 {
+        let left = until.saturating_sub(self.unix);
+        u32::try_from(self.wall.saturating_add(left)).unwrap_or(Ban::NEVER - 1)
+    }
+}
+
 /// What is attached, from the pins alone. Needs no daemon.
 pub fn show(pin_dir: &Path) -> Result<Vec<InterfaceStatus>, WallError> {
     let links = Pins::view(pin_dir)
@@ -483,15 +496,18 @@ impl Wall {
         let keyring = Keyring::open(&maps.join("KEYRING")).map_err(WallError::map("KEYRING"))?;
         let (seeds, generation) = (keyring.seeds(), keyring.generation() + 1);
 
-        let feeds: Vec<ReadFeed> = config.feeds.iter().map(|feed| read_feed(feed, None)).collect();
+        let feeds: Vec<ReadFeed> =
+            config.feeds.iter().map(|feed| read_feed(feed, None, state)).collect();
         let own = own_addresses()?;
         let lists = lists(&config, &stored, &own, &feeds)?;
         let image = compile(&config, &lists, &seeds, generation, policy_lines)?;
         let (policy, prefixes) = (publish(&image)?, image.prefixes);
-        let holder = hold(&maps.join("POLICY"), &policy).map_err(WallError::map("POLICY"))?;
-        keyring.set_generation(generation);
+        let holder = holder(&maps.join("POLICY"), &policy).map_err(WallError::map("POLICY"))?;
 
         let mut interfaces = load(&config, &maps, limiter_lines, &seeds)?;
+        // Now that its programs are accepted, the policy takes the place of the one that stands.
+        kernel::hold(holder.as_fd(), policy.as_fd()).map_err(WallError::map("POLICY"))?;
+        keyring.set_generation(generation);
         let Some(first) = interfaces.first_mut() else {
             return Err(WallError::NoInterface { name: "at all".to_owned() });
         };
@@ -524,19 +540,20 @@ impl Wall {
             bans,
             ban_hits,
             interfaces,
-            detached: false,
             limiter_tidied: now,
             started: now,
             config,
         };
         wall.offenders.sweep(now);
-        wall.reconcile_bans()?;
+        if let Err(error) = wall.reconcile_bans() {
+            warn!("not every block and ban is in force: {error}");
+        }
         wall.tidy_limiter()?;
         wall.attach_all();
         wall.detach_others();
-        wall.pins
-            .forget_other_maps(Some(&maps))
-            .map_err(|source| WallError::PinDir { dir: maps, source })?;
+        if let Err(error) = wall.pins.forget_other_maps(Some(&maps)) {
+            warn!("maps of another size or version stay pinned: {error}");
+        }
         Ok(wall)
     }
 
@@ -560,7 +577,10 @@ impl Wall {
         let feeds: Vec<ReadFeed> = config
             .feeds
             .iter()
-            .map(|feed| read_feed(feed, known.get(feed.file.as_path()).copied()))
+            .map(|feed| {
+                let before = known.get(feed.file.as_path()).copied();
+                read_feed(feed, before, &self.state_file)
+            })
             .collect();
         warnings.extend(feeds.iter().filter_map(|feed| feed.problem.clone()));
         let own = own_addresses()?;
@@ -584,11 +604,15 @@ impl Wall {
             Some(interfaces) => self.interfaces = interfaces,
             None => {
                 for (interface, config) in self.interfaces.iter_mut().zip(&config.interfaces) {
-                    interface.config = config.clone();
+                    interface.configure(config, &self.pins);
                 }
             }
         }
         self.config = config;
+        // Services may have other numbers now.
+        if let Err(error) = self.reconcile_bans() {
+            warnings.push(format!("not every block and ban is in force: {error}"));
+        }
         self.attach_all();
         self.detach_others();
         warnings.extend(self.interfaces.iter().filter_map(|interface| interface.problem.clone()));
@@ -620,9 +644,6 @@ impl Wall {
 
     /// Attaches to interfaces that came (back), and where somebody took the program off.
     pub fn heal(&mut self) -> Vec<InterfaceEvent> {
-        if self.detached {
-            return Vec::new();
-        }
         let mut events = Vec::new();
         for interface in &mut self.interfaces {
             if interface.stands(&self.pins) {
@@ -640,30 +661,6 @@ impl Wall {
             }
         }
         events
-    }
-
-    /// Takes the programs off until [`Wall::attach`].
-    pub fn detach(&mut self) -> Result<Vec<String>, WallError> {
-        self.detached = true;
-        let mut names = Vec::new();
-        for link in self.pins.links().map_err(WallError::map("links"))? {
-            names.push(link.interface.clone());
-            link.remove().map_err(WallError::map("links"))?;
-        }
-        for interface in &mut self.interfaces {
-            interface.attached = None;
-            interface.problem = Some(format!(
-                "{}: taken off by the operator; `muralla edge attach` puts it back",
-                interface.config.name
-            ));
-        }
-        Ok(names)
-    }
-
-    /// Puts the programs back.
-    pub fn attach(&mut self) -> Vec<InterfaceEvent> {
-        self.detached = false;
-        self.heal()
     }
 
     /// How the wall stands.
@@ -758,12 +755,17 @@ impl Wall {
             return Err(WallError::Everybody);
         }
         self.refuse_guarded(prefix)?;
-        let services = request.services.unwrap_or_default();
-        self.service_bits(&services)?;
+        let names = request.services.unwrap_or_default();
+        let services = self.service_bits(&names)?;
         let until = request.ttl.map(|ttl| unix_now().saturating_add(ttl.as_secs()));
-        let block = Block { note: request.note, until, services };
-        let wanted = self.wanted_block(prefix, &block)?;
-        self.ban_table().set(&wanted)?;
+        let clock = self.clock_at(unix_now())?;
+        self.ban_table().set(&Wanted {
+            prefix,
+            cause: Cause::Operator,
+            services,
+            until: until.map_or(Ban::NEVER, |until| clock.second(until)),
+        })?;
+        let block = Block { note: request.note, until, services: names };
         self.state.blocks.insert(prefix, block);
         self.save()?;
         Ok(prefix)
@@ -829,19 +831,20 @@ impl Wall {
         Ok(removed)
     }
 
-    /// What was allowed at run time.
-    pub fn allowed(&self) -> Vec<IpNet> {
-        self.state.allowed.iter().copied().collect()
-    }
-
     /// Judges a source by what a service saw it do.
     pub fn report(&mut self, offence: &Offence) -> Result<Judgement, WallError> {
         self.service_bits(std::slice::from_ref(&offence.service))?;
         let guarded = self.guarded();
         let protected = |ip: IpAddr| guarded.iter().any(|(prefix, _)| prefix.contains(&ip));
         let judgement = self.offenders.report(offence, unix_now(), protected);
-        if matches!(judgement, Judgement::Banned { .. }) {
-            self.reconcile_bans()?;
+        // More evidence against one who is banned already changes nothing in the kernel.
+        if let Judgement::Banned { prefix, seconds } = judgement
+            && !self.ban_table().holds(prefix)
+        {
+            let now = unix_now();
+            let until = self.clock_at(now)?.second(now.saturating_add(seconds));
+            let services = self.service_bits(std::slice::from_ref(&offence.service))?;
+            self.ban_table().set(&Wanted { prefix, cause: Cause::Offence, services, until })?;
             self.save()?;
         }
         self.dirty = true;
@@ -895,7 +898,7 @@ impl Wall {
     fn compile(
         &self,
         config: &EdgeConfig,
-        own: &BTreeSet<IpAddr>,
+        own: &Addresses,
         feeds: &[ReadFeed],
     ) -> Result<Image, WallError> {
         let lists = lists(config, &self.state, own, feeds)?;
@@ -913,9 +916,6 @@ impl Wall {
     }
 
     fn attach_all(&mut self) {
-        if self.detached {
-            return;
-        }
         for interface in &mut self.interfaces {
             interface.attach(&self.pins);
             match &interface.problem {
@@ -943,47 +943,34 @@ impl Wall {
         BanTable { bans: &self.bans, hits: &self.ban_hits, key: &self.seeds }
     }
 
-    /// Makes the kernel's table say what the state says.
+    /// Makes the kernel's table say what the state says. What doesn't fit is left out, and told.
     fn reconcile_bans(&self) -> Result<(), WallError> {
+        let clock = self.clock_at(unix_now())?;
         let mut wanted = Vec::new();
         for (prefix, block) in &self.state.blocks {
-            wanted.push(self.wanted_block(*prefix, block)?);
+            // A service that is no longer configured has no number: the entry is kept, without effect.
+            let services = self.service_bits(&block.services).unwrap_or(0);
+            let until = block.until.map_or(Ban::NEVER, |until| clock.second(until));
+            wanted.push(Wanted { prefix: *prefix, cause: Cause::Operator, services, until });
         }
         for ban in self.offenders.active(unix_now()) {
-            if self.state.blocks.contains_key(&ban.prefix) {
-                continue;
+            if !self.state.blocks.contains_key(&ban.prefix) {
+                let services = self.service_bits(std::slice::from_ref(&ban.service)).unwrap_or(0);
+                let until = clock.second(ban.until);
+                wanted.push(Wanted { prefix: ban.prefix, cause: Cause::Offence, services, until });
             }
-            // A service that is no longer configured has no number: the ban is kept, without effect.
-            let services = self.service_bits(std::slice::from_ref(&ban.service)).unwrap_or(0);
-            wanted.push(Wanted {
-                prefix: ban.prefix,
-                cause: Cause::Offence,
-                services,
-                until: self.clock_second(ban.until)?,
-            });
         }
         Ok(self.ban_table().reconcile(&wanted)?)
     }
 
-    fn wanted_block(&self, prefix: IpNet, block: &Block) -> Result<Wanted, WallError> {
-        let until = match block.until {
-            Some(until) => self.clock_second(until)?,
-            None => Ban::NEVER,
-        };
-        let services = self.service_bits(&block.services)?;
-        Ok(Wanted { prefix, cause: Cause::Operator, services, until })
+    /// The two clocks at one moment.
+    fn clock_at(&self, unix: u64) -> Result<Clocks, WallError> {
+        Ok(Clocks { unix, wall: self.clock()? / 1_000_000_000 })
     }
 
     /// What the wall's clock says, in nanoseconds.
     fn clock(&self) -> Result<u64, WallError> {
         self.interfaces.first().map_or(Ok(0), |interface| interface.program.now())
-    }
-
-    /// The second of the wall's clock at a moment given in seconds since 1970.
-    fn clock_second(&self, until: u64) -> Result<u32, WallError> {
-        let left = until.saturating_sub(unix_now());
-        let second = (self.clock()? / 1_000_000_000).saturating_add(left);
-        Ok(u32::try_from(second).unwrap_or(Ban::NEVER - 1))
     }
 
     fn service_bits(&self, services: &[String]) -> Result<u16, WallError> {
@@ -1004,7 +991,8 @@ impl Wall {
 
     /// Everybody who must not be cut off, and what he is.
     fn guarded(&self) -> Vec<(IpNet, &'static str)> {
-        let hosts = self.own.iter().map(|ip| (IpNet::from(*ip), "an address of this machine"));
+        let hosts = self.own.values().flatten();
+        let hosts = hosts.map(|net| (IpNet::from(net.addr()), "an address of this machine"));
         let own = self.config.own.iter().map(|prefix| (*prefix, "configured as our own"));
         let protected = self.config.protected.iter().map(|prefix| (*prefix, "protected"));
         hosts.chain(own).chain(protected).collect()
@@ -1090,6 +1078,22 @@ impl Wall {
 }
 
 impl Interface {
+    /// Takes on a configuration. One that no longer asks for generic mode lets the driver be asked again, for which
+    /// the program must be taken off first; otherwise a link is left as it is.
+    fn configure(&mut self, config: &InterfaceConfig, pins: &Pins) {
+        let generic = self.attached.is_some_and(|(_, mode)| mode == Mode::Generic);
+        if generic && config.mode != self.config.mode {
+            let links = pins.links().unwrap_or_default();
+            for link in links.into_iter().filter(|link| link.interface == config.name) {
+                if let Err(error) = link.remove() {
+                    warn!("{}: generic mode can not be left: {error}", config.name);
+                }
+            }
+            self.attached = None;
+        }
+        self.config = config.clone();
+    }
+
     fn attach(&mut self, pins: &Pins) {
         let result = self
             .program
@@ -1154,20 +1158,16 @@ impl ReadFeed {
     }
 }
 
-/// Puts a policy in force, in the place of the one that stands or in a new one.
-fn hold(path: &Path, policy: &OwnedFd) -> io::Result<OwnedFd> {
+/// What holds the policy in force: the one that stands, with its policy, or a new one with this.
+fn holder(path: &Path, policy: &OwnedFd) -> io::Result<OwnedFd> {
     match kernel::open_pinned(path) {
-        Ok(holder) => {
-            kernel::hold(holder.as_fd(), policy.as_fd())?;
-            Ok(holder)
-        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let holder = kernel::create_holder("POLICY", policy.as_fd())?;
             kernel::hold(holder.as_fd(), policy.as_fd())?;
             kernel::pin(holder.as_fd(), path)?;
             Ok(holder)
         }
-        Err(error) => Err(error),
+        holder => holder,
     }
 }
 
@@ -1205,24 +1205,47 @@ fn load(
         .collect()
 }
 
-/// Reads a feed; what it said before stays where it can't be read now.
-fn read_feed(config: &FeedConfig, before: Option<&ReadFeed>) -> ReadFeed {
+/// Reads a feed. Where it can't be read now, what it said before stays: in the daemon's memory, or, at a start, in a
+/// copy beside the state file.
+fn read_feed(config: &FeedConfig, before: Option<&ReadFeed>, state: &Path) -> ReadFeed {
+    let copy = state.with_file_name("feeds").join(&config.name);
     match feeds::read(&config.file) {
         Ok(feed) => {
+            let known = before.and_then(|feed| feed.modified);
+            if known != Some(feed.modified)
+                && let Err(error) = keep_copy(&config.file, &copy)
+            {
+                warn!("feed {}: no copy can be kept for the next start: {error}", config.name);
+            }
             ReadFeed { prefixes: feed.prefixes, modified: Some(feed.modified), problem: None }
         }
-        Err(error) => ReadFeed {
-            prefixes: before.map(|feed| feed.prefixes.clone()).unwrap_or_default(),
-            modified: before.and_then(|feed| feed.modified),
-            problem: Some(format!("feed {}: {error}", config.name)),
-        },
+        Err(error) => {
+            let kept = match before {
+                Some(feed) => Some((feed.prefixes.clone(), feed.modified)),
+                None => feeds::read(&copy).ok().map(|feed| (feed.prefixes, Some(feed.modified))),
+            };
+            let (prefixes, modified) = kept.unwrap_or_default();
+            let standing =
+                if prefixes.is_empty() { "none of it is" } else { "what it said before is" };
+            let problem = Some(format!("feed {}: {error}; {standing} in force", config.name));
+            ReadFeed { prefixes, modified, problem }
+        }
     }
+}
+
+fn keep_copy(file: &Path, copy: &Path) -> io::Result<()> {
+    if let Some(folder) = copy.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let new = copy.with_extension("new");
+    fs::copy(file, &new)?;
+    fs::rename(new, copy)
 }
 
 fn lists(
     config: &EdgeConfig,
     state: &State,
-    own: &BTreeSet<IpAddr>,
+    own: &Addresses,
     feeds: &[ReadFeed],
 ) -> Result<Lists, WallError> {
     let mut allowed = config.allow.clone();
@@ -1236,15 +1259,22 @@ fn lists(
         }
     }
     let mut ours = config.own.clone();
-    ours.extend(own.iter().map(|ip| IpNet::from(*ip)));
+    ours.extend(own.values().flatten().map(|net| IpNet::from(net.addr())));
+    let customers = config.interfaces.iter().filter(|interface| interface.role != Role::Internet);
+    let neighbours: Vec<IpNet> = customers
+        .filter_map(|interface| own.get(&interface.name))
+        .flatten()
+        .map(IpNet::trunc)
+        .collect();
     let feeds = feeds.iter().map(|feed| feed.prefixes.clone()).collect();
-    Ok(Lists { protected: config.protected.clone(), allowed, own: ours, feeds })
+    Ok(Lists { protected: config.protected.clone(), allowed, own: ours, neighbours, feeds })
 }
 
-/// The machine's own addresses.
-fn own_addresses() -> Result<BTreeSet<IpAddr>, WallError> {
-    let addresses = kernel::addresses().map_err(WallError::map("addresses"))?;
-    Ok(addresses.into_values().flatten().collect())
+/// The machine's own addresses, with their networks, by interface.
+type Addresses = BTreeMap<String, Vec<IpNet>>;
+
+fn own_addresses() -> Result<Addresses, WallError> {
+    kernel::addresses().map_err(WallError::map("addresses"))
 }
 
 /// Lines of the limiter's table for a number of sources.

@@ -226,7 +226,9 @@ impl Daemon {
         if *lock(&self.sources_of_policy) == now {
             return;
         }
-        match self.with_edge(|edge| Ok(edge.refresh()?)) {
+        // With those who have logged in since.
+        let effective = self.effective(&lock(&self.configuration).edge);
+        match self.with_edge(|edge| Ok(edge.refresh(effective)?)) {
             Ok(remarks) => {
                 info!("feeds and own addresses read again");
                 for remark in remarks {

@@ -22,7 +22,7 @@ pub(crate) trait Edge: Send {
     /// Swaps the whole policy, or changes nothing; what the operator should know of it.
     fn reload(&mut self, config: EdgeConfig) -> anyhow::Result<Vec<String>>;
     /// Reads feeds and allow files again; what the operator should know of it.
-    fn refresh(&mut self) -> anyhow::Result<Vec<String>>;
+    fn refresh(&mut self, config: EdgeConfig) -> anyhow::Result<Vec<String>>;
     /// Attaches where an interface came back; what happened, a line each.
     fn heal(&mut self) -> Vec<String>;
     fn status(&self) -> Status;
@@ -78,8 +78,8 @@ impl Edge for Wall {
         Ok(Self::reload(self, config)?.warnings)
     }
 
-    fn refresh(&mut self) -> anyhow::Result<Vec<String>> {
-        Ok(Self::refresh(self)?.warnings)
+    fn refresh(&mut self, config: EdgeConfig) -> anyhow::Result<Vec<String>> {
+        Ok(Self::reload(self, config)?.warnings)
     }
 
     fn heal(&mut self) -> Vec<String> {

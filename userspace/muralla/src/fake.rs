@@ -63,7 +63,7 @@ impl Edge for FakeEdge {
         Ok(Vec::new())
     }
 
-    fn refresh(&mut self) -> anyhow::Result<Vec<String>> {
+    fn refresh(&mut self, _: EdgeConfig) -> anyhow::Result<Vec<String>> {
         self.deeds.lock().unwrap().refreshed += 1;
         Ok(Vec::new())
     }

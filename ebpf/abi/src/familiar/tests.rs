@@ -60,7 +60,7 @@ fn ipv6_is_known_by_its_network() {
 fn the_latest_are_kept() {
     let table = table();
     let lines = HostLines(&table);
-    let places = FAMILIAR_LINES * 8;
+    let places = FAMILIAR_LINES / 2 * 8;
     let sources = places * 4;
     let second = |host: u32| 10_000 + host / (sources / 1_000);
     for host in 0..sources {

@@ -61,6 +61,7 @@ impl Host {
         let mut own = config.own.clone();
         own.extend(this_machine());
         let lists = Lists {
+            neighbours: Vec::new(),
             protected: config.protected.clone(),
             allowed: config.allow.clone(),
             own,

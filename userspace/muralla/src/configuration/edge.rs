@@ -27,9 +27,13 @@ pub(crate) const ATTACH_MODES: [(&str, AttachMode); 3] =
     [("auto", AttachMode::Auto), ("native", AttachMode::Native), ("generic", AttachMode::Generic)];
 
 /// Kinds that a service of the operator's own may have.
-pub(crate) const KINDS: [(&str, ServiceKind); 6] = [
+/// Seconds that a source may be ahead of its rate: what the limiter's words have room for.
+const LONGEST_BURST: f64 = 270.0;
+
+pub(crate) const KINDS: [(&str, ServiceKind); 7] = [
     ("tcp", ServiceKind::Tcp),
     ("dns", ServiceKind::Dns),
+    ("dns_tcp", ServiceKind::DnsTcp),
     ("radius_auth", ServiceKind::RadiusAuth),
     ("radius_acct", ServiceKind::RadiusAcct),
     ("radius_dyn", ServiceKind::RadiusDyn),
@@ -436,8 +440,9 @@ impl Reader<'_> {
     }
 
     fn judge_service(&self, table: &Section<'_>, service: &ServiceConfig) {
+        let over_tcp = service.kind == ServiceKind::DnsTcp;
         let dns_only = [
-            ("world", service.world.is_some()),
+            ("world", service.world.is_some() && !over_tcp),
             ("slip", service.slip > 0),
             ("any", service.any != AnyPolicy::Pass),
         ];
@@ -453,7 +458,8 @@ impl Reader<'_> {
                 );
             }
         }
-        if service.stray.is_some() && table.has("stray") && service.kind != ServiceKind::Tcp {
+        let tcp = over_tcp || service.kind == ServiceKind::Tcp;
+        if service.stray.is_some() && table.has("stray") && !tcp {
             self.complaints.error(
                 &table.place("stray"),
                 format!("`stray` is for services of kind \"tcp\", and `{}` is none", service.name),
@@ -491,10 +497,21 @@ impl Reader<'_> {
             }
         }
         written.finish();
-        *limit = Some(Limit {
+        let now = Limit {
             rate: rate.or(before.map(|limit| limit.rate)).unwrap_or(1.0),
             burst: burst.or(before.map(|limit| limit.burst)).unwrap_or(1.0),
-        });
+        };
+        if now.burst / now.rate > LONGEST_BURST {
+            self.complaints.error(
+                &place,
+                format!("the burst of `{key}` takes {:.0} seconds at its rate", now.burst / now.rate),
+                format!(
+                    "the limiter looks {LONGEST_BURST} seconds ahead: write a burst of {:.0} at most",
+                    (now.rate * LONGEST_BURST).max(1.0)
+                ),
+            );
+        }
+        *limit = Some(now);
     }
 
     fn bans(&self, section: &mut Section<'_>) -> BanConfig {
@@ -720,7 +737,7 @@ impl Ports {
 
 fn protocol(kind: ServiceKind) -> &'static str {
     match kind {
-        ServiceKind::Tcp | ServiceKind::Any => "TCP",
+        ServiceKind::Tcp | ServiceKind::DnsTcp | ServiceKind::Any => "TCP",
         ServiceKind::Dns
         | ServiceKind::RadiusAuth
         | ServiceKind::RadiusAcct

@@ -93,12 +93,14 @@ fn service(text: &mut String, service: &ServiceConfig) {
     pair(text, "source", &limit(service.source));
     pair(text, "global", &limit(service.global));
     pair(text, "reserve", &limit(service.reserve));
-    if service.kind == ServiceKind::Dns {
+    if matches!(service.kind, ServiceKind::Dns | ServiceKind::DnsTcp) {
         pair(text, "world", &limit(service.world));
+    }
+    if service.kind == ServiceKind::Dns {
         pair(text, "slip", &service.slip.to_string());
         pair(text, "any", &word(service.any, &ANY_POLICIES));
     }
-    if service.kind == ServiceKind::Tcp {
+    if matches!(service.kind, ServiceKind::Tcp | ServiceKind::DnsTcp) {
         pair(text, "stray", &limit(service.stray));
     }
     pair(text, "drop_fragments", &service.drop_fragments.to_string());

@@ -25,7 +25,7 @@ pub(crate) fn built_in() -> Vec<ServiceConfig> {
             slip: 1,
             ..blank("dns", ServiceKind::Dns, &[53])
         },
-        tcp("dns_tcp", &[53]),
+        dns_over_tcp("dns_tcp", &[53]),
         radius("radius_auth", ServiceKind::RadiusAuth, 1812),
         radius("radius_acct", ServiceKind::RadiusAcct, 1813),
         radius("radius_dyn", ServiceKind::RadiusDyn, 3799),
@@ -42,6 +42,7 @@ pub(crate) fn new(name: &str, kind: ServiceKind) -> ServiceConfig {
     match kind {
         ServiceKind::Any => blank(name, kind, &[]),
         ServiceKind::Tcp => tcp(name, &[]),
+        ServiceKind::DnsTcp => dns_over_tcp(name, &[]),
         ServiceKind::Dns => ServiceConfig {
             name: name.to_owned(),
             ports: Vec::new(),
@@ -65,6 +66,10 @@ fn tcp(name: &str, ports: &[u16]) -> ServiceConfig {
         stray: limit(50_000.0, 50_000.0),
         ..blank(name, ServiceKind::Tcp, ports)
     }
+}
+
+fn dns_over_tcp(name: &str, ports: &[u16]) -> ServiceConfig {
+    ServiceConfig { kind: ServiceKind::DnsTcp, ..tcp(name, ports) }
 }
 
 fn radius(name: &str, kind: ServiceKind, port: u16) -> ServiceConfig {
