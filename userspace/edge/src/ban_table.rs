@@ -107,10 +107,12 @@ impl<K: Key> BanTable<'_, K> {
         results.into_iter().collect()
     }
 
-    /// Whether there is an entry for exactly that prefix.
-    pub(crate) fn holds(&self, prefix: IpNet) -> bool {
+    /// When the entry for exactly that prefix ends, in seconds of the wall's clock. One that has ended may still be
+    /// there.
+    pub(crate) fn until(&self, prefix: IpNet) -> Option<u32> {
         let (v6, key, length) = parts(prefix);
-        self.find(v6, key, length).is_some()
+        let place = self.find(v6, key, length)?;
+        Some(Ban(self.rest(place).load(Ordering::Relaxed)).until())
     }
 
     fn find(&self, v6: bool, key: u64, length: u32) -> Option<u32> {

@@ -838,14 +838,19 @@ impl Wall {
         let protected = |ip: IpAddr| guarded.iter().any(|(prefix, _)| prefix.contains(&ip));
         let judgement = self.offenders.report(offence, unix_now(), protected);
         // More evidence against one who is banned already changes nothing in the kernel.
-        if let Judgement::Banned { prefix, seconds } = judgement
-            && !self.ban_table().holds(prefix)
-        {
+        if let Judgement::Banned { prefix, seconds } = judgement {
             let now = unix_now();
             let until = self.clock_at(now)?.second(now.saturating_add(seconds));
-            let services = self.service_bits(std::slice::from_ref(&offence.service))?;
-            self.ban_table().set(&Wanted { prefix, cause: Cause::Offence, services, until })?;
-            self.save()?;
+            // The two clocks may differ by a second.
+            if self
+                .ban_table()
+                .until(prefix)
+                .is_none_or(|standing| standing.saturating_add(1) < until)
+            {
+                let services = self.service_bits(std::slice::from_ref(&offence.service))?;
+                self.ban_table().set(&Wanted { prefix, cause: Cause::Offence, services, until })?;
+                self.save()?;
+            }
         }
         self.dirty = true;
         Ok(judgement)
