@@ -1,0 +1,1 @@
+//! DNSSEC validation as pure functions: signatures, chains and denials, within a budget.

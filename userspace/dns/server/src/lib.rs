@@ -1,0 +1,1 @@
+//! The DNS role: sockets, caches, and answers from the best place that has them.

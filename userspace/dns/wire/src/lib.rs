@@ -1,0 +1,1 @@
+//! DNS on the wire: queries parsed with limits, answers from a cache without allocating.
