@@ -3,9 +3,11 @@
 //! - [`packets`]: nanoseconds a packet
 //! - [`survival`]: legitimate users under floods, and [`nftables`]: the peer
 //! - [`continuity`]: what is lost when configurations and programs are replaced
+//! - [`dns`]: the resolver beside Debian's
 //! - [`table`], [`machine`]: how figures are told
 
 mod continuity;
+mod dns;
 mod machine;
 mod nftables;
 mod packets;
@@ -14,7 +16,7 @@ mod table;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 use muralla_lab::peers::Peer;
 use muralla_lab::{Lab, LabOptions};
@@ -25,7 +27,7 @@ use crate::run::appliance::Appliance;
 use crate::run::{binary, cores};
 use crate::setup::{self, Purpose};
 use machine::Machine;
-use table::Report;
+use table::{Report, Row};
 
 /// Measure, and compare with the budgets
 #[derive(clap::Args)]
@@ -44,12 +46,35 @@ pub(crate) struct Args {
     /// Only these parts
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
+    /// Measure the others alone, without muralla (dns)
+    #[arg(long, conflicts_with = "binary")]
+    peers_only: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Bench {
     /// The wall
     Edge,
+    /// The resolver
+    Dns,
+}
+
+impl Bench {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Dns => "dns",
+        }
+    }
+
+    const fn parts(self) -> &'static [Part] {
+        match self {
+            Self::Edge => &[Part::Packets, Part::Survival, Part::Continuity],
+            Self::Dns => {
+                &[Part::Hits, Part::Misses, Part::Floods, Part::Memory, Part::Continuity]
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -58,20 +83,50 @@ enum Part {
     Packets,
     /// Legitimate users under floods
     Survival,
-    /// Packets lost by reloads and restarts
+    /// What reloads and restarts lose
     Continuity,
+    /// Answers out of caches, and what they cost
+    Hits,
+    /// Answers that have to be looked up, and stale ones
+    Misses,
+    /// Clients of the resolver under floods
+    Floods,
+    /// Memory for a cached name
+    Memory,
 }
 
 /// The lab's prefix: not that of a person's lab, which may be up.
 const PREFIX: &str = "muralla-bench";
 
 pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
-    let Bench::Edge = args.name;
     if !is_root() {
         bail!("only root can load programs and make namespaces: run it as root");
     }
+    let parts = args.name.parts();
+    if let Some(other) = args.only.iter().find(|part| !parts.contains(part)) {
+        bail!("{} has no part {other:?}: it has {parts:?}", args.name.name());
+    }
+    ensure!(!args.peers_only || args.name == Bench::Dns, "--peers-only is for the bench of dns");
     setup::ensure(Purpose::Everything)?;
     let wants = |part| args.only.is_empty() || args.only.contains(&part);
+    let rows = match args.name {
+        Bench::Edge => edge(house, args, &wants)?,
+        Bench::Dns => dns::rows(house, args, &wants)?,
+    };
+    let report = Report { bench: args.name.name().to_owned(), machine: Machine::this(house), rows };
+    println!("{}\n\n{}", report.machine, report.table());
+    if let Some(file) = &args.json {
+        report.write(file)?;
+        println!("written to {}", file.display());
+    }
+    let over = report.over();
+    if !over.is_empty() {
+        println!("over budget: {}", over.join(", "));
+    }
+    Ok(())
+}
+
+fn edge(house: &House, args: &Args, wants: &dyn Fn(Part) -> bool) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     if wants(Part::Packets) {
         ebpf::build(house)?;
@@ -104,15 +159,5 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
             rows.extend(continuity::rows(&lab, &mut appliance, &effort)?);
         }
     }
-    let report = Report { bench: "edge".to_owned(), machine: Machine::this(house), rows };
-    println!("{}\n\n{}", report.machine, report.table());
-    if let Some(file) = &args.json {
-        report.write(file)?;
-        println!("written to {}", file.display());
-    }
-    let over = report.over();
-    if !over.is_empty() {
-        println!("over budget: {}", over.join(", "));
-    }
-    Ok(())
+    Ok(rows)
 }

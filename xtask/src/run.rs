@@ -121,7 +121,8 @@ pub(crate) fn binary(house: &House, given: Option<&Path>) -> Result<PathBuf> {
     Ok(built(house, Profile::Dev))
 }
 
-fn built(house: &House, profile: Profile) -> PathBuf {
+/// Where the binary of that profile lies once it is built.
+pub(crate) fn built(house: &House, profile: Profile) -> PathBuf {
     house.target.join(profile.folder()).join("muralla")
 }
 

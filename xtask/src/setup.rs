@@ -68,7 +68,7 @@ struct Package {
     name: &'static str,
     /// A program in `PATH`, or a path.
     brings: &'static str,
-    /// A service that starts with the machine, unless it is disabled.
+    /// Units that start with the machine, unless they are disabled; with blanks between.
     service: Option<&'static str>,
 }
 
@@ -94,7 +94,7 @@ const CLIPPY: Package = package("rust-web-clippy", "/usr/bin/cargo-clippy");
 const LLVM: Package = package("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config");
 
 /// Real peers and real clients for the lab and the tests, and what looks at the results.
-const LAB: [Package; 17] = [
+const LAB: [Package; 19] = [
     package("iproute2", "ip"),
     package("ethtool", "ethtool"),
     package("bpftool", "bpftool"),
@@ -102,6 +102,11 @@ const LAB: [Package; 17] = [
     package("procps", "sysctl"),
     package("util-linux", "nsenter"),
     daemon("unbound", "unbound"),
+    Package {
+        service: Some("kresd.target kres-cache-gc.service"),
+        ..package("knot-resolver", "kresd")
+    },
+    daemon("pdns-recursor", "pdns_recursor"),
     daemon("freeradius", "freeradius"),
     package("freeradius-utils", "radclient"),
     daemon("postfix", "postfix"),
@@ -247,7 +252,7 @@ if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || ! fetch "$@"; then
 fi
 
 for service in $SERVICES; do
-    ! command -v systemctl >/dev/null || systemctl --quiet disable "$service.service"
+    ! command -v systemctl >/dev/null || systemctl --quiet disable "$service"
 done
 "#;
 

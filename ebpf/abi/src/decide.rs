@@ -1,5 +1,6 @@
 //! The order in which everything is asked: protected and allowed, banned and listed, sane, within limits.
 
+use crate::answers::{self, Cache};
 use crate::bans;
 use crate::budget::{self, Credits};
 use crate::dns;
@@ -105,11 +106,12 @@ impl Decision {
         if bits == 0 {
             return None;
         }
-        let verdict = match bits & 3 {
+        let verdict = match bits & 7 {
             0 => Verdict::Pass,
             1 => Verdict::Drop,
             2 => Verdict::Slip,
-            _ => Verdict::Observe,
+            3 => Verdict::Observe,
+            _ => Verdict::Answer,
         };
         Some(Self { verdict, reason: (bits >> 8) as u8, service: (bits >> 16) as u8 })
     }
@@ -124,6 +126,8 @@ pub struct Case {
     pub headers: Headers,
     /// If it is a DNS query, what it asks.
     pub question: dns::Question,
+    /// If it is answered from the NIC cache, by what.
+    pub found: answers::Found,
     /// What is known of the source.
     facts: u32,
     /// What the packet still has to be within.
@@ -132,8 +136,10 @@ pub struct Case {
     number: u8,
     /// 1 if its source is to be noted as one that does legitimate business: see [`remember`].
     pub memorable: u8,
+    /// 1 if it passed and may be answered from the NIC cache: see [`answer`].
+    pub answerable: u8,
     /// Unused, zero.
-    _reserved: [u8; 6],
+    _reserved: [u8; 5],
 }
 
 /// Decides on a frame without a usable IP header.
@@ -148,11 +154,11 @@ pub fn decide_bad<W: World>(world: &W, reason: Reason) -> Decision {
 }
 
 /// Decides on an IP packet: one stage after the other, until one has decided. With [`Verdict::Slip`], the case holds
-/// the query to answer.
+/// the query to answer; with [`Verdict::Answer`], the answer too.
 ///
 /// An observing rule lets the packet go on, but not past the rule: what a later rule would have said isn't
 /// known then. One packet has one reason.
-pub fn decide<W: World, F: Frame + ?Sized>(
+pub fn decide<W: World + Cache, F: Frame + ?Sized>(
     world: &W,
     side: Side,
     frame: &F,
@@ -165,7 +171,10 @@ pub fn decide<W: World, F: Frame + ?Sized>(
     if case.memorable != 0 {
         remember(world, case);
     }
-    decision
+    if case.answerable == 0 {
+        return decision;
+    }
+    answer(world, frame, case).unwrap_or(decision)
 }
 
 /// First stage: who sent it, and for which service. Lets the protected and the allowed pass.
@@ -177,6 +186,7 @@ pub fn identify<W: World>(world: &W, side: Side, case: &mut Case) -> Option<Deci
     let key = world.key();
     let v6 = case.headers.v6 != 0;
     case.memorable = 0;
+    case.answerable = 0;
     let facts = prefix::lookup(&policy, &key, case.headers.src, v6);
     if facts.has(Facts::PROTECTED) {
         return Some(Decision::pass(OTHER, Reason::Protected));
@@ -236,7 +246,7 @@ pub fn examine<W: World, F: Frame + ?Sized>(
     }
 }
 
-/// Last stage: the limits of the source, of the networks around it, and of the whole service.
+/// Fourth stage: the limits of the source, of the networks around it, and of the whole service.
 #[inline(always)]
 pub fn bound<W: World>(world: &W, case: &mut Case) -> Decision {
     let number = case.number;
@@ -251,6 +261,7 @@ pub fn bound<W: World>(world: &W, case: &mut Case) -> Decision {
             let peaceful = bounds.has(Bounds::PEACE) && reason == bounds.pass();
             let memorable = peaceful && asked.dice(&case.question) & 3 == 0;
             case.memorable = u8::from(memorable);
+            case.answerable = u8::from(bounds.has(Bounds::ANSWER));
             Decision { verdict: Verdict::Pass, reason, service: number }
         }
         Err(reason) => {
@@ -266,6 +277,18 @@ pub fn bound<W: World>(world: &W, case: &mut Case) -> Decision {
             Refusal { reason: reason as u8, slip }.decision(service.mode(), number)
         }
     }
+}
+
+/// Last stage, for a query that may come in: whether the NIC cache has its answer.
+#[inline(always)]
+pub fn answer<W: World + Cache, F: Frame + ?Sized>(
+    world: &W,
+    frame: &F,
+    case: &mut Case,
+) -> Option<Decision> {
+    let Case { headers, question, found, number, .. } = case;
+    let answered = answers::find(world, &world.key(), frame, headers, question, found);
+    answered.then(|| Decision::new(Verdict::Answer, *number, Reason::Answered))
 }
 
 /// Notes the source of a packet that passed in peace among the familiar ones.
@@ -342,6 +365,8 @@ impl Bounds {
     const STRAY: u32 = 1 << 2;
     /// The query may be answered with TC=1.
     const SLIP: u32 = 1 << 3;
+    /// The query may be answered from the NIC cache.
+    const ANSWER: u32 = 1 << 16;
     /// Where the word of the service with the limit of the source begins; four bits.
     const RATE: u32 = 4;
     /// Where the reason to pass begins; eight bits.
@@ -569,7 +594,9 @@ impl<W: World> Asked<'_, W> {
             return Err(Refusal { reason: Reason::DnsAny as u8, slip });
         }
         Ok(if inside {
-            let flags = Bounds::NETWORKS | Bounds::PEACE | Bounds::SLIP;
+            let customer = self.facts.has(Facts::CUSTOMER) && service.mode() == Mode::Enforce;
+            let answer = if customer { Bounds::ANSWER } else { 0 };
+            let flags = Bounds::NETWORKS | Bounds::PEACE | Bounds::SLIP | answer;
             Bounds::new(flags, service::SOURCE, Reason::Clean)
         } else {
             Bounds::new(Bounds::NETWORKS | Bounds::SLIP, service::WORLD, Reason::Clean)

@@ -1,6 +1,6 @@
 //! The wire checks of DNS over UDP, and the truncated answer.
 
-use crate::frame::{Frame, FrameMut, Window};
+use crate::frame::{Frame, FrameMut, Patch, Window};
 use crate::headers::Headers;
 use crate::verdict::Reason;
 use crate::verifier::hide;
@@ -21,12 +21,14 @@ pub struct Question {
 /// Type ANY (RFC 8482).
 pub const ANY: u16 = 255;
 
-const HEADER: u32 = 12;
+/// Bytes of a message's header.
+pub(crate) const HEADER: u32 = 12;
 /// Labels of the longest name, the root's among them.
 const MAX_LABELS: u32 = 128;
 const MAX_NAME: u32 = 255;
-const QR: u16 = 0x8000;
-const OPT: u16 = 41;
+pub(crate) const QR: u16 = 0x8000;
+/// Type OPT (RFC 6891).
+pub(crate) const OPT: u16 = 41;
 
 /// Checks that the bytes from `at` to `end` begin with a query as resolvers and stubs send them (RFC 1035
 /// section 4.1): one question, no answer, an uncompressed name. What follows the question is the server's
@@ -90,10 +92,10 @@ pub fn check<F: Frame + ?Sized>(frame: &F, at: u32, end: u32) -> Result<Question
 }
 
 /// Bytes of an OPT record without options.
-const OPT_LEN: u32 = 11;
+pub(crate) const OPT_LEN: u32 = 11;
 
-/// UDP payload size that the truncated answer's OPT record offers (DNS flag day 2020).
-const PAYLOAD: u16 = 1232;
+/// UDP payload size that the OPT record of an answer offers (DNS flag day 2020).
+pub(crate) const PAYLOAD: u16 = 1232;
 
 /// Length in bytes of the frame that holds the truncated answer to a query: never longer than the query.
 #[inline(always)]
@@ -123,10 +125,12 @@ pub fn slip<F: FrameMut + ?Sized>(
 
     let ports = frame.window(l4, 4)?;
     let (sport, dport) = (ports.u16(0), ports.u16(2));
-    frame.put_u16(l4, dport)?;
-    frame.put_u16(l4 + 2, sport)?;
-    frame.put_u16(l4 + 4, udp_len as u16)?;
-    frame.put_u16(l4 + 6, 0)?;
+    frame
+        .patch(l4, 8)?
+        .put_u16(0, dport)
+        .put_u16(2, sport)
+        .put_u16(4, udp_len as u16)
+        .put_u16(6, 0);
 
     let dns = l4 + 8;
     // QR and TC set; opcode, RD and CD as asked; AA, RA, AD and the response code cleared.
@@ -136,9 +140,8 @@ pub fn slip<F: FrameMut + ?Sized>(
     frame.put_u32(dns + 8, u32::from(edns))?;
     if edns {
         // Name and type are there already. No options are repeated: a cookie would need the server's half.
-        frame.put_u16(question.end + 3, PAYLOAD)?;
-        frame.put_u32(question.end + 5, 0)?;
-        frame.put_u16(question.end + 9, 0)?;
+        let opt = frame.patch(question.end + 3, OPT_LEN - 3)?;
+        opt.put_u16(0, PAYLOAD).put_u32(2, 0).put_u16(6, 0);
     }
 
     sum += 17 + u64::from(udp_len);
@@ -146,20 +149,19 @@ pub fn slip<F: FrameMut + ?Sized>(
 }
 
 #[inline(always)]
-fn swap_ethernet<F: FrameMut + ?Sized>(frame: &mut F) -> Option<()> {
+pub(crate) fn swap_ethernet<F: FrameMut + ?Sized>(frame: &mut F) -> Option<()> {
     let addresses = frame.window(0, 12)?;
     let (to_hi, to_lo) = (addresses.u32(0), addresses.u16(4));
     let (from_hi, from_lo) = (addresses.u32(6), addresses.u16(10));
-    frame.put_u32(0, from_hi)?;
-    frame.put_u16(4, from_lo)?;
-    frame.put_u32(6, to_hi)?;
-    frame.put_u16(10, to_lo)
+    let addresses = frame.patch(0, 12)?;
+    addresses.put_u32(0, from_hi).put_u16(4, from_lo).put_u32(6, to_hi).put_u16(10, to_lo);
+    Some(())
 }
 
 /// Turns the IPv4 header round, and gives the sum of the addresses. Options stay; the header's checksum is
 /// changed by what changes in it (RFC 1624), so that their number doesn't matter.
 #[inline(always)]
-fn answer_v4<F: FrameMut + ?Sized>(frame: &mut F, l3: u32, total: u16) -> Option<u64> {
+pub(crate) fn answer_v4<F: FrameMut + ?Sized>(frame: &mut F, l3: u32, total: u16) -> Option<u64> {
     const TTL: u16 = 64;
     let ip = frame.window(l3, 20)?;
     let (src, dst) = (ip.u32(12), ip.u32(16));
@@ -170,38 +172,38 @@ fn answer_v4<F: FrameMut + ?Sized>(frame: &mut F, l3: u32, total: u16) -> Option
         + u64::from(total)
         + u64::from(!old_ttl)
         + u64::from(new_ttl);
-    frame.put_u16(l3 + 2, total)?;
-    frame.put_u16(l3 + 8, new_ttl)?;
-    frame.put_u16(l3 + 10, !fold(sum))?;
-    frame.put_u32(l3 + 12, dst)?;
-    frame.put_u32(l3 + 16, src)?;
+    frame
+        .patch(l3, 20)?
+        .put_u16(2, total)
+        .put_u16(8, new_ttl)
+        .put_u16(10, !fold(sum))
+        .put_u32(12, dst)
+        .put_u32(16, src);
     Some(sum32(src) + sum32(dst))
 }
 
 #[inline(always)]
-fn answer_v6<F: FrameMut + ?Sized>(frame: &mut F, l3: u32, payload: u16) -> Option<u64> {
+pub(crate) fn answer_v6<F: FrameMut + ?Sized>(frame: &mut F, l3: u32, payload: u16) -> Option<u64> {
     const HOP_LIMIT: u8 = 64;
-    frame.put_u16(l3 + 4, payload)?;
-    frame.put_u8(l3 + 7, HOP_LIMIT)?;
+    let asked = frame.window(l3, 40)?;
+    let mut ip = frame.patch(l3, 40)?.put_u16(4, payload).put_u8(7, HOP_LIMIT);
     let mut sum = 0;
     for word in 0..4 {
-        let at = l3 + 8 + word * 4;
-        let src = frame.window(at, 4)?.u32(0);
-        let dst = frame.window(at + 16, 4)?.u32(0);
-        frame.put_u32(at, dst)?;
-        frame.put_u32(at + 16, src)?;
+        let at = 8 + word * 4;
+        let (src, dst) = (asked.u32(at), asked.u32(at + 16));
+        ip = ip.put_u32(at, dst).put_u32(at + 16, src);
         sum += sum32(src) + sum32(dst);
     }
     Some(sum)
 }
 
 #[inline(always)]
-fn sum32(value: u32) -> u64 {
+pub(crate) fn sum32(value: u32) -> u64 {
     u64::from(value >> 16) + u64::from(value & 0xffff)
 }
 
 #[inline(always)]
-fn fold(sum: u64) -> u16 {
+pub(crate) fn fold(sum: u64) -> u16 {
     let sum = (sum >> 32) + (sum & 0xffff_ffff);
     let sum = (sum >> 16) + (sum & 0xffff);
     let sum = (sum >> 16) + (sum & 0xffff);

@@ -12,18 +12,51 @@ pub trait Frame {
     /// Whether the frame has at least `len` bytes, also in parts that can't be reached.
     fn reaches(&self, len: u32) -> bool;
 
+    /// The frame's length in bytes, if all of them can be reached.
+    fn whole(&self) -> Option<u32>;
+
     /// The `size` bytes from offset `at` on; none if the frame ends before.
     fn window(&self, at: u32, size: u32) -> Option<Self::Window>;
 }
 
 /// A frame that can be changed in place.
 pub trait FrameMut: Frame {
-    /// Writes one byte; none if the frame ends before.
-    fn put_u8(&mut self, at: u32, value: u8) -> Option<()>;
+    /// What [`FrameMut::patch`] lends.
+    type Patch<'a>: Patch
+    where
+        Self: 'a;
+
+    /// The `size` bytes from offset `at` on, to be changed; none if the frame ends before.
+    fn patch(&mut self, at: u32, size: u32) -> Option<Self::Patch<'_>>;
+
     /// Writes a big-endian 16-bit number; none if the frame ends before.
-    fn put_u16(&mut self, at: u32, value: u16) -> Option<()>;
+    #[inline(always)]
+    fn put_u16(&mut self, at: u32, value: u16) -> Option<()> {
+        self.patch(at, 2)?.put_u16(0, value);
+        Some(())
+    }
+
     /// Writes a big-endian 32-bit number; none if the frame ends before.
-    fn put_u32(&mut self, at: u32, value: u32) -> Option<()>;
+    #[inline(always)]
+    fn put_u32(&mut self, at: u32, value: u32) -> Option<()> {
+        self.patch(at, 4)?.put_u32(0, value);
+        Some(())
+    }
+}
+
+/// Some bytes of a frame that are known to be there, to be changed. Numbers are in network byte order. What a [`Window`]
+/// of the same bytes says afterwards differs between the kernel, where it is the packet, and the host, where it is a
+/// copy: it is to be read before.
+///
+/// Offsets must lie within the patch; beyond it a write does nothing on the host and is refused by the
+/// verifier when the program is loaded.
+pub trait Patch: Sized {
+    /// Writes the byte at `at`.
+    fn put_u8(self, at: u32, value: u8) -> Self;
+    /// Writes the 16-bit number at `at`.
+    fn put_u16(self, at: u32, value: u16) -> Self;
+    /// Writes the 32-bit number at `at`.
+    fn put_u32(self, at: u32, value: u32) -> Self;
 }
 
 /// Some bytes of a frame that are known to be there. Numbers are in network byte order.
@@ -48,6 +81,10 @@ impl Frame for [u8] {
         self.len() >= len as usize
     }
 
+    fn whole(&self) -> Option<u32> {
+        u32::try_from(self.len()).ok()
+    }
+
     fn window(&self, at: u32, size: u32) -> Option<HostWindow> {
         let bytes = self.get(at as usize..)?.get(..size as usize)?;
         let mut window = HostWindow([0; HostWindow::MAX]);
@@ -57,20 +94,32 @@ impl Frame for [u8] {
 }
 
 impl FrameMut for [u8] {
-    fn put_u8(&mut self, at: u32, value: u8) -> Option<()> {
-        *self.get_mut(at as usize)? = value;
-        Some(())
+    type Patch<'a> = &'a mut [u8];
+
+    fn patch(&mut self, at: u32, size: u32) -> Option<&mut [u8]> {
+        self.get_mut(at as usize..)?.get_mut(..size as usize)
+    }
+}
+
+impl Patch for &mut [u8] {
+    fn put_u8(self, at: u32, value: u8) -> Self {
+        write(self, at, [value])
     }
 
-    fn put_u16(&mut self, at: u32, value: u16) -> Option<()> {
-        self.get_mut(at as usize..)?.get_mut(..2)?.copy_from_slice(&value.to_be_bytes());
-        Some(())
+    fn put_u16(self, at: u32, value: u16) -> Self {
+        write(self, at, value.to_be_bytes())
     }
 
-    fn put_u32(&mut self, at: u32, value: u32) -> Option<()> {
-        self.get_mut(at as usize..)?.get_mut(..4)?.copy_from_slice(&value.to_be_bytes());
-        Some(())
+    fn put_u32(self, at: u32, value: u32) -> Self {
+        write(self, at, value.to_be_bytes())
     }
+}
+
+fn write<const N: usize>(to: &mut [u8], at: u32, bytes: [u8; N]) -> &mut [u8] {
+    if let Some(to) = to.get_mut(at as usize..).and_then(|rest| rest.first_chunk_mut()) {
+        *to = bytes;
+    }
+    to
 }
 
 /// A window of a frame that lies in a slice.

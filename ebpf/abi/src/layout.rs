@@ -4,7 +4,7 @@ use crate::verdict::{Reason, Verdict};
 
 /// Version of everything that pinned maps and programs agree on. Raise it with any change to the layout
 /// of a map, a line or an enum here.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// Most interfaces that one wall protects.
 pub const MAX_INTERFACES: u32 = 4;
@@ -17,6 +17,12 @@ pub const BAN_LINES: u32 = 1 << 14;
 
 /// Lines of the table of familiar sources; a power of two.
 pub const FAMILIAR_LINES: u32 = 1 << 15;
+
+/// Answers that the NIC cache has room for; a power of two.
+pub const ANSWERS: u32 = 1 << 14;
+
+/// Lines of the NIC cache's index, with two words for each answer; a power of two.
+pub const ANSWER_LINES: u32 = ANSWERS / 4;
 
 /// Bytes of the ring of samples.
 pub const SAMPLES_BYTES: u32 = 1 << 20;
@@ -35,14 +41,14 @@ pub struct Counter {
 pub const COUNTERS: u32 =
     MAX_INTERFACES * MAX_SERVICES * Reason::ROOM as u32 * Verdict::COUNT as u32;
 
-/// Index of a counter.
+/// Index of a counter, by the number of a [`Verdict`].
 #[inline(always)]
 pub const fn counter_index(interface: u32, service: u8, reason: u8, verdict: u8) -> u32 {
     let pair =
         (interface & (MAX_INTERFACES - 1)) * MAX_SERVICES + (service as u32 & (MAX_SERVICES - 1));
     (pair * Reason::ROOM as u32 + (reason as u32 & (Reason::ROOM as u32 - 1)))
         * Verdict::COUNT as u32
-        + (verdict as u32 & (Verdict::COUNT as u32 - 1))
+        + verdict as u32
 }
 
 /// Interface, service, reason and verdict of a counter, as numbers.

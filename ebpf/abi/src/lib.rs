@@ -10,6 +10,7 @@
 //! - [`table`]: how maps of 64-byte lines are reached, and the keyed hash over them
 //! - [`policy`]: the compiled configuration, one image that is swapped whole
 //! - [`prefix`]: prefixes to facts, by longest match
+//! - [`answers`]: the NIC cache, hot DNS answers that the wall gives itself
 //! - [`bans`]: sources that are kept out for a while
 //! - [`limit`]: the limiter of sources and networks, which never allocates
 //! - [`budget`]: what a whole service may take
@@ -25,6 +26,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod answers;
 pub mod bans;
 pub mod budget;
 pub mod decide;

@@ -14,14 +14,17 @@ pub enum Verdict {
     Slip = 2,
     /// A rule in observe mode would have dropped or slipped the packet; it goes on.
     Observe = 3,
+    /// The query is answered from the NIC cache: the packet is turned into the answer and sent back.
+    Answer = 4,
 }
 
 impl Verdict {
     /// Number of verdicts, for tables indexed by them.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
 
     /// All verdicts, in the order of their numbers.
-    pub const ALL: [Self; Self::COUNT] = [Self::Pass, Self::Drop, Self::Slip, Self::Observe];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Pass, Self::Drop, Self::Slip, Self::Observe, Self::Answer];
 
     /// The verdict's name in metrics and in JSON.
     pub const fn name(self) -> &'static str {
@@ -30,6 +33,7 @@ impl Verdict {
             Self::Drop => "drop",
             Self::Slip => "slip",
             Self::Observe => "observe",
+            Self::Answer => "answer",
         }
     }
 
@@ -40,6 +44,7 @@ impl Verdict {
             1 => Some(Self::Drop),
             2 => Some(Self::Slip),
             3 => Some(Self::Observe),
+            4 => Some(Self::Answer),
             _ => None,
         }
     }
@@ -172,4 +177,7 @@ reasons! {
     StrayLimit = 38, "stray_limit", "TCP segments without a known connection are above their budget";
     /// A customer opening more outgoing SMTP connections than allowed.
     OutgoingSmtp = 39, "outgoing_smtp", "customer opens too many connections to port 25";
+
+    /// A query answered by the wall itself.
+    Answered = 40, "answered", "answered from the NIC cache";
 }

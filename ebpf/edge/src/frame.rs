@@ -2,9 +2,9 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
+use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes};
 use aya_ebpf::programs::XdpContext;
-use muralla_abi::frame::{Frame, FrameMut, Window};
+use muralla_abi::frame::{Frame, FrameMut, Patch, Window};
 use muralla_abi::headers::MAX_END;
 
 /// The bytes of a received frame that lie in its first buffer.
@@ -71,6 +71,13 @@ impl Frame for XdpFrame<'_> {
     }
 
     #[inline(always)]
+    fn whole(&self) -> Option<u32> {
+        // SAFETY: the context is valid for the run of the program; the helper only reads it.
+        let whole = unsafe { bpf_xdp_get_buff_len(self.ctx.ctx) };
+        (whole == u64::from(self.len())).then_some(whole as u32)
+    }
+
+    #[inline(always)]
     fn window(&self, at: u32, size: u32) -> Option<PacketWindow> {
         // One register for a check and for what follows from it: derived twice, it would be checked for nothing.
         let at = register(at as usize);
@@ -128,34 +135,45 @@ impl Window for PacketWindow {
 }
 
 impl FrameMut for XdpFrame<'_> {
+    type Patch<'b>
+        = PacketWindow
+    where
+        Self: 'b;
+
     #[inline(always)]
-    fn put_u8(&mut self, at: u32, value: u8) -> Option<()> {
-        let PacketWindow(to) = self.window(at, 1)?;
-        // SAFETY: the window holds the byte, and XDP may write to packets.
-        unsafe { *(to as *mut u8) = value };
-        Some(())
+    fn patch(&mut self, at: u32, size: u32) -> Option<PacketWindow> {
+        self.window(at, size)
+    }
+}
+
+impl Patch for PacketWindow {
+    #[inline(always)]
+    fn put_u8(self, at: u32, value: u8) -> Self {
+        // SAFETY: the verifier refuses a program in which the window doesn't hold the byte; XDP may write to packets.
+        unsafe { *((self.0 + at as usize) as *mut u8) = value };
+        self
     }
 
     #[inline(always)]
-    fn put_u16(&mut self, at: u32, value: u16) -> Option<()> {
-        let PacketWindow(to) = self.window(at, 2)?;
+    fn put_u16(self, at: u32, value: u16) -> Self {
+        let to = self.0 + at as usize;
         let value = u64::from(value.swap_bytes());
         // SAFETY: as above.
         unsafe {
             asm!("*(u16 *)({p} + 0) = {v}", p = in(reg) to, v = in(reg) value, options(nostack))
         };
-        Some(())
+        self
     }
 
     #[inline(always)]
-    fn put_u32(&mut self, at: u32, value: u32) -> Option<()> {
-        let PacketWindow(to) = self.window(at, 4)?;
+    fn put_u32(self, at: u32, value: u32) -> Self {
+        let to = self.0 + at as usize;
         let value = u64::from(value.swap_bytes());
         // SAFETY: as above.
         unsafe {
             asm!("*(u32 *)({p} + 0) = {v}", p = in(reg) to, v = in(reg) value, options(nostack))
         };
-        Some(())
+        self
     }
 }
 
@@ -164,4 +182,12 @@ impl FrameMut for XdpFrame<'_> {
 pub fn copy(ctx: &XdpContext, to: *mut u8, len: u32) -> bool {
     // SAFETY: the verifier bounds `len` by the memory at `to`.
     unsafe { bpf_xdp_load_bytes(ctx.ctx, 0, to.cast(), len) == 0 }
+}
+
+/// Writes `len` bytes, from 1 to the size of what is at `from`, into the frame at `at`. What was known of the packet is
+/// to be asked anew.
+#[inline(always)]
+pub fn store(ctx: &XdpContext, at: u32, from: *const u8, len: u32) -> bool {
+    // SAFETY: the verifier bounds `len` by the memory at `from`.
+    unsafe { bpf_xdp_store_bytes(ctx.ctx, at, from.cast_mut().cast(), len) == 0 }
 }

@@ -4,9 +4,10 @@
 use aya_ebpf::Global;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
+use muralla_abi::answers::SLOT_WORDS;
 use muralla_abi::decide::Case;
 use muralla_abi::layout::{
-    self, BAN_LINES, Counter, FAMILIAR_LINES, MAX_SERVICES, SAMPLES_BYTES, Timing,
+    self, ANSWER_LINES, ANSWERS as ANSWER_SLOTS, BAN_LINES, Counter, FAMILIAR_LINES, MAX_SERVICES, SAMPLES_BYTES, Timing,
 };
 use muralla_abi::sample::Sample;
 use muralla_abi::table::Seeds;
@@ -62,6 +63,23 @@ pub static BANS: Array<[u64; 8], { BAN_LINES as usize + 1 }, MMAPABLE> = Array::
 /// Packets that each ban has met.
 #[btf_map]
 pub static BAN_HITS: Array<u64, { (BAN_LINES as usize + 1) * 4 }, MMAPABLE> = Array::new();
+
+/// The slots of the NIC cache.
+#[btf_map]
+pub static ANSWERS: Array<[u64; SLOT_WORDS as usize], { ANSWER_SLOTS as usize }, MMAPABLE> =
+    Array::new();
+
+/// Which slot is whose.
+#[btf_map]
+pub static ANSWER_INDEX: Array<[u64; 8], { ANSWER_LINES as usize }, MMAPABLE> = Array::new();
+
+/// How the NIC cache stands as a whole.
+#[btf_map]
+pub static ANSWER_STATE: Array<[u64; 8], 1, MMAPABLE> = Array::new();
+
+/// Queries that each slot has answered.
+#[btf_map]
+pub static ANSWER_HITS: PerCpuArray<u64, { ANSWER_SLOTS as usize }> = PerCpuArray::new();
 
 /// Packets and bytes by interface, service, reason and verdict.
 #[btf_map]

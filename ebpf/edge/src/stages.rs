@@ -6,10 +6,14 @@
 //! hand on everything through a map.
 
 use core::arch::asm;
+use core::ptr;
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
-use aya_ebpf::helpers::generated::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
+use aya_ebpf::helpers::generated::{
+    bpf_ktime_get_coarse_ns, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+};
 use aya_ebpf::programs::XdpContext;
+use muralla_abi::answers::{self, BODY_ROOM, Cache, Slot, slot};
 use muralla_abi::budget::Credits;
 use muralla_abi::decide::{self, BudgetKind, Case, Decision, World};
 use muralla_abi::dns;
@@ -19,10 +23,10 @@ use muralla_abi::policy::OTHER;
 use muralla_abi::verdict::{Reason, Verdict};
 
 use crate::clock;
-use crate::frame::{XdpFrame, opaque};
+use crate::frame::{XdpFrame, opaque, store};
 use crate::lines::{LoadedKey, Map};
 use crate::maps::{
-    BAN_HITS, BANS, BUDGETS, CREDITS, FAMILIAR, LIMITER, LIMITER_MASK, POLICY, SCRATCH, SIDE,
+    ANSWER_HITS, ANSWER_INDEX, ANSWER_STATE, ANSWERS, BAN_HITS, BANS, BUDGETS, CREDITS, FAMILIAR, LIMITER, LIMITER_MASK, POLICY, SCRATCH, SIDE,
     TIMING,
 };
 
@@ -72,6 +76,12 @@ fn afresh<'a>(mut case: *mut Case) -> &'a mut Case {
 
 /// Answers a packet that was judged to be slipped with TC=1.
 #[inline(always)]
+pub fn slip(ctx: &XdpContext) -> u32 {
+    wall_slip(ctx.ctx)
+}
+
+/// Answers a query from the NIC cache.
+#[inline(always)]
 pub fn answer(ctx: &XdpContext) -> u32 {
     wall_answer(ctx.ctx)
 }
@@ -85,7 +95,8 @@ fn bits(decision: Option<Decision>) -> u32 {
     decision.map_or(0, Decision::to_bits)
 }
 
-/// Whether it may come in: what the service's protocol demands, then limits and budgets.
+/// Whether it may come in: what the service's protocol demands, then limits and budgets. A DNS query that may is looked
+/// up in the NIC cache.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn wall_admit(ctx: *mut xdp_md) -> u32 {
@@ -94,7 +105,13 @@ extern "C" fn wall_admit(ctx: *mut xdp_md) -> u32 {
     if let Some(decision) = decide::examine(&Kernel, &XdpFrame::new(&ctx), afresh(case)) {
         return decision.to_bits();
     }
-    decide::bound(&Kernel, afresh(case)).to_bits()
+    let admitted = decide::bound(&Kernel, afresh(case)).to_bits();
+    let case = afresh(case);
+    if case.answerable == 0 {
+        return admitted;
+    }
+    let admitted = opaque(admitted.into(), case.question.id.into()) as u32;
+    decide::answer(&Kernel, &XdpFrame::new(&ctx), case).map_or(admitted, Decision::to_bits)
 }
 
 /// Notes the source as one that does legitimate business. Not asked from within a stage, whose stack it would share.
@@ -110,7 +127,7 @@ extern "C" fn wall_remember() -> u32 {
 /// Answers with TC=1. The packet is resized before anything in it is changed.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn wall_answer(ctx: *mut xdp_md) -> u32 {
+extern "C" fn wall_slip(ctx: *mut xdp_md) -> u32 {
     let ctx = XdpContext::new(ctx);
     let Some(case) = SCRATCH.get_ptr_mut(0) else { return xdp_action::XDP_DROP };
     let Case { headers, question, .. } = afresh(case);
@@ -128,8 +145,94 @@ extern "C" fn wall_answer(ctx: *mut xdp_md) -> u32 {
     }
 }
 
-/// The kernel's maps and clock.
+/// Answers from the NIC cache. What can't be answered goes on to userspace as it came, as long as nothing of it was
+/// changed.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wall_answer(ctx: *mut xdp_md) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    let Some(case) = SCRATCH.get_ptr_mut(0) else { return xdp_action::XDP_PASS };
+    let Case { headers, question, found, .. } = afresh(case);
+    let Some(slot) = Kernel.slot(found.slot) else { return xdp_action::XDP_PASS };
+    if slot.load(slot::STAMP) != found.stamp {
+        return xdp_action::XDP_PASS;
+    }
+    let grow = found.answered as i32 - found.asked as i32;
+    // SAFETY: the context is valid; all pointers into the packet are made anew below.
+    if unsafe { bpf_xdp_adjust_tail(ctx.ctx, grow) } != 0 {
+        return xdp_action::XDP_PASS;
+    }
+    // In one register for both comparisons and the call: what is compared is what the verifier knows of.
+    let body = opaque(found.body.into(), found.stamp);
+    if body == 0
+        || body > BODY_ROOM.into()
+        || !store(&ctx, question.end, slot.body(), body as u32)
+    {
+        return xdp_action::XDP_DROP;
+    }
+    if answers::dress(&mut XdpFrame::new(&ctx), headers, question, found, slot).is_none() {
+        return xdp_action::XDP_DROP;
+    }
+    // Asked again after all that was read: the run may have been held up for longer than userspace waits.
+    if slot.load(slot::STAMP) != found.stamp {
+        return xdp_action::XDP_DROP;
+    }
+    if let Some(hits) = ANSWER_HITS.get_ptr_mut(found.slot) {
+        // SAFETY: this CPU's own word.
+        unsafe { *hits += 1 };
+    }
+    xdp_action::XDP_TX
+}
+
+/// The kernel's maps and clocks.
 struct Kernel;
+
+impl Cache for Kernel {
+    type Table = Map;
+    type Slot = MapSlot;
+
+    #[inline(always)]
+    fn state(&self) -> Map {
+        Map::new(&raw const ANSWER_STATE)
+    }
+
+    #[inline(always)]
+    fn index(&self) -> Map {
+        Map::new(&raw const ANSWER_INDEX)
+    }
+
+    #[inline(always)]
+    fn slot(&self, number: u32) -> Option<MapSlot> {
+        ANSWERS.get_ptr(number).map(|slot| MapSlot(slot.cast()))
+    }
+
+    #[inline(always)]
+    fn second(&self) -> u32 {
+        // Unlike the wall's own clock, one that any process can read. Asked for what was found, which is worth the call.
+        // SAFETY: helper without arguments.
+        (unsafe { bpf_ktime_get_coarse_ns() } / 1_000_000_000) as u32
+    }
+}
+
+/// A slot of the NIC cache.
+#[derive(Clone, Copy)]
+struct MapSlot(*const u64);
+
+impl MapSlot {
+    #[inline(always)]
+    fn body(self) -> *const u8 {
+        // SAFETY: a slot has so many words.
+        unsafe { self.0.add(slot::BODY as usize).cast() }
+    }
+}
+
+impl Slot for MapSlot {
+    #[inline(always)]
+    fn load(self, word: u32) -> u64 {
+        // SAFETY: the verifier refuses a program that reads beyond the slot. Volatile, since userspace writes to it.
+        unsafe { ptr::read_volatile(self.0.add(word as usize)) }
+    }
+}
 
 impl World for Kernel {
     type Table = Map;

@@ -55,13 +55,14 @@ fn enforce(ctx: &XdpContext, traffic: bool, number: u64) -> u32 {
     let Decision { verdict, reason, service } = decision;
     let frame = XdpFrame::new(ctx);
     count(service, reason, verdict, frame.len());
-    let refused = verdict != Verdict::Pass;
+    let refused = !matches!(verdict, Verdict::Pass | Verdict::Answer);
     if traffic || refused && due(reason) {
         sample(ctx, &frame, &decision, traffic);
     }
     match verdict {
         Verdict::Pass | Verdict::Observe => xdp_action::XDP_PASS,
-        Verdict::Slip => stages::answer(ctx),
+        Verdict::Slip => stages::slip(ctx),
+        Verdict::Answer => stages::answer(ctx),
         Verdict::Drop => xdp_action::XDP_DROP,
     }
 }

@@ -9,21 +9,32 @@
 //! - [`namespace`]: one namespace: commands and threads inside of it.
 //! - [`process`]: programs that the lab started, and how they are found and ended again.
 //! - [`peers`]: Debian's unbound, freeradius and postfix in the edge namespace.
+//! - [`resolvers`]: Debian's recursive resolvers, to compare with.
+//! - [`role`]: `muralla run` with whatever configuration, restarted without losing what waits in its sockets.
+//! - [`descriptor_store`]: what systemd keeps for a service while that restarts.
 //! - [`clients`]: legitimate clients at a steady rate, with their success and latency.
+//! - [`load`]: DNS queries in masses: as fast as a server answers, or at a rate.
 //! - [`flood`]: attackers that send as fast as one core can.
 //! - [`frames`]: packets built byte by byte, right or deliberately wrong.
+//! - [`cpu`]: processor time and memory of what runs, and [`polling`]: on whose account packets are received.
 //! - [`histogram`]: latencies in little memory.
 //! - [`random`]: numbers that need not be secret.
 
 pub mod clients;
+pub mod cpu;
+pub mod descriptor_store;
 pub mod flood;
 pub mod frames;
 pub mod histogram;
 mod kernel;
+pub mod load;
 pub mod namespace;
 pub mod peers;
+pub mod polling;
 pub mod process;
 pub mod random;
+pub mod resolvers;
+pub mod role;
 mod state;
 pub mod topology;
 

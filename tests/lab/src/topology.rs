@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result, bail};
 
 use crate::flood::{Flood, FloodOptions};
-use crate::kernel::attach_pass;
+use crate::kernel::{AnswerCounters, COUNTERS, attach_pass, pass_again};
 use crate::namespace::{Namespace, interface_index};
 use crate::peers::{self, Peer};
 use crate::process::{Process, end, run};
@@ -285,6 +285,39 @@ impl Lab {
         Flood::start(namespace, FAR_INTERFACE, self.edge.mac(interface)?, options)
     }
 
+    /// Counts the DNS answers that arrive at a side's clients (IPv4, ports 16384 to 32767), and takes them
+    /// off the wire, for as long as it is kept.
+    ///
+    /// # Errors
+    /// When the kernel refuses the counting program.
+    pub(crate) fn count_answers(&self, side: Side) -> Result<AnswerCount<'_>> {
+        let at = match side {
+            Side::Internet => 0,
+            Side::Customers => 1,
+        };
+        let link = self.receivers.get(at).context("a lab without its receivers")?;
+        let counters = AnswerCounters::attach(link).context("attaching the counting program")?;
+        Ok(AnswerCount { link, counters })
+    }
+
+    /// Gives the edge another address for a service.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn add_service(&self, address: IpAddr) -> Result<()> {
+        let length = if address.is_ipv4() { 32 } else { 128 };
+        self.edge.ip(&format!("addr replace {address}/{length} dev lo")).map(drop)
+    }
+
+    /// Makes all addresses of a prefix local on the Internet's side, so that servers can be bound to any of
+    /// them. The edge sends there whatever is not its own.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn host_on_internet(&self, prefix: &str) -> Result<()> {
+        self.internet.ip(&format!("route replace local {prefix} dev lo")).map(drop)
+    }
+
     fn lock_peers(&self) -> MutexGuard<'_, Vec<(Peer, Process)>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -404,6 +437,28 @@ impl Lab {
         run(Command::new("ip").args(["-n", namespace.name(), "-batch"]).arg(&file))
             .map(drop)
             .with_context(|| format!("one of:\n{}", lines.join("\n")))
+    }
+}
+
+/// Counts answers until it is dropped.
+#[derive(Debug)]
+pub(crate) struct AnswerCount<'lab> {
+    link: &'lab OwnedFd,
+    counters: AnswerCounters,
+}
+
+impl AnswerCount<'_> {
+    /// Answers so far by response code; from 16 on, truncated ones by response code.
+    pub(crate) fn read(&self) -> [u64; COUNTERS] {
+        self.counters.read()
+    }
+}
+
+impl Drop for AnswerCount<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = pass_again(self.link) {
+            eprintln!("the counting program stays: {error}");
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use ipnet::IpNet;
+use muralla_edge::answers::{self, Answers, HotAnswer, NotPublished};
 use muralla_edge::config::{
     AnyPolicy, AttachMode, BanConfig, EdgeConfig, FeedConfig, InterfaceConfig, Limit, Role,
     RuleMode, ServiceConfig, ServiceKind,
@@ -58,9 +59,13 @@ fn main() -> Result<()> {
     let feed = Feed::write()?;
     let listed = Stand::new("listed", Some(&feed))?;
 
+    eprintln!("loading: a wall with a full NIC cache");
+    let cached = Stand::new("cached", None)?;
+    let _answers = cached.publish()?;
+
     let floor = RefCell::new(Stand::new("floor", None)?);
 
-    let rows = rows(&floor, &plain, &full, &listed);
+    let rows = rows(&floor, &plain, &full, &listed, &cached);
     for row in &rows {
         row.warm_up()?;
     }
@@ -174,6 +179,7 @@ fn rows<'a>(
     plain: &'a Stand,
     full: &'a Stand,
     listed: &'a Stand,
+    cached: &'a Stand,
 ) -> Vec<Row<'a>> {
     let row = |id, stand, frame: Vec<u8>, (action, reason), budget| Row {
         id,
@@ -198,6 +204,10 @@ fn rows<'a>(
             single: true,
             ..row(id, stand, Vec::new(), (XDP_PASS, "clean"), None)
         }
+    };
+    let hit = |id, source, query| Row {
+        single: true,
+        ..row(id, cached, datagram(source, port::CLEAN, query), (XDP_TX, "answered"), Some(12.0))
     };
     let authenticate = Packet::pap(7, [7; 16], b"secret", "alice", "correct horse").encode();
     let radius = |source: &str, payload: Vec<u8>| {
@@ -240,6 +250,13 @@ fn rows<'a>(
             query(CUSTOMER_V4, port::CLEAN),
             (XDP_PASS, "clean"),
             None,
+        ),
+        row(
+            "dns_clean_beside_full_nic_cache",
+            cached,
+            query(CUSTOMER_V4, port::CLEAN),
+            (XDP_PASS, "clean"),
+            Some(7.0),
         ),
         row(
             "dns_limited_table_empty",
@@ -291,15 +308,34 @@ fn rows<'a>(
                 None,
             )
         },
+        hit("dns_nic_hit", CUSTOMER_V4, hot(7)),
+        hit("dns_nic_hit_edns", CUSTOMER_V4, hot(7).edns(1_232)),
+        hit("dns_nic_hit_v6", CUSTOMER_V6, hot(7)),
         many("dns_clean_many_sources_table_empty_single", plain),
         many("dns_clean_many_sources_table_full_single", full),
     ]
 }
 
 fn query(source: &str, port: u16) -> Vec<u8> {
+    datagram(
+        source,
+        port,
+        dns::Query::new("www.example.org", dns::TYPE_A).id(7).edns(1_232),
+    )
+}
+
+fn datagram(source: &str, port: u16, query: dns::Query) -> Vec<u8> {
     let target = if source.contains(':') { SERVICE_V6 } else { SERVICE_V4 };
-    let query = dns::Query::new("www.example.org", dns::TYPE_A).id(7).edns(1_232);
     frames::udp(socket(source, 40_000), socket(target, port)).payload(query).build()
+}
+
+/// A question that the full NIC cache answers.
+fn hot(number: u32) -> dns::Query {
+    dns::Query::new(&hot_name(number), dns::TYPE_A).id(7)
+}
+
+fn hot_name(number: u32) -> String {
+    format!("www.{number:05}.example.org")
 }
 
 fn query_of(source: Ipv4Addr, port: u16) -> Vec<u8> {
@@ -373,6 +409,38 @@ impl Stand {
             eprintln!("the wall says that only {used:.0} % of its limiter's slots are in use");
         }
         Ok(used)
+    }
+
+    /// Fills the NIC cache: an alias and two addresses for each name.
+    fn publish(&self) -> Result<Answers> {
+        let mut answers = Answers::open(&self.pins)?.context("a wall without a NIC cache")?;
+        // Slots rest for a second after it was opened.
+        let at = answers::now() + Duration::from_secs(2);
+        let record = |kind: u8, data: &[u8]| {
+            [&[0xc0, 12, 0, kind, 0, 1, 0, 1, 0, 0, 0, data.len() as u8], data].concat()
+        };
+        let records = [
+            record(5, b"\x03cdn\xc0\x10"),
+            record(1, &[192, 0, 2, 1]),
+            record(1, &[192, 0, 2, 2]),
+        ];
+        for number in 0..answers.stats(at).capacity {
+            let mut message = hot(number).flags(0x8180).counts([1, 3, 0, 0]).encode();
+            message.extend(records.iter().flatten());
+            let answer = HotAnswer {
+                name: &dns::wire_name(&hot_name(number)),
+                qtype: dns::TYPE_A,
+                dnssec_ok: false,
+                checking_disabled: false,
+                message: &message,
+                expires_in: Duration::MAX,
+            };
+            match answers.publish(&answer, at) {
+                Ok(_) | Err(NotPublished::Crowded) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(answers)
     }
 
     /// Share of the limiter's slots that hold somebody, in percent.

@@ -39,6 +39,12 @@ impl Keyring {
         Ok(keyring)
     }
 
+    /// The keyring pinned at `path`.
+    pub(crate) fn view(path: &Path) -> io::Result<Self> {
+        let map = kernel::open_pinned(path)?;
+        Ok(Self { shared: Shared::new(map.as_fd(), LINES as usize * 8)? })
+    }
+
     /// The seeds.
     pub(crate) fn seeds(&self) -> Seeds {
         let mut seeds = Seeds::default();

@@ -1,6 +1,7 @@
 //! The wall's userspace: loads, pins and swaps the programs, compiles policy into maps, bans
 //! offenders and reads samples.
 //!
+//! - [`answers`]: the NIC cache, which the DNS role fills
 //! - [`config`]: what the operator may write about the edge, with its defaults
 //! - [`feeds`]: lists of prefixes as they are found in the field, taken whole or
 //!   refused with file and line
@@ -15,6 +16,7 @@
 //! - [`ring`]: the samples as they come
 //! - [`talkers`]: the busiest sources and networks of the last minutes, in bounded memory
 
+pub mod answers;
 pub mod config;
 pub mod feeds;
 pub mod offenders;

@@ -19,8 +19,22 @@ static OBJECT: &[u8] = include_bytes_aligned!(env!("MURALLA_EDGE_OBJECT"));
 
 /// Maps of the object, all of which are pinned.
 const MAPS: &[&str] = &[
-    "POLICY", "LIMITER", "BUDGETS", "CREDITS", "FAMILIAR", "BANS", "BAN_HITS", "COUNTERS",
-    "TIMING", "GATES", "SAMPLES", "SCRATCH",
+    "POLICY",
+    "LIMITER",
+    "BUDGETS",
+    "CREDITS",
+    "FAMILIAR",
+    "BANS",
+    "BAN_HITS",
+    "ANSWERS",
+    "ANSWER_INDEX",
+    "ANSWER_STATE",
+    "ANSWER_HITS",
+    "COUNTERS",
+    "TIMING",
+    "GATES",
+    "SAMPLES",
+    "SCRATCH",
 ];
 
 /// The programs of one interface, loaded.

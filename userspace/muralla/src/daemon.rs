@@ -1,5 +1,7 @@
 //! The running daemon's state, behind the admin socket, the metrics and the loops alike. Everything here
-//! blocks: callers in async code go through [`blocking`].
+//! blocks: callers in async code go through [`blocking`]. What is asynchronous about DNS is in [`names`].
+
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,8 +22,11 @@ use tracing::{error, info, warn};
 use crate::admin::api::{self, BlockForm, Done, Overview, ReloadOutcome};
 use crate::configuration::guard::{self, Surroundings, overlap};
 use crate::configuration::{self, Configuration};
+use crate::dns::Dns;
 use crate::edge::{Builder, Edge, SampleSource};
 use crate::following::{self, Hub};
+use crate::hot;
+use crate::roles::{Role, Roles};
 use muralla_edge::wall::{BlockEntry, BlockRequest, CounterRow, Status};
 
 /// Longest note on a block, in bytes.
@@ -35,8 +40,12 @@ const LONGEST_BLOCK: Duration = Duration::from_secs(10 * 366 * 86_400);
 pub(crate) enum Refused {
     #[error("the wall is detached: no packet is looked at")]
     Detached,
+    #[error("this process does not have the role {}", .0.name())]
+    NoRole(Role),
     #[error("{0} would cut off {1}, {2}")]
     Protected(IpNet, IpNet, String),
+    #[error("DNS does not answer: {0}")]
+    Silent(String),
     #[error("{what}")]
     Invalid { what: String, help: &'static str },
     #[error("{0}")]
@@ -49,9 +58,16 @@ impl Refused {
     pub(crate) fn help(&self) -> Option<&'static str> {
         match self {
             Self::Detached => Some("put it up again with `muralla edge attach`"),
+            Self::NoRole(Role::Edge) => Some(
+                "ask the process that has it: `systemctl start muralla`, or [edge] in the configuration",
+            ),
+            Self::NoRole(Role::Dns) => Some(
+                "ask the process that has it: `systemctl start muralla-dns`, or [dns] in the configuration",
+            ),
             Self::Protected(..) => {
                 Some("block only what is around it; nobody may be locked out by his own wall")
             }
+            Self::Silent(_) => Some("`journalctl -u muralla-dns -e` and `muralla status` say more"),
             Self::Invalid { help, .. } => Some(help),
             Self::Configuration(_) => {
                 Some("nothing was changed; `muralla check` shows the same before a reload")
@@ -63,8 +79,16 @@ impl Refused {
 
 /// See the module.
 pub(crate) struct Daemon {
+    roles: Roles,
     builder: Box<dyn Builder>,
-    /// None while the operator has it detached.
+    /// None in a process without that role.
+    dns: Option<Arc<dyn Dns>>,
+    /// The latest canary, once there was one.
+    canary: Mutex<Option<Result<Duration, String>>>,
+    answering: Promise,
+    /// The network card's cache at the latest tick.
+    answers: Mutex<Option<names::Seen>>,
+    /// None while the operator has it detached, and in a process without that role.
     edge: Mutex<Option<Box<dyn Edge>>>,
     sources: mpsc::UnboundedSender<Box<dyn SampleSource>>,
     path: PathBuf,
@@ -86,19 +110,26 @@ struct Fingerprint {
 }
 
 impl Daemon {
-    /// Puts the wall up. Samples of this and every later wall are delivered to `sources`.
+    /// Puts the wall up, if that is among the roles. Samples of this and every later wall are delivered to
+    /// `sources`.
     ///
     /// # Errors
     ///
     /// When the wall can't be built; what stood before stands on.
     pub(crate) fn start(
+        roles: Roles,
         builder: Box<dyn Builder>,
         path: &Path,
         configuration: Configuration,
         sources: mpsc::UnboundedSender<Box<dyn SampleSource>>,
     ) -> anyhow::Result<Self> {
         let daemon = Self {
+            roles,
             builder,
+            dns: None,
+            canary: Mutex::new(None),
+            answering: Promise::new("DNS", TARGET),
+            answers: Mutex::new(None),
             edge: Mutex::new(None),
             sources,
             path: path.to_owned(),
@@ -110,16 +141,33 @@ impl Daemon {
             standing: Promise::new("EDGE", TARGET),
             started: Instant::now(),
         };
-        daemon.attach()?;
+        if daemon.roles.has(Role::Edge) {
+            daemon.attach()?;
+        }
         Ok(daemon)
+    }
+
+    pub(crate) fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
+    /// The promises of this process's roles.
+    pub(crate) fn promises(&self) -> Vec<Promise> {
+        let promise = |role| match role {
+            Role::Edge => self.standing.clone(),
+            Role::Dns => self.answering.clone(),
+        };
+        self.roles.iter().map(promise).collect()
+    }
+
+    /// The configuration of the wall.
+    fn wall(&self) -> Result<EdgeConfig, Refused> {
+        let configured = lock(&self.configuration).edge.clone();
+        configured.filter(|_| self.roles.has(Role::Edge)).ok_or(Refused::NoRole(Role::Edge))
     }
 
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub
-    }
-
-    pub(crate) fn standing(&self) -> &Promise {
-        &self.standing
     }
 
     pub(crate) fn reload_outcome(&self) -> Option<ReloadOutcome> {
@@ -127,14 +175,18 @@ impl Daemon {
     }
 
     /// Builds a wall if none stands.
-    pub(crate) fn attach(&self) -> anyhow::Result<Done> {
+    pub(crate) fn attach(&self) -> Result<Done, Refused> {
+        let config = self.effective(self.wall()?);
         let mut edge = lock(&self.edge);
         if edge.is_some() {
             return Ok(Done { done: false, remarks: vec!["the wall stands already".to_owned()] });
         }
-        let config = self.effective(&lock(&self.configuration).edge);
         let state = lock(&self.configuration).state.file.clone();
+        let pin_dir = config.pin_dir.clone();
         let mut built = self.builder.build(config, &state)?;
+        if let Err(error) = hot::share(&pin_dir) {
+            warn!(%error, "a DNS role with a user of its own can't reach the network card's cache");
+        }
         let source = built.samples().context("the wall stands, but its samples can't be read")?;
         // Nobody pumps any more only while the process ends.
         let _ = self.sources.send(source);
@@ -146,8 +198,8 @@ impl Daemon {
 
     /// Takes the wall down, and leaves it down until [`Self::attach`] or a restart.
     pub(crate) fn detach(&self) -> Result<Done, Refused> {
+        let pin_dir = self.wall()?.pin_dir;
         let mut edge = lock(&self.edge);
-        let pin_dir = lock(&self.configuration).edge.pin_dir.clone();
         // First the one that would put programs back, then the programs.
         *edge = None;
         let interfaces = self.builder.detach(&pin_dir)?;
@@ -185,49 +237,72 @@ impl Daemon {
         let accepted = configuration::load(&self.path).map_err(Refused::Configuration)?;
         let mut remarks: Vec<String> = accepted.warnings.lines().collect();
         let new = accepted.configuration;
-        let effective = self.effective(&new.edge);
-        let mut edge = lock(&self.edge);
-        match edge.as_mut() {
-            Some(edge) => remarks.extend(edge.reload(effective)?),
-            None => remarks
-                .push("the wall is detached; what was read applies once it is attached".to_owned()),
+        if let Some(gone) = self.roles.iter().find(|role| !new.has(*role)) {
+            return Err(Refused::Invalid {
+                what: format!("the section [{0}] is gone, but this process has the role {0}", gone.name()),
+                help: "put the section back, or stop the process to end the role",
+            });
         }
-        let mut current = lock(&self.configuration);
+        let old = lock(&self.configuration).clone();
+        // What can be taken back comes first.
+        if let (Some(dns), Some(config)) = (&self.dns, &new.dns) {
+            remarks.extend(dns.reload(config.clone())?);
+        }
+        if let Err(refused) = self.reload_wall(&new, &mut remarks) {
+            if let (Some(dns), Some(config)) = (&self.dns, old.dns) {
+                dns.reload(config).context("the new DNS configuration can't be taken back")?;
+            }
+            return Err(refused);
+        }
         let restart = [
-            ("[admin]", new.admin != current.admin),
-            ("[metrics]", new.metrics != current.metrics),
-            ("[log]", new.log != current.log),
-            ("[state]", new.state != current.state),
+            ("[admin]", new.admin != old.admin),
+            ("[metrics]", new.metrics != old.metrics),
+            ("[log]", new.log != old.log),
+            ("[state]", new.state != old.state),
         ];
         for (section, _) in restart.iter().filter(|(_, changed)| *changed) {
             remarks.push(format!("changes in {section} take effect at the next restart"));
         }
-        *current = new;
-        drop(current);
-        drop(edge);
-        *lock(&self.sources_of_policy) = self.fingerprint();
+        let later = |role: &Role| {
+            new.has(*role) && !self.roles.has(*role) && self.roles.takes_new_sections()
+        };
+        for role in Role::ALL.into_iter().filter(later) {
+            remarks.push(format!("the role {} starts at the next restart", role.name()));
+        }
+        *lock(&self.configuration) = new;
+        if self.roles.has(Role::Edge) {
+            *lock(&self.sources_of_policy) = self.fingerprint();
+        }
         Ok(remarks)
     }
 
-    /// With what this machine must never lock out.
-    fn effective(&self, config: &EdgeConfig) -> EdgeConfig {
-        let mut config = config.clone();
-        for prefix in Surroundings::look().let_through() {
-            if !config.protected.contains(&prefix) {
-                config.protected.push(prefix);
-            }
+    fn reload_wall(&self, new: &Configuration, remarks: &mut Vec<String>) -> Result<(), Refused> {
+        let Some(config) = new.edge.clone().filter(|_| self.roles.has(Role::Edge)) else {
+            return Ok(());
+        };
+        let effective = guarded(config, new);
+        match lock(&self.edge).as_mut() {
+            Some(edge) => remarks.extend(edge.reload(effective)?),
+            None => remarks
+                .push("the wall is detached; what was read applies once it is attached".to_owned()),
         }
-        config
+        Ok(())
+    }
+
+    /// With what this machine must never lock out.
+    fn effective(&self, config: EdgeConfig) -> EdgeConfig {
+        guarded(config, &lock(&self.configuration))
     }
 
     /// Reads feeds and allow files again if one of them, or an address of this machine, changed.
     pub(crate) fn refresh_if_changed(&self) {
+        let Ok(config) = self.wall() else { return };
         let now = self.fingerprint();
         if *lock(&self.sources_of_policy) == now {
             return;
         }
         // With those who have logged in since.
-        let effective = self.effective(&lock(&self.configuration).edge);
+        let effective = self.effective(config);
         match self.with_edge(|edge| Ok(edge.refresh(effective)?)) {
             Ok(remarks) => {
                 info!("feeds and own addresses read again");
@@ -243,10 +318,10 @@ impl Daemon {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        let configuration = lock(&self.configuration);
-        let feeds = configuration.edge.feeds.iter().map(|feed| &feed.file);
+        let Ok(config) = self.wall() else { return Fingerprint::default() };
+        let feeds = config.feeds.iter().map(|feed| &feed.file);
         let files = feeds
-            .chain(&configuration.edge.allow_files)
+            .chain(&config.allow_files)
             .map(|file| {
                 let metadata = std::fs::metadata(file).ok();
                 let print = metadata.and_then(|data| Some((data.modified().ok()?, data.len())));
@@ -258,12 +333,15 @@ impl Daemon {
 
     /// What is done every second: programs back where they are missing, expired bans out.
     pub(crate) fn tick(&self) {
+        if !self.roles.has(Role::Edge) {
+            return;
+        }
         let looked = self.with_edge(|edge| {
             let events = edge.heal();
             let swept = edge.sweep();
-            Ok((events, swept, edge.status()))
+            Ok((events, swept, edge.status(), edge.counters()))
         });
-        let Ok((events, swept, status)) = looked else {
+        let Ok((events, swept, status, counters)) = looked else {
             // Detached on purpose is no broken promise.
             lock(&self.warned).clear();
             return;
@@ -271,7 +349,9 @@ impl Daemon {
         for event in events {
             warn!("{event}");
         }
+        self.look_at_answers(&counters.unwrap_or_default());
         let mut warnings = api::warnings(&status);
+        warnings.extend(self.answers().and_then(|answers| answers.warning()));
         if let Err(error) = swept {
             warnings.push(format!("bans are not kept through a restart: {error:#}"));
         }
@@ -293,15 +373,21 @@ impl Daemon {
 
     pub(crate) fn overview(&self) -> Overview {
         let edge = lock(&self.edge).as_ref().map(|edge| edge.status());
-        let mut warnings = edge.as_ref().map_or_else(
-            || {
-                vec![
-                    "DETACHED: the operator took the wall down; `muralla edge attach` puts it up"
-                        .to_owned(),
-                ]
-            },
-            api::warnings,
-        );
+        let detached = edge.is_none() && self.roles.has(Role::Edge);
+        let mut warnings = edge.as_ref().map(api::warnings).unwrap_or_default();
+        if detached {
+            warnings.push(
+                "DETACHED: the operator took the wall down; `muralla edge attach` puts it up"
+                    .to_owned(),
+            );
+        }
+        let dns = self.dns.as_ref().map(|dns| dns.status());
+        if let Some(dns) = &dns {
+            warnings.extend(self.silent());
+            warnings.extend(dns.warnings.iter().map(|warning| format!("dns: {warning}")));
+        }
+        let answers = self.answers();
+        warnings.extend(answers.as_ref().and_then(|answers| answers.warning()));
         let reload = self.reload_outcome();
         if reload.as_ref().is_some_and(|reload| !reload.applied) {
             warnings.push(
@@ -319,11 +405,14 @@ impl Daemon {
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs(),
             configuration: self.path.clone(),
-            detached: edge.is_none(),
+            roles: self.roles.iter().collect(),
+            detached,
             warnings,
             reload,
-            promises: vec![self.standing.state()],
+            promises: self.promises().iter().map(Promise::state).collect(),
             edge,
+            answers,
+            dns,
         }
     }
 
@@ -359,10 +448,10 @@ impl Daemon {
             });
         }
         let (protected, services) = {
-            let configuration = lock(&self.configuration);
+            let config = self.wall()?;
             let services: Vec<String> =
-                configuration.edge.services.iter().map(|service| service.name.clone()).collect();
-            (configuration.edge.protected.clone(), services)
+                config.services.iter().map(|service| service.name.clone()).collect();
+            (config.protected, services)
         };
         if let Some(unknown) = form.services.iter().flatten().find(|name| !services.contains(name))
         {
@@ -376,7 +465,8 @@ impl Daemon {
             let why = "protected by the configuration".to_owned();
             return Err(Refused::Protected(prefix, protected, why));
         }
-        if let Some(guarded) = Surroundings::look().touched_by(prefix) {
+        let upstreams = lock(&self.configuration).upstreams();
+        if let Some(guarded) = Surroundings::look().with(upstreams).touched_by(prefix) {
             return Err(Refused::Protected(prefix, guarded.prefix, guarded.why.clone()));
         }
         let request = BlockRequest { prefix, note: form.note, ttl, services: form.services };
@@ -392,7 +482,7 @@ impl Daemon {
 
     pub(crate) fn unblock(&self, prefix: IpNet) -> Result<Done, Refused> {
         let done = self.with_edge(|edge| Ok(edge.unblock(prefix.trunc())?))?;
-        let configured = lock(&self.configuration).edge.block.contains(&prefix);
+        let configured = self.wall()?.block.contains(&prefix);
         let remarks = match (done, configured) {
             (_, true) => vec![format!("{prefix} stays blocked by the configuration file")],
             (true, false) => Vec::new(),
@@ -417,7 +507,7 @@ impl Daemon {
 
     pub(crate) fn disallow(&self, prefix: IpNet) -> Result<Done, Refused> {
         let done = self.with_edge(|edge| Ok(edge.disallow(prefix.trunc())?))?;
-        let configured = lock(&self.configuration).edge.allow.contains(&prefix);
+        let configured = self.wall()?.allow.contains(&prefix);
         let remarks = match (done, configured) {
             (_, true) => vec![format!("{prefix} stays allowed by the configuration file")],
             (true, false) => Vec::new(),
@@ -466,11 +556,25 @@ impl Daemon {
         &self,
         act: impl FnOnce(&mut dyn Edge) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
+        if !self.roles.has(Role::Edge) {
+            return Err(Refused::NoRole(Role::Edge));
+        }
         match lock(&self.edge).as_mut() {
             Some(edge) => act(edge.as_mut()),
             None => Err(Refused::Detached),
         }
     }
+}
+
+/// The wall's configuration with those whom it must never lock out: people at work on this machine, and
+/// the servers that the resolver depends on.
+fn guarded(mut config: EdgeConfig, whole: &Configuration) -> EdgeConfig {
+    for prefix in Surroundings::look().with(whole.upstreams()).let_through() {
+        if !config.protected.contains(&prefix) {
+            config.protected.push(prefix);
+        }
+    }
+    config
 }
 
 /// Runs what blocks on a thread that may.

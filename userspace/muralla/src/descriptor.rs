@@ -9,23 +9,43 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
-/// The first socket that systemd passed (socket activation), once per process.
+/// The name that the units give to the admin socket.
+const ADMIN: &str = "admin";
+
+/// What systemd passed to this process.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited {
+    /// The admin socket (socket activation).
+    pub(crate) admin: Option<UnixListener>,
+    /// Sockets of a process before this one, by the names under which it stored them.
+    pub(crate) kept: Vec<(String, OwnedFd)>,
+}
+
+/// Takes what systemd passed, once per process: every later call gets nothing.
 ///
 /// # Errors
 ///
 /// When the environment promises descriptors that are not there.
-pub(crate) fn passed_by_systemd() -> io::Result<Option<UnixListener>> {
+pub(crate) fn passed_by_systemd() -> io::Result<Inherited> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
-    let Some(descriptor) = sd_notify::listen_fds()?.next() else {
-        return Ok(None);
-    };
+    let mut inherited = Inherited::default();
+    let descriptors = sd_notify::listen_fds_with_names()?;
     if TAKEN.swap(true, Ordering::SeqCst) {
-        return Ok(None);
+        return Ok(inherited);
     }
-    // SAFETY: LISTEN_PID named this process, so systemd opened the descriptor for it; listen_fds has
-    // found it open, and the swap above makes this call its only owner.
-    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    Ok(Some(UnixListener::from(descriptor)))
+    for (descriptor, name) in descriptors {
+        // SAFETY: LISTEN_PID named this process, so systemd opened the descriptor for it; it was found
+        // open just now, and the swap above makes this call its only owner.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        // A unit without FileDescriptorName= gives its own name.
+        let admin = name == ADMIN || name.ends_with(".socket") || name == "unknown";
+        if admin && inherited.admin.is_none() {
+            inherited.admin = Some(UnixListener::from(descriptor));
+        } else {
+            inherited.kept.push((name, descriptor));
+        }
+    }
+    Ok(inherited)
 }
 
 /// A descriptor that can be waited for.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use muralla_abi::sample::Sample;
+use serde::Serialize;
 use tokio::sync::{broadcast, mpsc};
 use tracing::warn;
 
@@ -41,30 +42,41 @@ impl Hub {
         let _ = self.0.send(encode(line));
     }
 
-    /// Lines from now on. The sender's task ends with the receiver.
+    /// Lines from now on.
     pub(crate) fn follow(&self) -> mpsc::Receiver<Bytes> {
-        let (sender, receiver) = mpsc::channel(16);
-        let mut lines = self.0.subscribe();
-        tokio::spawn(async move {
-            loop {
-                let line = tokio::select! {
-                    () = sender.closed() => return,
-                    line = lines.recv() => match line {
-                        Ok(line) => line,
-                        Err(broadcast::error::RecvError::Lagged(lost)) => encode(&SampleLine::Lost(lost)),
-                        Err(broadcast::error::RecvError::Closed) => return,
-                    },
-                };
-                if sender.send(line).await.is_err() {
-                    return;
-                }
-            }
-        });
-        receiver
+        relay(self.0.subscribe(), |line| line, |lost| encode(&SampleLine::Lost(lost)))
     }
 }
 
-fn encode(line: &SampleLine) -> Bytes {
+/// Hands what is broadcast on to one follower, as lines, and tells it what it was too slow for. The task ends with
+/// the receiver.
+pub(crate) fn relay<T: Clone + Send + 'static>(
+    mut source: broadcast::Receiver<T>,
+    line: impl Fn(T) -> Bytes + Send + 'static,
+    lost: impl Fn(u64) -> Bytes + Send + 'static,
+) -> mpsc::Receiver<Bytes> {
+    use broadcast::error::RecvError;
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(async move {
+        loop {
+            let line = tokio::select! {
+                () = sender.closed() => return,
+                next = source.recv() => match next {
+                    Ok(next) => line(next),
+                    Err(RecvError::Lagged(count)) => lost(count),
+                    Err(RecvError::Closed) => return,
+                },
+            };
+            if sender.send(line).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// One line of JSON.
+pub(crate) fn encode(line: &impl Serialize) -> Bytes {
     match serde_json::to_vec(line) {
         Ok(mut text) => {
             text.push(b'\n');

@@ -3,7 +3,8 @@
 //! - [`cli`]: the command line, and [`commands`]: what it does
 //! - [`configuration`]: the file, read whole and complained about whole
 //! - [`run`]: the daemon's process, and [`daemon`]: its state
-//! - [`edge`]: the wall as the daemon sees it
+//! - [`roles`]: what one process does
+//! - [`edge`], [`dns`]: the wall and the resolver as the daemon sees them, and [`hot`] between the two
 //! - [`admin`]: the socket between the two
 //! - [`following`]: samples on their way from the kernel to those who follow them
 //! - [`failure`]: an error in the words that a person gets to see
@@ -16,12 +17,15 @@ mod commands;
 mod configuration;
 mod daemon;
 mod descriptor;
+mod dns;
 mod edge;
 mod failure;
 #[cfg(test)]
 mod fake;
 mod following;
+mod hot;
 mod metrics;
+mod roles;
 mod run;
 mod top;
 

@@ -1,5 +1,7 @@
 //! What Prometheus and load balancers ask: `/metrics` and `/health`.
 
+mod dns;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,17 +11,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use muralla_telemetry::exposition::{CONTENT_TYPE, Exposition, Family, Source};
-use serde_json::json;
+use muralla_telemetry::budget::{self, Promise};
+use serde::Serialize;
 
 use crate::admin::api::ReloadOutcome;
 use crate::daemon::{Daemon, blocking};
+use crate::roles::Role;
 use muralla_edge::wall::{BlockEntry, CounterRow, Mode, Status};
 
 /// The routes.
 pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
     let mut exposition = Exposition::default();
     exposition.gather(Scrape(Arc::clone(&daemon)));
-    exposition.gather(daemon.standing().clone());
     Router::new()
         .route("/metrics", get(metrics))
         .route("/health", get(health))
@@ -36,15 +39,39 @@ async fn metrics(State((daemon, exposition)): Shared) -> Response {
     }
 }
 
-/// 200 while every interface is protected, 503 otherwise.
+/// 200 while every role does what it is for, 503 otherwise.
 async fn health(State((daemon, _)): Shared) -> Response {
-    let status = blocking(&daemon, Daemon::status).await.ok().flatten();
-    let protected = status
-        .as_ref()
-        .is_some_and(|status| status.interfaces.iter().all(|interface| interface.attached));
-    let warnings = status.as_ref().map(crate::admin::api::warnings).unwrap_or_default();
-    let code = if protected { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(json!({ "protected": protected, "warnings": warnings }))).into_response()
+    let health = blocking(&daemon, |daemon| Health {
+        protected: daemon.roles().has(Role::Edge).then(|| {
+            daemon
+                .status()
+                .is_some_and(|status| status.interfaces.iter().all(|interface| interface.attached))
+        }),
+        answering: daemon.roles().has(Role::Dns).then(|| {
+            // Until the first canary the role has just begun.
+            daemon.latest_canary().is_some_and(|canary| canary.is_ok())
+        }),
+        warnings: daemon.overview().warnings,
+    });
+    match health.await {
+        Ok(health) => {
+            let good = health.protected != Some(false) && health.answering != Some(false);
+            let code = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            (code, Json(health)).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[derive(Serialize)]
+struct Health {
+    /// Whether every interface is; for a process with the wall.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protected: Option<bool>,
+    /// Whether the latest canary was answered; for a process with DNS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answering: Option<bool>,
+    warnings: Vec<String>,
 }
 
 /// Reads the kernel's counters when somebody scrapes.
@@ -60,6 +87,17 @@ impl Source for Scrape {
     fn families(&self) -> Vec<Family> {
         let daemon = &self.0;
         let mut families = process(daemon.reload_outcome().as_ref());
+        let promises: Vec<_> = daemon.promises().iter().map(Promise::state).collect();
+        families.extend(budget::families(&promises));
+        if let Ok(status) = daemon.dns_status() {
+            families.extend(dns::role(&status, daemon.latest_canary().as_ref()));
+        }
+        if !daemon.roles().has(Role::Edge) {
+            return families;
+        }
+        if let Some(answers) = daemon.answers() {
+            families.extend(dns::answers(&answers));
+        }
         if let Some(status) = daemon.status() {
             families.extend(wall(&status));
         }
@@ -222,7 +260,7 @@ mod tests {
     async fn health_says_whether_all_is_protected() {
         let stand = fake::Stand::new();
         let daemon = stand.daemon();
-        let listener = socket::listen(&stand.socket()).unwrap();
+        let listener = socket::listen(&stand.socket(), None).unwrap();
         let listener = tokio::net::UnixListener::from_std(listener).unwrap();
         let router = router(Arc::clone(&daemon));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -240,7 +278,6 @@ mod tests {
         let daemon = stand.daemon();
         let mut exposition = Exposition::default();
         exposition.gather(Scrape(Arc::clone(&daemon)));
-        exposition.gather(daemon.standing().clone());
         daemon.tick();
         daemon.reload().unwrap();
         let text = exposition.encode().unwrap();

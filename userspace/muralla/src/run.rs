@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,68 +20,88 @@ use tracing::{error, info, warn};
 use crate::admin::api::{Done, Overview};
 use crate::admin::client::Client;
 use crate::admin::{server, socket};
-use crate::configuration::{self, Configuration};
+use crate::configuration::{self, AdminConfig, Configuration};
 use crate::daemon::{Daemon, Refused, blocking};
+use crate::descriptor;
+use crate::dns::Starter;
 use crate::edge::Builder;
 use crate::following;
 use crate::metrics;
+use crate::roles::{Role, Roles};
 
 /// Time that the daemon has for an answer through its own admin socket.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs until SIGTERM or SIGINT. The wall stays up afterwards.
+/// Who makes the roles' real things.
+pub(crate) struct Makers {
+    pub(crate) edge: Box<dyn Builder>,
+    pub(crate) dns: Box<dyn Starter>,
+}
+
+/// Runs the wanted roles, or all that are configured, until SIGTERM or SIGINT. The wall stays up afterwards.
 ///
 /// # Errors
 ///
-/// When the configuration is wrong, another daemon runs, or the wall can't be built.
+/// When the configuration is wrong, another daemon runs, or a role can't begin.
 pub(crate) fn run(
     path: &Path,
     socket: Option<&Path>,
-    builder: Box<dyn Builder>,
+    wanted: &[Role],
+    makers: Makers,
 ) -> anyhow::Result<()> {
     let accepted = configuration::load(path)?;
     let mut configuration = accepted.configuration;
+    let roles = Roles::of(&configuration, wanted)?;
     if let Some(socket) = socket {
-        configuration.admin.socket = socket.to_owned();
+        configuration.admin =
+            AdminConfig { socket: socket.to_owned(), dns_socket: socket.to_owned() };
     }
     logs::start(configuration.log.level, configuration.log.format)?;
     for warning in accepted.warnings.lines() {
         warn!("{warning}");
     }
-    let _lock = lock(&configuration.admin.socket)?;
-    let listener = socket::listen(&configuration.admin.socket)?;
+    let inherited = descriptor::passed_by_systemd().context("taking what systemd passed")?;
+    let socket = roles.socket(&configuration.admin);
+    let _locks = lock(&roles, &folder(socket))?;
+    let listener = socket::listen(socket, inherited.admin)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(
         path,
         configuration,
+        roles,
         listener,
-        builder,
+        inherited.kept,
+        makers,
     ))
 }
 
 async fn serve(
     path: &Path,
     configuration: Configuration,
+    roles: Roles,
     listener: std::os::unix::net::UnixListener,
-    builder: Box<dyn Builder>,
+    kept: Vec<(String, OwnedFd)>,
+    makers: Makers,
 ) -> anyhow::Result<()> {
     // Before anything is up, so that no signal finds its default.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
 
-    let metrics = match configuration.metrics.listen {
+    let metrics = match roles.metrics(&configuration.metrics) {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
-    let client = Client::new(&configuration.admin.socket);
+    let client = Client::new(roles.socket(&configuration.admin));
     let (sources, deliveries) = mpsc::unbounded_channel();
     let owned = path.to_owned();
-    let started =
-        tokio::task::spawn_blocking(move || Daemon::start(builder, &owned, configuration, sources));
-    let daemon = started
-        .await?
-        .map(Arc::new)
-        .context("the wall was not put up; what stood before, if anything, stays in force")?;
+    let runtime = tokio::runtime::Handle::current();
+    let started = tokio::task::spawn_blocking(move || {
+        let mut daemon = Daemon::start(roles, makers.edge, &owned, configuration, sources)
+            .context("the wall was not put up; what stood before, if anything, stays in force")?;
+        daemon.start_dns(makers.dns.as_ref(), kept, runtime).context("DNS does not answer")?;
+        anyhow::Ok(daemon)
+    });
+    let daemon = started.await?.map(Arc::new)?;
     let listener = UnixListener::from_std(listener)?;
     let admin = server::router(Arc::clone(&daemon));
     tokio::spawn(async move { axum::serve(listener, admin).await });
@@ -92,11 +112,20 @@ async fn serve(
     tokio::spawn(following::pump(Arc::clone(&daemon), deliveries));
     tokio::spawn(every(Duration::from_secs(1), Arc::clone(&daemon), Daemon::tick));
     tokio::spawn(every(Duration::from_secs(10), Arc::clone(&daemon), Daemon::refresh_if_changed));
-    tokio::spawn(watch(client));
+    if daemon.roles().has(Role::Dns) {
+        tokio::spawn(canaries(Arc::clone(&daemon)));
+    }
+    tokio::spawn(watch(client, Arc::clone(&daemon)));
 
     blocking(&daemon, Daemon::tick).await?;
     notify(&[NotifyState::Ready, NotifyState::Status(&summary(&daemon.overview()))]);
-    info!(version = env!("CARGO_PKG_VERSION"), configuration = %path.display(), "the wall stands");
+    let names: Vec<&str> = daemon.roles().iter().map(Role::name).collect();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        configuration = %path.display(),
+        roles = names.join(", "),
+        "in service"
+    );
 
     loop {
         tokio::select! {
@@ -109,9 +138,14 @@ async fn serve(
         }
     }
     notify(&[NotifyState::Stopping]);
-    info!(
-        "the daemon stops; the wall stays in force, with its last policy, until `muralla edge detach`"
-    );
+    daemon.stop_dns().await;
+    if daemon.roles().has(Role::Edge) {
+        info!(
+            "the daemon stops; the wall stays in force, with its last policy, until `muralla edge detach`"
+        );
+    } else {
+        info!("the daemon stops");
+    }
     Ok(())
 }
 
@@ -134,15 +168,32 @@ pub(crate) fn reload(daemon: &Daemon) -> Result<Done, Refused> {
 
 /// The state in one line, for `systemctl status`.
 fn summary(overview: &Overview) -> String {
-    match (overview.warnings.first(), &overview.edge) {
-        (Some(warning), _) => warning.clone(),
-        (None, Some(status)) => format!(
+    if let Some(warning) = overview.warnings.first() {
+        return warning.clone();
+    }
+    let wall = overview.edge.as_ref().map(|status| {
+        format!(
             "protecting {} interface(s), {} services, {} prefixes",
             status.interfaces.len(),
             status.services.len(),
             status.prefixes
-        ),
-        (None, None) => "detached".to_owned(),
+        )
+    });
+    let names = overview.dns.as_ref().map(|status| {
+        format!("answering DNS on {}, {} cached", status.listen.join(" "), status.cache.entries)
+    });
+    let parts: Vec<String> = wall.into_iter().chain(names).collect();
+    if parts.is_empty() { "detached".to_owned() } else { parts.join("; ") }
+}
+
+/// Asks DNS a question each second: for the promise, and to say so when there is no answer.
+async fn canaries(daemon: Arc<Daemon>) {
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // What it found is logged and shown by the status.
+        let _ = daemon.canary().await;
     }
 }
 
@@ -157,18 +208,21 @@ async fn every(period: Duration, daemon: Arc<Daemon>, act: fn(&Daemon)) {
     }
 }
 
-/// Feeds systemd's watchdog, but only with the wall's status as the admin socket gives it.
-async fn watch(client: Client) {
+/// Feeds systemd's watchdog, but only with real work: for the wall its status as the admin socket gives it, for DNS a
+/// query that was answered through the socket that clients ask.
+async fn watch(client: Client, daemon: Arc<Daemon>) {
     let period = sd_notify::watchdog_enabled();
     let mut ticks = interval(period.map_or(Duration::from_secs(10), |period| period / 3));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        // Its reason was logged when it began.
+        let answering = !daemon.roles().has(Role::Dns) || daemon.probe().await.is_ok();
         match timeout(PATIENCE, client.get::<Overview>("/v1/status")).await {
             Ok(Ok(overview)) => {
                 let summary = summary(&overview);
                 let mut states = vec![NotifyState::Status(&summary)];
-                if period.is_some() {
+                if period.is_some() && answering {
                     states.push(NotifyState::Watchdog);
                 }
                 notify(&states);
@@ -185,23 +239,36 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Only one daemon per runtime folder. The lock ends with the process, however it ends.
-fn lock(socket: &Path) -> anyhow::Result<OwnedFd> {
-    let folder = socket.parent().unwrap_or(Path::new("/run/muralla"));
+/// Where this process's locks lie: the folder that systemd made for it, or else that of its socket.
+fn folder(socket: &Path) -> PathBuf {
+    let given = std::env::var("RUNTIME_DIRECTORY").ok();
+    // Several have colons between them; the first is the unit's own.
+    let given = given.as_deref().and_then(|all| all.split(':').next()).filter(|one| !one.is_empty());
+    given.map_or_else(
+        || socket.parent().unwrap_or(Path::new("/run/muralla")).to_owned(),
+        PathBuf::from,
+    )
+}
+
+/// Only one daemon for each role and folder. The locks end with the process, however it ends.
+fn lock(roles: &Roles, folder: &Path) -> anyhow::Result<Vec<OwnedFd>> {
     fs::create_dir_all(folder)
         .with_context(|| format!("can't create {}; run as root", folder.display()))?;
-    let path = folder.join("muralla.lock");
+    roles.locks(folder).iter().map(|path| lock_file(path)).collect()
+}
+
+fn lock_file(path: &Path) -> anyhow::Result<OwnedFd> {
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(&path)
+        .open(path)
         .with_context(|| format!("can't open {}; run as root", path.display()))?;
     let file = OwnedFd::from(file);
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => bail!(
-            "another muralla is running: it holds {}; `systemctl status muralla` or \
+            "another muralla is running: it holds {}; `systemctl status muralla muralla-dns` or \
              `muralla status` shows it",
             path.display()
         ),
@@ -216,13 +283,19 @@ mod tests {
 
     #[test]
     fn a_second_daemon_is_refused_while_the_first_lives() {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("run/admin.sock");
-        let first = lock(&socket).unwrap();
-        let refused = lock(&socket).unwrap_err().to_string();
-        assert!(refused.starts_with("another muralla is running"), "{refused}");
-        drop(first);
-        lock(&socket).unwrap();
+        let stand = fake::Stand::new();
+        let roles = |wanted: &[Role]| {
+            Roles::of(&configuration::load(&stand.path()).unwrap().configuration, wanted).unwrap()
+        };
+        let run = folder(&stand.socket());
+        let first = lock(&roles(&[Role::Edge]), &run).unwrap();
+        let other = lock(&roles(&[Role::Dns]), &run).unwrap();
+        for wanted in [&[Role::Edge][..], &[Role::Dns], &[]] {
+            let refused = lock(&roles(wanted), &run).unwrap_err().to_string();
+            assert!(refused.starts_with("another muralla is running"), "{refused}");
+        }
+        drop((first, other));
+        lock(&roles(&[]), &run).unwrap();
     }
 
     async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
@@ -244,10 +317,12 @@ mod tests {
         let mut configuration = configuration::load(&path).unwrap().configuration;
         configuration.admin.socket = stand.socket();
         configuration.metrics.listen = None;
-        let listener = socket::listen(&stand.socket()).unwrap();
-        let builder = Box::new(stand.builder.clone());
-        let daemon =
-            tokio::spawn(async move { serve(&path, configuration, listener, builder).await });
+        let roles = Roles::of(&configuration, &[]).unwrap();
+        let listener = socket::listen(&stand.socket(), None).unwrap();
+        let makers = stand.makers();
+        let daemon = tokio::spawn(async move {
+            serve(&path, configuration, roles, listener, Vec::new(), makers).await
+        });
         let client = Client::new(&stand.socket());
         let overview = async || client.get::<Overview>("/v1/status").await.ok();
         until("an answer", async || overview().await.is_some()).await;
@@ -265,5 +340,7 @@ mod tests {
         timeout(Duration::from_secs(20), daemon).await.unwrap().unwrap().unwrap();
         let deeds = stand.builder.0.lock().unwrap();
         assert_eq!((deeds.built, deeds.reloaded, deeds.detached), (1, 1, 0));
+        let deeds = stand.starter.0.lock().unwrap();
+        assert_eq!((deeds.started, deeds.reloaded, deeds.stopped), (1, 1, 1));
     }
 }

@@ -8,7 +8,8 @@ use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, prometheus_text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, prometheus_text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Metric, Registry};
@@ -75,6 +76,8 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Counts values by size.
+    Histogram,
 }
 
 /// A metric with all its series.
@@ -83,7 +86,15 @@ pub struct Family {
     name: &'static str,
     help: &'static str,
     kind: Kind,
-    series: Vec<(Labels, f64)>,
+    series: Vec<(Labels, Value)>,
+}
+
+/// What a series has at one moment.
+#[derive(Clone, Debug, PartialEq)]
+enum Value {
+    Number(f64),
+    /// Upper bounds with the number of values in each bucket, and the sum of all values.
+    Distribution(Vec<(f64, u64)>, f64),
 }
 
 /// Names and values of a series' labels.
@@ -100,6 +111,11 @@ impl Family {
         Self { name, help, kind: Kind::Gauge, series: Vec::new() }
     }
 
+    /// A histogram; its name has the unit.
+    pub fn histogram(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, kind: Kind::Histogram, series: Vec::new() }
+    }
+
     /// With one more series.
     #[must_use]
     pub fn with(mut self, labels: Labels, value: f64) -> Self {
@@ -109,7 +125,13 @@ impl Family {
 
     /// Adds a series. Counters keep their integers exact up to 2^53.
     pub fn push(&mut self, labels: Labels, value: f64) {
-        self.series.push((labels, value));
+        self.series.push((labels, Value::Number(value)));
+    }
+
+    /// Adds a series to a histogram: upper bounds, rising, with the number of values in each bucket and not in one
+    /// before, and the sum of all values. The last bucket also holds what is larger.
+    pub fn push_distribution(&mut self, labels: Labels, buckets: &[(f64, u64)], sum: f64) {
+        self.series.push((labels, Value::Distribution(buckets.to_vec(), sum)));
     }
 }
 
@@ -123,27 +145,24 @@ impl<S: Source> Collector for Gatherer<S> {
             if series.is_empty() {
                 continue;
             }
-            match kind {
-                Kind::Counter => {
-                    let mut family = encoder.encode_descriptor(
-                        name,
-                        help,
-                        None,
-                        ConstCounter::new(0.0).metric_type(),
-                    )?;
-                    for (labels, value) in series {
-                        ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+            let metric_type = match kind {
+                Kind::Counter => MetricType::Counter,
+                Kind::Gauge => MetricType::Gauge,
+                Kind::Histogram => MetricType::Histogram,
+            };
+            let mut family = encoder.encode_descriptor(name, help, None, metric_type)?;
+            for (labels, value) in series {
+                let mut metric = family.encode_family(&labels)?;
+                match (kind, value) {
+                    (Kind::Counter, Value::Number(value)) => {
+                        ConstCounter::new(value).encode(metric)?;
                     }
-                }
-                Kind::Gauge => {
-                    let mut family = encoder.encode_descriptor(
-                        name,
-                        help,
-                        None,
-                        ConstGauge::new(0.0).metric_type(),
-                    )?;
-                    for (labels, value) in series {
-                        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+                    (_, Value::Number(value)) => ConstGauge::new(value).encode(metric)?,
+                    (_, Value::Distribution(buckets, sum)) => {
+                        let count = buckets.iter().map(|(_, count)| count).sum();
+                        // The encoder adds the bucket without a bound, which is our last.
+                        let bounded = buckets.split_last().map_or(&[][..], |(_, rest)| rest);
+                        metric.encode_histogram::<NoLabelSet>(sum, count, bounded, None)?;
                     }
                 }
             }
@@ -179,6 +198,21 @@ mod tests {
              # HELP muralla_edge_feed_age_seconds Age of a feed\n\
              # TYPE muralla_edge_feed_age_seconds gauge\n\
              muralla_edge_feed_age_seconds 1.5\n"
+        );
+
+        let mut latency = Family::histogram("muralla_dns_latency_seconds", "Time until the answer");
+        let buckets = [(0.001, 5), (0.002, 0), (0.004, 2)];
+        latency.push_distribution(vec![("level", "wire".to_owned())], &buckets, 0.25);
+        snapshot.replace(vec![latency]);
+        assert_eq!(
+            exposition.encode().unwrap(),
+            "# HELP muralla_dns_latency_seconds Time until the answer\n\
+             # TYPE muralla_dns_latency_seconds histogram\n\
+             muralla_dns_latency_seconds_bucket{level=\"wire\",le=\"0.001\"} 5\n\
+             muralla_dns_latency_seconds_bucket{level=\"wire\",le=\"0.002\"} 5\n\
+             muralla_dns_latency_seconds_bucket{level=\"wire\",le=\"+Inf\"} 7\n\
+             muralla_dns_latency_seconds_sum{level=\"wire\"} 0.25\n\
+             muralla_dns_latency_seconds_count{level=\"wire\"} 7\n"
         );
     }
 }

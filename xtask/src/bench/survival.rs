@@ -41,12 +41,12 @@ impl Protection {
 }
 
 /// What comes over them.
-struct Scenario {
-    name: &'static str,
-    floods: Vec<(Side, Attack, Sources)>,
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) floods: Vec<(Side, Attack, Sources)>,
 }
 
-fn scenarios(lab: &Lab) -> Result<Vec<Scenario>> {
+pub(super) fn scenarios(lab: &Lab) -> Result<Vec<Scenario>> {
     let anywhere = Sources::Anywhere { family: Family::V4, count: 100_000 };
     let from_internet = |attack| (Side::Internet, attack, anywhere);
     let customers = lab.customer_hosts(Family::V4);
@@ -133,10 +133,10 @@ pub(super) fn rows(
 }
 
 /// A little longer than a user's patience.
-const SETTLED: Duration = Duration::from_millis(3_200);
+pub(super) const SETTLED: Duration = Duration::from_millis(3_200);
 
 /// After a flood the servers have queues to work off.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 fn once(
     lab: &Lab,
@@ -224,7 +224,7 @@ fn report(scenarios: &[Scenario], measured: &[Vec<Measured>]) -> Vec<Row> {
 }
 
 /// Of a clean client's queries, this share is answered, compared with a quiet network.
-const LEAST_SUCCESS: f64 = 0.999;
+pub(super) const LEAST_SUCCESS: f64 = 0.999;
 
 /// A clean client's p99, compared with a quiet network.
-const MOST_P99: f64 = 2.0;
+pub(super) const MOST_P99: f64 = 2.0;

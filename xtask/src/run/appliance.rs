@@ -125,7 +125,8 @@ pub(crate) fn remove_pins(prefix: &str) -> Result<()> {
     }
 }
 
-fn pins(prefix: &str) -> PathBuf {
+/// Where the daemon of that lab pins its programs.
+pub(crate) fn pins(prefix: &str) -> PathBuf {
     Path::new("/sys/fs/bpf").join(format!("muralla-lab-{prefix}"))
 }
 

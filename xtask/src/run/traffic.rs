@@ -53,7 +53,8 @@ impl Service {
         (side, ClientOptions::new(hosts, target, self.rate()))
     }
 
-    fn start(self, lab: &Lab) -> Result<ClientHandle> {
+    /// Its users alone.
+    pub(crate) fn start(self, lab: &Lab) -> Result<ClientHandle> {
         let (side, options) = self.options(lab);
         Client::start(lab.side(side).0, self.kind(), options)
     }

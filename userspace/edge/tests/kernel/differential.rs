@@ -1,15 +1,20 @@
 //! The program in the kernel against the same code on the host, on frames that nobody would think of.
 
+use std::time::Duration;
+
+use muralla_abi::answers::Answer;
 use muralla_abi::decide::Decision;
 use muralla_abi::verdict::Verdict;
+use muralla_edge::answers::{Answers, HotAnswer, now};
 use muralla_edge::config::{AnyPolicy, EdgeConfig, Role, RuleMode};
-use muralla_lab::frames::dns::{Query, TYPE_ANY};
+use muralla_lab::frames::dns::{Query, TYPE_A, TYPE_ANY, wire_name};
 use muralla_lab::frames::tcp_flags::{ACK, SYN};
 use muralla_lab::frames::{
     EXTENSION_DESTINATION, EXTENSION_FRAGMENT, EXTENSION_HOP_BY_HOP, EXTENSION_ROUTING, Frame, tcp,
     udp,
 };
 
+use crate::answers::Reply;
 use crate::fixture::{Fixture, action, counted_bytes, every_side, limit, service_mut};
 use crate::host::Host;
 use crate::packets::*;
@@ -82,6 +87,55 @@ fn the_kernel_limits_as_the_host_does() {
         };
         worlds.compare("limited", &frame.build());
     }
+    worlds.finish();
+}
+
+/// What the NIC cache answers, both answer, and alike.
+#[test]
+fn the_kernel_answers_as_the_host_does() {
+    let mut worlds = Worlds::new(every_side);
+    let mut answers = Answers::open(worlds.fixture.pin_dir()).unwrap().unwrap();
+    // Slots rest for a second after the cache was opened.
+    let at = now() + Duration::from_secs(2);
+    let replies = [
+        Reply::new("www.example.org", TYPE_A).record(0, TYPE_A, 9_000, &[192, 0, 2, 1]),
+        Reply::new("www.example.org", TYPE_A)
+            .dnssec_ok()
+            .flags(0x81a0)
+            .record(0, TYPE_A, 9_000, &[192, 0, 2, 2])
+            .record(0, 46, 9_001, &[7; 95]),
+        Reply::new("any.example.org", TYPE_ANY).record(0, 13, 9_002, b"\x07RFC8482\x00"),
+    ];
+    for reply in &replies {
+        let (name, message) = (wire_name(&reply.name), reply.plain());
+        let answer = reply.answer(&name, &message);
+        // Not born yet, to both: no TTL is aged, whatever second it is.
+        worlds.host.publish(&answer, at.as_secs() as u32 + 100);
+        let Answer { name, qtype, dnssec_ok, checking_disabled, view: _, message } = answer;
+        let expires_in = Duration::MAX;
+        let hot = HotAnswer { name, qtype, dnssec_ok, checking_disabled, message, expires_in };
+        answers.publish(&hot, at + Duration::from_secs(100)).unwrap();
+    }
+    let dnssec =
+        [&query().counts([1, 0, 0, 1]).encode()[..], &[0, 0, 41, 4, 0, 0, 0, 128, 0, 0, 0]];
+    let mut frames = good();
+    for customer in [CUSTOMER4, CUSTOMER6] {
+        frames.push(("DNSSEC", datagram(customer, 53).payload(dnssec.concat())));
+        frames.push(("tagged", datagram(customer, 53).payload(query()).qinq(3).vlan(4)));
+    }
+    for (name, frame) in
+        frames.iter().filter(|(name, _)| name.contains("DNS") || name.contains("ANY"))
+    {
+        let bytes = frame.build();
+        worlds.compare(name, &bytes);
+        worlds.truncations(name, &bytes);
+        worlds.bits(name, &bytes);
+        worlds.lengths(name, frame);
+    }
+    worlds.frames_at_random(&frames, 4_000);
+    let answered: u64 = answers.hits().unwrap().iter().map(|(_, hits)| hits).sum();
+    println!("{answered} answered");
+    assert!(answered > 1_000);
     worlds.finish();
 }
 

@@ -3,15 +3,16 @@
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::process::Command;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ipnet::IpNet;
+use muralla_abi::answers::{self, Answer, Cache, HostSlot, Identity, state};
 use muralla_abi::budget::Credits;
 use muralla_abi::decide::{BudgetKind, Case, Decision, World, decide, decide_bad};
 use muralla_abi::dns;
 use muralla_abi::frame::{Frame, HostWindow};
 use muralla_abi::headers::{Parsed, parse, parse_transport};
-use muralla_abi::layout::{BAN_LINES, FAMILIAR_LINES, Side};
+use muralla_abi::layout::{ANSWER_LINES, BAN_LINES, FAMILIAR_LINES, Side};
 use muralla_abi::policy::OTHER;
 use muralla_abi::table::{HostLines, Seeds};
 use muralla_abi::verdict::{Reason, Verdict};
@@ -50,6 +51,9 @@ pub(crate) struct Host {
     familiar: Table,
     bans: Table,
     credits: Vec<Cell<u32>>,
+    answer_state: Table,
+    answer_index: Table,
+    answers: Vec<Vec<AtomicU64>>,
 }
 
 fn table(lines: u32) -> Table {
@@ -76,7 +80,25 @@ impl Host {
             familiar: table(FAMILIAR_LINES),
             bans: table(BAN_LINES + 1),
             credits: vec![Cell::new(0); 64],
+            answer_state: table(1),
+            answer_index: table(ANSWER_LINES),
+            answers: Vec::new(),
         }
+    }
+
+    /// Puts an answer into the NIC cache, as of a second of CLOCK_MONOTONIC.
+    pub(crate) fn publish(&mut self, answer: &Answer<'_>, born: u32) {
+        let ready = answers::build(answer).unwrap();
+        let words = ready.stamped(1, 1, born, born + ready.lifetime);
+        let number = self.answers.len() as u64;
+        self.answers.push(words.map(AtomicU64::new).into());
+        let hash = Identity::of(answer).unwrap().hash(&SEEDS);
+        let line = &self.answer_index[hash.first(ANSWER_LINES - 1) as usize];
+        let free = line.iter().find(|word| word.load(Ordering::Relaxed) == 0).unwrap();
+        free.store(hash.fingerprint() << 32 | number, Ordering::Relaxed);
+        let state = &self.answer_state[0];
+        state[state::LIVE as usize].store(1, Ordering::Relaxed);
+        state[state::TYPES as usize].store(u64::MAX, Ordering::Relaxed);
     }
 
     /// What the program has to decide, and how the frame has to leave.
@@ -95,9 +117,17 @@ impl Host {
             }
         };
         let mut out = bytes.to_vec();
+        let Case { headers, question, found, .. } = &case;
         if decision.verdict == Verdict::Slip {
-            out.truncate(dns::slip_len(&case.question) as usize);
-            dns::slip(out.as_mut_slice(), &case.headers, &case.question).unwrap();
+            out.truncate(dns::slip_len(question) as usize);
+            dns::slip(out.as_mut_slice(), headers, question).unwrap();
+        }
+        if decision.verdict == Verdict::Answer {
+            let slot = HostSlot(&self.answers[found.slot as usize]);
+            out.resize(found.answered as usize, 0);
+            let body = question.end as usize..found.answered as usize;
+            out[body].copy_from_slice(&slot.body()[..found.body as usize]);
+            answers::dress(out.as_mut_slice(), headers, question, found, slot).unwrap();
         }
         (decision, out)
     }
@@ -118,6 +148,10 @@ impl Frame for FirstBuffer<'_> {
 
     fn reaches(&self, len: u32) -> bool {
         self.0.len() >= len as usize
+    }
+
+    fn whole(&self) -> Option<u32> {
+        (self.0.len() <= FIRST_BUFFER).then_some(self.0.len() as u32)
     }
 
     fn window(&self, at: u32, size: u32) -> Option<HostWindow> {
@@ -181,5 +215,26 @@ impl<'a> World for &'a Host {
     fn now(&self) -> u64 {
         let now = clock_gettime(ClockId::Monotonic);
         now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+    }
+}
+
+impl<'a> Cache for &'a Host {
+    type Table = HostLines<'a>;
+    type Slot = HostSlot<'a>;
+
+    fn state(&self) -> HostLines<'a> {
+        HostLines(&self.answer_state)
+    }
+
+    fn index(&self) -> HostLines<'a> {
+        HostLines(&self.answer_index)
+    }
+
+    fn slot(&self, number: u32) -> Option<HostSlot<'a>> {
+        self.answers.get(number as usize).map(|slot| HostSlot(slot))
+    }
+
+    fn second(&self) -> u32 {
+        clock_gettime(ClockId::Monotonic).tv_sec as u32
     }
 }

@@ -3,7 +3,7 @@
 use muralla_abi::verdict::Reason;
 
 use crate::fixture::{Fixture, every_side};
-use crate::{headers, limits, services, sources};
+use crate::{answers, headers, limits, services, sources};
 
 /// Every reason that there is is met by a frame of some table; so a new one can't come without one.
 #[test]
@@ -14,6 +14,7 @@ fn every_frame_meets_its_verdict_and_every_reason_is_met() {
         ("services", services::run),
         ("sources", sources::run),
         ("limits", limits::run),
+        ("answers", answers::run),
     ] {
         println!("{part}");
         fixture.reset();

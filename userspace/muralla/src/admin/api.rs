@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use muralla_abi::sample::{SNAPLEN, Sample};
+use muralla_dns::log::LoggedQuery;
 use muralla_edge::samples::Drop;
 use muralla_telemetry::budget;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::roles::Role;
 use muralla_edge::wall::{Mode, Status};
 
 /// Answer to `GET /v1/status`.
@@ -18,6 +20,9 @@ pub(crate) struct Overview {
     pub(crate) pid: u32,
     pub(crate) uptime_seconds: u64,
     pub(crate) configuration: PathBuf,
+    /// What this process does.
+    #[serde(default)]
+    pub(crate) roles: Vec<Role>,
     /// Whether the operator took the wall down with `muralla edge detach`.
     pub(crate) detached: bool,
     /// What a person should know, the worst first.
@@ -25,6 +30,107 @@ pub(crate) struct Overview {
     pub(crate) reload: Option<ReloadOutcome>,
     pub(crate) promises: Vec<budget::State>,
     pub(crate) edge: Option<Status>,
+    /// The network card's cache as the wall has it; none without a wall, or without such a cache.
+    #[serde(default)]
+    pub(crate) answers: Option<AnswersStatus>,
+    #[serde(default)]
+    pub(crate) dns: Option<muralla_dns::report::Status>,
+}
+
+/// The network card's cache of DNS answers, as the wall sees it: it goes on answering whether or not a DNS
+/// role lives.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct AnswersStatus {
+    /// Queries answered since the counters began.
+    pub(crate) answered: u64,
+    /// Whether some were in the last seconds.
+    pub(crate) answering: bool,
+    /// Whether the configuration wants it filled.
+    pub(crate) wanted: bool,
+    /// Whether a process fills it.
+    pub(crate) fed: bool,
+}
+
+impl AnswersStatus {
+    /// What a person should know of it.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let whose = if self.answering {
+            "the network card still answers hot names, each until its TTL ends, but nobody renews them"
+        } else if self.wanted {
+            "nobody fills the network card's cache, so that it answers nothing"
+        } else {
+            return None;
+        };
+        (!self.fed).then(|| format!("{whose}: `systemctl status muralla-dns`"))
+    }
+}
+
+/// Body of `POST /v1/dns/lookup`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LookupForm {
+    pub(crate) name: String,
+    #[serde(rename = "type", default = "address")]
+    pub(crate) rtype: String,
+    /// Each step, too.
+    #[serde(default)]
+    pub(crate) trace: bool,
+    /// What fails validation, too (the CD bit).
+    #[serde(default)]
+    pub(crate) checking_disabled: bool,
+    /// From the servers, past all caches.
+    #[serde(default)]
+    pub(crate) refresh: bool,
+}
+
+fn address() -> String {
+    "A".to_owned()
+}
+
+/// Body of `POST /v1/dns/flush`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FlushForm {
+    pub(crate) name: String,
+    /// All names below it, too.
+    #[serde(default)]
+    pub(crate) zone: bool,
+}
+
+/// Answer to `POST /v1/dns/flush`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Flushed {
+    /// Entries of the wire cache that went.
+    pub(crate) entries: usize,
+}
+
+/// Body of `POST /v1/dns/zones/reload`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ZoneForm {
+    /// None: all of them.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
+}
+
+/// Answer to `GET /v1/ping`.
+pub(crate) const PONG: &str = "pong";
+
+/// Answer to `GET /v1/dns/canary`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Canary {
+    /// Time until the answer.
+    pub(crate) seconds: f64,
+}
+
+/// A line of `GET /v1/dns/queries`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum QueryLine {
+    /// One query.
+    Query(Box<LoggedQuery>),
+    /// The follower was too slow for this many.
+    Lost(u64),
 }
 
 /// How the latest attempt to reload ended.

@@ -20,8 +20,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use super::api::{BlockForm, CustomerSeen, PrefixForm, Refusal};
+use super::api::{
+    BlockForm, Canary, CustomerSeen, FlushForm, LookupForm, PONG, PrefixForm, QueryLine, Refusal,
+    ZoneForm,
+};
 use crate::daemon::{Daemon, Refused, blocking};
+use crate::following::{self, encode};
 
 /// Largest body of a request.
 const LARGEST_BODY: usize = 64 << 10;
@@ -32,6 +36,29 @@ type Shared = State<Arc<Daemon>>;
 pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
     Router::new()
         .route("/v1/ping", get(ping))
+        .route(
+            "/v1/dns/status",
+            get(async |State(daemon): Shared| answer(&daemon, Daemon::dns_status).await),
+        )
+        .route("/v1/dns/canary", get(canary))
+        .route("/v1/dns/lookup", post(lookup))
+        .route(
+            "/v1/dns/flush",
+            post(async |State(daemon): Shared, Form(form): Form<FlushForm>| {
+                answer(&daemon, move |d| d.flush(&form)).await
+            }),
+        )
+        .route(
+            "/v1/dns/zones",
+            get(async |State(daemon): Shared| answer(&daemon, Daemon::zones).await),
+        )
+        .route(
+            "/v1/dns/zones/reload",
+            post(async |State(daemon): Shared, Form(form): Form<ZoneForm>| {
+                answer(&daemon, move |d| d.reload_zones(&form)).await
+            }),
+        )
+        .route("/v1/dns/queries", get(queries))
         .route(
             "/v1/status",
             get(async |State(daemon): Shared| answer(&daemon, |d| Ok(d.overview())).await),
@@ -79,7 +106,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         )
         .route(
             "/v1/edge/attach",
-            post(async |State(daemon): Shared| answer(&daemon, |d| Ok(d.attach()?)).await),
+            post(async |State(daemon): Shared| answer(&daemon, Daemon::attach).await),
         )
         .route(
             "/v1/edge/detach",
@@ -99,8 +126,40 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .with_state(daemon)
 }
 
-async fn ping() -> Json<&'static str> {
-    Json("pong")
+/// A sign of life; of DNS only if a query is answered.
+async fn ping(State(daemon): Shared) -> Response {
+    match daemon.probe().await {
+        Ok(_) | Err(Refused::NoRole(_)) => Json(PONG).into_response(),
+        Err(refused) => refuse(&refused),
+    }
+}
+
+async fn canary(State(daemon): Shared) -> Response {
+    match daemon.probe().await {
+        Ok(took) => Json(Canary { seconds: took.as_secs_f64() }).into_response(),
+        Err(refused) => refuse(&refused),
+    }
+}
+
+async fn lookup(State(daemon): Shared, Form(form): Form<LookupForm>) -> Response {
+    match daemon.lookup(form).await {
+        Ok(found) => Json(found).into_response(),
+        Err(refused) => refuse(&refused),
+    }
+}
+
+async fn queries(State(daemon): Shared) -> Response {
+    match daemon.queries() {
+        Ok(queries) => {
+            let line = |query| QueryLine::Query(Box::new(query));
+            let lines = following::relay(queries, move |query| encode(&line(query)), |lost| {
+                encode(&QueryLine::Lost(lost))
+            });
+            ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(Lines(lines)))
+                .into_response()
+        }
+        Err(refused) => refuse(&refused),
+    }
 }
 
 async fn samples(State(daemon): Shared) -> Response {
@@ -114,18 +173,19 @@ async fn answer<T: Serialize + Send + 'static>(
 ) -> Response {
     match blocking(daemon, act).await {
         Ok(Ok(value)) => Json(value).into_response(),
-        Ok(Err(refused)) => {
-            let status = match &refused {
-                Refused::Detached | Refused::Protected(..) => StatusCode::CONFLICT,
-                Refused::Invalid { .. } | Refused::Configuration(_) => {
-                    StatusCode::UNPROCESSABLE_ENTITY
-                }
-                Refused::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            };
-            refusal(status, refused.to_string(), refused.help())
-        }
+        Ok(Err(refused)) => refuse(&refused),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), None),
     }
+}
+
+fn refuse(refused: &Refused) -> Response {
+    let status = match refused {
+        Refused::Detached | Refused::NoRole(_) | Refused::Protected(..) => StatusCode::CONFLICT,
+        Refused::Invalid { .. } | Refused::Configuration(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Refused::Silent(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    refusal(status, refused.to_string(), refused.help())
 }
 
 fn refusal(status: StatusCode, error: String, help: Option<&str>) -> Response {

@@ -6,8 +6,6 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use crate::descriptor;
-
 /// Why there is no admin socket.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SocketError {
@@ -21,14 +19,14 @@ pub(crate) enum SocketError {
     Bind { path: PathBuf, reason: io::Error },
 }
 
-/// Listens on `path`, or on the socket that systemd passed. Who is in the socket's group may use it
+/// Listens on `path`, or on the socket that was `passed`. Who is in the socket's group may use it
 /// (mode 0660). A socket that a dead daemon left is replaced.
-pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
+pub(crate) fn listen(
+    path: &Path,
+    passed: Option<UnixListener>,
+) -> Result<UnixListener, SocketError> {
     let failed = |reason| SocketError::Bind { path: path.to_owned(), reason };
-    let listener = match descriptor::passed_by_systemd().map_err(failed)? {
-        Some(listener) => listener,
-        None => bind(path)?,
-    };
+    let listener = passed.map_or_else(|| bind(path), Ok)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
 }
@@ -66,18 +64,18 @@ mod tests {
     fn a_stale_socket_is_replaced_and_a_live_one_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run/admin.sock");
-        let first = listen(&path).unwrap();
+        let first = listen(&path, None).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-        assert!(matches!(listen(&path), Err(SocketError::Alive(_))));
+        assert!(matches!(listen(&path, None), Err(SocketError::Alive(_))));
         drop(first);
         assert!(path.exists(), "a dead daemon leaves its socket");
-        let second = listen(&path).unwrap();
+        let second = listen(&path, None).unwrap();
         assert!(UnixStream::connect(&path).is_ok());
         drop(second);
 
         fs::remove_file(&path).unwrap();
         fs::write(&path, "precious").unwrap();
-        assert!(matches!(listen(&path), Err(SocketError::NotASocket(_))));
+        assert!(matches!(listen(&path, None), Err(SocketError::NotASocket(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 }

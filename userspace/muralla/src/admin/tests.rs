@@ -18,7 +18,7 @@ use muralla_edge::wall::{BlockEntry, CounterRow};
 
 fn serve(stand: &Stand, daemon: &Arc<Daemon>) -> Client {
     let router: Router = server::router(Arc::clone(daemon));
-    let listener = UnixListener::from_std(socket::listen(&stand.socket()).unwrap()).unwrap();
+    let listener = UnixListener::from_std(socket::listen(&stand.socket(), None).unwrap()).unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
     Client::new(&stand.socket())
 }

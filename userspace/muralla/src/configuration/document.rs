@@ -1,6 +1,7 @@
 //! Reading a TOML document key by key, with a complaint for everything that does not fit.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::complaint::Complaints;
-use super::duration;
+use super::{duration, size, when};
 
 type Value<'d> = Spanned<DeValue<'d>>;
 
@@ -186,7 +187,22 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// A duration in whole seconds.
     pub(crate) fn duration(&mut self, key: &'static str) -> Option<Spanned<Duration>> {
+        let duration = self.fine_duration(key)?;
+        if duration.get_ref().subsec_nanos() > 0 {
+            self.complaints.error(
+                &duration.span(),
+                format!("`{}` is counted in whole seconds", self.path_of(key)),
+                format!("write \"{}s\"", duration.get_ref().as_secs() + 1),
+            );
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// A duration in whole milliseconds.
+    pub(crate) fn fine_duration(&mut self, key: &'static str) -> Option<Spanned<Duration>> {
         let text = self.string(key, "10m")?;
         match duration::parse(text.get_ref()) {
             Some(duration) => Some(Spanned::new(text.span(), duration)),
@@ -199,6 +215,91 @@ impl<'d> Section<'d> {
                 None
             }
         }
+    }
+
+    /// Bytes: a number, or a string such as `"256MiB"`.
+    pub(crate) fn size(&mut self, key: &'static str, range: Range<u64>) -> Option<Spanned<u64>> {
+        let value = self.value(key)?;
+        let bytes = match value.get_ref() {
+            DeValue::String(text) => size::parse(text),
+            other => integer(other),
+        };
+        match bytes {
+            Some(bytes) if range.contains(&bytes) => Some(Spanned::new(value.span(), bytes)),
+            _ => {
+                let (least, most) = (size::write(range.start), size::write(range.end - 1));
+                let wanted = format!("a size from {least} to {most}");
+                self.wrong_type(key, value, &wanted, &format!("{key} = \"256MiB\""));
+                None
+            }
+        }
+    }
+
+    /// A date, or a date with time, in Unix seconds.
+    pub(crate) fn moment(&mut self, key: &'static str) -> Option<Spanned<u64>> {
+        let value = self.value(key)?;
+        let moment = match value.get_ref() {
+            DeValue::Datetime(moment) => when::seconds(moment),
+            _ => None,
+        };
+        match moment {
+            Some(seconds) => Some(Spanned::new(value.span(), seconds)),
+            None => {
+                let wanted = "a date from 1970 on, or a date with time and zone";
+                let example = format!("{key} = 2027-01-31, or {key} = 2027-01-31T18:00:00Z");
+                self.wrong_type(key, value, wanted, &example);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn strings(
+        &mut self,
+        key: &'static str,
+        of: &str,
+        example: &str,
+    ) -> Option<Vec<Spanned<String>>> {
+        let elements = self.list(key, of, example)?;
+        let text = |element: &Value<'_>| match element.get_ref() {
+            DeValue::String(text) => Some(Spanned::new(element.span(), text.to_string())),
+            _ => {
+                self.complaints.error(
+                    &element.span(),
+                    format!("`{}` is a list of strings, found {}", self.path_of(key), describe(element)),
+                    format!("{key} = {example}"),
+                );
+                None
+            }
+        };
+        Some(elements.iter().filter_map(text).collect())
+    }
+
+    /// Addresses with a port, which may be left away for `port`.
+    pub(crate) fn sockets(
+        &mut self,
+        key: &'static str,
+        port: u16,
+        example: &str,
+    ) -> Option<Vec<Spanned<SocketAddr>>> {
+        let texts = self.strings(key, "addresses", example)?;
+        let address = |text: Spanned<String>| {
+            let address = text.get_ref().parse::<SocketAddr>().ok();
+            let bare = || text.get_ref().parse::<IpAddr>().ok();
+            match address.or_else(|| Some(SocketAddr::new(bare()?, port))) {
+                Some(address) if address.port() > 0 => Some(Spanned::new(text.span(), address)),
+                _ => {
+                    self.complaints.error(
+                        &text.span(),
+                        format!("\"{}\" is no address", text.get_ref()),
+                        format!(
+                            "write \"192.0.2.53\", \"192.0.2.53:{port}\", \"2001:db8::53\" or \"[2001:db8::53]:{port}\""
+                        ),
+                    );
+                    None
+                }
+            }
+        };
+        Some(texts.into_iter().filter_map(address).collect())
     }
 
     /// One of several words.
@@ -300,6 +401,11 @@ impl<'d> Section<'d> {
                 })
                 .collect(),
         )
+    }
+
+    /// Whether the key holds a string, for keys that may also hold a list.
+    pub(crate) fn holds_string(&self, key: &str) -> bool {
+        self.find(key).is_some_and(|(_, value)| value.get_ref().as_str().is_some())
     }
 
     /// Whether the key holds exactly this string; a value of another kind is left for others to read.

@@ -8,6 +8,9 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
+/// Why this machine's own addresses are guarded.
+const OWN: &str = "an address of this machine";
+
 /// A prefix that a rule may not cover, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Guarded {
@@ -33,7 +36,7 @@ impl Surroundings {
         let mut guarded = name_servers(&read("/etc/resolv.conf"));
         guarded.extend(own_addresses().into_iter().map(|address| Guarded {
             prefix: address.into(),
-            why: "an address of this machine".to_owned(),
+            why: OWN.to_owned(),
             // A packet from outside that bears it is forged.
             let_through: false,
         }));
@@ -42,6 +45,20 @@ impl Surroundings {
         let connections = [read("/proc/net/tcp"), read("/proc/net/tcp6")];
         guarded.extend(ssh_peers(&sessions, &established(&connections)));
         Self { guarded, here: true }
+    }
+
+    /// With more that no rule may cut off.
+    pub(crate) fn with(&self, more: Vec<Guarded>) -> Self {
+        let mut all = self.clone();
+        all.guarded.extend(more);
+        all
+    }
+
+    /// Whether it is an address of this machine.
+    pub(crate) fn own(&self, address: IpAddr) -> bool {
+        self.guarded
+            .iter()
+            .any(|guarded| guarded.why == OWN && guarded.prefix.contains(&IpNet::from(address)))
     }
 
     /// The first guarded address that a rule about `prefix` would touch.

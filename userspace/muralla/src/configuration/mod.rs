@@ -1,34 +1,42 @@
 //! The configuration file: read whole, checked whole, and every complaint with its place.
 
 mod complaint;
+mod dns;
 mod document;
 pub(crate) mod duration;
 mod edge;
 pub(crate) mod guard;
 mod print;
 mod services;
+pub(crate) mod size;
+mod when;
 
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use muralla_dns::config::DnsConfig;
 use muralla_edge::config::EdgeConfig;
 use muralla_telemetry::logs;
 use serde::Serialize;
 use toml::de::DeTable;
 
+use crate::roles::Role;
 use complaint::Complaints;
 pub(crate) use complaint::{Problems, Severity};
 use document::Section;
 pub(crate) use document::prefix_argument;
-use guard::Surroundings;
+use guard::{Guarded, Surroundings};
 
 /// Where the configuration lies unless told otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/etc/muralla/muralla.toml";
 
 /// Where the daemon listens for the command line unless told otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/muralla/admin.sock";
+
+/// Where a daemon without the wall listens unless told otherwise.
+pub(crate) const DEFAULT_DNS_SOCKET: &str = "/run/muralla/dns.sock";
 
 /// Where programs are pinned unless told otherwise.
 pub(crate) const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/muralla";
@@ -48,18 +56,40 @@ pub(crate) struct Configuration {
     pub(crate) metrics: MetricsConfig,
     pub(crate) log: LogConfig,
     pub(crate) state: StateConfig,
-    pub(crate) edge: EdgeConfig,
+    /// None where the file has no such section, and so nobody the role.
+    pub(crate) edge: Option<EdgeConfig>,
+    /// The same.
+    pub(crate) dns: Option<DnsConfig>,
+}
+
+impl Configuration {
+    pub(crate) fn has(&self, role: Role) -> bool {
+        match role {
+            Role::Edge => self.edge.is_some(),
+            Role::Dns => self.dns.is_some(),
+        }
+    }
+
+    /// Whom the resolver asks because the operator says so: no rule of the wall may cut them off.
+    pub(crate) fn upstreams(&self) -> Vec<Guarded> {
+        self.dns.as_ref().map(dns::upstreams).unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct AdminConfig {
+    /// Of a process with the wall.
     pub(crate) socket: PathBuf,
+    /// Of a process with DNS alone.
+    pub(crate) dns_socket: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct MetricsConfig {
-    /// Where Prometheus scrapes; none for nowhere.
+    /// Where Prometheus scrapes a process with the wall; none for nowhere.
     pub(crate) listen: Option<SocketAddr>,
+    /// The same of a process with DNS alone.
+    pub(crate) dns_listen: Option<SocketAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -90,7 +120,7 @@ pub(crate) fn load(path: &Path) -> Result<Accepted, Problems> {
     let name = path.display().to_string();
     let unreadable = |what: String| {
         let help = "name another file with --config FILE or MURALLA_CONFIG; \
-                    [edge] with customers and an [[edge.interface]] are enough to begin with";
+                    [edge] with customers and an [[edge.interface]], or [dns] with clients, are enough to begin with";
         Problems::unreadable(&name, what, help)
     };
     let mut text = String::new();
@@ -138,28 +168,39 @@ fn read(
     surroundings: &Surroundings,
     complaints: &Complaints,
 ) -> Option<Configuration> {
-    let mut admin = AdminConfig { socket: PathBuf::from(DEFAULT_SOCKET) };
+    let mut admin = AdminConfig {
+        socket: PathBuf::from(DEFAULT_SOCKET),
+        dns_socket: PathBuf::from(DEFAULT_DNS_SOCKET),
+    };
     if let Some(mut section) = document.section("admin") {
-        if let Some(socket) = section.path("socket", DEFAULT_SOCKET) {
+        for (key, example, place) in [
+            ("socket", DEFAULT_SOCKET, &mut admin.socket),
+            ("dns_socket", DEFAULT_DNS_SOCKET, &mut admin.dns_socket),
+        ] {
+            let Some(socket) = section.path(key, example) else { continue };
             // sun_path has room for 107 bytes and a zero.
             if socket.get_ref().as_os_str().len() > 107 {
                 complaints.error(
                     &socket.span(),
                     "a socket's path has at most 107 bytes",
-                    format!("write socket = \"{DEFAULT_SOCKET}\""),
+                    format!("write {key} = \"{example}\""),
                 );
             }
-            admin.socket = socket.into_inner();
+            *place = socket.into_inner();
         }
         section.finish();
     }
-    let mut metrics = MetricsConfig { listen: Some(SocketAddr::from(([127, 0, 0, 1], 9469))) };
+    let local = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
+    let mut metrics = MetricsConfig { listen: local(9469), dns_listen: local(9470) };
     if let Some(mut section) = document.section("metrics") {
-        if let Some(listen) = section.string("listen", "127.0.0.1:9469") {
+        for (key, place) in
+            [("listen", &mut metrics.listen), ("dns_listen", &mut metrics.dns_listen)]
+        {
+            let Some(listen) = section.string(key, "127.0.0.1:9469") else { continue };
             match listen.get_ref().as_str() {
-                "none" => metrics.listen = None,
+                "none" => *place = None,
                 text => match text.parse() {
-                    Ok(address) => metrics.listen = Some(address),
+                    Ok(address) => *place = Some(address),
                     Err(_) => complaints.error(
                         &listen.span(),
                         format!("\"{text}\" is no address with a port"),
@@ -184,18 +225,22 @@ fn read(
         }
         section.finish();
     }
-    if !document.has("edge") {
+    if !document.has("edge") && !document.has("dns") {
         complaints.error(
             &(0..0),
-            "there is no [edge] section",
-            "write [edge] with customers = [\"100.64.0.0/16\"], \
-             and [[edge.interface]] with name = \"eth0\"",
+            "there is no [edge] section, and no [dns] section either: nothing to do",
+            "write [edge] with customers = [\"100.64.0.0/16\"], and [[edge.interface]] with name = \"eth0\"; \
+             or [dns] with clients = [\"100.64.0.0/16\"]; or both",
         );
     }
-    let edge =
-        document.section("edge").map(|section| edge::read(section, surroundings, complaints));
+    let dns = document.section("dns").map(|section| dns::read(section, surroundings, complaints));
+    // Whom the resolver depends on is found before the wall's rules are judged.
+    let upstreams = dns.as_ref().map(|draft| dns::upstreams(draft.config())).unwrap_or_default();
+    let guarded = surroundings.with(upstreams);
+    let edge = document.section("edge").map(|section| edge::read(section, &guarded, complaints));
+    let dns = dns.map(|draft| draft.finish(edge.as_ref(), complaints));
     document.finish();
-    Some(Configuration { admin, metrics, log, state, edge: edge? })
+    Some(Configuration { admin, metrics, log, state, edge, dns })
 }
 
 #[cfg(test)]

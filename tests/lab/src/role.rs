@@ -1,0 +1,142 @@
+//! `muralla run` in the edge namespace with a configuration of the caller's, restarted as systemd restarts it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+
+use crate::descriptor_store::DescriptorStore;
+use crate::process::Process;
+use crate::resolvers::wait_until_it_answers;
+use crate::topology::Lab;
+
+/// How long a daemon may take until it is ready, and until it ends.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A daemon in a folder of its own below the lab's. It ends when dropped.
+#[derive(Debug)]
+pub struct Role<'lab> {
+    lab: &'lab Lab,
+    name: String,
+    binary: PathBuf,
+    configuration: PathBuf,
+    core: usize,
+    store: DescriptorStore,
+    process: Option<Process>,
+}
+
+impl<'lab> Role<'lab> {
+    /// Writes the configuration and starts the daemon with it on a core, and waits until it has said that it is
+    /// ready. `configuration` gets the daemon's private folder, for its files and sockets.
+    ///
+    /// # Errors
+    /// When it isn't ready in time; the error ends with what it printed.
+    pub fn start(
+        lab: &'lab Lab,
+        name: &str,
+        binary: &Path,
+        core: usize,
+        configuration: impl FnOnce(&Path) -> String,
+    ) -> Result<Self> {
+        let folder = lab.folder().join(name);
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let file = folder.join("muralla.toml");
+        fs::write(&file, configuration(&folder))
+            .with_context(|| format!("writing {}", file.display()))?;
+        let mut role = Self {
+            lab,
+            name: name.to_owned(),
+            binary: binary.to_owned(),
+            configuration: file,
+            core,
+            store: DescriptorStore::open(&folder)?,
+            process: None,
+        };
+        role.begin()?;
+        Ok(role)
+    }
+
+    /// Starts it again after [`Role::end`], with the descriptors that it stored. Returns how long it took until
+    /// it was ready.
+    ///
+    /// # Errors
+    /// When it isn't ready in time; the error ends with what it printed.
+    pub fn begin(&mut self) -> Result<Duration> {
+        let mut command = self.lab.edge().command("taskset");
+        command.args(["-c", &self.core.to_string()]).arg(&self.binary);
+        command.arg("--config").arg(&self.configuration).arg("run");
+        let started = Instant::now();
+        let process = self.lab.spawn(&self.name, &mut self.store.service(&command)?)?;
+        let process = self.process.insert(process);
+        while !self.store.is_ready() {
+            if !process.is_running() || started.elapsed() > PATIENCE {
+                let output = process.output();
+                let tail = output.lines().count().saturating_sub(20);
+                let tail: Vec<&str> = output.lines().skip(tail).collect();
+                bail!("{} is not ready ({:?}):\n{}", self.name, self.store.status(), tail.join("\n"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(started.elapsed())
+    }
+
+    /// Waits until it answers DNS queries at that address of the edge.
+    ///
+    /// # Errors
+    /// When it doesn't; the error ends with what it printed.
+    pub fn wait_until_it_answers(&self, address: IpAddr) -> Result<()> {
+        let process = self.process.as_ref().context("the daemon doesn't run")?;
+        wait_until_it_answers(self.lab, address, process)
+    }
+
+    /// Ends it by a signal, and waits for its end. What it stored is kept.
+    ///
+    /// # Errors
+    /// When it doesn't end.
+    pub fn end(&mut self, signal: Signal) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.signal(signal);
+            process.wait(PATIENCE)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the program's command line against this daemon (`["dns", "flush", "."]`, say) and returns what it
+    /// printed.
+    ///
+    /// # Errors
+    /// When it fails; the error has what it complained about.
+    pub fn command(&self, arguments: &[&str]) -> Result<String> {
+        let arguments = ["--config".into(), self.configuration.clone().into_os_string()]
+            .into_iter()
+            .chain(arguments.iter().map(OsString::from));
+        self.lab.edge().run(&self.binary.to_string_lossy(), arguments)
+    }
+
+    /// Its process number.
+    ///
+    /// # Errors
+    /// When it doesn't run.
+    pub fn pid(&self) -> Result<u32> {
+        self.process.as_ref().map(Process::pid).context("the daemon doesn't run")
+    }
+
+    /// What it printed so far.
+    pub fn output(&self) -> String {
+        self.process.as_ref().map(Process::output).unwrap_or_default()
+    }
+
+    /// What is kept for it.
+    pub const fn store(&self) -> &DescriptorStore {
+        &self.store
+    }
+
+    /// Its configuration file.
+    pub fn configuration(&self) -> &Path {
+        &self.configuration
+    }
+}

@@ -1,0 +1,32 @@
+//! Unix time, for signatures. Everything else is measured on the monotonic clock.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Tells the time of day.
+pub trait Clock: Send + Sync + 'static {
+    /// Seconds since 1970, without leap seconds.
+    fn unix(&self) -> u64;
+}
+
+/// The operating system's clock (CLOCK_REALTIME).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn unix(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+}
+
+/// A clock that stands still: for tests, and for a look at the past.
+#[derive(Clone, Copy, Debug)]
+pub struct FixedClock(
+    /// Seconds since 1970.
+    pub u64,
+);
+
+impl Clock for FixedClock {
+    fn unix(&self) -> u64 {
+        self.0
+    }
+}

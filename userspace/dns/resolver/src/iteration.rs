@@ -1,0 +1,616 @@
+//! The walk from the deepest zone that is known down to who has the answer (RFC 1034 section 5.3.3).
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, RecordType};
+use rand::seq::SliceRandom;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::config::Minimisation;
+use crate::delegation::{Delegation, usable};
+use crate::engine::ExtendedError;
+use crate::exchange::{Outcome, Question};
+use crate::flights::Boarding;
+use crate::minimise::{Minimiser, Probe};
+use crate::resolver::{Context, Failure, Inner, Why};
+use crate::rrcache::{Credibility, Found, MAX_NEGATIVE_TTL, MAX_TTL, What};
+use crate::rrset::{RrSet, group};
+use crate::scrub::{self, Denial, Link, Response, Useless};
+
+/// Seconds that a denial without an SOA record is kept.
+const BARE_DENIAL_TTL: u32 = 5;
+
+/// Most sends to one server for one question.
+const SENDS: u32 = 3;
+
+/// Sends under way for one question at a time.
+const PARALLEL: usize = 3;
+
+/// Servers' names whose addresses are looked up at a time.
+const HOSTS_AT_A_TIME: usize = 2;
+
+/// A delegation of this age is fetched again when none of its servers helps.
+const STALE_DELEGATION: Duration = Duration::from_secs(30);
+
+/// What a server told.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) response: Response,
+    pub(crate) server: SocketAddr,
+    /// Addresses beside the root's name servers (RFC 8109), else nothing.
+    pub(crate) additionals: Vec<RrSet>,
+}
+
+/// The end of a walk.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    pub(crate) told: Arc<Told>,
+    pub(crate) place: Arc<Delegation>,
+    /// The part of the name that was found not to exist, where that is not the whole.
+    pub(crate) part: Option<Name>,
+}
+
+impl Inner {
+    /// Walks to the servers that answer a question, and gives what they say; whom to avoid if there are others.
+    pub(crate) async fn iterate(
+        self: &Arc<Self>,
+        name: &Name,
+        rtype: RecordType,
+        ctx: &Context,
+        avoid: &[SocketAddr],
+    ) -> Result<Reached, Failure> {
+        if let Some(route) = self.route(name, rtype) {
+            let first = self.walk(route.delegation.clone(), name, rtype, ctx, avoid).await;
+            match first {
+                Err(failure) if route.first && !failure.is_personal() => {
+                    ctx.note(|| format!("{}; resolving from the root instead", failure.error.text));
+                }
+                result => return result,
+            }
+        }
+        let place = self.start(name, rtype, ctx).await;
+        self.walk(place, name, rtype, ctx, avoid).await
+    }
+
+    async fn walk(
+        self: &Arc<Self>,
+        mut place: Arc<Delegation>,
+        name: &Name,
+        rtype: RecordType,
+        ctx: &Context,
+        avoid: &[SocketAddr],
+    ) -> Result<Reached, Failure> {
+        let mode = self.settings.minimisation;
+        let mut minimiser = Minimiser::new(name, rtype, &place.zone, mode);
+        let mut referrals = 0;
+        let mut fetched_again = false;
+        loop {
+            let probe = if place.recursive { Probe::Whole } else { minimiser.next() };
+            let part = match probe {
+                Probe::Part(part) => Some(part),
+                Probe::Whole => None,
+            };
+            let (ask, ask_type) = match &part {
+                Some(part) if self.cache.lock().exists(part) => continue,
+                Some(part) => (part, RecordType::A),
+                None => (name, rtype),
+            };
+            let told = match self.ask(&place, ask, ask_type, part.is_some(), ctx, avoid).await {
+                Ok(told) => told,
+                Err(failure) if failure.is_personal() => return Err(failure),
+                Err(failure) if part.is_some() => {
+                    ctx.note(|| format!("{}; asking for the whole name", failure.error.text));
+                    minimiser.give_up();
+                    continue;
+                }
+                Err(failure) => {
+                    let stale = place.parent.is_some() && place.since.elapsed() > STALE_DELEGATION;
+                    if fetched_again || !stale {
+                        return Err(failure);
+                    }
+                    // The zone may have moved since.
+                    ctx.note(|| format!("{}; asking its parent again", failure.error.text));
+                    fetched_again = true;
+                    self.delegations.lock().remove(&place.zone);
+                    place = self.start(name, rtype, ctx).await;
+                    minimiser = Minimiser::new(name, rtype, &place.zone, mode);
+                    continue;
+                }
+            };
+            match (&told.response, part) {
+                (Response::Referral(referral), _) => {
+                    referrals += 1;
+                    if referrals > self.settings.budgets.referrals {
+                        return Err(Failure::servers(format!("too many referrals for {name}")));
+                    }
+                    ctx.note(|| {
+                        let signed = if referral.ds.is_some() { "signed" } else { "no DS" };
+                        format!("{} is delegated ({signed})", referral.zone)
+                    });
+                    place = Arc::new(place.child(referral));
+                    minimiser.descend(&place.zone);
+                    self.delegations.lock().keep(place.clone());
+                }
+                (_, None) => return Ok(Reached { told, place, part: None }),
+                (Response::Denial(Denial { exists: false, .. }), Some(part)) => {
+                    if mode == Minimisation::Strict {
+                        return Ok(Reached { told, place, part: Some(part) });
+                    }
+                    minimiser.give_up();
+                }
+                (_, Some(part)) => {
+                    let reached = Reached { told, place: place.clone(), part: None };
+                    let found = self.learn(&reached, &part, RecordType::A);
+                    self.cache.lock().keep(&part, RecordType::A, found);
+                }
+            }
+        }
+    }
+
+    /// The deepest zone known whose servers may know.
+    async fn start(
+        self: &Arc<Self>,
+        name: &Name,
+        rtype: RecordType,
+        ctx: &Context,
+    ) -> Arc<Delegation> {
+        // DS records are the parent's.
+        let within =
+            if rtype == RecordType::DS && !name.is_root() { name.base_name() } else { name.clone() };
+        let known = self.delegations.lock().closest(&within);
+        match known {
+            Some(known) if !known.zone.is_root() => known,
+            known => {
+                if let Some(local) = self.local_root.delegation(&within, self.clock.unix()) {
+                    ctx.note(|| format!("{} is delegated in the local root", local.zone));
+                    let local = Arc::new(local);
+                    self.delegations.lock().keep(local.clone());
+                    return local;
+                }
+                match known {
+                    Some(root) => root,
+                    None => self.prime(ctx).await,
+                }
+            }
+        }
+    }
+
+    /// Asks the root's servers who the root's servers are (RFC 8109).
+    async fn prime(self: &Arc<Self>, ctx: &Context) -> Arc<Delegation> {
+        let hints = self.hints.clone();
+        let asked = self.ask(&hints, &Name::root(), RecordType::NS, false, ctx, &[]).await;
+        let Ok(told) = asked else { return hints };
+        let Response::Answer { links, .. } = &told.response else { return hints };
+        let Some(Link { set, .. }) = links.first() else { return hints };
+        let hinted = |host: &Name| {
+            let found = self.settings.hints.iter().find(|(name, _)| name == host);
+            found.map(|(_, addresses)| addresses.clone()).unwrap_or_default()
+        };
+        let hosts: Vec<_> = set
+            .name_servers()
+            .take(20)
+            .map(|host| {
+                let mut addresses = scrub::glue(&told.additionals, &host);
+                if addresses.is_empty() {
+                    addresses = hinted(&host);
+                }
+                scrub::Host { name: host, addresses }
+            })
+            .collect();
+        let referral = scrub::Referral {
+            zone: Name::root(),
+            hosts,
+            ds: None,
+            proofs: Vec::new(),
+            ttl: set.ttl.max(60),
+        };
+        let mut root = hints.child(&referral);
+        root.parent = None;
+        // The operator chose the hints: what they lead to is as good.
+        root.fixed = root
+            .hosts
+            .iter()
+            .flat_map(|host| &host.addresses)
+            .map(|address| SocketAddr::new(*address, 53))
+            .collect();
+        root.hosts.clear();
+        if root.fixed.is_empty() {
+            return hints;
+        }
+        let root = Arc::new(root);
+        self.delegations.lock().keep(root.clone());
+        root
+    }
+
+    /// Asks the servers of a zone. Equal questions under way are joined.
+    async fn ask(
+        self: &Arc<Self>,
+        place: &Arc<Delegation>,
+        name: &Name,
+        rtype: RecordType,
+        probe: bool,
+        ctx: &Context,
+        avoid: &[SocketAddr],
+    ) -> Result<Arc<Told>, Failure> {
+        if !avoid.is_empty() {
+            return self.consult(place, name, rtype, probe, ctx, avoid).await;
+        }
+        let key = (place.zone.clone(), name.clone(), rtype);
+        loop {
+            match self.flights.board(&key, ctx.question) {
+                Boarding::Alone => {
+                    return self.consult(place, name, rtype, probe, ctx, avoid).await;
+                }
+                Boarding::Lead(lead) => {
+                    let outcome = self.consult(place, name, rtype, probe, ctx, avoid).await;
+                    lead.land(outcome.clone());
+                    return outcome;
+                }
+                Boarding::Follow(mut follow) => {
+                    ctx.note(|| format!("waiting for another question for {name} {rtype}"));
+                    match timeout(ctx.budget.time_left(), follow.outcome()).await {
+                        Err(_) => return Err(Failure::deadline()),
+                        Ok(Some(Err(failure))) if failure.is_personal() => {}
+                        Ok(Some(outcome)) => return outcome,
+                        Ok(None) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks one server of a zone after another until one helps, several at once when they are slow.
+    async fn consult(
+        self: &Arc<Self>,
+        place: &Arc<Delegation>,
+        name: &Name,
+        rtype: RecordType,
+        probe: bool,
+        ctx: &Context,
+        avoid: &[SocketAddr],
+    ) -> Result<Arc<Told>, Failure> {
+        let zone = &place.zone;
+        ctx.note(|| format!("asking the servers of {zone} for {name} {rtype}"));
+        let mut pool = place.addresses(&self.settings);
+        let mut hosts: Vec<Name> = place.without_glue().cloned().collect();
+        {
+            let mut rng = self.rng.lock();
+            pool.shuffle(&mut *rng);
+            hosts.shuffle(&mut *rng);
+        }
+        pool.truncate(self.settings.budgets.addresses);
+        hosts.truncate(self.settings.budgets.glueless);
+        if pool.iter().any(|server| !avoid.contains(server)) || !hosts.is_empty() {
+            pool.retain(|server| !avoid.contains(server));
+        }
+        let mut asking: JoinSet<(SocketAddr, Instant, Outcome)> = JoinSet::new();
+        let mut sends: HashMap<SocketAddr, u32> = HashMap::new();
+        let mut out: HashMap<SocketAddr, (Instant, Duration)> = HashMap::new();
+        let mut last: Option<String> = None;
+        let mut useless: Vec<SocketAddr> = Vec::new();
+        let mut hedge_at: Option<Instant> = None;
+        loop {
+            let hedge = hedge_at.is_some_and(|at| at <= Instant::now());
+            if asking.is_empty() || (hedge && asking.len() < PARALLEL) {
+                hedge_at = None;
+                if let Some(server) = self.next_server(zone, &pool, &useless, &sends) {
+                    let (held, habits) = self.servers.enter(server);
+                    let sent = sends.entry(server).or_default();
+                    *sent += 1;
+                    let question = Question {
+                        name: name.clone(),
+                        rtype,
+                        recursive: place.recursive,
+                        plain: *sent == SENDS && !habits.proven,
+                    };
+                    let now = Instant::now();
+                    hedge_at = Some(now + habits.patience);
+                    out.entry(server).or_insert((now, habits.patience));
+                    let (inner, ctx) = (self.clone(), ctx.clone());
+                    asking.spawn(async move {
+                        let outcome = inner.exchange(server, habits, &question, &ctx).await;
+                        drop(held);
+                        (server, now, outcome)
+                    });
+                } else if asking.is_empty() {
+                    if hosts.is_empty() {
+                        return Err(self.nobody(zone, &pool, last));
+                    }
+                    let batch: Vec<Name> =
+                        hosts.drain(..hosts.len().min(HOSTS_AT_A_TIME)).collect();
+                    for server in self.addresses(&batch, ctx).await? {
+                        let limit = self.settings.budgets.addresses;
+                        if !pool.contains(&server) && !avoid.contains(&server) && pool.len() < limit
+                        {
+                            pool.push(server);
+                        }
+                    }
+                    continue;
+                }
+            }
+            let wake = hedge_at.unwrap_or(ctx.budget.deadline).min(ctx.budget.deadline);
+            let joined = tokio::select! {
+                joined = asking.join_next() => joined,
+                () = sleep_until(wake) => {
+                    if ctx.budget.time_left().is_zero() {
+                        return Err(Failure::deadline());
+                    }
+                    continue;
+                }
+            };
+            let Some(Ok((server, started, outcome))) = joined else { continue };
+            match outcome {
+                Outcome::OverBudget => return Err(Failure::budget()),
+                Outcome::Silence => last = Some(format!("{server} does not answer")),
+                Outcome::Unreachable(why) => {
+                    useless.push(server);
+                    last = Some(format!("{server}: {why}"));
+                }
+                Outcome::Malformed => {
+                    useless.push(server);
+                    last = Some(format!("{server} sends nonsense"));
+                }
+                Outcome::Message(message) => {
+                    match scrub::read(&message, zone, name, rtype, place.recursive) {
+                        Ok(response) => {
+                            // Those that were asked before, and long enough ago, are at least slow.
+                            for (other, (since, patience)) in &out {
+                                if *other != server && *since < started && since.elapsed() > *patience
+                                {
+                                    self.servers.silent(*other);
+                                }
+                            }
+                            let additionals = if rtype == RecordType::NS && name.is_root() {
+                                group(&message.additionals)
+                            } else {
+                                Vec::new()
+                            };
+                            return Ok(Arc::new(Told { response, server, additionals }));
+                        }
+                        Err(why) => {
+                            useless.push(server);
+                            let text = match &why {
+                                Useless::Rcode(ResponseCode::ServFail) => {
+                                    "SERVFAIL".to_owned()
+                                }
+                                Useless::Rcode(rcode) => format!("{rcode}"),
+                                Useless::Lame(why) => {
+                                    format!("it does not serve {zone}: {why}")
+                                }
+                            };
+                            ctx.note(|| format!("{server} does not help: {text}"));
+                            let refuses = matches!(
+                                why,
+                                Useless::Lame(_)
+                                    | Useless::Rcode(ResponseCode::Refused | ResponseCode::NotAuth)
+                            );
+                            if refuses && !probe && rtype != RecordType::DS && !place.recursive {
+                                self.servers.is_lame(zone, server);
+                            }
+                            if matches!(why, Useless::Rcode(ResponseCode::ServFail)) {
+                                self.stats.servfail();
+                            }
+                            last = Some(format!("{server}: {text}"));
+                        }
+                    }
+                }
+            }
+            // Somebody is through: on to the next at once.
+            if asking.is_empty() {
+                hedge_at = None;
+            } else {
+                hedge_at = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Whom to ask next: somebody who was asked least.
+    fn next_server(
+        &self,
+        zone: &Name,
+        pool: &[SocketAddr],
+        useless: &[SocketAddr],
+        sends: &HashMap<SocketAddr, u32>,
+    ) -> Option<SocketAddr> {
+        let mut rng = self.rng.lock();
+        (0..SENDS).find_map(|count| {
+            let candidates: Vec<SocketAddr> = pool
+                .iter()
+                .filter(|server| !useless.contains(server))
+                .filter(|server| sends.get(server).copied().unwrap_or(0) == count)
+                .copied()
+                .collect();
+            self.servers.choose(zone, &candidates, &mut rng)
+        })
+    }
+
+    /// Why nobody helped.
+    fn nobody(&self, zone: &Name, pool: &[SocketAddr], last: Option<String>) -> Failure {
+        match last {
+            Some(last) if last.ends_with("does not answer") => {
+                Failure::unreachable(format!("no server of {zone} answers; {last}"))
+            }
+            Some(last) => Failure::servers(format!("no server of {zone} helps; {last}")),
+            None if self.servers.all_rest(pool) => {
+                Failure::unreachable(format!("the servers of {zone} did not answer a moment ago"))
+            }
+            None => Failure::unreachable(format!("no server of {zone} has an address to ask")),
+        }
+    }
+
+    /// Looks up addresses of name servers, and gives the first that come; the others go to the cache.
+    async fn addresses(
+        self: &Arc<Self>,
+        hosts: &[Name],
+        ctx: &Context,
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        let below = ctx.deeper(self.settings.budgets.depth)?;
+        ctx.note(|| {
+            let names: Vec<String> = hosts.iter().map(Name::to_string).collect();
+            format!("looking up the addresses of {}", names.join(" and "))
+        });
+        let mut looking = JoinSet::new();
+        let types = [(self.settings.ipv4, RecordType::A), (self.settings.ipv6, RecordType::AAAA)];
+        for host in hosts {
+            for rtype in types.iter().filter(|(on, _)| *on).map(|(_, rtype)| *rtype) {
+                let (inner, below, host) = (self.clone(), below.clone(), host.clone());
+                looking.spawn(async move { inner.lookup(host, rtype, below).await });
+            }
+        }
+        let mut found = Vec::new();
+        while let Some(joined) = looking.join_next().await {
+            match joined {
+                Ok(Ok(Found { what: What::Records(set), .. })) => {
+                    let addresses: Vec<_> = scrub::addresses(&set).collect();
+                    found.extend(usable(&addresses, &self.settings));
+                }
+                Ok(Err(failure)) if failure.why == Why::Budget || failure.why == Why::Deadline => {
+                    return Err(failure);
+                }
+                _ => {}
+            }
+            if !found.is_empty() {
+                break;
+            }
+        }
+        // They end by themselves, within the same budget.
+        looking.detach_all();
+        Ok(found)
+    }
+
+    /// Turns what a server told into what is kept, and keeps the further links of a chain.
+    pub(crate) fn learn(&self, reached: &Reached, name: &Name, rtype: RecordType) -> Found {
+        let Reached { told, place, .. } = reached;
+        let now = Instant::now();
+        let zone = (!place.recursive).then(|| place.zone.clone());
+        let found = |what, proofs, ttl: u32, credibility| Found {
+            what,
+            proofs,
+            zone: zone.clone(),
+            credibility,
+            security: None,
+            errors: Vec::new(),
+            expires: now + Duration::from_secs(ttl.into()),
+        };
+        let by = |authoritative| {
+            if authoritative { Credibility::Authority } else { Credibility::Answer }
+        };
+        match &told.response {
+            Response::Answer { links, authoritative } => {
+                let mut links = links.iter().map(|link| {
+                    let ttl = link.set.ttl.min(MAX_TTL);
+                    (link, ttl, What::Records(link.set.clone()))
+                });
+                let first = links.next();
+                for (link, ttl, what) in links {
+                    let further = found(what, link.proofs.clone(), ttl, Credibility::Additional);
+                    self.cache.lock().keep(&link.set.name, rtype, further);
+                }
+                match first {
+                    Some((link, ttl, what)) => {
+                        found(what, link.proofs.clone(), ttl, by(*authoritative))
+                    }
+                    None => found(What::NoData, Vec::new(), 0, by(*authoritative)),
+                }
+            }
+            Response::Denial(denial) => {
+                let what = if denial.exists { What::NoData } else { What::NoName };
+                let ttl = denial.ttl.unwrap_or(BARE_DENIAL_TTL).min(MAX_NEGATIVE_TTL);
+                found(what, denial.proofs.clone(), ttl, by(denial.authoritative))
+            }
+            // A walk does not end with one.
+            Response::Referral(_) => {
+                tracing::debug!(%name, %rtype, "a walk ended with a referral");
+                found(What::NoData, Vec::new(), 0, Credibility::Additional)
+            }
+        }
+    }
+
+    /// One link of a chain: from the cache or from the network, validated if the context wants that.
+    pub(crate) fn lookup(
+        self: &Arc<Self>,
+        name: Name,
+        rtype: RecordType,
+        ctx: Context,
+    ) -> Pin<Box<dyn Future<Output = Result<Found, Failure>> + Send + '_>> {
+        Box::pin(async move {
+            let ctx = ctx.step(&name, rtype)?;
+            if !ctx.refresh
+                && let Some(mut found) = self.recall(&name, rtype)
+            {
+                ctx.note(|| format!("{name} {rtype} is in the cache"));
+                if ctx.validate && found.security.is_none() {
+                    self.judge(&name, rtype, &mut found, &ctx).await?;
+                    self.cache.lock().keep(&name, rtype, found.clone());
+                }
+                return Ok(found);
+            }
+            if let Some(failure) = self.failed_lately(&name, rtype) {
+                ctx.note(|| format!("{name} {rtype} failed a moment ago: {}", failure.error.text));
+                return Err(failure);
+            }
+            let result = self.fetch(&name, rtype, &ctx).await;
+            match &result {
+                Ok(_) => self.succeeded(&name, rtype),
+                Err(failure) => self.remember_failure(&name, rtype, failure, ctx.depth),
+            }
+            result
+        })
+    }
+
+    /// From the network; what is bogus is asked of other servers again.
+    async fn fetch(
+        self: &Arc<Self>,
+        name: &Name,
+        rtype: RecordType,
+        ctx: &Context,
+    ) -> Result<Found, Failure> {
+        let mut avoid: Vec<SocketAddr> = Vec::new();
+        loop {
+            let reached = match self.iterate(name, rtype, ctx, &avoid).await {
+                Ok(reached) => reached,
+                // Nobody else is there: what was bogus stays so.
+                Err(failure) => return Err(failure),
+            };
+            let at = reached.part.as_ref().unwrap_or(name);
+            let mut found = self.learn(&reached, at, rtype);
+            if ctx.validate {
+                // Another question may have been faster, and have done the work.
+                let known = if ctx.refresh { None } else { self.recall(at, rtype) };
+                if let Some(known) = known.filter(|known| known.security.is_some()) {
+                    return Ok(known);
+                }
+                self.judge(at, rtype, &mut found, ctx).await?;
+                if found.security == Some(crate::engine::Security::Bogus) {
+                    let server = reached.told.server;
+                    for error in &mut found.errors {
+                        error.text = format!("{} (from {server})", error.text);
+                    }
+                    let again = avoid.len() < BOGUS_RETRIES && !avoid.contains(&server);
+                    if again && !found.errors.iter().any(is_about_keys) {
+                        ctx.note(|| format!("what {server} says is bogus; asking another"));
+                        avoid.push(server);
+                        continue;
+                    }
+                    self.stats.bogus(&found.errors);
+                }
+            }
+            self.cache.lock().keep(at, rtype, found.clone());
+            return Ok(found);
+        }
+    }
+}
+
+/// How often a bogus answer is asked of another server.
+const BOGUS_RETRIES: usize = 2;
+
+/// Whether the zone's keys are what is wrong: another server of the zone would not help.
+fn is_about_keys(error: &ExtendedError) -> bool {
+    error.code == ExtendedError::DNSKEY_MISSING
+}

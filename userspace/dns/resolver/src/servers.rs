@@ -1,0 +1,382 @@
+//! What is known of servers: how fast they are, what they can't do, which zones they don't serve after all.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use hickory_proto::rr::Name;
+use parking_lot::Mutex;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tokio::time::Instant;
+
+/// Patience with a server that was never asked.
+const FIRST_PATIENCE: Duration = Duration::from_millis(376);
+
+/// Least and most patience before another server is asked as well.
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
+const MOST_PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// Timeouts in a row after which a server rests.
+const TIMEOUTS_BEFORE_REST: u32 = 2;
+
+/// Rests of a silent server: doubled from the first to the last.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LAST_REST: Duration = Duration::from_secs(10);
+
+/// How long it is remembered that a server doesn't serve a zone, or doesn't know EDNS, or doesn't keep letter case.
+const LAME_FOR: Duration = Duration::from_secs(300);
+const HABIT_FOR: Duration = Duration::from_secs(900);
+
+/// Seconds that a lame server is put behind all others: it is asked again only if there's nobody else.
+const LAME_PENALTY: f64 = 100.0;
+
+/// Queries under way to one server at a time.
+const MAX_IN_FLIGHT: u32 = 512;
+
+/// Most servers and lame pairs that are remembered.
+const MAX_REMEMBERED: usize = 50_000;
+
+/// Memory of servers.
+#[derive(Debug, Default)]
+pub(crate) struct Servers {
+    known: Mutex<HashMap<SocketAddr, Server>>,
+    lame: Mutex<HashMap<(Name, SocketAddr), Instant>>,
+}
+
+#[derive(Debug)]
+struct Server {
+    /// Smoothed round trip and its deviation (RFC 6298), in seconds.
+    trip: Option<(f64, f64)>,
+    timeouts: u32,
+    rests_until: Option<Instant>,
+    without_edns: Option<Instant>,
+    without_case: Option<Instant>,
+    ever_answered: bool,
+    in_flight: Arc<AtomicU32>,
+    touched: Instant,
+}
+
+impl Server {
+    fn new(now: Instant) -> Self {
+        Self {
+            trip: None,
+            timeouts: 0,
+            rests_until: None,
+            without_edns: None,
+            without_case: None,
+            ever_answered: false,
+            in_flight: Arc::default(),
+            touched: now,
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let base = match self.trip {
+            None => FIRST_PATIENCE,
+            Some((smooth, deviation)) => {
+                Duration::from_secs_f64((smooth + 4.0 * deviation).clamp(0.0, 10.0))
+            }
+        };
+        let backed_off = base.saturating_mul(1 << self.timeouts.min(3));
+        backed_off.clamp(LEAST_PATIENCE, MOST_PATIENCE)
+    }
+}
+
+/// What a query to a server has to heed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Habits {
+    pub(crate) edns: bool,
+    pub(crate) case: bool,
+    /// Wait this long before others are asked as well.
+    pub(crate) patience: Duration,
+    /// Whether it ever answered anything.
+    pub(crate) proven: bool,
+}
+
+/// A place in a server's queue, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<AtomicU32>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Servers {
+    /// Chooses whom of the candidates to ask: mostly the fastest, now and then another, so that a server that became
+    /// fast is found. Those that are lame for the zone come last. `None` if all of them rest.
+    pub(crate) fn choose(
+        &self,
+        zone: &Name,
+        candidates: &[SocketAddr],
+        rng: &mut StdRng,
+    ) -> Option<SocketAddr> {
+        let now = Instant::now();
+        let mut known = self.known.lock();
+        let lame = self.lame.lock();
+        let explore = rng.random_range(0..20) == 0;
+        let mut best: Option<(f64, SocketAddr)> = None;
+        for address in candidates {
+            let is_lame = lame.get(&(zone.clone(), *address)).is_some_and(|until| *until > now);
+            let score = match known.get_mut(address) {
+                Some(server) => {
+                    if server.rests_until.is_some_and(|until| until > now)
+                        || server.in_flight.load(Ordering::Relaxed) >= MAX_IN_FLIGHT
+                    {
+                        continue;
+                    }
+                    match &mut server.trip {
+                        Some((smooth, _)) => {
+                            // Those not chosen look faster each time, until they are tried again.
+                            *smooth *= 0.98;
+                            *smooth + 0.4 * f64::from(server.timeouts)
+                        }
+                        None => rng.random_range(0.0..0.03) + 0.4 * f64::from(server.timeouts),
+                    }
+                }
+                None => rng.random_range(0.0..0.03),
+            };
+            let score = if explore { rng.random_range(0.0..1.0) } else { score };
+            let score = if is_lame { score + LAME_PENALTY } else { score };
+            if best.is_none_or(|(least, _)| score < least) {
+                best = Some((score, *address));
+            }
+        }
+        best.map(|(_, address)| address)
+    }
+
+    /// Whether all candidates rest because of silence.
+    pub(crate) fn all_rest(&self, candidates: &[SocketAddr]) -> bool {
+        let now = Instant::now();
+        let known = self.known.lock();
+        !candidates.is_empty()
+            && candidates.iter().all(|address| {
+                known
+                    .get(address)
+                    .is_some_and(|server| server.rests_until.is_some_and(|until| until > now))
+            })
+    }
+
+    /// Takes a place in the server's queue, and tells what to heed.
+    pub(crate) fn enter(&self, address: SocketAddr) -> (Place, Habits) {
+        let now = Instant::now();
+        let mut known = self.known.lock();
+        make_room(&mut known);
+        let server = known.entry(address).or_insert_with(|| Server::new(now));
+        server.touched = now;
+        server.in_flight.fetch_add(1, Ordering::Relaxed);
+        let habits = Habits {
+            edns: server.without_edns.is_none_or(|until| until <= now),
+            case: server.without_case.is_none_or(|until| until <= now),
+            patience: server.patience(),
+            proven: server.ever_answered,
+        };
+        (Place(server.in_flight.clone()), habits)
+    }
+
+    /// An answer came after this time.
+    pub(crate) fn answered(&self, address: SocketAddr, trip: Duration) {
+        self.with(address, |server| {
+            let sample = trip.as_secs_f64();
+            server.trip = Some(match server.trip {
+                None => (sample, sample / 2.0),
+                Some((smooth, deviation)) => (
+                    0.875 * smooth + 0.125 * sample,
+                    0.75 * deviation + 0.25 * (smooth - sample).abs(),
+                ),
+            });
+            server.timeouts = 0;
+            server.rests_until = None;
+            server.ever_answered = true;
+        });
+    }
+
+    /// No answer came. True if the server rests from now on.
+    pub(crate) fn silent(&self, address: SocketAddr) -> bool {
+        let mut rests = false;
+        self.with(address, |server| {
+            server.timeouts = (server.timeouts + 1).min(16);
+            if server.timeouts >= TIMEOUTS_BEFORE_REST {
+                let doublings = (server.timeouts - TIMEOUTS_BEFORE_REST).min(8);
+                let rest = FIRST_REST.saturating_mul(1 << doublings).min(LAST_REST);
+                server.rests_until = Some(Instant::now() + rest);
+                rests = true;
+            }
+        });
+        rests
+    }
+
+    /// The server refuses connections or can't be reached.
+    pub(crate) fn unreachable(&self, address: SocketAddr) {
+        self.with(address, |server| {
+            server.timeouts = (server.timeouts + 1).min(16);
+            let doublings = server.timeouts.saturating_sub(1).min(8);
+            let rest = FIRST_REST.saturating_mul(1 << doublings).min(LAST_REST);
+            server.rests_until = Some(Instant::now() + rest);
+        });
+    }
+
+    /// The server does not know EDNS.
+    pub(crate) fn knows_no_edns(&self, address: SocketAddr) {
+        self.with(address, |server| server.without_edns = Some(Instant::now() + HABIT_FOR));
+    }
+
+    /// The server does not give letter case back.
+    pub(crate) fn loses_case(&self, address: SocketAddr) {
+        self.with(address, |server| server.without_case = Some(Instant::now() + HABIT_FOR));
+    }
+
+    /// The server does not serve the zone.
+    pub(crate) fn is_lame(&self, zone: &Name, address: SocketAddr) {
+        let now = Instant::now();
+        let mut lame = self.lame.lock();
+        if lame.len() >= MAX_REMEMBERED {
+            lame.retain(|_, until| *until > now);
+        }
+        if lame.len() < MAX_REMEMBERED {
+            lame.insert((zone.clone(), address), now + LAME_FOR);
+        }
+    }
+
+    /// Forgets which servers are lame for the zone and those below.
+    pub(crate) fn flush_zone(&self, zone: &Name) {
+        self.lame.lock().retain(|(name, _), _| !zone.zone_of(name));
+    }
+
+    /// Forgets that the servers rest.
+    pub(crate) fn wake(&self, addresses: &[SocketAddr]) {
+        let mut known = self.known.lock();
+        for address in addresses {
+            known.remove(address);
+        }
+    }
+
+    /// How many servers are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.known.lock().len()
+    }
+
+    fn with(&self, address: SocketAddr, change: impl FnOnce(&mut Server)) {
+        let now = Instant::now();
+        let mut known = self.known.lock();
+        make_room(&mut known);
+        change(known.entry(address).or_insert_with(|| Server::new(now)));
+    }
+}
+
+fn make_room(known: &mut HashMap<SocketAddr, Server>) {
+    if known.len() < MAX_REMEMBERED {
+        return;
+    }
+    // The older half goes; that is rare, and costs little for each server.
+    let mut ages: Vec<Instant> = known.values().map(|server| server.touched).collect();
+    let middle = ages.len() / 2;
+    let (_, middle, _) = ages.select_nth_unstable(middle);
+    let middle = *middle;
+    known.retain(|_, server| server.touched > middle);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, last], 53))
+    }
+
+    fn count(servers: &Servers, candidates: &[SocketAddr], whom: SocketAddr) -> usize {
+        let mut rng = StdRng::seed_from_u64(7);
+        (0..100)
+            .filter(|_| servers.choose(&Name::root(), candidates, &mut rng) == Some(whom))
+            .count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_fastest_is_preferred_and_others_are_tried() {
+        let servers = Servers::default();
+        let all = [address(1), address(2)];
+        servers.answered(all[0], Duration::from_millis(20));
+        servers.answered(all[1], Duration::from_millis(200));
+        let mut rng = StdRng::seed_from_u64(1);
+        assert_eq!(servers.choose(&Name::root(), &all, &mut rng), Some(all[0]));
+        let fast = (0..300)
+            .filter(|_| {
+                let chosen = servers.choose(&Name::root(), &all, &mut rng);
+                if chosen == Some(all[0]) {
+                    servers.answered(all[0], Duration::from_millis(20));
+                } else {
+                    servers.answered(all[1], Duration::from_millis(200));
+                }
+                chosen == Some(all[0])
+            })
+            .count();
+        assert!((200..300).contains(&fast), "{fast}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_silent_rest_and_come_back() {
+        let servers = Servers::default();
+        let all = [address(1), address(2)];
+        assert!(!servers.silent(all[0]));
+        assert!(servers.silent(all[0]));
+        assert_eq!(count(&servers, &all, all[0]), 0);
+        assert!(!servers.all_rest(&all));
+        assert!(servers.all_rest(&all[..1]));
+        tokio::time::advance(FIRST_REST).await;
+        assert!(count(&servers, &all[..1], all[0]) > 0);
+        servers.answered(all[0], Duration::from_millis(10));
+        assert!(!servers.silent(all[0]));
+        for _ in 0..40 {
+            servers.silent(all[0]);
+        }
+        tokio::time::advance(LAST_REST).await;
+        assert!(!servers.all_rest(&all[..1]), "no rest is longer than the last");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lame_for_one_zone_only_and_for_a_while() {
+        let servers = Servers::default();
+        let zone = Name::from_ascii("a.").unwrap();
+        let mut rng = StdRng::seed_from_u64(1);
+        servers.is_lame(&zone, address(1));
+        servers.answered(address(2), Duration::from_secs(1));
+        let all = [address(1), address(2)];
+        for _ in 0..100 {
+            assert_eq!(servers.choose(&zone, &all, &mut rng), Some(address(2)));
+        }
+        assert_eq!(servers.choose(&zone, &all[..1], &mut rng), Some(address(1)), "for want of others");
+        assert!(count(&servers, &all, address(1)) > 50, "another zone");
+        tokio::time::advance(LAME_FOR).await;
+        let mut rng = StdRng::seed_from_u64(2);
+        assert_eq!(servers.choose(&zone, &all, &mut rng), Some(address(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_follows_the_round_trip() {
+        let servers = Servers::default();
+        assert_eq!(servers.enter(address(1)).1.patience, FIRST_PATIENCE);
+        for _ in 0..50 {
+            servers.answered(address(1), Duration::from_millis(10));
+        }
+        assert_eq!(servers.enter(address(1)).1.patience, LEAST_PATIENCE);
+        servers.silent(address(2));
+        assert_eq!(servers.enter(address(2)).1.patience, FIRST_PATIENCE * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn habits_are_kept_for_a_while() {
+        let servers = Servers::default();
+        servers.knows_no_edns(address(1));
+        servers.loses_case(address(1));
+        let habits = servers.enter(address(1)).1;
+        assert!(!habits.edns && !habits.case);
+        tokio::time::advance(HABIT_FOR).await;
+        let habits = servers.enter(address(1)).1;
+        assert!(habits.edns && habits.case);
+    }
+}

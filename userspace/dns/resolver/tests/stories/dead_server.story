@@ -1,0 +1,26 @@
+title: One of two servers is dead
+why: The first question pays one timeout at most, the next none: servers that did not answer are asked last.
+
+world usual
+zone example.test signed
+  www A 203.0.113.1
+  mail A 203.0.113.2
+  ftp A 203.0.113.3
+  news A 203.0.113.4
+server ns1.example.test 10.0.1.1 serves example.test
+  dead
+server ns2.example.test 10.0.1.2 serves example.test
+
+---
+ask www.example.test A
+expect NOERROR secure
+expect within 2s
+ask mail.example.test A
+expect NOERROR secure
+ask ftp.example.test A
+expect NOERROR secure
+expect within 100ms
+expect server ns1.example.test not asked
+ask news.example.test A
+expect NOERROR secure
+expect within 100ms

@@ -1,0 +1,25 @@
+title: One of two servers says NOTIMP
+why: RFC 1035 section 4.1.1; RFC 8906 asks to go on with others.
+
+world usual
+zone example.test signed
+  www A 203.0.113.1
+  mail A 203.0.113.2
+  ftp A 203.0.113.3
+  news A 203.0.113.4
+server ns1.example.test 10.0.1.1 serves example.test
+  notimp
+server ns2.example.test 10.0.1.2 serves example.test
+
+---
+ask www.example.test A
+expect NOERROR secure
+expect answer www.example.test A 203.0.113.1
+ask mail.example.test A
+expect NOERROR secure
+ask ftp.example.test A
+expect NOERROR secure
+ask news.example.test A
+expect NOERROR secure
+expect answer news.example.test A 203.0.113.4
+expect at most 4 queries

@@ -1,0 +1,25 @@
+title: One of two servers says SERVFAIL
+why: RFC 2308 section 7.1: another server may know; one broken secondary must not fail half of the questions.
+
+world usual
+zone example.test signed
+  www A 203.0.113.1
+  mail A 203.0.113.2
+  ftp A 203.0.113.3
+  news A 203.0.113.4
+server ns1.example.test 10.0.1.1 serves example.test
+  servfail
+server ns2.example.test 10.0.1.2 serves example.test
+
+---
+ask www.example.test A
+expect NOERROR secure
+expect answer www.example.test A 203.0.113.1
+ask mail.example.test A
+expect NOERROR secure
+ask ftp.example.test A
+expect NOERROR secure
+ask news.example.test A
+expect NOERROR secure
+expect answer news.example.test A 203.0.113.4
+expect at most 4 queries

@@ -1,0 +1,14 @@
+title: Twenty forged answers come before the right one (wrong case)
+why: draft-vixie-dnsext-dns0x20: a forger does not know the letter case of the question.
+
+world usual
+zone example.test
+  www A 203.0.113.1
+server ns1.example.test 10.0.1.1 serves example.test
+  wrong_case 20 for www.example.test
+
+---
+ask www.example.test A
+expect NOERROR insecure
+expect answer www.example.test A 203.0.113.1
+expect nothing of 6.6.6.6

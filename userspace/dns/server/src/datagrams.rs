@@ -1,0 +1,422 @@
+//! Datagrams, many in one system call each way. The crate's only unsafe code.
+//!
+//! recvmmsg and sendmmsg spare most of what a datagram costs; IP_PKTINFO and IPV6_PKTINFO (RFC 3542) carry the address
+//! that was asked, so that a wildcard socket answers from it.
+
+use std::io;
+use std::mem::{self, size_of};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+/// Datagrams in one system call.
+pub(crate) const BATCH: usize = 64;
+
+/// Longest query that is read: nobody needs more over UDP, and what is longer is cut and then refused as malformed.
+pub(crate) const LONGEST_QUERY: usize = 2_048;
+
+/// Longest answer over UDP (DNS flag day 2020).
+pub(crate) const LONGEST_ANSWER: usize = 1_232;
+
+/// Bytes for control messages: one of either family.
+const CONTROL: usize = 64;
+
+/// Who sent a datagram, and to which address of ours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Path {
+    pub(crate) peer: SocketAddr,
+    /// None where the socket is bound to one address anyway.
+    local: Option<Local>,
+}
+
+/// The address that was asked, and for a link-local one its interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Local {
+    address: IpAddr,
+    interface: u32,
+}
+
+/// Memory for one message header's parts; aligned as control messages need it.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Control([u8; CONTROL]);
+
+/// Received datagrams.
+pub(crate) struct Inbox {
+    data: Box<[[u8; LONGEST_QUERY]]>,
+    names: Box<[libc::sockaddr_storage]>,
+    control: Box<[Control]>,
+    iovecs: Box<[libc::iovec]>,
+    headers: Box<[libc::mmsghdr]>,
+    received: usize,
+}
+
+// SAFETY: the pointers within lead to the boxes beside them, which move along with their owner.
+unsafe impl Send for Inbox {}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        // SAFETY: all of these are plain numbers and pointers, for which zero is a value.
+        let (names, iovecs, headers) = unsafe {
+            (
+                vec![mem::zeroed(); BATCH].into_boxed_slice(),
+                vec![mem::zeroed::<libc::iovec>(); BATCH].into_boxed_slice(),
+                vec![mem::zeroed::<libc::mmsghdr>(); BATCH].into_boxed_slice(),
+            )
+        };
+        let mut inbox = Self {
+            data: vec![[0; LONGEST_QUERY]; BATCH].into_boxed_slice(),
+            names,
+            control: vec![Control([0; CONTROL]); BATCH].into_boxed_slice(),
+            iovecs,
+            headers,
+            received: 0,
+        };
+        let parts = inbox
+            .headers
+            .iter_mut()
+            .zip(&mut inbox.iovecs)
+            .zip(&mut inbox.data)
+            .zip(&mut inbox.names)
+            .zip(&mut inbox.control);
+        for ((((header, iovec), data), name), control) in parts {
+            iovec.iov_base = data.as_mut_ptr().cast();
+            iovec.iov_len = LONGEST_QUERY;
+            header.msg_hdr.msg_iov = iovec;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_name = ptr::from_mut(name).cast();
+            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
+        }
+        inbox
+    }
+
+    /// Takes what waits at the socket, without waiting, and gives the number of datagrams.
+    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        self.received = 0;
+        for header in &mut self.headers {
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
+            header.msg_hdr.msg_controllen = CONTROL;
+        }
+        // SAFETY: the headers point to live memory of the lengths that they name.
+        let received = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                BATCH as u32,
+                libc::MSG_DONTWAIT,
+                ptr::null_mut(),
+            )
+        };
+        if received < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        self.received = received as usize;
+        Ok(self.received)
+    }
+
+    /// The datagrams received last, those without a usable sender left out.
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = (&[u8], Path)> {
+        self.headers
+            .iter()
+            .zip(&self.data)
+            .zip(&self.names)
+            .take(self.received)
+            .filter_map(|((header, data), name)| {
+                let data = data.get(..header.msg_len as usize)?;
+                let path = Path { peer: address(name)?, local: local(&header.msg_hdr) };
+                Some((data, path))
+            })
+    }
+}
+
+/// Answers that wait to be sent.
+pub(crate) struct Outbox {
+    data: Box<[[u8; LONGEST_ANSWER]]>,
+    names: Box<[libc::sockaddr_storage]>,
+    control: Box<[Control]>,
+    iovecs: Box<[libc::iovec]>,
+    headers: Box<[libc::mmsghdr]>,
+    waiting: usize,
+}
+
+// SAFETY: as for the inbox.
+unsafe impl Send for Outbox {}
+
+impl Outbox {
+    pub(crate) fn new() -> Self {
+        // SAFETY: as for the inbox.
+        let (names, iovecs, headers) = unsafe {
+            (
+                vec![mem::zeroed(); BATCH].into_boxed_slice(),
+                vec![mem::zeroed::<libc::iovec>(); BATCH].into_boxed_slice(),
+                vec![mem::zeroed::<libc::mmsghdr>(); BATCH].into_boxed_slice(),
+            )
+        };
+        Self {
+            data: vec![[0; LONGEST_ANSWER]; BATCH].into_boxed_slice(),
+            names,
+            control: vec![Control([0; CONTROL]); BATCH].into_boxed_slice(),
+            iovecs,
+            headers,
+            waiting: 0,
+        }
+    }
+
+    /// The memory for the next answer; none if the box is full.
+    pub(crate) fn room(&mut self) -> Option<&mut [u8; LONGEST_ANSWER]> {
+        self.data.get_mut(self.waiting)
+    }
+
+    /// Takes the first `len` bytes of [`Self::room`] as an answer along `path`.
+    pub(crate) fn push(&mut self, len: usize, path: &Path) {
+        let at = self.waiting;
+        let (Some(data), Some(name), Some(control), Some(iovec), Some(header)) = (
+            self.data.get_mut(at),
+            self.names.get_mut(at),
+            self.control.get_mut(at),
+            self.iovecs.get_mut(at),
+            self.headers.get_mut(at),
+        ) else {
+            return;
+        };
+        iovec.iov_base = data.as_mut_ptr().cast();
+        iovec.iov_len = len.min(LONGEST_ANSWER);
+        address_message(&mut header.msg_hdr, iovec, name, control, path);
+        self.waiting += 1;
+    }
+
+    /// Sends what waits, and gives the number of answers that the kernel did not take: its buffer was full, or there is
+    /// no way to the client.
+    pub(crate) fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
+        let (mut begin, mut lost) = (0, 0);
+        while let Some(left) = self.headers.get_mut(begin..self.waiting)
+            && !left.is_empty()
+        {
+            // SAFETY: the headers point to live memory of the lengths that they name.
+            let sent = unsafe {
+                libc::sendmmsg(
+                    socket.as_raw_fd(),
+                    left.as_mut_ptr(),
+                    left.len() as u32,
+                    libc::MSG_DONTWAIT,
+                )
+            };
+            if sent > 0 {
+                begin += sent as usize;
+            } else if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                // The first of those left is the one that failed.
+                begin += 1;
+                lost += 1;
+            }
+        }
+        self.waiting = 0;
+        lost
+    }
+}
+
+/// Sends one answer, without waiting.
+pub(crate) fn send_one(socket: BorrowedFd<'_>, answer: &[u8], path: &Path) -> io::Result<()> {
+    // SAFETY: plain numbers and pointers, for which zero is a value.
+    let (mut name, mut header) =
+        unsafe { (mem::zeroed::<libc::sockaddr_storage>(), mem::zeroed::<libc::msghdr>()) };
+    let mut control = Control([0; CONTROL]);
+    let mut iovec =
+        libc::iovec { iov_base: answer.as_ptr().cast_mut().cast(), iov_len: answer.len() };
+    address_message(&mut header, &mut iovec, &mut name, &mut control, path);
+    // SAFETY: the header points to live memory of the lengths that it names; sendmsg only reads it.
+    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, libc::MSG_DONTWAIT) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Fills in a message header: to whom, and from which address.
+fn address_message(
+    header: &mut libc::msghdr,
+    iovec: &mut libc::iovec,
+    name: &mut libc::sockaddr_storage,
+    control: &mut Control,
+    path: &Path,
+) {
+    header.msg_iov = iovec;
+    header.msg_iovlen = 1;
+    header.msg_namelen = store(name, path.peer);
+    header.msg_name = ptr::from_mut(name).cast();
+    header.msg_control = ptr::null_mut();
+    header.msg_controllen = 0;
+    header.msg_flags = 0;
+    match path.local {
+        None => {}
+        Some(Local { address: IpAddr::V4(address), .. }) => {
+            let info = libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: in_addr(address),
+                ipi_addr: libc::in_addr { s_addr: 0 },
+            };
+            attach(header, control, libc::IPPROTO_IP, libc::IP_PKTINFO, info);
+        }
+        Some(Local { address: IpAddr::V6(address), interface }) => {
+            let link_local = address.is_unicast_link_local();
+            let info = libc::in6_pktinfo {
+                ipi6_addr: libc::in6_addr { s6_addr: address.octets() },
+                ipi6_ifindex: if link_local { interface } else { 0 },
+            };
+            attach(header, control, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
+        }
+    }
+}
+
+/// Puts one control message into `control`.
+fn attach<T>(header: &mut libc::msghdr, control: &mut Control, level: i32, kind: i32, value: T) {
+    const { assert!(size_of::<libc::cmsghdr>() + size_of::<T>() + 16 <= CONTROL) };
+    header.msg_control = control.0.as_mut_ptr().cast();
+    // SAFETY: the assertion above: header and value fit into the memory, which is aligned for both.
+    unsafe {
+        header.msg_controllen = libc::CMSG_SPACE(size_of::<T>() as u32) as usize;
+        let message = libc::CMSG_FIRSTHDR(header);
+        (*message).cmsg_level = level;
+        (*message).cmsg_type = kind;
+        (*message).cmsg_len = libc::CMSG_LEN(size_of::<T>() as u32) as usize;
+        ptr::write_unaligned(libc::CMSG_DATA(message).cast(), value);
+    }
+}
+
+/// The address that a datagram was sent to, if the socket tells.
+fn local(header: &libc::msghdr) -> Option<Local> {
+    // SAFETY: the kernel filled in the control messages and their length; the macros stay within it.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while !message.is_null() {
+            match ((*message).cmsg_level, (*message).cmsg_type) {
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let info: libc::in_pktinfo =
+                        ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+                    let address = Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr));
+                    return Some(Local { address: address.into(), interface: 0 });
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info: libc::in6_pktinfo =
+                        ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+                    let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                    return Some(Local { address: address.into(), interface: info.ipi6_ifindex });
+                }
+                _ => {}
+            }
+            message = libc::CMSG_NXTHDR(header, message);
+        }
+    }
+    None
+}
+
+/// Has the socket tell with each datagram which address it was sent to.
+pub(crate) fn tell_destination(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    let (level, option) = if v6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO)
+    };
+    let on: i32 = 1;
+    // SAFETY: the option's value is the integer that is passed with its length.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            ptr::from_ref(&on).cast(),
+            size_of::<i32>() as u32,
+        )
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn in_addr(address: Ipv4Addr) -> libc::in_addr {
+    libc::in_addr { s_addr: u32::from(address).to_be() }
+}
+
+fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match i32::from(name.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says what lies there, and the storage is as large as any.
+            let name = unsafe { *ptr::from_ref(name).cast::<libc::sockaddr_in>() };
+            let address = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
+            Some(SocketAddrV4::new(address, u16::from_be(name.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let name = unsafe { *ptr::from_ref(name).cast::<libc::sockaddr_in6>() };
+            let address = Ipv6Addr::from(name.sin6_addr.s6_addr);
+            let port = u16::from_be(name.sin6_port);
+            Some(SocketAddrV6::new(address, port, name.sin6_flowinfo, name.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+/// Writes an address where the kernel reads it, and gives its length.
+fn store(name: &mut libc::sockaddr_storage, address: SocketAddr) -> libc::socklen_t {
+    match address {
+        SocketAddr::V4(address) => {
+            let value = libc::sockaddr_in {
+                sin_family: libc::AF_INET as u16,
+                sin_port: address.port().to_be(),
+                sin_addr: in_addr(*address.ip()),
+                sin_zero: [0; 8],
+            };
+            // SAFETY: the storage is as large as any address and aligned for it.
+            unsafe { ptr::from_mut(name).cast::<libc::sockaddr_in>().write(value) };
+            size_of::<libc::sockaddr_in>() as u32
+        }
+        SocketAddr::V6(address) => {
+            let value = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as u16,
+                sin6_port: address.port().to_be(),
+                sin6_flowinfo: address.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
+                sin6_scope_id: address.scope_id(),
+            };
+            // SAFETY: as above.
+            unsafe { ptr::from_mut(name).cast::<libc::sockaddr_in6>().write(value) };
+            size_of::<libc::sockaddr_in6>() as u32
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sockets;
+
+    #[test]
+    fn an_answer_leaves_from_the_address_that_was_asked() {
+        for (wildcard, asked, client) in [
+            ("0.0.0.0:0", "127.0.0.9", "127.0.0.1:0"),
+            ("127.0.0.9:0", "127.0.0.9", "127.0.0.1:0"),
+            ("[::]:0", "::1", "[::1]:0"),
+        ] {
+            let server = sockets::udp(wildcard.parse().unwrap()).unwrap();
+            let server = UdpSocket::from(server);
+            let asked = SocketAddr::new(asked.parse().unwrap(), server.local_addr().unwrap().port());
+            let client = UdpSocket::bind(client).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let (mut inbox, mut outbox) = (Inbox::new(), Outbox::new());
+            for query in [b"one", b"two"] {
+                client.send_to(query, asked).unwrap();
+            }
+            assert_eq!(inbox.receive(server.as_fd()).unwrap(), 2);
+            for (query, path) in inbox.datagrams() {
+                let room = outbox.room().unwrap();
+                room[..3].copy_from_slice(query);
+                outbox.push(3, &path);
+                send_one(server.as_fd(), b"again", &path).unwrap();
+            }
+            assert_eq!(outbox.send(server.as_fd()), 0);
+            for expected in [&b"again"[..], b"again", b"one", b"two"] {
+                let mut answer = [0; 16];
+                let (len, from) = client.recv_from(&mut answer).unwrap();
+                assert_eq!((&answer[..len], from), (expected, asked));
+            }
+        }
+    }
+}

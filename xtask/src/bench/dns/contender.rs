@@ -1,0 +1,248 @@
+//! Who is compared: Debian's resolvers and ours, each with one thread on the serving core.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use muralla_lab::cpu;
+use muralla_lab::process::Process;
+use muralla_lab::resolvers::{Resolver, ResolverOptions};
+use muralla_lab::role::Role;
+use muralla_lab::topology::{
+    CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6, SERVICE_V4,
+    SERVICE_V6,
+};
+
+use super::ground::{Ground, Upstream};
+use crate::run::appliance::{pins, remove_pins};
+
+/// Bytes for each cache: more than any part of the benchmark fills.
+const CACHE: u64 = 512 << 20;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Contender {
+    Peer(Resolver),
+    /// Ours with its cache in memory alone.
+    Wire,
+    /// Ours with the wall and the card's cache.
+    Nic,
+}
+
+impl Contender {
+    /// The peers, and ours if there is a binary.
+    pub(super) fn all(ours: &[Self], binary: Option<&Path>) -> Vec<Self> {
+        let peers = Resolver::ALL.map(Self::Peer);
+        peers.into_iter().chain(ours.iter().copied().filter(|_| binary.is_some())).collect()
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Peer(peer) => peer.name(),
+            Self::Wire => "muralla_wire",
+            Self::Nic => "muralla_nic",
+        }
+    }
+
+    pub(super) const fn address(self) -> IpAddr {
+        let last = match self {
+            Self::Peer(Resolver::Unbound) => 21,
+            Self::Peer(Resolver::Knot) => 22,
+            Self::Peer(Resolver::PowerDns) => 23,
+            Self::Wire => 24,
+            Self::Nic => 25,
+        };
+        IpAddr::V4(Ipv4Addr::new(203, 0, 113, last))
+    }
+
+    /// Starts it with an empty cache.
+    pub(super) fn start<'g>(
+        self,
+        ground: &'g Ground,
+        upstream: &Upstream,
+        binary: Option<&Path>,
+        stale: bool,
+    ) -> Result<Standing<'g>> {
+        let address = self.address();
+        if let Self::Peer(peer) = self {
+            let options = ResolverOptions {
+                address,
+                core: ground.serving,
+                root_hints: upstream.root_hints.clone(),
+                trust_anchors: upstream.trust_anchors.clone(),
+                cache: CACHE,
+                stale,
+            };
+            return Ok(Standing::Peer(peer.start(&ground.lab, &options)?));
+        }
+        let binary = binary.context("muralla is to be measured, and there is no binary")?;
+        ground.lab.add_service(address)?;
+        let prefix = ground.lab.prefix();
+        remove_pins(prefix)?;
+        let wall = if self == Self::Nic { wall(prefix) } else { String::new() };
+        let role = Role::start(&ground.lab, self.name(), binary, ground.serving, |folder| {
+            // What an earlier one has cached is no part of this.
+            let _ = fs::remove_file(folder.join("cache"));
+            let dns = dns(folder, &[address], upstream, self == Self::Nic);
+            format!("{}{wall}{dns}", common(folder))
+        })?;
+        role.wait_until_it_answers(address)?;
+        Ok(Standing::Muralla { role, prefix: prefix.to_owned() })
+    }
+}
+
+/// A contender that answers.
+pub(super) enum Standing<'g> {
+    Peer(Process),
+    Muralla { role: Role<'g>, prefix: String },
+}
+
+impl Standing<'_> {
+    fn pid(&self) -> Result<u32> {
+        match self {
+            Self::Peer(process) => Ok(process.pid()),
+            Self::Muralla { role, .. } => role.pid(),
+        }
+    }
+
+    /// Processor time so far: its own, and the kernel's at the customers' link.
+    pub(super) fn cpu(&self, ground: &Ground) -> Result<Used> {
+        Ok(Used {
+            process: cpu::of_process(self.pid()?)?,
+            receiving: ground.customers.cpu()?,
+            core: cpu::of_core(ground.serving)?,
+        })
+    }
+
+    pub(super) fn memory(&self) -> Result<u64> {
+        cpu::resident(self.pid()?)
+    }
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        if let Self::Muralla { role, prefix } = self {
+            let ended = role.end(rustix::process::Signal::TERM).and_then(|()| remove_pins(prefix));
+            if let Err(error) = ended {
+                eprintln!("{error:#}");
+            }
+        }
+    }
+}
+
+/// Processor time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Used {
+    /// The resolver's threads.
+    pub(super) process: Duration,
+    /// The kernel's thread that receives for it, in which XDP runs, too.
+    pub(super) receiving: Duration,
+    /// Everything on the core, by ticks: a check on the two.
+    pub(super) core: Duration,
+}
+
+impl Used {
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            process: self.process.saturating_sub(before.process),
+            receiving: self.receiving.saturating_sub(before.receiving),
+            core: self.core.saturating_sub(before.core),
+        }
+    }
+
+    /// All of it in seconds.
+    pub(super) fn sum(self) -> f64 {
+        (self.process + self.receiving).as_secs_f64()
+    }
+}
+
+/// What every configuration of ours begins with.
+pub(super) fn common(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        r#"[admin]
+socket = "{folder}/admin.sock"
+dns_socket = "{folder}/dns.sock"
+
+[metrics]
+listen = "none"
+dns_listen = "none"
+
+[state]
+file = "{folder}/state.json"
+"#
+    )
+}
+
+/// The wall as in production, with limits that are charged, but that the generator can't reach.
+fn wall(prefix: &str) -> String {
+    let limit = "{ rate = 10000000, burst = 10000000 }";
+    format!(
+        r#"
+[edge]
+customers = ["{CUSTOMERS_V4}", "{CUSTOMERS_V6}"]
+nas = ["{NAS_V4}", "{NAS_V6}"]
+own = ["{SERVICE_V4}", "{SERVICE_V6}", "203.0.113.0/24"]
+bogons = "off"
+pin_dir = "{pins}"
+
+[[edge.interface]]
+name = "{INTERNET_INTERFACE}"
+role = "internet"
+
+[[edge.interface]]
+name = "{CUSTOMERS_INTERFACE}"
+role = "customers"
+
+[edge.service.dns]
+source = {limit}
+global = {limit}
+reserve = {limit}
+"#,
+        pins = pins(prefix).display()
+    )
+}
+
+/// The section of the role: one thread, and no limits that a benchmark from 32 addresses would meet.
+pub(super) fn dns(folder: &Path, listen: &[IpAddr], upstream: &Upstream, nic: bool) -> String {
+    let listen: Vec<String> = listen.iter().map(|address| format!("\"{address}\"")).collect();
+    let anchors: Vec<String> =
+        upstream.trust_anchors.iter().map(|anchor| format!("\"{anchor}\"")).collect();
+    let hints = folder.join("root.hints");
+    let mut text = String::new();
+    if let Err(error) = fs::write(&hints, &upstream.root_hints) {
+        // The daemon will say that it is not there; this is why.
+        eprintln!("{}: {error}", hints.display());
+    }
+    let _ = write!(
+        text,
+        r#"
+[dns]
+listen = [{listen}]
+threads = 1
+cache = "{cache}MiB"
+cache_file = "{folder}/cache"
+clients = ["{CUSTOMERS_V4}", "{CUSTOMERS_V6}", "203.0.113.0/24"]
+nic = {nic}
+
+[dns.limits]
+questions = 100000
+questions_per_client = 100000
+
+[dns.resolver]
+root_hints = "{hints}"
+trust_anchors = [{anchors}]
+private_servers = true
+cache = "{cache}MiB"
+"#,
+        listen = listen.join(", "),
+        cache = CACHE >> 20,
+        folder = folder.display(),
+        hints = hints.display(),
+        anchors = anchors.join(", "),
+    );
+    text
+}

@@ -1,0 +1,234 @@
+//! Legitimate DNS under the floods of `bench edge`: unbound behind the wall, and our own resolver there.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use muralla_lab::peers::{LARGE_NAME, Peer, ZONE};
+use muralla_lab::role::Role;
+use muralla_lab::topology::{
+    CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6, SERVICE_V4,
+    SERVICE_V6,
+};
+use muralla_lab::{Lab, LabOptions};
+
+use super::super::PREFIX;
+use super::super::survival::{LEAST_SUCCESS, MOST_P99, PATIENCE, SETTLED, Scenario, scenarios};
+use super::super::table::{Row, median};
+use super::contender::common;
+use crate::run::appliance::{Appliance, DNS_BUDGET, pins, remove_pins};
+use crate::run::attack::Floods;
+use crate::run::cores;
+use crate::run::traffic::{Experience, Service};
+
+/// Who answers behind the wall.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Server {
+    Unbound,
+    Muralla,
+}
+
+impl Server {
+    const ALL: [Self; 2] = [Self::Unbound, Self::Muralla];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Unbound => "unbound",
+            Self::Muralla => "muralla",
+        }
+    }
+}
+
+#[derive(Default)]
+struct Measured {
+    offered: Vec<f64>,
+    all: Experience,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+pub(super) fn rows(binary: &Path, quick: bool) -> Result<Vec<Row>> {
+    let (rounds, seconds) = if quick { (1, 3) } else { (5, 5) };
+    let attacker = cores::divide()?;
+    let lab = Lab::up(PREFIX, LabOptions::default())?;
+    cores::divide_queues(&lab)?;
+    let scenarios = scenarios(&lab)?;
+    let mut measured: Vec<Vec<Measured>> = Server::ALL
+        .iter()
+        .map(|_| scenarios.iter().map(|_| Measured::default()).collect())
+        .collect();
+    for round in 1..=rounds {
+        for (server, results) in Server::ALL.into_iter().zip(&mut measured) {
+            let standing = Standing::start(&lab, binary, server)?;
+            for (scenario, result) in scenarios.iter().zip(results) {
+                let (flood, name) = (scenario.name, server.name());
+                eprintln!("floods: round {round} of {rounds}, {flood}, {name} behind the wall");
+                once(&lab, attacker, seconds, scenario, result)?;
+            }
+            standing.end(&lab)?;
+        }
+    }
+    Ok(report(&scenarios, &measured))
+}
+
+enum Standing<'lab> {
+    Unbound(Appliance<'lab>),
+    Muralla(Box<Role<'lab>>),
+}
+
+impl<'lab> Standing<'lab> {
+    fn start(lab: &'lab Lab, binary: &Path, server: Server) -> Result<Self> {
+        if server == Server::Unbound {
+            lab.start_peer(Peer::Unbound)?;
+            return Ok(Self::Unbound(Appliance::start(lab, binary, "")?));
+        }
+        remove_pins(lab.prefix())?;
+        let zone = lab.folder().join("lab.zone");
+        fs::write(&zone, zone_file()).with_context(|| format!("writing {}", zone.display()))?;
+        let wall = wall(lab);
+        let core = first_core()?;
+        let role = Role::start(lab, "muralla_dns", binary, core, |folder| {
+            let dns = format!(
+                r#"
+[dns]
+listen = ["{SERVICE_V4}", "{SERVICE_V6}"]
+threads = 1
+cache_file = "none"
+
+[[dns.zone]]
+name = "{ZONE}"
+file = "{}"
+"#,
+                zone.display()
+            );
+            format!("{}{wall}{dns}", common(folder))
+        })?;
+        role.wait_until_it_answers(SERVICE_V4.into())?;
+        Ok(Self::Muralla(Box::new(role)))
+    }
+
+    fn end(self, lab: &Lab) -> Result<()> {
+        match self {
+            Self::Unbound(appliance) => {
+                drop(appliance);
+                lab.stop_peer(Peer::Unbound)
+            }
+            Self::Muralla(mut role) => {
+                role.end(rustix::process::Signal::TERM)?;
+                drop(role);
+                remove_pins(lab.prefix())
+            }
+        }
+    }
+}
+
+/// The core of the servers: the first that is left to this thread.
+fn first_core() -> Result<usize> {
+    let allowed = rustix::thread::sched_getaffinity(None).context("asking for cores")?;
+    (0..rustix::thread::CpuSet::MAX_CPU).find(|&core| allowed.is_set(core)).context("no core")
+}
+
+/// The names that the lab's unbound knows.
+fn zone_file() -> String {
+    let large: String =
+        (1..=60).map(|host| format!("{LARGE_NAME}. 60 IN A 203.0.113.{host}\n")).collect();
+    format!(
+        "$ORIGIN {ZONE}.\n$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\n\
+         ns A {SERVICE_V4}\nns AAAA {SERVICE_V6}\n* A 203.0.113.99\n* AAAA 2001:db8:53::99\n{large}"
+    )
+}
+
+/// The wall of `bench edge`.
+fn wall(lab: &Lab) -> String {
+    format!(
+        r#"
+[edge]
+customers = ["{CUSTOMERS_V4}", "{CUSTOMERS_V6}"]
+nas = ["{NAS_V4}", "{NAS_V6}"]
+own = ["{SERVICE_V4}", "{SERVICE_V6}"]
+bogons = "off"
+pin_dir = "{pins}"
+
+[[edge.interface]]
+name = "{INTERNET_INTERFACE}"
+role = "internet"
+
+[[edge.interface]]
+name = "{CUSTOMERS_INTERFACE}"
+role = "customers"
+
+[edge.service.dns]
+global = {{ rate = {DNS_BUDGET}, burst = {DNS_BUDGET} }}
+reserve = {{ rate = {DNS_BUDGET}, burst = {DNS_BUDGET} }}
+"#,
+        pins = pins(lab.prefix()).display()
+    )
+}
+
+fn once(
+    lab: &Lab,
+    attacker: usize,
+    seconds: u64,
+    scenario: &Scenario,
+    result: &mut Measured,
+) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = Service::Dns.once(lab) {
+        if Instant::now() > deadline {
+            return Err(error).context("DNS has not recovered");
+        }
+    }
+    let users = Service::Dns.start(lab)?;
+    // Regular users are there before the flood: they have asked before.
+    thread::sleep(Duration::from_secs(1));
+    let floods = Floods::start(lab, attacker, &scenario.floods)?;
+    thread::sleep(SETTLED);
+    users.interval();
+    let (begun, before) = (Instant::now(), floods.sent());
+    thread::sleep(Duration::from_secs(seconds));
+    let experience = Experience::from(users.interval());
+    result.offered.push((floods.sent() - before) as f64 / begun.elapsed().as_secs_f64());
+    drop(floods);
+    result.p50.extend(experience.quantile(0.5));
+    result.p99.extend(experience.quantile(0.99));
+    result.all.add(&experience);
+    Ok(())
+}
+
+fn report(scenarios: &[Scenario], measured: &[Vec<Measured>]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (at, scenario) in scenarios.iter().enumerate() {
+        for (server, results) in Server::ALL.into_iter().zip(measured) {
+            let (Some(quiet), Some(now)) = (results.first(), results.get(at)) else { continue };
+            let id = |scenario: &str, what: &str| format!("floods.{scenario}.{}.{what}", server.name());
+            let flooded = !scenario.floods.is_empty();
+            if flooded {
+                let unit = "packets/s (generator at its limit)";
+                rows.push(Row::plain(id(scenario.name, "offered"), median(&now.offered), unit));
+            }
+            let row = |what: &str, unit: &str, value: f64, quiet: f64| Row {
+                against: flooded.then(|| id("quiet", what)),
+                ratio: flooded.then(|| value / quiet),
+                ..Row::plain(id(scenario.name, what), value, unit)
+            };
+            let promised = flooded && server == Server::Muralla;
+            let success = |measured: &Measured| measured.all.success().unwrap_or_default() * 100.0;
+            let mut served = row("success", "%", success(now), success(quiet));
+            if promised {
+                served.budget = Some(LEAST_SUCCESS);
+                served.within = served.ratio.map(|ratio| ratio >= LEAST_SUCCESS);
+            }
+            rows.push(served);
+            rows.push(row("p50", "ms", median(&now.p50), median(&quiet.p50)));
+            let mut slow = row("p99", "ms", median(&now.p99), median(&quiet.p99));
+            if promised {
+                slow.budget = Some(MOST_P99);
+                slow.within = slow.ratio.map(|ratio| ratio <= MOST_P99);
+            }
+            rows.push(slow);
+        }
+    }
+    rows
+}

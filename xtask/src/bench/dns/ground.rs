@@ -1,0 +1,218 @@
+//! Where the contenders stand: a lab whose edge has one core for all that serving costs, and an Internet of
+//! its own on the other core, where the clients are, too.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use muralla_internet::{Internet, Plan, generate, serve};
+use muralla_lab::load::steady::{Options, Steady};
+use muralla_lab::load::{Load, Outcome};
+use muralla_lab::polling::Polling;
+use muralla_lab::{Family, Lab, LabOptions, Side};
+use rustix::thread::{CpuSet, sched_getaffinity};
+
+use super::super::PREFIX;
+
+/// Where the private Internet's servers are.
+const SERVERS: &str = "10.0.0.0/8";
+
+/// The lab, and which core does what.
+pub(super) struct Ground {
+    pub(super) lab: Lab,
+    /// Serves: the contender, and the kernel where it receives and sends for it.
+    pub(super) serving: usize,
+    /// Asks, and is asked: clients, the wire, the Internet.
+    pub(super) asking: usize,
+    /// The kernel's part of the serving core's work.
+    pub(super) customers: Polling,
+    pub(super) internet: Arc<Internet>,
+    pub(super) upstream: Upstream,
+    /// Names and types, in an order without any.
+    pub(super) questions: Vec<(String, u16)>,
+}
+
+impl Ground {
+    /// Builds the lab and an Internet of so many zones.
+    pub(super) fn prepare(zones: usize) -> Result<Self> {
+        let (serving, asking) = cores()?;
+        // This thread watches and mostly sleeps; what it starts says itself where it runs.
+        muralla_lab::cpu::pin(0, asking)?;
+        eprintln!("dns: making an Internet of {zones} zones");
+        let made = generate(zones, SEED)?;
+        let questions: Vec<(String, u16)> = made
+            .questions
+            .iter()
+            .filter_map(|(name, kind)| Some((name.clone(), number(kind)?)))
+            .collect();
+        ensure!(!questions.is_empty(), "an Internet without questions");
+        let lab = Lab::up(PREFIX, LabOptions::default())?;
+        lab.host_on_internet(SERVERS)?;
+        let customers = Polling::divide(&lab, Side::Customers, serving, asking)?;
+        Polling::divide(&lab, Side::Internet, serving, asking)?;
+        let internet = Arc::new(made.internet);
+        let upstream = Upstream::start(&lab, asking, Arc::clone(&internet))?;
+        Ok(Self { lab, serving, asking, customers, internet, upstream, questions })
+    }
+
+    /// Asks each of the questions once, at a rate, and waits for the last answer.
+    pub(super) fn ask_once(
+        &self,
+        address: IpAddr,
+        questions: &[(String, u16)],
+        rate: u32,
+        patience: Duration,
+    ) -> Result<Outcome> {
+        let load = Load::once(questions);
+        Steady::once(self.lab.customers(), load, self.clients(address, rate, patience))
+    }
+
+    /// Clients of all customers' addresses that ask at a rate.
+    pub(super) fn clients(&self, address: IpAddr, rate: u32, patience: Duration) -> Options {
+        Options {
+            sources: self.lab.customer_hosts(Family::V4),
+            target: SocketAddr::new(address, 53),
+            rate,
+            patience,
+            core: self.asking,
+        }
+    }
+
+    /// Fills a cache with the answers to all of these, and makes sure of it.
+    pub(super) fn warm(&self, address: IpAddr, questions: &[(String, u16)]) -> Result<()> {
+        let mut last = Outcome::default();
+        // The first time at a rate that every contender's recursion keeps up with.
+        for rate in [800, 4_000, 4_000] {
+            last = self.ask_once(address, questions, rate, Duration::from_secs(5))?;
+            if last.answers() == last.sent && last.quantile(0.99) < 5.0 {
+                break;
+            }
+        }
+        let failed = last.codes.get(2).copied().unwrap_or_default();
+        let bad = last.lost + last.wrong + failed;
+        ensure!(
+            bad * 1_000 <= last.sent,
+            "{address} does not answer what it has been asked before: of {} queries {} were lost, {} answered \
+             wrongly, {failed} SERVFAIL",
+            last.sent,
+            last.lost,
+            last.wrong
+        );
+        Ok(())
+    }
+}
+
+/// The same Internet in every run.
+const SEED: u64 = 20_260_101;
+
+/// The first and the last of the cores that may be used.
+fn cores() -> Result<(usize, usize)> {
+    let allowed = sched_getaffinity(None).context("asking for the cores that may be used")?;
+    let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
+    let serving = cores.next().context("no core may be used")?;
+    let asking = cores.next_back().context(
+        "two cores are needed: one that serves, and one that asks, or neither can be measured",
+    )?;
+    Ok((serving, asking))
+}
+
+/// Types of the private Internet's questions (RFC 1035 section 3.2.2, RFC 3596, RFC 2782).
+fn number(kind: &str) -> Option<u16> {
+    Some(match kind {
+        "A" => 1,
+        "NS" => 2,
+        "CNAME" => 5,
+        "SOA" => 6,
+        "PTR" => 12,
+        "MX" => 15,
+        "TXT" => 16,
+        "AAAA" => 28,
+        "SRV" => 33,
+        _ => return None,
+    })
+}
+
+/// Servers of an Internet, running on the lab's. They end when dropped.
+pub(super) struct Upstream {
+    pub(super) root_hints: String,
+    pub(super) trust_anchors: Vec<String>,
+    stopped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Upstream {
+    pub(super) fn start(lab: &Lab, core: usize, internet: Arc<Internet>) -> Result<Self> {
+        let (root_hints, trust_anchors) = (internet.root_hints(), internet.trust_anchors());
+        let stopped = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&stopped);
+        let (up, is_up) = mpsc::channel();
+        let thread = lab.internet().thread("upstream", move || {
+            muralla_lab::cpu::pin(0, core)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let addresses: Vec<SocketAddr> =
+                    internet.addresses().into_iter().map(|ip| SocketAddr::new(ip, 53)).collect();
+                let _serving = serve(internet, &addresses).await.context("serving an Internet")?;
+                let _ = up.send(());
+                while !until.load(Ordering::Relaxed) {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Ok(())
+            })
+        })?;
+        let mut upstream = Self { root_hints, trust_anchors, stopped, thread: Some(thread) };
+        if is_up.recv().is_err() {
+            upstream.stop()?;
+        }
+        Ok(upstream)
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.stopped.store(true, Ordering::Relaxed);
+        match self.thread.take() {
+            Some(thread) => thread.join().map_err(|_| anyhow!("the Internet panicked"))?,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+/// A small Internet whose records live for a few seconds, delegations and keys included, so that one needn't
+/// wait long until all that was cached is stale.
+pub(super) fn ephemeral(zones: usize, ttl: u32) -> Result<(Internet, Vec<(String, u16)>)> {
+    use std::fmt::Write as _;
+
+    let mut text = format!("zone . signed ttl={ttl}\nzone com signed ttl={ttl}\nzone net ttl={ttl}\n");
+    let mut served = Vec::new();
+    let mut questions = Vec::new();
+    for number in 0..zones {
+        let name = format!("brief{number}.com");
+        let signed = if number % 2 == 0 { "signed " } else { "" };
+        let _ = write!(text, "zone {name} {signed}ttl={ttl}\n  www A 5.1.{}.{}\n", number >> 8 & 255, number & 255);
+        questions.push((format!("www.{name}"), 1));
+        served.push(name);
+    }
+    let (one, other) = served.split_at(served.len() / 2);
+    let _ = write!(
+        text,
+        "server a.root.net 10.54.0.1 serves ., net\n  delay 5ms\n\
+         server a.com-servers.net 10.54.1.1 serves com\n  delay 10ms\n\
+         server b.com-servers.net 10.54.1.2 serves com\n  delay 20ms\n\
+         server a.hosts.net 10.54.2.1 serves {}\n  delay 20ms\n\
+         server b.hosts.net 10.54.2.2 serves {}\n  delay 40ms\n",
+        one.join(", "),
+        other.join(", ")
+    );
+    Ok((Plan::parse(&text)?.build()?, questions))
+}
