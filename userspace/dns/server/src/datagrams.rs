@@ -116,16 +116,13 @@ impl Inbox {
 
     /// The datagrams received last, those without a usable sender left out.
     pub(crate) fn datagrams(&self) -> impl Iterator<Item = (&[u8], Path)> {
-        self.headers
-            .iter()
-            .zip(&self.data)
-            .zip(&self.names)
-            .take(self.received)
-            .filter_map(|((header, data), name)| {
+        self.headers.iter().zip(&self.data).zip(&self.names).take(self.received).filter_map(
+            |((header, data), name)| {
                 let data = data.get(..header.msg_len as usize)?;
                 let path = Path { peer: address(name)?, local: local(&header.msg_hdr) };
                 Some((data, path))
-            })
+            },
+        )
     }
 }
 
@@ -397,7 +394,8 @@ mod tests {
         ] {
             let server = sockets::udp(wildcard.parse().unwrap()).unwrap();
             let server = UdpSocket::from(server);
-            let asked = SocketAddr::new(asked.parse().unwrap(), server.local_addr().unwrap().port());
+            let asked =
+                SocketAddr::new(asked.parse().unwrap(), server.local_addr().unwrap().port());
             let client = UdpSocket::bind(client).unwrap();
             client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
             let (mut inbox, mut outbox) = (Inbox::new(), Outbox::new());

@@ -75,8 +75,7 @@ mod tests {
             ),
         ];
         let sections = Sections { authoritative: false, answers: &answers, authorities: &[] };
-        let wire =
-            message(&name, RecordType::A, ResponseCode::NoError, sections, false).unwrap();
+        let wire = message(&name, RecordType::A, ResponseCode::NoError, sections, false).unwrap();
         assert_eq!(wire.get(12 + 17 + 4..12 + 17 + 4 + 2), Some(&[0xc0, 12][..]));
         let decoded = Message::from_vec(&wire).unwrap();
         assert_eq!(decoded.answers.len(), 2);

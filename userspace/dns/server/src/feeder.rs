@@ -71,12 +71,8 @@ impl Feeder {
         let State { hot, published } = &mut *state;
         for (key, hits) in hot.hits() {
             let rcode = published.get(&key).map_or(0, |published| published.rcode);
-            let answered = Answered {
-                transport: Transport::Udp,
-                rtype: key.rtype,
-                rcode,
-                level: Level::Nic,
-            };
+            let answered =
+                Answered { transport: Transport::Udp, rtype: key.rtype, rcode, level: Level::Nic };
             desk.shared_tally().queries_only(answered, hits);
             if let Some(key) = wire_key(&key) {
                 desk.credit(&key, hits);

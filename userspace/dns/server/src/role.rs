@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use hickory_proto::rr::{Name, RecordType};
 use hickory_proto::op::{Message, Query};
+use hickory_proto::rr::{Name, RecordType};
 use muralla_resolver::clock::SystemClock;
-use muralla_resolver::engine::{Engine, Request, Security};
+use muralla_resolver::engine::{Engine, Security};
 use muralla_resolver::network::Sockets;
 use muralla_resolver::trace::Trace;
-use muralla_resolver::{ConfigError, Resolver};
+use muralla_resolver::{ConfigError, Resolver, Statistics};
 use muralla_zones::LocalData;
 use parking_lot::{Mutex, RwLock};
 use tokio::net::UdpSocket;
@@ -44,6 +44,9 @@ const CANARY_PATIENCE: Duration = Duration::from_secs(4);
 /// Time between two looks at files that may have changed, and between two saves of the cache.
 const REFRESH: Duration = Duration::from_secs(10);
 const SAVE: Duration = Duration::from_secs(600);
+
+/// Sockets towards other servers that may be open at once.
+const UPSTREAM_SOCKETS: usize = 4_096;
 
 /// Why the role can't start.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +77,9 @@ pub enum LookupError {
     #[error("`{0}` is no domain name")]
     Name(String),
     /// The type is none.
-    #[error("`{0}` is no record type; use A, AAAA, MX, PTR, TXT or another, or TYPE with its number")]
+    #[error(
+        "`{0}` is no record type; use A, AAAA, MX, PTR, TXT or another, or TYPE with its number"
+    )]
     Type(String),
     /// There is no such zone or list.
     #[error("there is no zone or list `{0}`; `muralla dns zone list` shows those that are there")]
@@ -150,7 +155,12 @@ impl Role {
         if let Some(feeder) = &feeder {
             runtime.spawn(feeder::run(Arc::clone(feeder), Arc::clone(&desk), stopped.clone()));
         }
-        runtime.spawn(upkeep(Arc::clone(&desk), feeder.clone(), config.cache_file.clone(), stopped));
+        runtime.spawn(upkeep(
+            Arc::clone(&desk),
+            feeder.clone(),
+            config.cache_file.clone(),
+            stopped,
+        ));
         Ok(Self {
             config: Mutex::new(config),
             desk,
@@ -224,7 +234,9 @@ impl Role {
         let begin = Instant::now();
         let trace = options.trace.then(Arc::<Trace>::default);
         let (level, answer) = self.desk.look_up(&name, rtype, &options, trace.clone()).await;
-        let text = |records: &[hickory_proto::rr::Record]| records.iter().map(ToString::to_string).collect();
+        let text = |records: &[hickory_proto::rr::Record]| {
+            records.iter().map(ToString::to_string).collect()
+        };
         Ok(Lookup {
             name: name.to_string(),
             rtype: rtype.to_string(),
@@ -273,7 +285,9 @@ impl Role {
     pub fn zones(&self) -> Vec<Zone> {
         let config = self.config.lock();
         let mut zones = self.desk.zones();
-        for (kind, routes) in [("forward", &config.resolver.forward), ("stub", &config.resolver.stub)] {
+        for (kind, routes) in
+            [("forward", &config.resolver.forward), ("stub", &config.resolver.stub)]
+        {
             zones.extend(routes.iter().map(|route| Zone {
                 name: route.zone.clone(),
                 kind: kind.to_owned(),
@@ -341,8 +355,8 @@ impl Role {
             latency: total.latency(),
             cache: self.desk.cache_status(),
             nic: self.feeder.as_ref().map(|feeder| feeder.status()),
-            resolver: resolver.counters(),
-            bogus: resolver.bogus(),
+            resolver: counters(&resolver),
+            bogus: resolver.bogus.iter().map(|(code, count)| (reason(*code), *count)).collect(),
             questions: self.desk.questions(),
             connections: self.connections.open(),
             stale_served,
@@ -395,10 +409,47 @@ impl Role {
     }
 }
 
+fn counters(statistics: &Statistics) -> Vec<(String, u64)> {
+    [
+        ("questions", statistics.questions),
+        ("upstream_queries", statistics.upstream_queries),
+        ("upstream_timeouts", statistics.upstream_timeouts),
+        ("upstream_servfails", statistics.upstream_servfails),
+        ("upstream_tcp", statistics.upstream_tcp),
+        ("failures", statistics.failures),
+        ("records", statistics.records as u64),
+        ("record_bytes", statistics.record_bytes as u64),
+        ("delegations", statistics.delegations as u64),
+        ("servers", statistics.servers as u64),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}
+
+/// Why validation failed, by the code of the extended error (RFC 8914), as metrics have it.
+fn reason(code: u16) -> String {
+    let name = match code {
+        1 => "unsupported_dnskey_algorithm",
+        2 => "unsupported_ds_digest",
+        5 => "indeterminate",
+        6 => "bogus",
+        7 => "signature_expired",
+        8 => "signature_not_yet_valid",
+        9 => "dnskey_missing",
+        10 => "rrsigs_missing",
+        11 => "no_zone_key_bit",
+        12 => "nsec_missing",
+        25 => "signature_expired_before_valid",
+        27 => "nsec3_iterations",
+        _ => return format!("code_{code}"),
+    };
+    name.to_owned()
+}
+
 fn resolver(config: &DnsConfig) -> Result<Resolver, ConfigError> {
     Resolver::new(
         config.resolver.clone(),
-        Arc::new(Sockets::default()),
+        Arc::new(Sockets::new(None, None, UPSTREAM_SOCKETS)),
         Arc::new(SystemClock),
         rand::random(),
     )
@@ -500,7 +551,10 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
     SocketAddr::new(address, bound.port())
 }
 
-async fn ask(server: SocketAddr, name: &str) -> Result<Duration, Box<dyn std::error::Error + Send + Sync>> {
+async fn ask(
+    server: SocketAddr,
+    name: &str,
+) -> Result<Duration, Box<dyn std::error::Error + Send + Sync>> {
     let begin = Instant::now();
     let socket = UdpSocket::bind(SocketAddr::new(server.ip(), 0)).await?;
     socket.connect(server).await?;
@@ -522,7 +576,7 @@ async fn ask(server: SocketAddr, name: &str) -> Result<Duration, Box<dyn std::er
 fn record_type(text: &str) -> Option<RecordType> {
     let text = text.to_ascii_uppercase();
     match text.strip_prefix("TYPE") {
-        Some(number) => number.parse().ok().map(RecordType::from),
+        Some(number) => number.parse::<u16>().ok().map(RecordType::from),
         None => text.parse().ok(),
     }
 }

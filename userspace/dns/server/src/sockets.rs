@@ -51,19 +51,15 @@ pub(crate) fn listen(
     let mut inherited: HashMap<String, OwnedFd> = inherited.into_iter().collect();
     let mut all = Vec::new();
     for &address in addresses {
-        let refused = |error: io::Error| ListenError {
-            address,
-            help: help(&error),
-            error,
-        };
-        let mut udp = Vec::new();
+        let refused = |error: io::Error| ListenError { address, help: help(&error), error };
+        let mut sockets = Vec::new();
         for thread in 0..threads {
             let kept = inherited.remove(&udp_name(address, thread));
-            udp.push(kept.map_or_else(|| self::udp(address), Ok).map_err(refused)?);
+            sockets.push(kept.map_or_else(|| udp(address), Ok).map_err(refused)?);
         }
         let kept = inherited.remove(&tcp_name(address));
-        let tcp = kept.map_or_else(|| self::tcp(address), Ok).map_err(refused)?;
-        all.push(Listening { address, udp, tcp });
+        let listener = kept.map_or_else(|| tcp(address), Ok).map_err(refused)?;
+        all.push(Listening { address, udp: sockets, tcp: listener });
     }
     for name in inherited.keys() {
         // Closed here: an unread socket of the group would swallow its share of the queries.

@@ -105,7 +105,8 @@ impl Tally {
         self.queries_only(answered, 1);
         let level = answered.level as usize;
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = (nanoseconds / 1_000).max(1).ilog2() as usize + usize::from(nanoseconds > 1_000);
+        let bucket =
+            (nanoseconds / 1_000).max(1).ilog2() as usize + usize::from(nanoseconds > 1_000);
         if let Some(bucket) = self.buckets.get(level * BUCKETS + bucket.min(BUCKETS - 1)) {
             bucket.fetch_add(1, Relaxed);
         }
@@ -149,7 +150,11 @@ impl Total<'_> {
                 rtype: name(rtype, &types),
                 rcode: name(rcode, &CODES),
                 level: Level::ALL.get(level).copied().unwrap_or(Level::None),
-                count: self.0.iter().filter_map(|tally| Some(tally.queries.get(at)?.load(Relaxed))).sum(),
+                count: self
+                    .0
+                    .iter()
+                    .filter_map(|tally| Some(tally.queries.get(at)?.load(Relaxed)))
+                    .sum(),
             }
         });
         counted.filter(|row| row.count > 0).collect()

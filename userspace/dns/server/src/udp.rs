@@ -34,7 +34,10 @@ struct Stop {
 /// # Errors
 ///
 /// When the system has no more threads or descriptors.
-pub(crate) fn start(desk: &Arc<Desk>, threads: Vec<(Vec<Arc<OwnedFd>>, Arc<Tally>)>) -> io::Result<Workers> {
+pub(crate) fn start(
+    desk: &Arc<Desk>,
+    threads: Vec<(Vec<Arc<OwnedFd>>, Arc<Tally>)>,
+) -> io::Result<Workers> {
     let bells = threads.iter().map(|_| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK));
     let bell = bells.collect::<Result<_, _>>()?;
     let stop = Arc::new(Stop { wanted: AtomicBool::new(false), bell });
@@ -119,7 +122,11 @@ impl Worker {
                 }
                 Err(error) => {
                     // Errors that an earlier answer caused (ICMP) come up here too, and mean nothing.
-                    let expected = [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted, io::ErrorKind::ConnectionRefused];
+                    let expected = [
+                        io::ErrorKind::WouldBlock,
+                        io::ErrorKind::Interrupted,
+                        io::ErrorKind::ConnectionRefused,
+                    ];
                     if !expected.contains(&error.kind()) {
                         warn!(%error, "a read from a DNS socket failed");
                     }

@@ -27,7 +27,6 @@ use tracing::debug;
 
 use crate::clients::{Clients, client};
 
-
 use crate::config::{DnsConfig, LimitsConfig, StaleConfig};
 use crate::datagrams::{self, LONGEST_ANSWER, Path};
 use crate::encode::{self, Sections};
@@ -161,7 +160,9 @@ impl Desk {
             Ok(query) => query,
             Err(malformed) => {
                 return match malformed.reply(packet, out) {
-                    Some(len) => Outcome::Answer { len, answered: asker.answered(0, out, Level::None) },
+                    Some(len) => {
+                        Outcome::Answer { len, answered: asker.answered(0, out, Level::None) }
+                    }
                     None => Outcome::Silence,
                 };
             }
@@ -179,7 +180,10 @@ impl Desk {
                     Ok(()) => return Outcome::Later,
                     Err(_) => match self.cache.answer_stale(&key, &query, now, &limits, out) {
                         Some(len) => (len, Level::Stale),
-                        None => (answer::refuse(&query, SERVFAIL, None, limits.cookie, out), Level::None),
+                        None => (
+                            answer::refuse(&query, SERVFAIL, None, limits.cookie, out),
+                            Level::None,
+                        ),
                     },
                 }
             }
@@ -273,7 +277,7 @@ impl Desk {
 
     /// Finds the answer to a question, remembers it, and gives it to all who wait.
     async fn fly(self: Arc<Self>, key: Key, refresh: bool) {
-        let landing = Landing { desk: &self, key: &key };
+        let landing = Landing { desk: &self, key: &key, landed: false };
         let policy = self.policy();
         let stale = self.has_stale(&key);
         let finding = self.find(&key, refresh);
@@ -345,7 +349,9 @@ impl Desk {
             .ok()?;
         let (kind, ttl) = if failed {
             (Kind::Failure, FAILURE_TTL)
-        } else if rcode == ResponseCode::NoError && answers.iter().any(|record| record.record_type() == rtype) {
+        } else if rcode == ResponseCode::NoError
+            && answers.iter().any(|record| record.record_type() == rtype)
+        {
             let longest = seconds(policy.limits.longest_ttl);
             (Kind::Positive, shortest(answers).min(longest))
         } else {
@@ -376,7 +382,9 @@ impl Desk {
 
     fn reply(&self, stored: &Stored, waiter: Waiter) {
         let now = self.now();
-        self.send(waiter, Level::Engine, |query, limits, out| stored.render(query, now, limits, out));
+        self.send(waiter, Level::Engine, |query, limits, out| {
+            stored.render(query, now, limits, out)
+        });
     }
 
     fn reply_stale(&self, key: &Key, waiter: Waiter) {
@@ -436,8 +444,7 @@ impl Desk {
     /// What local data says, if the question is theirs; for strangers only what is public.
     fn local_answer(&self, key: &Key, known: bool) -> Option<LocalAnswer> {
         let local = Arc::clone(&self.local.read());
-        let kind = local.kind(key.name())?;
-        if !known && kind != ZoneKind::Zone {
+        if !local.covers(key.name()) || !known && !is_public(&local, key) {
             return None;
         }
         local.answer(key.name(), key.qtype(), key.dnssec_ok())
@@ -476,7 +483,9 @@ impl Desk {
             at: 0.0,
             client: asker.peer,
             transport: if asker.transport == Transport::Udp { "udp" } else { "tcp" }.to_owned(),
-            name: Key::of(query).name_text(),
+            name: muralla_dns_wire::Name::from_wire(query.name())
+                .map(|name| name.to_string())
+                .unwrap_or_default(),
             rtype: type_name(query.qtype),
             rcode: code_name(answered.rcode),
             level: answered.level,
@@ -515,18 +524,22 @@ impl Policy {
 struct Landing<'a> {
     desk: &'a Desk,
     key: &'a Key,
+    landed: bool,
 }
 
 impl Landing<'_> {
-    fn land(&self) -> Vec<Waiter> {
+    fn land(mut self) -> Vec<Waiter> {
+        self.landed = true;
         self.desk.flights.land(self.key)
     }
 }
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
-        for waiter in self.land() {
-            self.desk.refuse(waiter);
+        if !self.landed {
+            for waiter in self.desk.flights.land(self.key) {
+                self.desk.refuse(waiter);
+            }
         }
     }
 }
@@ -562,6 +575,22 @@ fn negative_ttl(authorities: &[Record]) -> u32 {
         .unwrap_or(FAILURE_TTL)
 }
 
+/// Whether anybody may ask: for the operator's own zones, but neither for his lists nor for names that have no meaning
+/// outside.
+fn is_public(local: &LocalData, key: &Key) -> bool {
+    let zones: Vec<(muralla_dns_wire::Name, ZoneKind)> = local
+        .list()
+        .into_iter()
+        .filter_map(|zone| {
+            Some((zone.name.parse::<muralla_dns_wire::Name>().ok()?.to_lower(), zone.kind))
+        })
+        .collect();
+    let deepest = key.ancestry().find_map(|name| {
+        zones.iter().find(|(zone, _)| zone.as_wire() == name).map(|(_, kind)| *kind)
+    });
+    deepest == Some(ZoneKind::Zone)
+}
+
 /// Whether nothing has to be added to a local answer for a client that wants recursion.
 fn is_complete(found: &LocalAnswer) -> bool {
     !matches!(found.kind, Local::Continue { .. } | Local::Referral | Local::ParentDs)
@@ -572,7 +601,7 @@ fn stored_local(found: &LocalAnswer, now: u32) -> Option<Stored> {
         kind: Kind::Positive,
         secure: false,
         authoritative: true,
-        error: None,
+        extended_error: None,
         born: now,
         ttl: found.ttl,
         stale_until: now,

@@ -74,7 +74,8 @@ impl Desk {
                     && matches!(stored.freshness(now), Freshness::Fresh(_))
                     && let Ok(message) = Message::from_vec(&aged(&stored, now))
                 {
-                    let security = if stored.secure() { Security::Secure } else { Security::Insecure };
+                    let security =
+                        if stored.secure() { Security::Secure } else { Security::Insecure };
                     return (Level::Wire, answer(message, security));
                 }
             }
@@ -122,7 +123,12 @@ impl Desk {
         let reloads = Arc::clone(&self.local.read()).reload_changed();
         for reload in &reloads {
             match reload {
-                Ok(reloaded) => info!(zone = reloaded.zone, serial = reloaded.serial, records = reloaded.records, "zone reloaded"),
+                Ok(reloaded) => info!(
+                    zone = reloaded.zone,
+                    serial = reloaded.serial,
+                    records = reloaded.records,
+                    "zone reloaded"
+                ),
                 Err(problems) => {
                     for problem in problems {
                         warn!("{problem}");
