@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
-use muralla_dns_wire::cache::Hot;
-use muralla_dns_wire::{Key, Kind};
+use muralla_dns_wire::{Answer, Key, Kind};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -19,14 +19,45 @@ use crate::tally::{Answered, Transport};
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_millis(500);
 
-/// Most answers looked at in a round.
+/// Time between two looks at the whole cache, which is a walk through all of it.
+const SURVEY: Duration = Duration::from_secs(30);
+
+/// Most answers that such a look brings.
 const CANDIDATES: usize = 8_192;
 
-/// Queries since an answer was last looked at that make it hot.
+/// Most questions that may wait for the next round.
+const WAITING: usize = 8_192;
+
+/// Hits of late that make an answer hot.
 const HOTTER: u32 = 2;
 
 /// An answer that ends sooner is not worth the trouble.
 const SHORTEST: u32 = 2;
+
+/// Questions that became hot since the last round, as those notice who answer them.
+#[derive(Default)]
+pub(crate) struct Warm {
+    wanted: AtomicBool,
+    keys: Mutex<Vec<Key>>,
+}
+
+impl Warm {
+    /// Notes a question that was hit so often of late. Each is noted now and then only, when the number is a power of
+    /// two, so that a hit stays as cheap as it was.
+    pub(crate) fn note(&self, key: &Key, hits: u32) {
+        if hits >= HOTTER && hits.is_power_of_two() && self.wanted.load(Relaxed) {
+            let mut keys = self.keys.lock();
+            if keys.len() < WAITING {
+                keys.push(*key);
+            }
+        }
+    }
+
+    fn take(&self) -> Vec<Key> {
+        self.wanted.store(true, Relaxed);
+        std::mem::take(&mut *self.keys.lock())
+    }
+}
 
 /// The network card's cache and what is in it.
 pub(crate) struct Feeder {
@@ -35,14 +66,17 @@ pub(crate) struct Feeder {
 
 struct State {
     hot: Box<dyn HotAnswers>,
-    /// When the answer that was published for a key was born, and its response code.
     published: HashMap<HotKey, Published>,
+    surveyed: Instant,
 }
 
+/// What is published for a question.
 #[derive(Clone, Copy)]
 struct Published {
     born: u32,
     ends: u32,
+    /// From when on a newer answer may be there.
+    due: u32,
     rcode: u8,
 }
 
@@ -50,7 +84,9 @@ impl Feeder {
     pub(crate) fn new(mut hot: Box<dyn HotAnswers>) -> Self {
         // What another process left is of a policy that may be another one.
         hot.flush();
-        Self { state: Mutex::new(State { hot, published: HashMap::new() }) }
+        Self {
+            state: Mutex::new(State { hot, published: HashMap::new(), surveyed: Instant::now() }),
+        }
     }
 
     /// Has the network card forget everything, at once.
@@ -68,7 +104,7 @@ impl Feeder {
     pub(crate) fn round(&self, desk: &Arc<Desk>) {
         let now = desk.now();
         let mut state = self.state.lock();
-        let State { hot, published } = &mut *state;
+        let State { hot, published, surveyed } = &mut *state;
         for (key, hits) in hot.hits() {
             let rcode = published.get(&key).map_or(0, |published| published.rcode);
             let answered =
@@ -78,22 +114,18 @@ impl Feeder {
                 desk.credit(&key, hits);
             }
         }
-        for Hot { key, hits, answer, .. } in desk.hottest(CANDIDATES) {
-            let ends = answer.born().saturating_add(answer.ttl());
-            let lasting = ends > now.saturating_add(SHORTEST);
-            if hits < HOTTER || answer.kind() == Kind::Failure || !lasting {
-                continue;
-            }
-            let key = hot_key(&key);
-            if published.get(&key).is_some_and(|published| published.born == answer.born()) {
-                continue;
-            }
-            let message = aged(&answer, now);
-            let rcode = message.get(3).map_or(0, |flags| flags & 15);
-            let expires_in = Duration::from_secs(u64::from(ends - now));
-            let secure = answer.secure();
-            if hot.publish(&HotAnswer { key: &key, message: &message, secure, expires_in }) {
-                published.insert(key, Published { born: answer.born(), ends, rcode });
+        let mut candidates = desk.warm().take();
+        // Those that were looked up again meanwhile take the place of the old ones.
+        let due = published.iter().filter(|(_, published)| now >= published.due);
+        candidates.extend(due.filter_map(|(key, _)| wire_key(key)));
+        if surveyed.elapsed() >= SURVEY {
+            *surveyed = Instant::now();
+            let hottest = desk.hottest(CANDIDATES).into_iter();
+            candidates.extend(hottest.filter(|hot| hot.hits >= HOTTER).map(|hot| hot.key));
+        }
+        for key in candidates {
+            if let Some(answer) = desk.peek(&key) {
+                publish(hot.as_mut(), published, &key, &answer, now);
             }
         }
         published.retain(|key, published| {
@@ -103,6 +135,31 @@ impl Feeder {
             }
             lives
         });
+    }
+}
+
+fn publish(
+    hot: &mut dyn HotAnswers,
+    published: &mut HashMap<HotKey, Published>,
+    key: &Key,
+    answer: &Answer,
+    now: u32,
+) {
+    let ends = answer.born().saturating_add(answer.ttl());
+    if answer.kind() == Kind::Failure || ends <= now.saturating_add(SHORTEST) {
+        return;
+    }
+    let key = hot_key(key);
+    if published.get(&key).is_some_and(|published| published.born == answer.born()) {
+        return;
+    }
+    let message = aged(answer, now);
+    let rcode = message.get(3).map_or(0, |flags| flags & 15);
+    let expires_in = Duration::from_secs(u64::from(ends - now));
+    let secure = answer.secure();
+    if hot.publish(&HotAnswer { key: &key, message: &message, secure, expires_in }) {
+        let due = ends.saturating_sub((answer.ttl() / 10).max(SHORTEST));
+        published.insert(key, Published { born: answer.born(), ends, due, rcode });
     }
 }
 

@@ -5,8 +5,8 @@ use crate::cookie::Cookie;
 use crate::name;
 use crate::octets::{Writer, u16_at, u32_at};
 use crate::query::{
-    FLAG_AA, FLAG_AD, FLAG_CD, FLAG_QR, FLAG_RA, FLAG_RD, FLAG_TC, HEADER, OPT,
-    OPTION_COOKIE, OPTION_EXTENDED_ERROR, Query, TYPE_OPT,
+    FLAG_AA, FLAG_AD, FLAG_CD, FLAG_QR, FLAG_RA, FLAG_RD, FLAG_TC, HEADER, OPT, OPTION_COOKIE,
+    OPTION_EXTENDED_ERROR, Query, TYPE_OPT,
 };
 
 /// Most bytes of an answer over UDP, and what our OPT records say we take: below every path's MTU that matters, so
@@ -616,7 +616,8 @@ impl Opt<'_> {
 
     fn options_len(&self, with_text: bool) -> usize {
         let errors = self.errors.iter().flatten();
-        let errors: usize = errors.map(|(_, text)| 6 + if with_text { text.len() } else { 0 }).sum();
+        let errors: usize =
+            errors.map(|(_, text)| 6 + if with_text { text.len() } else { 0 }).sum();
         errors + self.cookie.map_or(0, |cookie| 4 + cookie.len())
     }
 
@@ -971,7 +972,10 @@ mod tests {
         let length = minimal_any(&with_cookie, None, &mut out);
         let reply = Message::from_vec(&out[..length]).unwrap();
         assert_eq!(reply.answers[0].record_type(), RecordType::HINFO);
-        assert_eq!((reply.answers[0].ttl, reply.answers[0].name.to_string()), (3_600, "www.example.".into()));
+        assert_eq!(
+            (reply.answers[0].ttl, reply.answers[0].name.to_string()),
+            (3_600, "www.example.".into())
+        );
         for room in 0..HEADER + question {
             assert_eq!(refuse(&plain, 5, None, None, &mut out[..room]), 0);
         }

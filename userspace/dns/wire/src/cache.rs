@@ -621,8 +621,11 @@ mod tests {
             assert!(loaded.damaged > 0, "{at}");
         }
         // Bytes between two records cost none of them.
-        let second = file.windows(4).skip(13).position(|bytes| bytes == b"\xfaA\xf5R").unwrap() + 13;
-        for junk in [&b"\xfaA"[..], b"\xfaA\xf5R\0\0\0\x20", &[0; 200_000], b"\xfaA\xf5R\xff\xff\xff\xff"] {
+        let second =
+            file.windows(4).skip(13).position(|bytes| bytes == b"\xfaA\xf5R").unwrap() + 13;
+        for junk in
+            [&b"\xfaA"[..], b"\xfaA\xf5R\0\0\0\x20", &[0; 200_000], b"\xfaA\xf5R\xff\xff\xff\xff"]
+        {
             let file = [&file[..second], junk, &file[second..]].concat();
             let loaded = Cache::new(1 << 20, SEED).load(&file[..], 1_000).unwrap();
             assert_eq!((loaded.entries, loaded.damaged), (records, junk.len() as u64));

@@ -1,6 +1,11 @@
 //! What the fuzz targets do with arbitrary bytes: each function panics if a promise is broken.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "panics are its findings")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "panics are its findings"
+)]
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::Record;
@@ -13,7 +18,7 @@ use crate::name::Name;
 use crate::octets::{u16_at, u32_at};
 use crate::query::{ClientCookie, Query};
 
-/// Bytes before the message that [`answer`] takes.
+/// Bytes before the message that [`answer()`] takes.
 pub const ANSWER_CONTROL: usize = 9;
 
 /// A packet from a client: what is read of it is what another decoder reads, and no answer is too long.
@@ -34,15 +39,17 @@ pub fn query(packet: &[u8]) {
     let name = Name::from_wire(query.name()).expect("a name in wire form");
     assert_eq!(name.to_string().parse::<Name>().unwrap().as_wire(), query.name());
     let key = Key::of(&query);
-    assert_eq!(Key::new(query.name(), query.qtype, query.qclass, query.dnssec_ok(), query.cd), Ok(key));
+    assert_eq!(
+        Key::new(query.name(), query.qtype, query.qclass, query.dnssec_ok(), query.cd),
+        Ok(key)
+    );
     assert!(key.is_within(name.as_wire()));
 
     let text = "ö".repeat(MAX_ERROR_TEXT);
     let cookie = query.cookie().map(|_| [7; 24]);
-    for length in [
-        answer::refuse(&query, 5, None, None, &mut out),
-        answer::truncate(&query, None, &mut out),
-    ] {
+    for length in
+        [answer::refuse(&query, 5, None, None, &mut out), answer::truncate(&query, None, &mut out)]
+    {
         assert!((12..=packet.len()).contains(&length));
     }
     for rcode in [2, 5, 23] {
@@ -62,7 +69,8 @@ pub fn query(packet: &[u8]) {
     assert_eq!(theirs.metadata.authentic_data, query.ad);
     assert_eq!(theirs.metadata.checking_disabled, query.cd);
     let [question] = &theirs.queries[..] else { panic!("not one question") };
-    assert_eq!(question.name().num_labels() as usize + 1, name.ancestry().count());
+    let labels = name.ancestry().map(|rest| &rest[1..=usize::from(rest[0])]);
+    assert!(question.name().iter().chain([&b""[..]]).eq(labels));
     assert_eq!(u16::from(question.query_type()), query.qtype);
     assert_eq!(u16::from(question.query_class()), query.qclass);
     assert_eq!(theirs.edns.is_some(), query.edns.is_some());
@@ -101,7 +109,8 @@ pub fn answer(data: &[u8]) {
     // A client that asks the same, loudly.
     let question: Vec<u8> = stored.question().to_vec();
     let (name, kinds) = question.split_at(question.len() - 4);
-    let mut packet = vec![0xab, 0xcd, 1, if bit(2) { 0x20 } else { 0 } | if bit(3) { 0x10 } else { 0 }];
+    let mut packet =
+        vec![0xab, 0xcd, 1, if bit(2) { 0x20 } else { 0 } | if bit(3) { 0x10 } else { 0 }];
     packet.extend([0, 1, 0, 0, 0, 0, 0, u8::from(bit(0))]);
     packet.extend(name.to_ascii_uppercase());
     packet.extend(kinds);
@@ -163,7 +172,7 @@ pub fn answer(data: &[u8]) {
     }
 }
 
-/// A file to load a cache from. If its first byte is odd, what follows are payloads with two bytes of length before
+/// A file to load a cache from. If its first byte is 1, what follows are payloads with two bytes of length before
 /// each, which are made good records, for no mutation finds a checksum.
 pub fn cache_file(data: &[u8]) {
     let now = 2_000;
@@ -236,7 +245,7 @@ fn frame(mut payloads: &[u8]) -> Vec<u8> {
     file
 }
 
-/// The opposite of what [`cache_file`] makes of an input that begins with an odd byte.
+/// An input of [`cache_file`] that it makes this saved cache of.
 pub fn unframe(file: &[u8]) -> Vec<u8> {
     let mut payloads = vec![1];
     let mut at = 12;
@@ -249,7 +258,7 @@ pub fn unframe(file: &[u8]) -> Vec<u8> {
     payloads
 }
 
-/// Keeps the unused in use: a cookie parses as itself whatever comes.
+/// A cookie option's data: it is read as it is.
 pub fn cookie(data: &[u8]) {
     if let Some(cookie) = ClientCookie::parse(data) {
         assert_eq!(cookie.client, data[..8]);
@@ -286,7 +295,9 @@ mod tests {
                 match self.below(7) {
                     0 if !bytes.is_empty() => bytes[at] ^= 1 << self.below(8),
                     1 if !bytes.is_empty() => bytes[at] = self.below(256) as u8,
-                    2 if !bytes.is_empty() => bytes[at] = [0, 1, 0x3f, 0x40, 0xc0, 0xff][self.below(6)],
+                    2 if !bytes.is_empty() => {
+                        bytes[at] = [0, 1, 0x3f, 0x40, 0xc0, 0xff][self.below(6)]
+                    }
                     3 => bytes.truncate(at),
                     4 => bytes.insert(at, self.below(256) as u8),
                     5 if !bytes.is_empty() => {
@@ -321,7 +332,8 @@ mod tests {
 
     #[test]
     fn answers_withstand_mutation() {
-        let controls = [[0; 9], [0xff, 4, 0xd0, 4, 0xd0, 0, 0, 0, 60], [3, 2, 0, 0, 90, 0, 0, 2, 0]];
+        let controls =
+            [[0; 9], [0xff, 4, 0xd0, 4, 0xd0, 0, 0, 0, 60], [3, 2, 0, 0, 90, 0, 0, 2, 0]];
         let seeds = samples::responses()
             .into_iter()
             .flat_map(|response| controls.map(|control| [&control[..], &response].concat()))

@@ -369,7 +369,8 @@ mod tests {
     fn pointers_point_backwards() {
         let head = [0_u8; 12];
         // (bytes after the header, where the name begins, the name or none)
-        let cases: [(&[u8], usize, Option<(&str, usize)>); 9] = [
+        type Case = (&'static [u8], usize, Option<(&'static str, usize)>);
+        let cases: [Case; 9] = [
             (b"\x01a\0\x01b\xc0\x0c", 3, Some(("b.a.", 7))),
             (b"\x01a\0\xc0\x0c", 3, Some(("a.", 5))),
             (b"\x01a\0\xc0\x0c\x01c\xc0\x0f", 5, Some(("c.a.", 9))),

@@ -389,7 +389,9 @@ mod tests {
         let header_only = Some(HEADER);
         let question = Some(33);
         let with_opt = Some(33 + OPT);
-        let cases: Vec<(&str, Vec<u8>, Option<u16>, Option<usize>)> = vec![
+        // What it is, the packet, the code to answer with, and the length of the answer.
+        type Case = (&'static str, Vec<u8>, Option<u16>, Option<usize>);
+        let cases: Vec<Case> = vec![
             ("nothing", vec![], None, None),
             ("short", vec![0; 11], None, None),
             ("response", packet(FLAG_QR, [1, 0, 0, 0], &[QUESTION]), None, None),
@@ -408,7 +410,12 @@ mod tests {
                 Some(1),
                 header_only,
             ),
-            ("label type", packet(0, [1, 0, 0, 0], &[b"\x41a\0\0\x01\0\x01"]), Some(1), header_only),
+            (
+                "label type",
+                packet(0, [1, 0, 0, 0], &[b"\x41a\0\0\x01\0\x01"]),
+                Some(1),
+                header_only,
+            ),
             (
                 "name of 256",
                 packet(0, [1, 0, 0, 0], &[&long[..192], &[62], &[b'a'; 62], &[0, 0, 1, 0, 1]]),

@@ -30,6 +30,7 @@ use crate::clients::{Clients, client};
 use crate::config::{DnsConfig, LimitsConfig, StaleConfig};
 use crate::datagrams::{self, LONGEST_ANSWER, Path};
 use crate::encode::{self, Sections};
+use crate::feeder::Warm;
 use crate::flights::{Boarding, Flights, Room};
 use crate::log::{LoggedQuery, QueryLog};
 use crate::report::Level;
@@ -58,6 +59,7 @@ pub(crate) struct Desk {
     flights: Flights<Key, Waiter>,
     shared: Tally,
     log: QueryLog,
+    warm: Warm,
     /// The names most asked for, as of the last look.
     hottest_names: Mutex<Vec<(String, u64)>>,
     runtime: Handle,
@@ -123,6 +125,7 @@ impl Desk {
             flights: Flights::new(),
             shared: Tally::default(),
             log: QueryLog::new(config.log.every),
+            warm: Warm::default(),
             hottest_names: Mutex::default(),
             runtime,
         }
@@ -210,10 +213,11 @@ impl Desk {
         let recursion = known && query.rd;
         if recursion && query.qtype != ANY {
             match self.cache.answer(key, query, now, limits, out) {
-                Found::Fresh { len, refresh_due, .. } => {
+                Found::Fresh { len, refresh_due, hits } => {
                     if refresh_due {
                         self.prefetch(key);
                     }
+                    self.warm.note(key, hits);
                     return Some((len, Level::Wire));
                 }
                 // It failed a moment ago, and will again: nobody is to wait for that (RFC 8767 section 5).

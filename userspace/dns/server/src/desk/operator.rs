@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::{Desk, IN, Policy};
 use crate::config::DnsConfig;
+use crate::feeder::Warm;
 use crate::log::LoggedQuery;
 use crate::report::{CacheStatus, Level, Zone};
 use crate::role::{LookupError, Options};
@@ -168,6 +169,16 @@ impl Desk {
         let named = named.map(|hot| (hot.key.to_string(), u64::from(hot.hits)));
         *self.hottest_names.lock() = named.collect();
         hottest
+    }
+
+    /// The questions that became hot of late.
+    pub(crate) fn warm(&self) -> &Warm {
+        &self.warm
+    }
+
+    /// What the cache has for a question, in whatever state.
+    pub(crate) fn peek(&self, key: &Key) -> Option<Stored> {
+        self.cache.peek(key)
     }
 
     /// Counts hits that the network card had, and looks the answer up again in time: nobody else would.

@@ -136,9 +136,7 @@ pub(super) fn load(cache: &Cache, reader: impl Read, now: u32) -> io::Result<Loa
 fn take_in(cache: &Cache, payload: &[u8], now: u32, loaded: &mut Loaded) {
     let count = match read_payload(payload) {
         None => &mut loaded.refused,
-        Some((_, _, answer))
-            if answer.freshness(now) == Freshness::Dead || answer.born() > now =>
-        {
+        Some((_, _, answer)) if answer.freshness(now) == Freshness::Dead || answer.born() > now => {
             &mut loaded.expired
         }
         Some((key, _, answer)) if cache.has_newer(&key, &answer) => &mut loaded.expired,

@@ -78,11 +78,7 @@ impl Entry {
     }
 
     fn key(&self) -> Key {
-        Key::with_flags(
-            self.answer.question(),
-            self.answer.kept.flags,
-            self.answer.kept.view,
-        )
+        Key::with_flags(self.answer.question(), self.answer.kept.flags, self.answer.kept.view)
     }
 
     fn hit(&mut self, hits: u32) {
@@ -144,11 +140,8 @@ impl Shard {
                 entry.hit(1);
                 let limits = Limits { stale: false, ..*limits };
                 let len = entry.answer.render_known(query, now, &limits, out);
-                let found = Found::Fresh {
-                    len,
-                    refresh_due: entry.refresh_due(left),
-                    hits: entry.hits,
-                };
+                let found =
+                    Found::Fresh { len, refresh_due: entry.refresh_due(left), hits: entry.hits };
                 self.counts.hits += 1;
                 found
             }
