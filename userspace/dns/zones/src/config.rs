@@ -13,7 +13,7 @@ pub struct LocalConfig {
     /// Block lists.
     pub lists: Vec<ListConfig>,
     /// Whether names that have no meaning outside a network are answered here instead of asking the Internet
-    /// (RFC 6303, 6761, 6762, 7686, 7793, 8375, 9462). A zone of the same name takes the place of ours.
+    /// (RFC 6303, 6761, 7686, 7793, 8375, 9462). A zone of the same name takes the place of ours.
     pub private_zones: bool,
     /// Names that are resolved elsewhere (forward and stub zones): they and what lies below them are none of ours,
     /// unless a zone or list of the same name, or a longer one, is configured.
@@ -63,7 +63,14 @@ impl ListConfig {
     /// A list of one file with the customary values.
     #[must_use]
     pub fn new(name: impl Into<String>, file: impl Into<PathBuf>, format: ListFormat) -> Self {
-        Self { name: name.into(), files: vec![file.into()], format, ttl: None, answer: Self::ANSWER, text: None }
+        Self {
+            name: name.into(),
+            files: vec![file.into()],
+            format,
+            ttl: None,
+            answer: Self::ANSWER,
+            text: None,
+        }
     }
 }
 

@@ -50,14 +50,18 @@ impl Zone {
                 let mut covering = |name: &[u8]| {
                     let after = chain.partition_point(|owner| name::canonical(owner, name).is_le());
                     // Before the first, the last one's interval goes round.
-                    let owner = chain.get(after.checked_sub(1).unwrap_or(chain.len().saturating_sub(1)));
-                    if let Some((owner, set)) = owner.and_then(|owner| Some((owner, self.node(owner)?.set(number::NSEC)?))) {
+                    let owner =
+                        chain.get(after.checked_sub(1).unwrap_or(chain.len().saturating_sub(1)));
+                    if let Some((owner, set)) =
+                        owner.and_then(|owner| Some((owner, self.node(owner)?.set(number::NSEC)?)))
+                    {
                         reply.prove(owner, set);
                     }
                 };
                 match claim {
                     Claim::NoData { name } | Claim::Expanded { name, .. } => covering(name),
-                    Claim::NoName { name, encloser, .. } | Claim::ExpandedNoData { name, encloser, .. } => {
+                    Claim::NoName { name, encloser, .. }
+                    | Claim::ExpandedNoData { name, encloser, .. } => {
                         covering(name);
                         if let Some(wildcard) = name::wildcard(encloser) {
                             covering(&wildcard);
@@ -70,7 +74,11 @@ impl Zone {
                 let matching = |name: &[u8]| chain.get(&hash(name)?);
                 let covering = |name: &[u8]| {
                     let hash = hash(name)?;
-                    chain.range(..=hash).next_back().or_else(|| chain.iter().next_back()).map(|(_, hashed)| hashed)
+                    chain
+                        .range(..=hash)
+                        .next_back()
+                        .or_else(|| chain.iter().next_back())
+                        .map(|(_, hashed)| hashed)
                 };
                 let mut found = Vec::with_capacity(3);
                 match claim {
@@ -80,7 +88,10 @@ impl Zone {
                         // proven takes its place (RFC 5155 sections 7.2.4 and 7.2.7).
                         None => {
                             let mut next_closer = name;
-                            for encloser in name::suffixes(name).skip(1).take_while(|name| name.len() >= self.apex.len()) {
+                            for encloser in name::suffixes(name)
+                                .skip(1)
+                                .take_while(|name| name.len() >= self.apex.len())
+                            {
                                 if let Some(exact) = matching(encloser) {
                                     found.extend([Some(exact), covering(next_closer)]);
                                     break;
@@ -90,13 +101,29 @@ impl Zone {
                         }
                     },
                     Claim::NoName { encloser, next_closer, .. } => {
-                        found.extend(closest(&matching, &covering, encloser, next_closer, &self.apex));
-                        found.push(name::wildcard(encloser).and_then(|wildcard| covering(&wildcard)));
+                        found.extend(closest(
+                            &matching,
+                            &covering,
+                            encloser,
+                            next_closer,
+                            &self.apex,
+                        ));
+                        found.push(
+                            name::wildcard(encloser).and_then(|wildcard| covering(&wildcard)),
+                        );
                     }
                     Claim::Expanded { next_closer, .. } => found.push(covering(next_closer)),
                     Claim::ExpandedNoData { encloser, next_closer, .. } => {
-                        found.extend(closest(&matching, &covering, encloser, next_closer, &self.apex));
-                        found.push(name::wildcard(encloser).and_then(|wildcard| matching(&wildcard)));
+                        found.extend(closest(
+                            &matching,
+                            &covering,
+                            encloser,
+                            next_closer,
+                            &self.apex,
+                        ));
+                        found.push(
+                            name::wildcard(encloser).and_then(|wildcard| matching(&wildcard)),
+                        );
                     }
                 }
                 for hashed in found.into_iter().flatten() {

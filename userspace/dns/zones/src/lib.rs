@@ -28,5 +28,7 @@ mod scan;
 mod zone;
 
 pub use config::{ListConfig, ListFormat, LocalConfig, ZoneConfig};
-pub use local::{Kind, LocalAnswer, LocalData, Reloaded, Summary, ZoneKind, ZoneStatus, check, check_list};
+pub use local::{
+    Kind, LocalAnswer, LocalData, Reloaded, Summary, ZoneKind, ZoneStatus, check, check_list,
+};
 pub use problem::Problem;

@@ -22,7 +22,7 @@ use crate::message::Out;
 use crate::name;
 use crate::problem::Problem;
 use crate::rdata::number;
-use crate::zone::Files;
+use crate::zone::{Attempt, Files};
 
 /// Time to live where nobody says one: rbldnsd's.
 const TTL: u32 = 2100;
@@ -93,7 +93,9 @@ impl List {
         let (subject, listed) = match &self.sets {
             Sets::Ip4(sets) => match ip4set::reversed(asked) {
                 None => return self.absent(reply),
-                Some((address, 32)) => (address.to_string(), merge(sets.iter().map(|set| set.find(address.into())))),
+                Some((address, 32)) => {
+                    (address.to_string(), merge(sets.iter().map(|set| set.find(address.into()))))
+                }
                 Some((address, bits)) => {
                     let any = sets.iter().any(|set| set.lists_within(address.into(), bits));
                     (String::new(), if any { Listed::Between } else { Listed::No })
@@ -164,8 +166,9 @@ impl List {
     }
 
     /// Reads all files of a list. Lines that are wrong are left out, told of, and few.
-    pub(crate) fn load(config: &ListConfig, apex: &[u8]) -> (Files, Result<(Self, Vec<Problem>), Vec<Problem>>) {
-        let files: Files = config.files.iter().map(|file| (file.clone(), Stamp::of(file))).collect();
+    pub(crate) fn load(config: &ListConfig, apex: &[u8]) -> Attempt<Self> {
+        let files: Files =
+            config.files.iter().map(|file| (file.clone(), Stamp::of(file))).collect();
         let mut loader = Loader::new(config, apex);
         let result = match config.format {
             ListFormat::Ip4Set => loader.files::<Ip4SetBuilder>().map(Sets::Ip4),
@@ -200,7 +203,12 @@ fn shown(labels: &[u8]) -> String {
 trait Build: Default {
     type Set;
     /// Adds an entry; the rest of the line is its value.
-    fn entry<'l>(&mut self, line: Line<'l>, limits: &FileState, value: impl FnOnce(&'l [u8]) -> Result<u32, String>) -> Result<(), String>;
+    fn entry<'l>(
+        &mut self,
+        line: Line<'l>,
+        limits: &FileState,
+        value: impl FnOnce(&'l [u8]) -> Result<u32, String>,
+    ) -> Result<(), String>;
     fn build(self) -> Result<Self::Set, String>;
     /// Entries as written, and memory.
     fn size(set: &Self::Set) -> (usize, usize);
@@ -249,7 +257,11 @@ impl<'a> Loader<'a> {
         let mut sets = Vec::with_capacity(self.config.files.len());
         for file in &self.config.files {
             let text = read(file).map_err(|error| {
-                vec![Problem::of(file, format!("can't be read: {error}"), "check its path, size and permissions")]
+                vec![Problem::of(
+                    file,
+                    format!("can't be read: {error}"),
+                    "check its path, size and permissions",
+                )]
             })?;
             let set = self.file::<B>(file, &text)?;
             let (entries, bytes) = B::size(&set);
@@ -265,7 +277,11 @@ impl<'a> Loader<'a> {
         let mut state = FileState::default();
         let standard = Value {
             address: self.config.answer,
-            text: self.config.text.as_ref().and_then(|text| text::template(text.as_bytes(), &state.variables)),
+            text: self
+                .config
+                .text
+                .as_ref()
+                .and_then(|text| text::template(text.as_bytes(), &state.variables)),
         };
         state.value = self.intern(standard).map_err(|what| vec![Problem::of(file, what, "")])?;
         let (mut good, mut bad) = (0usize, 0usize);
@@ -282,14 +298,20 @@ impl<'a> Loader<'a> {
                 Err(what) => {
                     bad += 1;
                     if problems.len() < PROBLEMS {
-                        problems.push(Problem::at(file, number, what, "the line is left out: correct it"));
+                        problems.push(Problem::at(
+                            file,
+                            number,
+                            what,
+                            "the line is left out: correct it",
+                        ));
                     }
                 }
             }
         }
         if bad > 0 && (good == 0 || (bad > BAD_LINES && bad > good / 100)) {
             let what = format!("{bad} lines are no entries, and {good} are");
-            problems.insert(0, Problem::of(file, what, "check that this is the list, and its format"));
+            problems
+                .insert(0, Problem::of(file, what, "check that this is the list, and its format"));
             return Err(problems);
         }
         if good == 0 {
@@ -325,7 +347,9 @@ impl<'a> Loader<'a> {
         let value = match text::value(rest)? {
             (None, None) => return Ok(state.value),
             (address, text) => Value {
-                address: address.or_else(|| standard().map(|value| value.address)).unwrap_or(self.config.answer),
+                address: address
+                    .or_else(|| standard().map(|value| value.address))
+                    .unwrap_or(self.config.answer),
                 text: match text {
                     Some(text) => text::template(text, &state.variables),
                     None => standard().and_then(|value| value.text.clone()),
@@ -339,7 +363,10 @@ impl<'a> Loader<'a> {
         if let Some(number) = self.known.get(&value) {
             return Ok(*number);
         }
-        let number = u32::try_from(self.values.len()).ok().filter(|&number| number < EXCLUDED).ok_or("too many values")?;
+        let number = u32::try_from(self.values.len())
+            .ok()
+            .filter(|&number| number < EXCLUDED)
+            .ok_or("too many values")?;
         self.values.push(value.clone());
         self.known.insert(value, number);
         Ok(number)
@@ -347,8 +374,11 @@ impl<'a> Loader<'a> {
 
     fn finish(self, sets: Sets, files: &Files) -> (List, Vec<Problem>) {
         let ttl = self.config.ttl.or(self.ttl).unwrap_or(TTL);
-        let newest = files.iter().filter_map(|(_, stamp)| stamp.as_ref()).map(|stamp| stamp.changed).max();
-        let changed = newest.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(1, |time| time.as_secs() as u32);
+        let newest =
+            files.iter().filter_map(|(_, stamp)| stamp.as_ref()).map(|stamp| stamp.changed).max();
+        let changed = newest
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .map_or(1, |time| time.as_secs() as u32);
         let soa = match self.soa {
             Some((_, data)) => text::with_serial(data, changed),
             None => {
@@ -359,7 +389,11 @@ impl<'a> Loader<'a> {
             }
         };
         let serial = crate::zone::soa_numbers(&soa).map_or(changed, |[serial, ..]| serial);
-        let texts: usize = self.values.iter().map(|value| size_of::<Value>() + value.text.as_ref().map_or(0, |text| text.len())).sum();
+        let texts: usize = self
+            .values
+            .iter()
+            .map(|value| size_of::<Value>() + value.text.as_ref().map_or(0, |text| text.len()))
+            .sum();
         let mut values = self.values;
         values.shrink_to_fit();
         let list = List {
@@ -381,7 +415,9 @@ fn read(file: &Path) -> std::io::Result<Vec<u8>> {
     let file = fs::File::open(file)?;
     let data = file.metadata()?;
     if !data.is_file() || data.len() > FILE_BYTES {
-        return Err(std::io::Error::other(format!("not a regular file of up to {FILE_BYTES} bytes")));
+        return Err(std::io::Error::other(format!(
+            "not a regular file of up to {FILE_BYTES} bytes"
+        )));
     }
     let mut text = Vec::with_capacity(data.len() as usize);
     file.take(FILE_BYTES).read_to_end(&mut text)?;

@@ -17,7 +17,7 @@ use crate::name;
 use crate::private;
 use crate::problem::Problem;
 use crate::rdata::number;
-use crate::zone::{self, Files, Zone};
+use crate::zone::{self, Attempt, Files, Zone};
 
 /// Aliases followed in one answer.
 const LINKS: usize = 16;
@@ -195,7 +195,11 @@ impl LocalData {
                     slots.retain(|slot| slot.apex != apex);
                     snapshot.sources.insert(apex, Source::Elsewhere);
                 }
-                Err(what) => problems.push(Problem::of(Path::new("configuration"), what, "correct the name of the route")),
+                Err(what) => problems.push(Problem::of(
+                    Path::new("configuration"),
+                    what,
+                    "correct the name of the route",
+                )),
             }
         }
         let zones = config.zones.iter().map(|zone| (&zone.name, Input::Zone(zone.clone())));
@@ -205,7 +209,11 @@ impl LocalData {
             let apex = match name::apex(name) {
                 Ok(apex) => apex,
                 Err(what) => {
-                    problems.push(Problem::of(Path::new("configuration"), what, "correct the name of the zone"));
+                    problems.push(Problem::of(
+                        Path::new("configuration"),
+                        what,
+                        "correct the name of the zone",
+                    ));
                     continue;
                 }
             };
@@ -218,7 +226,12 @@ impl LocalData {
             snapshot.sources.insert(apex.clone(), Source::Broken);
             slots.push(Slot::new(apex, name.clone(), from));
         }
-        let data = Self { snapshot: RwLock::new(Arc::new(snapshot)), slots: Mutex::new(slots), loading: Mutex::new(()), limits };
+        let data = Self {
+            snapshot: RwLock::new(Arc::new(snapshot)),
+            slots: Mutex::new(slots),
+            loading: Mutex::new(()),
+            limits,
+        };
         problems.extend(data.reload_all().into_iter().filter_map(Result::err).flatten());
         (data, problems)
     }
@@ -242,10 +255,16 @@ impl LocalData {
     /// # Errors
     /// All that is wrong with its files, or that there is no such zone.
     pub fn reload(&self, zone: &str) -> Result<Reloaded, Vec<Problem>> {
-        let known = name::apex(zone).ok().filter(|apex| self.slots.lock().iter().any(|slot| slot.apex == *apex && slot.from.has_files()));
+        let known = name::apex(zone).ok().filter(|apex| {
+            self.slots.lock().iter().any(|slot| slot.apex == *apex && slot.from.has_files())
+        });
         let Some(apex) = known else {
             let what = format!("there is no zone or list {zone} with a file");
-            return Err(vec![Problem::of(Path::new("configuration"), what, "see the list of zones")]);
+            return Err(vec![Problem::of(
+                Path::new("configuration"),
+                what,
+                "see the list of zones",
+            )]);
         };
         self.load(&apex)
     }
@@ -263,7 +282,8 @@ impl LocalData {
 
     /// The state of every zone and list, ours last.
     pub fn list(&self) -> Vec<ZoneStatus> {
-        let mut all: Vec<ZoneStatus> = self.slots.lock().iter().map(|slot| slot.status.clone()).collect();
+        let mut all: Vec<ZoneStatus> =
+            self.slots.lock().iter().map(|slot| slot.status.clone()).collect();
         all.sort_by_key(|status| status.kind == ZoneKind::Private);
         all
     }
@@ -274,7 +294,11 @@ impl LocalData {
 
     fn load_if(&self, which: impl Fn(&Slot) -> bool) -> Vec<Result<Reloaded, Vec<Problem>>> {
         let slots = self.slots.lock();
-        let apexes: Vec<_> = slots.iter().filter(|slot| slot.from.has_files() && which(slot)).map(|slot| slot.apex.clone()).collect();
+        let apexes: Vec<_> = slots
+            .iter()
+            .filter(|slot| slot.from.has_files() && which(slot))
+            .map(|slot| slot.apex.clone())
+            .collect();
         drop(slots);
         apexes.iter().map(|apex| self.load(apex)).collect()
     }
@@ -282,7 +306,9 @@ impl LocalData {
     fn load(&self, apex: &[u8]) -> Result<Reloaded, Vec<Problem>> {
         let _one_at_a_time = self.loading.lock();
         let begun = Instant::now();
-        let Some((from, name, before)) = self.with_slot(apex, |slot| (slot.from.clone(), slot.status.name.clone(), slot.status.serial)) else {
+        let Some((from, name, before)) = self.with_slot(apex, |slot| {
+            (slot.from.clone(), slot.status.name.clone(), slot.status.serial)
+        }) else {
             return Err(Vec::new());
         };
         let (files, result) = from.load(apex, self.limits);
@@ -291,12 +317,23 @@ impl LocalData {
                 if let (Some(before), Input::Zone(config)) = (before, &from) {
                     // RFC 1982: what counts is the way round that is shorter.
                     if (loaded.serial().wrapping_sub(before) as i32) < 0 {
-                        let what = format!("the serial went back from {before} to {}", loaded.serial());
-                        warnings.push(Problem::of(&config.file, what, "raise it, or secondaries keep the old zone"));
+                        let what =
+                            format!("the serial went back from {before} to {}", loaded.serial());
+                        warnings.push(Problem::of(
+                            &config.file,
+                            what,
+                            "raise it, or secondaries keep the old zone",
+                        ));
                     }
                 }
                 let took = begun.elapsed();
-                let reloaded = Reloaded { zone: name, serial: loaded.serial(), records: loaded.records(), took, warnings };
+                let reloaded = Reloaded {
+                    zone: name,
+                    serial: loaded.serial(),
+                    records: loaded.records(),
+                    took,
+                    warnings,
+                };
                 self.with_slot(apex, |slot| {
                     loaded.describe(&mut slot.status);
                     slot.status.files = files.iter().map(|(file, _)| file.clone()).collect();
@@ -309,7 +346,13 @@ impl LocalData {
                 let old = std::mem::replace(&mut *self.snapshot.write(), Arc::new(next));
                 // The old data, which may be large, is freed outside the lock.
                 drop(old);
-                tracing::info!(zone = reloaded.zone, serial = reloaded.serial, records = reloaded.records, ?took, "zone loaded");
+                tracing::info!(
+                    zone = reloaded.zone,
+                    serial = reloaded.serial,
+                    records = reloaded.records,
+                    ?took,
+                    "zone loaded"
+                );
                 Ok(reloaded)
             }
             Err(problems) => {
@@ -356,7 +399,7 @@ impl Input {
         !matches!(self, Input::Private)
     }
 
-    fn load(&self, apex: &[u8], limits: Limits) -> (Files, Result<(Loaded, Vec<Problem>), Vec<Problem>>) {
+    fn load(&self, apex: &[u8], limits: Limits) -> Attempt<Loaded> {
         match self {
             Input::Zone(config) => {
                 let (files, result) = zone::load(&config.file, apex, limits);
@@ -371,7 +414,9 @@ impl Input {
     }
 
     fn check(&self, name: &str) -> Result<Summary, Vec<Problem>> {
-        let apex = name::apex(name).map_err(|what| vec![Problem::of(Path::new("configuration"), what, "correct the name")])?;
+        let apex = name::apex(name).map_err(|what| {
+            vec![Problem::of(Path::new("configuration"), what, "correct the name")]
+        })?;
         let (loaded, warnings) = self.load(&apex, Limits::default()).1?;
         Ok(Summary {
             zone: name.to_owned(),
@@ -408,7 +453,8 @@ impl Loaded {
             Loaded::Zone(zone) => (zone.bytes, zone.signed_until),
             Loaded::List(list) => (list.bytes, None),
         };
-        status.loaded_at = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
+        status.loaded_at =
+            SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
     }
 }
 
@@ -494,7 +540,9 @@ impl Snapshot {
             match step {
                 Step::Found => break,
                 // At the end of a chain of aliases, what others know better is theirs to say.
-                Step::Referral | Step::NoData if !seen.is_empty() && (parents || step == Step::Referral) => {
+                Step::Referral | Step::NoData
+                    if !seen.is_empty() && (parents || step == Step::Referral) =>
+                {
                     reply.authorities.clear();
                     reply.additionals.clear();
                     kind = Kind::Continue { target: name };
@@ -521,7 +569,13 @@ impl Snapshot {
                 }
             }
         }
-        let ttl = reply.answers.iter().chain(&reply.authorities).map(|record| record.ttl).min().unwrap_or(0);
+        let ttl = reply
+            .answers
+            .iter()
+            .chain(&reply.authorities)
+            .map(|record| record.ttl)
+            .min()
+            .unwrap_or(0);
         let message = message::write(
             qname,
             qtype,

@@ -41,10 +41,21 @@ pub(crate) enum Step {
 pub(crate) const NO_NAME: u8 = 3;
 
 impl<'a> Reply<'a> {
-    fn push(section: &mut Vec<Out<'a>>, owner: Cow<'a, [u8]>, set: &'a Set, ttl: u32, dnssec: bool) {
+    fn push(
+        section: &mut Vec<Out<'a>>,
+        owner: Cow<'a, [u8]>,
+        set: &'a Set,
+        ttl: u32,
+        dnssec: bool,
+    ) {
         let signatures = set.signatures.iter().filter(|_| dnssec).map(|data| (number::RRSIG, data));
         let records = set.data.iter().map(|data| (set.rtype, data)).chain(signatures);
-        section.extend(records.map(|(rtype, data)| Out { owner: owner.clone(), rtype, ttl, data: Cow::Borrowed(data) }));
+        section.extend(records.map(|(rtype, data)| Out {
+            owner: owner.clone(),
+            rtype,
+            ttl,
+            data: Cow::Borrowed(data),
+        }));
     }
 
     fn answer(&mut self, owner: &[u8], set: &'a Set) {
@@ -68,12 +79,15 @@ struct Expansion<'q> {
 impl Zone {
     /// Answers a question for a name at or below the apex.
     pub(crate) fn answer<'a>(&'a self, qname: &[u8], qtype: u16, reply: &mut Reply<'a>) -> Step {
-        let mut path: Vec<&[u8]> = name::suffixes(qname).take_while(|name| name.len() >= self.apex.len()).collect();
+        let mut path: Vec<&[u8]> =
+            name::suffixes(qname).take_while(|name| name.len() >= self.apex.len()).collect();
         path.reverse();
         let (mut encloser, mut node): (&[u8], Option<&Node>) = (&self.apex, None);
         for name in path {
-            if let Some(set) = node.filter(|node| node.moved).and_then(|node| node.set(number::DNAME)) {
-                return dname(encloser, set, qname, reply);
+            if let Some(set) =
+                node.filter(|node| node.moved).and_then(|node| node.set(number::DNAME))
+            {
+                return dname(encloser, set, qname, qtype, reply);
             }
             let Some(next) = self.node(name) else {
                 return self.missing(qname, qtype, encloser, name, reply);
@@ -95,10 +109,20 @@ impl Zone {
         self.node(name).is_some_and(|node| node.cut)
     }
 
-    fn found<'a>(&'a self, qname: &[u8], qtype: u16, node: &'a Node, expansion: Option<Expansion<'_>>, reply: &mut Reply<'a>) -> Step {
+    fn found<'a>(
+        &'a self,
+        qname: &[u8],
+        qtype: u16,
+        node: &'a Node,
+        expansion: Option<Expansion<'_>>,
+        reply: &mut Reply<'a>,
+    ) -> Step {
         let set = match qtype {
             // One set is enough, and the smallest makes the poorest amplifier (RFC 8482 section 4.1).
-            number::ANY => node.sets.iter().min_by_key(|set| set.data.iter().map(|data| data.len() + 12).sum::<usize>()),
+            number::ANY => node
+                .sets
+                .iter()
+                .min_by_key(|set| set.data.iter().map(|data| data.len() + 12).sum::<usize>()),
             number::RRSIG => {
                 let signed = node.sets.iter().find(|set| !set.signatures.is_empty());
                 if let Some(set) = signed {
@@ -121,7 +145,9 @@ impl Zone {
                 self.prove(
                     match expansion {
                         None => Claim::NoData { name: qname },
-                        Some(Expansion { encloser, next_closer }) => Claim::ExpandedNoData { name: qname, encloser, next_closer },
+                        Some(Expansion { encloser, next_closer }) => {
+                            Claim::ExpandedNoData { name: qname, encloser, next_closer }
+                        }
                     },
                     reply,
                 );
@@ -132,21 +158,35 @@ impl Zone {
         if let (true, Some(Expansion { next_closer, .. })) = (reply.dnssec, expansion) {
             self.prove(Claim::Expanded { name: qname, next_closer }, reply);
         }
-        if set.rtype == number::CNAME && qtype != number::CNAME && qtype != number::ANY {
-            if let Some(target) = set.data.first() {
-                let mut target = target.to_vec();
-                name::lower(&mut target);
-                return Step::Chase(target);
-            }
+        if let (number::CNAME, Some(target)) = (set.rtype, set.data.first())
+            && qtype != number::CNAME
+            && qtype != number::ANY
+        {
+            let mut target = target.to_vec();
+            name::lower(&mut target);
+            return Step::Chase(target);
         }
         self.addresses(set, reply);
         Step::Found
     }
 
-    fn missing<'a>(&'a self, qname: &[u8], qtype: u16, encloser: &[u8], next_closer: &[u8], reply: &mut Reply<'a>) -> Step {
+    fn missing<'a>(
+        &'a self,
+        qname: &[u8],
+        qtype: u16,
+        encloser: &[u8],
+        next_closer: &[u8],
+        reply: &mut Reply<'a>,
+    ) -> Step {
         let wildcard = name::wildcard(encloser).and_then(|wildcard| self.node(&wildcard));
         if let Some(node) = wildcard {
-            return self.found(qname, qtype, node, Some(Expansion { encloser, next_closer }), reply);
+            return self.found(
+                qname,
+                qtype,
+                node,
+                Some(Expansion { encloser, next_closer }),
+                reply,
+            );
         }
         reply.rcode = NO_NAME;
         self.negative(reply);
@@ -160,7 +200,13 @@ impl Zone {
     pub(crate) fn negative<'a>(&'a self, reply: &mut Reply<'a>) {
         if let Some(set) = self.node(&self.apex).and_then(|node| node.set(number::SOA)) {
             let dnssec = reply.dnssec;
-            Reply::push(&mut reply.authorities, Cow::Borrowed(&*self.apex), set, self.negative_ttl, dnssec);
+            Reply::push(
+                &mut reply.authorities,
+                Cow::Borrowed(&*self.apex),
+                set,
+                self.negative_ttl,
+                dnssec,
+            );
         }
     }
 
@@ -188,18 +234,27 @@ impl Zone {
                 continue;
             }
             // Glue isn't signed; addresses of the zone itself are.
-            for address in [number::A, number::AAAA].into_iter().filter_map(|rtype| node.set(rtype)) {
+            for address in [number::A, number::AAAA].into_iter().filter_map(|rtype| node.set(rtype))
+            {
                 let dnssec = reply.dnssec;
-                Reply::push(&mut reply.additionals, Cow::Owned(server.clone()), address, address.ttl, dnssec);
+                Reply::push(
+                    &mut reply.additionals,
+                    Cow::Owned(server.clone()),
+                    address,
+                    address.ttl,
+                    dnssec,
+                );
             }
         }
     }
 }
 
 /// A DNAME and the CNAME that follows from it (RFC 6672 section 3.1).
-fn dname<'a>(owner: &[u8], set: &'a Set, qname: &[u8], reply: &mut Reply<'a>) -> Step {
+fn dname<'a>(owner: &[u8], set: &'a Set, qname: &[u8], qtype: u16, reply: &mut Reply<'a>) -> Step {
     reply.answer(owner, set);
-    let (Some(target), Some(prefix)) = (set.data.first(), qname.strip_suffix(owner)) else { return Step::TooLong };
+    let (Some(target), Some(prefix)) = (set.data.first(), qname.strip_suffix(owner)) else {
+        return Step::TooLong;
+    };
     let mut target = [prefix, target].concat();
     if target.len() > name::LONGEST {
         // YXDOMAIN.
@@ -212,6 +267,10 @@ fn dname<'a>(owner: &[u8], set: &'a Set, qname: &[u8], reply: &mut Reply<'a>) ->
         ttl: set.ttl,
         data: Cow::Owned(target.clone()),
     });
+    if qtype == number::CNAME || qtype == number::ANY {
+        // That CNAME is what was asked for.
+        return Step::Found;
+    }
     name::lower(&mut target);
     Step::Chase(target)
 }

@@ -123,7 +123,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn problem(&mut self, file: usize, line: u32, what: impl Into<String>, remedy: impl Into<String>) {
+    fn problem(
+        &mut self,
+        file: usize,
+        line: u32,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let problem = Problem::at(self.out.file(file), line, what, remedy);
         self.out.problems.push(problem);
         self.full |= self.out.problems.len() >= self.limits.problems;
@@ -140,7 +146,11 @@ impl<'a> Reader<'a> {
                 self.text(&text, self.out.files.len() - 1, origin);
             }
             Err(error) => {
-                self.out.problems.push(Problem::of(&path, format!("can't be read: {error}"), "check its path, size and permissions"));
+                self.out.problems.push(Problem::of(
+                    &path,
+                    format!("can't be read: {error}"),
+                    "check its path, size and permissions",
+                ));
             }
         }
         self.open.pop();
@@ -153,7 +163,12 @@ impl<'a> Reader<'a> {
             }
             match entry {
                 Ok(entry) => self.entry(&entry, file, &mut origin),
-                Err(fault) => self.problem(file, fault.line, fault.what, "close it, or escape it with a backslash"),
+                Err(fault) => self.problem(
+                    file,
+                    fault.line,
+                    fault.what,
+                    "close it, or escape it with a backslash",
+                ),
             }
         }
     }
@@ -195,7 +210,8 @@ impl<'a> Reader<'a> {
             [word] => rdata::period(&word.text),
             _ => None,
         };
-        self.default_ttl = Some(ttl.ok_or("$TTL wants one time, such as 3600 or 1h, up to 2147483647 seconds")?);
+        self.default_ttl =
+            Some(ttl.ok_or("$TTL wants one time, such as 3600 or 1h, up to 2147483647 seconds")?);
         Ok(())
     }
 
@@ -207,9 +223,13 @@ impl<'a> Reader<'a> {
         };
         let written = String::from_utf8_lossy(&path.text).into_owned();
         let beside = self.out.file(file).parent().unwrap_or(Path::new("")).join(&written);
-        let real = beside.canonicalize().map_err(|error| format!("\"{written}\" can't be included: {error}"))?;
+        let real = beside
+            .canonicalize()
+            .map_err(|error| format!("\"{written}\" can't be included: {error}"))?;
         if !self.root.as_ref().is_some_and(|root| real.starts_with(root)) {
-            return Err(format!("\"{written}\" lies outside the folder of the zone's file and is not included"));
+            return Err(format!(
+                "\"{written}\" lies outside the folder of the zone's file and is not included"
+            ));
         }
         if self.open.contains(&real) {
             return Err(format!("\"{written}\" includes itself"));
@@ -224,13 +244,20 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn record(&mut self, entry: &Entry, file: usize, origin: &[u8]) -> Result<(), (u32, String, String)> {
+    fn record(
+        &mut self,
+        entry: &Entry,
+        file: usize,
+        origin: &[u8],
+    ) -> Result<(), (u32, String, String)> {
         let fault = |line: u32, what: String| (line, what, String::new());
         let mut words = entry.tokens.as_slice();
         if !entry.indented {
             let Some((first, rest)) = words.split_first() else { return Ok(()) };
             let mut owner = match first.quoted {
-                false => name::parse(&first.text, Some(origin)).map_err(|what| fault(first.line, what)),
+                false => {
+                    name::parse(&first.text, Some(origin)).map_err(|what| fault(first.line, what))
+                }
                 true => Err(fault(first.line, "an owner is a name, not a quoted string".into())),
             }
             // What follows must not be taken for the owner before.
@@ -240,40 +267,80 @@ impl<'a> Reader<'a> {
             words = rest;
         }
         let Some(owner) = self.owner.clone() else {
-            return Err((entry.line, "the record has no owner".into(), "begin the line with a name, or with @".into()));
+            return Err((
+                entry.line,
+                "the record has no owner".into(),
+                "begin the line with a name, or with @".into(),
+            ));
         };
         let (mut ttl, mut class) = (None, false);
         let rtype = loop {
             let Some((word, rest)) = words.split_first() else {
-                return Err((entry.line, "the record has no type".into(), "write OWNER TTL IN TYPE DATA".into()));
+                return Err((
+                    entry.line,
+                    "the record has no type".into(),
+                    "write OWNER TTL IN TYPE DATA".into(),
+                ));
             };
             words = rest;
             let shown = || String::from_utf8_lossy(&word.text).into_owned();
             if word.quoted {
-                return Err(fault(word.line, format!("\"{}\" stands where a type should", shown())));
+                return Err(fault(
+                    word.line,
+                    format!("\"{}\" stands where a type should", shown()),
+                ));
             }
             if ttl.is_none() && word.text.first().is_some_and(u8::is_ascii_digit) {
                 ttl = Some(rdata::period(&word.text).ok_or_else(|| {
-                    fault(word.line, format!("\"{}\" is not a time to live of up to 2147483647 seconds", shown()))
+                    fault(
+                        word.line,
+                        format!(
+                            "\"{}\" is not a time to live of up to 2147483647 seconds",
+                            shown()
+                        ),
+                    )
                 })?);
-            } else if !class && (word.text.eq_ignore_ascii_case(b"IN") || word.text.eq_ignore_ascii_case(b"CLASS1")) {
+            } else if !class
+                && (word.text.eq_ignore_ascii_case(b"IN")
+                    || word.text.eq_ignore_ascii_case(b"CLASS1"))
+            {
                 class = true;
             } else if let Some(rtype) = rdata::type_number(&word.text) {
                 break rtype;
-            } else if [&b"CH"[..], b"HS", b"CS"].iter().any(|other| word.text.eq_ignore_ascii_case(other)) {
-                return Err((word.line, format!("class {} is not served", shown()), "write IN, or leave the class out".into()));
+            } else if [&b"CH"[..], b"HS", b"CS"]
+                .iter()
+                .any(|other| word.text.eq_ignore_ascii_case(other))
+            {
+                return Err((
+                    word.line,
+                    format!("class {} is not served", shown()),
+                    "write IN, or leave the class out".into(),
+                ));
             } else {
-                return Err((word.line, format!("\"{}\" is not a type", shown()), "types without a name are written as TYPE123 (RFC 3597)".into()));
+                return Err((
+                    word.line,
+                    format!("\"{}\" is not a type", shown()),
+                    "types without a name are written as TYPE123 (RFC 3597)".into(),
+                ));
             }
         };
         if rdata::is_meta(rtype) {
-            return Err(fault(entry.line, format!("{} is no type for zones", rdata::type_name(rtype))));
+            return Err(fault(
+                entry.line,
+                format!("{} is no type for zones", rdata::type_name(rtype)),
+            ));
         }
         if !name::is_under(&owner, self.apex) {
-            let what = format!("{} lies outside the zone {}", name::show(&owner), name::show(self.apex));
-            return Err((entry.line, what, "correct the name, or $ORIGIN; names without a last dot are relative".into()));
+            let what =
+                format!("{} lies outside the zone {}", name::show(&owner), name::show(self.apex));
+            return Err((
+                entry.line,
+                what,
+                "correct the name, or $ORIGIN; names without a last dot are relative".into(),
+            ));
         }
-        let data = rdata::parse(rtype, entry.line, words, origin).map_err(|(line, what)| fault(line, what))?;
+        let data = rdata::parse(rtype, entry.line, words, origin)
+            .map_err(|(line, what)| fault(line, what))?;
         if rtype == number::SOA && self.soa_minimum.is_none() {
             self.soa_minimum = data.last_chunk().map(|minimum| u32::from_be_bytes(*minimum));
         }
@@ -285,7 +352,8 @@ impl<'a> Reader<'a> {
                     return Err((entry.line, what.into(), "begin the file with $TTL 3600".into()));
                 };
                 let what = format!("{what}: the minimum of the SOA, {minimum}, is taken");
-                let warning = Problem::at(self.out.file(file), entry.line, what, "begin the file with $TTL");
+                let warning =
+                    Problem::at(self.out.file(file), entry.line, what, "begin the file with $TTL");
                 self.out.warnings.push(warning);
                 minimum
             }
@@ -293,7 +361,10 @@ impl<'a> Reader<'a> {
         self.last_ttl = Some(ttl);
         if self.out.records.len() >= self.limits.records {
             self.full = true;
-            return Err(fault(entry.line, format!("the zone has more than {} records", self.limits.records)));
+            return Err(fault(
+                entry.line,
+                format!("the zone has more than {} records", self.limits.records),
+            ));
         }
         self.out.records.push(Rr { owner, rtype, ttl, data: data.into(), file, line: entry.line });
         Ok(())
@@ -302,19 +373,29 @@ impl<'a> Reader<'a> {
     /// `$GENERATE START-STOP[/STEP] OWNER [TTL] [CLASS] TYPE DATA`: the way whole pools get their reverse names.
     fn generate(&mut self, words: &[Token], line: u32, file: usize, origin: &[u8]) {
         let range = words.first().and_then(|word| sequence(&word.text));
-        let (Some((start, stop, step)), Some(template @ [_, _, _, ..])) = (range, words.get(1..)) else {
-            return self.problem(file, line, "$GENERATE wants START-STOP or START-STOP/STEP, an owner, a type and data", "");
+        let (Some((start, stop, step)), Some(template @ [_, _, _, ..])) = (range, words.get(1..))
+        else {
+            return self.problem(
+                file,
+                line,
+                "$GENERATE wants START-STOP or START-STOP/STEP, an owner, a type and data",
+                "",
+            );
         };
         for value in (start..=stop).step_by(step) {
             if self.full {
                 return;
             }
-            let tokens: Option<Vec<Token>> =
-                template.iter().map(|word| Some(Token { text: substitute(&word.text, value)?, ..word.clone() })).collect();
+            let tokens: Option<Vec<Token>> = template
+                .iter()
+                .map(|word| Some(Token { text: substitute(&word.text, value)?, ..word.clone() }))
+                .collect();
             let Some(tokens) = tokens else {
                 return self.problem(file, line, "a $ of $GENERATE is written as $, ${OFFSET}, ${OFFSET,WIDTH} or ${OFFSET,WIDTH,d|o|x|X|n|N}", "");
             };
-            if let Err((line, what, remedy)) = self.record(&Entry { line, indented: false, tokens }, file, origin) {
+            if let Err((line, what, remedy)) =
+                self.record(&Entry { line, indented: false, tokens }, file, origin)
+            {
                 return self.problem(file, line, format!("$GENERATE with {value}: {what}"), remedy);
             }
         }
@@ -329,7 +410,9 @@ fn load(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut text)?;
     if text.len() as u64 > most {
-        return Err(io::Error::other(format!("more than the {most} bytes that are left for a zone")));
+        return Err(io::Error::other(format!(
+            "more than the {most} bytes that are left for a zone"
+        )));
     }
     Ok(text)
 }
@@ -416,7 +499,15 @@ mod tests {
     fn records(text: &str) -> Vec<String> {
         let parsed = parse(text.as_bytes());
         assert_eq!(parsed.problems, [], "{text}");
-        let show = |rr: &Rr| format!("{} {} {} {}", name::show(&rr.owner), rr.ttl, rdata::type_name(rr.rtype), rr.line);
+        let show = |rr: &Rr| {
+            format!(
+                "{} {} {} {}",
+                name::show(&rr.owner),
+                rr.ttl,
+                rdata::type_name(rr.rtype),
+                rr.line
+            )
+        };
         parsed.records.iter().map(show).collect()
     }
 
@@ -424,15 +515,34 @@ mod tests {
     fn owners_classes_and_times() {
         for (text, expected) in [
             ("@ 5 IN A 1.2.3.4", vec!["example. 5 A 1"]),
-            ("a IN 5 A 1.2.3.4\n 6 A 1.2.3.5\n\tAAAA ::", vec!["a.example. 5 A 1", "a.example. 6 A 2", "a.example. 6 AAAA 3"]),
-            ("$TTL 1h\nA.EXAMPLE. A 1.2.3.4\nb 5 A 1.2.3.4\nc A 1.2.3.4", vec!["a.example. 3600 A 2", "b.example. 5 A 3", "c.example. 3600 A 4"]),
-            ("$TTL 9\n$ORIGIN b\na class1 type1 \\# 4 01020304\n$ORIGIN a.example.\n@ TXT \"@\"", vec!["a.b.example. 9 A 3", "a.example. 9 TXT 5"]),
+            (
+                "a IN 5 A 1.2.3.4\n 6 A 1.2.3.5\n\tAAAA ::",
+                vec!["a.example. 5 A 1", "a.example. 6 A 2", "a.example. 6 AAAA 3"],
+            ),
+            (
+                "$TTL 1h\nA.EXAMPLE. A 1.2.3.4\nb 5 A 1.2.3.4\nc A 1.2.3.4",
+                vec!["a.example. 3600 A 2", "b.example. 5 A 3", "c.example. 3600 A 4"],
+            ),
+            (
+                "$TTL 9\n$ORIGIN b\na class1 type1 \\# 4 01020304\n$ORIGIN a.example.\n@ TXT \"@\"",
+                vec!["a.b.example. 9 A 3", "a.example. 9 TXT 5"],
+            ),
             ("@ SOA a b 1 2 3 4 77\n NS a", vec!["example. 77 SOA 1", "example. 77 NS 2"]),
-            ("$TTL 9\nns A 1.2.3.4\nttl A 1.2.3.4\n5 A 1.2.3.4", vec!["ns.example. 9 A 2", "ttl.example. 9 A 3", "5.example. 9 A 4"]),
-            ("$TTL 9\n$GENERATE 1-5/2 h$ A 10.0.0.${10}", vec!["h1.example. 9 A 2", "h3.example. 9 A 2", "h5.example. 9 A 2"]),
-            ("$TTL 9\n$GENERATE 9-10 x${-9,3,x}-\\$ PTR h${0,2}", vec!["x000-$.example. 9 PTR 2", "x001-$.example. 9 PTR 2"].into_iter().map(|s| s).collect()),
+            (
+                "$TTL 9\nns A 1.2.3.4\nttl A 1.2.3.4\n5 A 1.2.3.4",
+                vec!["ns.example. 9 A 2", "ttl.example. 9 A 3", "5.example. 9 A 4"],
+            ),
+            (
+                "$TTL 9\n$GENERATE 1-5/2 h$ A 10.0.0.${10}",
+                vec!["h1.example. 9 A 2", "h3.example. 9 A 2", "h5.example. 9 A 2"],
+            ),
+            (
+                "$TTL 9\n$GENERATE 9-10 x${-9,3,x}-\\$ PTR h${0,2}",
+                vec!["x000-$.example. 9 PTR 2", "x001-$.example. 9 PTR 2"],
+            ),
         ] {
-            let expected: Vec<_> = expected.into_iter().map(|line| line.replace("-$", r"-\$")).collect();
+            let expected: Vec<_> =
+                expected.into_iter().map(|line| line.replace("-$", r"-\$")).collect();
             assert_eq!(records(text), expected, "{text}");
         }
         assert_eq!(modified("0,7,n", 0x1a), Some(b"a.1.0.0".to_vec()));
@@ -473,7 +583,10 @@ mod tests {
     #[test]
     fn after_a_bad_owner_the_next_does_not_inherit() {
         let parsed = parse(b"$TTL 5\na A 1.2.3.4\nb..c A 1.2.3.4\n A 1.2.3.5\n");
-        assert_eq!(parsed.problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [Some(3), Some(4)]);
+        assert_eq!(
+            parsed.problems.iter().map(|problem| problem.line).collect::<Vec<_>>(),
+            [Some(3), Some(4)]
+        );
     }
 
     proptest! {

@@ -19,7 +19,13 @@ pub(crate) struct Out<'a> {
 
 /// A response with id 0 and QR set, and what it holds. What doesn't fit 65,535 bytes is left out: of the additional
 /// section quietly, of the others with TC.
-pub(crate) fn write(qname: &[u8], qtype: u16, rcode: u8, authoritative: bool, sections: [&[Out<'_>]; 3]) -> Vec<u8> {
+pub(crate) fn write(
+    qname: &[u8],
+    qtype: u16,
+    rcode: u8,
+    authoritative: bool,
+    sections: [&[Out<'_>]; 3],
+) -> Vec<u8> {
     let mut writer = Writer { wire: Vec::with_capacity(512), starts: Vec::new() };
     writer.wire.extend([0; 12]);
     writer.name(qname);
@@ -87,7 +93,11 @@ impl Writer {
         let (head, mut rest) = data.split_at_checked(plain).unwrap_or((data, &[]));
         self.wire.extend_from_slice(head);
         for _ in 0..names {
-            let Some((name, after)) = name::prefix(rest).and_then(|length| rest.split_at_checked(length)) else { break };
+            let Some((name, after)) =
+                name::prefix(rest).and_then(|length| rest.split_at_checked(length))
+            else {
+                break;
+            };
             self.name(name);
             rest = after;
         }
@@ -101,13 +111,20 @@ impl Writer {
                 self.wire.push(0);
                 return;
             }
-            let known = self.starts.get(..fresh).unwrap_or_default().iter().find(|&&start| self.spells(start, suffix));
+            let known = self
+                .starts
+                .get(..fresh)
+                .unwrap_or_default()
+                .iter()
+                .find(|&&start| self.spells(start, suffix));
             if let Some(start) = known {
                 self.wire.extend((0xc000 | start).to_be_bytes());
                 return;
             }
             match u16::try_from(self.wire.len()) {
-                Ok(start) if start < 0x4000 && self.starts.len() < POINTERS => self.starts.push(start),
+                Ok(start) if start < 0x4000 && self.starts.len() < POINTERS => {
+                    self.starts.push(start)
+                }
                 _ => {}
             }
             let label = suffix.first().map_or(0, |length| 1 + usize::from(*length));

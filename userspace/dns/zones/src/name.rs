@@ -12,7 +12,9 @@ pub(crate) const ROOT: &[u8] = &[0];
 pub(crate) fn parse(text: &[u8], origin: Option<&[u8]>) -> Result<Vec<u8>, String> {
     let shown = || String::from_utf8_lossy(text);
     if text == b"@" {
-        return origin.map(<[u8]>::to_vec).ok_or_else(|| "@ stands for an origin, and there is none".into());
+        return origin
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| "@ stands for an origin, and there is none".into());
     }
     if text == b"." {
         return Ok(ROOT.to_vec());
@@ -38,8 +40,12 @@ pub(crate) fn parse(text: &[u8], origin: Option<&[u8]>) -> Result<Vec<u8>, Strin
                 absolute = true;
             }
             b'\\' => {
-                let (value, taken) = escape(bytes.as_slice())
-                    .ok_or_else(|| format!("\"{}\" has a backslash without a character or \\DDD up to 255", shown()))?;
+                let (value, taken) = escape(bytes.as_slice()).ok_or_else(|| {
+                    format!(
+                        "\"{}\" has a backslash without a character or \\DDD up to 255",
+                        shown()
+                    )
+                })?;
                 label.push(value);
                 bytes.nth(taken - 1);
             }
@@ -52,10 +58,16 @@ pub(crate) fn parse(text: &[u8], origin: Option<&[u8]>) -> Result<Vec<u8>, Strin
     match (absolute, origin) {
         (true, _) => wire.push(0),
         (false, Some(origin)) => wire.extend_from_slice(origin),
-        (false, None) => return Err(format!("\"{}\" is relative, and there is no origin", shown())),
+        (false, None) => {
+            return Err(format!("\"{}\" is relative, and there is no origin", shown()));
+        }
     }
     if wire.len() > LONGEST {
-        return Err(format!("\"{}\" makes a name of {} bytes, and {LONGEST} are allowed", shown(), wire.len()));
+        return Err(format!(
+            "\"{}\" makes a name of {} bytes, and {LONGEST} are allowed",
+            shown(),
+            wire.len()
+        ));
     }
     Ok(wire)
 }
@@ -181,9 +193,15 @@ mod tests {
             (r"\..", r"\.."),
             ("*", "*.example.org."),
         ] {
-            assert_eq!(parse(text.as_bytes(), Some(&origin)).map(|name| show(&name)), Ok(shown.into()), "{text}");
+            assert_eq!(
+                parse(text.as_bytes(), Some(&origin)).map(|name| show(&name)),
+                Ok(shown.into()),
+                "{text}"
+            );
         }
-        for text in ["", "a..b", ".a", r"\25", r"\256", "\\", &"x".repeat(64), &"abcdefg.".repeat(32)] {
+        for text in
+            ["", "a..b", ".a", r"\25", r"\256", "\\", &"x".repeat(64), &"abcdefg.".repeat(32)]
+        {
             assert!(parse(text.as_bytes(), Some(&origin)).is_err(), "{text}");
         }
         assert!(parse(b"a", None).is_err());
@@ -192,15 +210,32 @@ mod tests {
     #[test]
     fn names_are_ordered_as_dnssec_wants() {
         // RFC 4034 section 6.1.
-        let names = ["example.", "a.example.", "yljkjljk.a.example.", "z.a.example.", "zabc.a.example.", "z.example.", r"\001.z.example.", "*.z.example.", r"\200.z.example."];
-        let wires: Vec<_> = names.iter().map(|name| parse(name.as_bytes(), None).unwrap()).collect();
+        let names = [
+            "example.",
+            "a.example.",
+            "yljkjljk.a.example.",
+            "z.a.example.",
+            "zabc.a.example.",
+            "z.example.",
+            r"\001.z.example.",
+            "*.z.example.",
+            r"\200.z.example.",
+        ];
+        let wires: Vec<_> =
+            names.iter().map(|name| parse(name.as_bytes(), None).unwrap()).collect();
         assert!(wires.is_sorted_by(|a, b| canonical(a, b) == Ordering::Less));
     }
 
     #[test]
     fn below_means_at_a_label() {
         let top = parse(b"example.", None).unwrap();
-        for (name, under) in [("example.", true), ("a.example.", true), ("aexample.", false), (".", false), (r"a\007example.", false)] {
+        for (name, under) in [
+            ("example.", true),
+            ("a.example.", true),
+            ("aexample.", false),
+            (".", false),
+            (r"a\007example.", false),
+        ] {
             assert_eq!(is_under(&parse(name.as_bytes(), None).unwrap(), &top), under, "{name}");
         }
     }

@@ -36,7 +36,10 @@ const ZONES: &[(&str, &str)] = &[
     ("255.255.255.255.in-addr.arpa.", ""),
     // Section 4.3: unspecified and loopback.
     ("0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.", ""),
-    ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.", "@ PTR localhost."),
+    (
+        "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.",
+        "@ PTR localhost.",
+    ),
     // Sections 4.4 to 4.6: locally assigned, link-local, documentation.
     ("d.f.ip6.arpa.", ""),
     ("8.e.f.ip6.arpa.", ""),
@@ -48,14 +51,13 @@ const ZONES: &[(&str, &str)] = &[
     ("test.", ""),
     ("localhost.", "@ A 127.0.0.1\n@ AAAA ::1\n* A 127.0.0.1\n* AAAA ::1"),
     ("invalid.", ""),
-    // RFC 6762 section 22.1: multicast DNS; caching servers answer NXDOMAIN at once.
-    ("local.", ""),
     // RFC 7686 section 2.
     ("onion.", ""),
     // RFC 8375 section 4.
     ("home.arpa.", ""),
-    // RFC 9462 section 6.4: we designate no encrypted resolver.
-    ("resolver.arpa.", ""),
+    // RFC 9462 section 6.4: we designate no encrypted resolver, and say NODATA to all. A wildcard without records of its
+    // own does that; it exists for what is below it (RFC 4592 section 2.2.2).
+    ("resolver.arpa.", "below.* TXT \"\""),
 ];
 
 /// RFC 7793: 100.64.0.0/10, by its second octet.
@@ -71,7 +73,8 @@ pub(crate) fn zones() -> impl Iterator<Item = Zone> {
 fn zone(apex: &str, data: &str) -> Option<Zone> {
     let apex = name::apex(apex).ok()?;
     // SOA and NS as in RFC 6303 section 3.
-    let text = format!("$TTL 10800\n@ SOA @ nobody.invalid. 1 3600 1200 604800 10800\n@ NS @\n{data}\n");
+    let text =
+        format!("$TTL 10800\n@ SOA @ nobody.invalid. 1 3600 1200 604800 10800\n@ NS @\n{data}\n");
     Zone::build(&apex, master::read_text(&text, "private zone", &apex)).ok().map(|(zone, _)| zone)
 }
 

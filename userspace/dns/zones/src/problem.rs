@@ -19,7 +19,12 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn at(file: &Path, line: u32, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn at(
+        file: &Path,
+        line: u32,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         Self { file: file.into(), line: Some(line), what: what.into(), remedy: remedy.into() }
     }
 

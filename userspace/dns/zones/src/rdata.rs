@@ -25,6 +25,7 @@ pub(crate) mod number {
     pub(crate) const NSEC: u16 = 47;
     pub(crate) const NSEC3: u16 = 50;
     pub(crate) const NSEC3PARAM: u16 = 51;
+    pub(crate) const CDS: u16 = 59;
     pub(crate) const ANY: u16 = 255;
 }
 
@@ -70,8 +71,8 @@ enum Field {
 }
 
 use Field::{
-    Algorithm, Base64, Certificate, Eui, Hash, Hex, Ip4, Ip6, Name, Parameters, Period, Rest, Salt, Text, Texts, Time,
-    Type, Types, U8, U16, U32,
+    Algorithm, Base64, Certificate, Eui, Hash, Hex, Ip4, Ip6, Name, Parameters, Period, Rest, Salt,
+    Text, Texts, Time, Type, Types, U8, U16, U32,
 };
 
 /// Names, numbers and data of the types (IANA, DNS parameters). Types without data are written in the generic form of
@@ -140,7 +141,10 @@ pub(crate) fn type_number(text: &[u8]) -> Option<u16> {
 
 /// The name of a type, for people.
 pub(crate) fn type_name(number: u16) -> String {
-    TYPES.iter().find(|(_, known, _)| *known == number).map_or_else(|| format!("TYPE{number}"), |(name, _, _)| (*name).into())
+    TYPES
+        .iter()
+        .find(|(_, known, _)| *known == number)
+        .map_or_else(|| format!("TYPE{number}"), |(name, _, _)| (*name).into())
 }
 
 /// Types that are asked for or travel, and never lie in a zone.
@@ -184,9 +188,16 @@ pub(crate) fn period(text: &[u8]) -> Option<u32> {
 }
 
 /// Reads the data of a record of type `rtype`. The error names the line, since data may go over several.
-pub(crate) fn parse(rtype: u16, line: u32, tokens: &[Token], origin: &[u8]) -> Result<Vec<u8>, (u32, String)> {
+pub(crate) fn parse(
+    rtype: u16,
+    line: u32,
+    tokens: &[Token],
+    origin: &[u8],
+) -> Result<Vec<u8>, (u32, String)> {
     let wire = match tokens.first() {
-        Some(first) if !first.quoted && first.text == br"\#" => generic(rtype, tokens).map_err(|what| (first.line, what)),
+        Some(first) if !first.quoted && first.text == br"\#" => {
+            generic(rtype, tokens).map_err(|what| (first.line, what))
+        }
         _ => plain(rtype, line, tokens, origin),
     }?;
     if wire.len() > usize::from(u16::MAX) {
@@ -252,7 +263,10 @@ fn fits(fields: &[Field], wire: &[u8]) -> Option<()> {
 
 fn plain(rtype: u16, line: u32, tokens: &[Token], origin: &[u8]) -> Result<Vec<u8>, (u32, String)> {
     let Some(fields) = fields(rtype) else {
-        let what = format!(r"data of type {} is read in the generic form only: \# LENGTH HEX (RFC 3597)", type_name(rtype));
+        let what = format!(
+            r"data of type {} is read in the generic form only: \# LENGTH HEX (RFC 3597)",
+            type_name(rtype)
+        );
         return Err((line, what));
     };
     let mut wire = Vec::new();
@@ -273,7 +287,8 @@ fn plain(rtype: u16, line: u32, tokens: &[Token], origin: &[u8]) -> Result<Vec<u
                 match field {
                     Hex => hex(rest).map(|bytes| wire.extend(bytes)),
                     Base64 => {
-                        let joined: Vec<u8> = rest.iter().flat_map(|token| token.text.iter().copied()).collect();
+                        let joined: Vec<u8> =
+                            rest.iter().flat_map(|token| token.text.iter().copied()).collect();
                         BASE64
                             .decode(&joined)
                             .map(|bytes| wire.extend(bytes))
@@ -287,7 +302,14 @@ fn plain(rtype: u16, line: u32, tokens: &[Token], origin: &[u8]) -> Result<Vec<u
             }
             one => {
                 let Some((token, after)) = rest.split_first() else {
-                    return Err((line, format!("data of type {} ends where {} should follow", type_name(rtype), wanted(*one))));
+                    return Err((
+                        line,
+                        format!(
+                            "data of type {} ends where {} should follow",
+                            type_name(rtype),
+                            wanted(*one)
+                        ),
+                    ));
                 };
                 single(*one, token, origin, &mut wire).map_err(|what| (token.line, what))?;
                 rest = after;
@@ -295,9 +317,26 @@ fn plain(rtype: u16, line: u32, tokens: &[Token], origin: &[u8]) -> Result<Vec<u
         }
     }
     match rest.first() {
+        None if is_cut_digest(rtype, &wire) => {
+            Err((line, "the digest is longer or shorter than its kind makes it".into()))
+        }
         None => Ok(wire),
-        Some(extra) => Err((extra.line, format!("\"{}\" is too much for type {}", lossy(&extra.text), type_name(rtype)))),
+        Some(extra) => Err((
+            extra.line,
+            format!("\"{}\" is too much for type {}", lossy(&extra.text), type_name(rtype)),
+        )),
     }
+}
+
+/// Whether a DS has a digest of another length than its algorithm gives (SHA-1, SHA-256, SHA-384).
+fn is_cut_digest(rtype: u16, data: &[u8]) -> bool {
+    let length = match (rtype, data.get(3)) {
+        (number::DS | number::CDS, Some(1)) => 20,
+        (number::DS | number::CDS, Some(2)) => 32,
+        (number::DS | number::CDS, Some(4)) => 48,
+        _ => return false,
+    };
+    data.len() != 4 + length
 }
 
 fn lossy(text: &[u8]) -> String {
@@ -350,7 +389,10 @@ fn single(field: Field, token: &Token, origin: &[u8], wire: &mut Vec<u8>) -> Res
             Some(())
         }
         Salt => HEXLOWER_PERMISSIVE.decode(word).ok().and_then(|value| counted(&value, wire)),
-        Hash => BASE32HEX_NOPAD.decode(&word.to_ascii_uppercase()).ok().and_then(|value| counted(&value, wire)),
+        Hash => BASE32HEX_NOPAD
+            .decode(&word.to_ascii_uppercase())
+            .ok()
+            .and_then(|value| counted(&value, wire)),
         Eui(size) => eui(word, size).map(|value| wire.extend(value)),
         Texts | Hex | Base64 | Types | Parameters => None,
     };
@@ -385,19 +427,29 @@ fn unescape(word: &[u8]) -> Option<Vec<u8>> {
 /// A character-string, with its length before it.
 fn text(word: &[u8], wire: &mut Vec<u8>) -> Result<(), String> {
     let value = unescape(word).ok_or("a backslash without a character or \\DDD up to 255")?;
-    counted(&value, wire)
-        .ok_or_else(|| format!("a string of {} bytes, and 255 are allowed: write it as several strings", value.len()))
+    counted(&value, wire).ok_or_else(|| {
+        format!(
+            "a string of {} bytes, and 255 are allowed: write it as several strings",
+            value.len()
+        )
+    })
 }
 
 fn hex(tokens: &[Token]) -> Result<Vec<u8>, String> {
     let joined: Vec<u8> = tokens.iter().flat_map(|token| token.text.iter().copied()).collect();
-    HEXLOWER_PERMISSIVE.decode(&joined).map_err(|error| format!("these are no hexadecimal digits: {error}"))
+    HEXLOWER_PERMISSIVE
+        .decode(&joined)
+        .map_err(|error| format!("these are no hexadecimal digits: {error}"))
 }
 
 fn eui(word: &[u8], size: u8) -> Option<Vec<u8>> {
     let bytes: Option<Vec<u8>> = word
         .split(|&byte| byte == b'-')
-        .map(|part| (part.len() == 2).then(|| u8::from_str_radix(std::str::from_utf8(part).ok()?, 16).ok()).flatten())
+        .map(|part| {
+            (part.len() == 2)
+                .then(|| u8::from_str_radix(std::str::from_utf8(part).ok()?, 16).ok())
+                .flatten()
+        })
         .collect();
     bytes.filter(|bytes| bytes.len() == usize::from(size))
 }
@@ -410,12 +462,18 @@ fn time(word: &[u8]) -> Option<u32> {
     let part = |from: usize, to: usize| decimal::<i64>(word.get(from..to)?);
     let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
     let (hour, minute, second) = (part(8, 10)?, part(10, 12)?, part(12, 14)?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+    if !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 60
+    {
         return None;
     }
     // Days since 1970, counted in years that begin in March so that the leap day is the last.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    let days =
+        365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
     let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
     Some(seconds.rem_euclid(1 << 32) as u32)
 }
@@ -441,7 +499,10 @@ fn algorithm(word: &[u8]) -> Option<u8> {
         ("PRIVATEOID", 254),
     ];
     decimal(word).or_else(|| {
-        NAMES.iter().find(|(known, _)| word.eq_ignore_ascii_case(known.as_bytes())).map(|(_, number)| *number)
+        NAMES
+            .iter()
+            .find(|(known, _)| word.eq_ignore_ascii_case(known.as_bytes()))
+            .map(|(_, number)| *number)
     })
 }
 
@@ -459,7 +520,10 @@ fn certificate(word: &[u8]) -> Option<u16> {
         ("OID", 254),
     ];
     decimal(word).or_else(|| {
-        NAMES.iter().find(|(known, _)| word.eq_ignore_ascii_case(known.as_bytes())).map(|(_, number)| *number)
+        NAMES
+            .iter()
+            .find(|(known, _)| word.eq_ignore_ascii_case(known.as_bytes()))
+            .map(|(_, number)| *number)
     })
 }
 
@@ -467,7 +531,10 @@ fn certificate(word: &[u8]) -> Option<u16> {
 fn types(tokens: &[Token], wire: &mut Vec<u8>) -> Result<(), String> {
     let mut numbers = tokens
         .iter()
-        .map(|token| type_number(&token.text).ok_or_else(|| format!("\"{}\" is not a type", lossy(&token.text))))
+        .map(|token| {
+            type_number(&token.text)
+                .ok_or_else(|| format!("\"{}\" is not a type", lossy(&token.text)))
+        })
         .collect::<Result<Vec<u16>, _>>()?;
     numbers.sort_unstable();
     for window in numbers.chunk_by(|a, b| a >> 8 == b >> 8) {
@@ -489,16 +556,31 @@ fn types(tokens: &[Token], wire: &mut Vec<u8>) -> Result<(), String> {
 
 /// Service parameters (RFC 9460 section 2.1 and appendix A).
 fn parameters(tokens: &[Token], wire: &mut Vec<u8>) -> Result<(), String> {
-    const KEYS: &[&str] =
-        &["mandatory", "alpn", "no-default-alpn", "port", "ipv4hint", "ech", "ipv6hint", "dohpath", "ohttp"];
+    const KEYS: &[&str] = &[
+        "mandatory",
+        "alpn",
+        "no-default-alpn",
+        "port",
+        "ipv4hint",
+        "ech",
+        "ipv6hint",
+        "dohpath",
+        "ohttp",
+    ];
     let key_number = |key: &[u8]| -> Option<u16> {
-        KEYS.iter().zip(0u16..).find(|(known, _)| known.as_bytes() == key).map(|(_, number)| number).or_else(|| decimal(key.strip_prefix(b"key")?))
+        KEYS.iter()
+            .zip(0u16..)
+            .find(|(known, _)| known.as_bytes() == key)
+            .map(|(_, number)| number)
+            .or_else(|| decimal(key.strip_prefix(b"key")?))
     };
     let mut all: Vec<(u16, Vec<u8>)> = Vec::new();
     for token in tokens {
         let word = &token.text;
         let (key, value) = match word.iter().position(|&byte| byte == b'=') {
-            Some(at) => (word.get(..at).unwrap_or_default(), word.get(at + 1..).unwrap_or_default()),
+            Some(at) => {
+                (word.get(..at).unwrap_or_default(), word.get(at + 1..).unwrap_or_default())
+            }
             None => (word.as_slice(), &b""[..]),
         };
         let bad = || format!("\"{}\" is not a parameter that this type can have", lossy(word));
@@ -512,12 +594,23 @@ fn parameters(tokens: &[Token], wire: &mut Vec<u8>) -> Result<(), String> {
             1 => alpn(value),
             2 | 8 => value.is_empty().then(Vec::new),
             3 => decimal::<u16>(value).map(|port| port.to_be_bytes().to_vec()),
-            4 => list().map(address::<Ipv4Addr>).map(|ip| ip.map(|ip| ip.octets())).collect::<Option<Vec<_>>>().map(|all| all.concat()),
+            4 => list()
+                .map(address::<Ipv4Addr>)
+                .map(|ip| ip.map(|ip| ip.octets()))
+                .collect::<Option<Vec<_>>>()
+                .map(|all| all.concat()),
             5 => BASE64.decode(value).ok(),
-            6 => list().map(address::<Ipv6Addr>).map(|ip| ip.map(|ip| ip.octets())).collect::<Option<Vec<_>>>().map(|all| all.concat()),
+            6 => list()
+                .map(address::<Ipv6Addr>)
+                .map(|ip| ip.map(|ip| ip.octets()))
+                .collect::<Option<Vec<_>>>()
+                .map(|all| all.concat()),
             _ => unescape(value),
         };
-        all.push((number, encoded.filter(|value| value.len() <= usize::from(u16::MAX)).ok_or_else(bad)?));
+        all.push((
+            number,
+            encoded.filter(|value| value.len() <= usize::from(u16::MAX)).ok_or_else(bad)?,
+        ));
     }
     all.sort();
     if all.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
@@ -563,7 +656,9 @@ mod tests {
         let entry = Scanner::new(line.as_bytes()).next().unwrap().unwrap();
         let rtype = type_number(&entry.tokens[0].text).unwrap();
         let origin = name::parse(b"o.", None).unwrap();
-        parse(rtype, 1, &entry.tokens[1..], &origin).map(|wire| HEXLOWER_PERMISSIVE.encode(&wire)).map_err(|(_, what)| what)
+        parse(rtype, 1, &entry.tokens[1..], &origin)
+            .map(|wire| HEXLOWER_PERMISSIVE.encode(&wire))
+            .map_err(|(_, what)| what)
     }
 
     #[test]
@@ -572,22 +667,40 @@ mod tests {
             ("A 192.0.2.1", "c0000201"),
             ("AAAA 2001:db8::1", "20010db8000000000000000000000001"),
             ("NS a", "0161016f00"),
-            ("SOA a b. 1 1h 2m 1w2d 1h30m", "0161016f000162000000000100000e1000000078000bdd8000001518"),
+            (
+                "SOA a b. 1 1h 2m 1w2d 1h30m",
+                "0161016f000162000000000100000e1000000078000bdd8000001518",
+            ),
             ("MX 10 .", "000a00"),
             (r#"TXT a "b c" \100\"  """#, "01610362206302642200"),
             ("SRV 1 2 3 x.", "000100020003017800"),
-            ("DS 60485 RSASHA1 1 2BB1 83AF", "ec4505012bb183af"),
+            ("DS 60485 RSASHA1 3 2BB1 83AF", "ec4505032bb183af"),
             ("DNSKEY 257 3 13 AQ ID", "0101030d010203"),
-            ("NSEC host ( A MX RRSIG NSEC TYPE1234 )", "04686f7374016f00000640010000000304 1b000000000000000000000000000000000000000000000000000020"),
-            ("RRSIG A 5 3 86400 20030322173103 20030220173103 2642 x. AQ==", "00010503000151803e7c9fa73e5512a70a52017800 01"),
+            (
+                "NSEC host ( A MX RRSIG NSEC TYPE1234 )",
+                "04686f7374016f00000640010000000304 1b000000000000000000000000000000000000000000000000000020",
+            ),
+            (
+                "RRSIG A 5 3 86400 20030322173103 20030220173103 2642 x. AQ==",
+                "00010503000151803e7c9dd73e5510d70a52017800 01",
+            ),
             ("RRSIG A 5 3 1 4294967295 0 2642 . AQ==", "0001050300000001ffffffff000000000a520001"),
-            ("NSEC3 1 1 12 aabbccdd 2t7b4g4vsa5smi47k61mv5bv1a22bojr MX", "0101000c04aabbccdd141 74eb2409fe28bcb4887a1836f957f0a8425e27b00020001"),
+            (
+                "NSEC3 1 1 12 aabbccdd 2t7b4g4vsa5smi47k61mv5bv1a22bojr MX",
+                "0101000c04aabbccdd141 74eb2409fe28bcb4887a1836f957f0a8425e27b00020001",
+            ),
             ("NSEC3PARAM 1 0 0 -", "0100000000"),
             ("TLSA 3 1 1 ab cd", "030101abcd"),
             (r#"CAA 0 issue "ca.example""#, "00056973737565 63612e6578616d706c65"),
             (r#"URI 10 1 "http://x""#, "000a0001687474703a2f2f78"),
-            (r#"HTTPS 1 . alpn="h2,h3" port=53 ipv4hint=192.0.2.1,192.0.2.2 key667=hi"#, "00010000010006026832026833000300020035000400 08c0000201c0000202029b00026869"),
-            (r"SVCB 1 x. mandatory=port,alpn alpn=f\\\\oo\\,bar,h2 port=1", "0001017800000000040001000300010 00c08665c6f6f2c626172026832000300020001"),
+            (
+                r#"HTTPS 1 . alpn="h2,h3" port=53 ipv4hint=192.0.2.1,192.0.2.2 key667=hi"#,
+                "00010000010006026832026833000300020035000400 08c0000201c0000202029b00026869",
+            ),
+            (
+                r"SVCB 1 x. mandatory=port,alpn alpn=f\\\\oo\\,bar,h2 port=1",
+                "0001017800000000040001000300010 00c08665c6f6f2c626172026832000300020001",
+            ),
             ("EUI48 00-00-5e-00-53-2a", "00005e00532a"),
             (r"TYPE62347 \# 3 abc def", "abcdef"),
             (r"TYPE62347 \# 0", ""),
@@ -613,6 +726,7 @@ mod tests {
             "SOA a b 1 2 3 4",
             "SOA a b x 2 3 4 5",
             "DS 1 13 2 abc",
+            "DS 1 13 2 abcd",
             "DNSKEY 256 3 13 %%",
             "RRSIG A 5 3 1 20031322173103 0 2642 . AQ==",
             "NSEC a NOTATYPE",

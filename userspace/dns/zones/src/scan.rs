@@ -116,7 +116,9 @@ impl Iterator for Scanner<'_> {
         loop {
             match self.peek() {
                 None => match opened {
-                    Some(at) => return self.fault(at, "the parenthesis opened here is never closed"),
+                    Some(at) => {
+                        return self.fault(at, "the parenthesis opened here is never closed");
+                    }
                     None if tokens.is_empty() => return None,
                     None => return Some(Ok(Entry { line, indented, tokens })),
                 },
@@ -142,7 +144,8 @@ impl Iterator for Scanner<'_> {
                 }
                 Some(b')') => {
                     if opened.take().is_none() {
-                        return self.fault(self.line, "a closing parenthesis without an opening one");
+                        return self
+                            .fault(self.line, "a closing parenthesis without an opening one");
                     }
                     self.bump();
                 }
@@ -174,7 +177,12 @@ mod tests {
                             if token.quoted { format!("<{text}>") } else { text }
                         })
                         .collect();
-                    format!("{}{}{}", entry.line, if entry.indented { "+" } else { ":" }, words.join("|"))
+                    format!(
+                        "{}{}{}",
+                        entry.line,
+                        if entry.indented { "+" } else { ":" },
+                        words.join("|")
+                    )
                 }
                 Err(fault) => format!("{}!", fault.line),
             })

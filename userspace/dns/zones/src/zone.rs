@@ -71,7 +71,12 @@ impl Zone {
 
     /// The zone that the records make, and warnings; or all that is wrong.
     pub(crate) fn build(apex: &[u8], parsed: Parsed) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let mut builder = Builder { apex, parsed: &parsed, problems: Vec::new(), warnings: parsed.warnings.clone() };
+        let mut builder = Builder {
+            apex,
+            parsed: &parsed,
+            problems: Vec::new(),
+            warnings: parsed.warnings.clone(),
+        };
         let built = builder.build();
         let Builder { mut problems, mut warnings, .. } = builder;
         warnings.truncate(WARNINGS);
@@ -136,9 +141,15 @@ impl Builder<'_> {
         for rr in signatures {
             let covered = rr.data.first_chunk().map_or(0, |covered| u16::from_be_bytes(*covered));
             let home = if covered == number::NSEC3 { &mut hashed } else { &mut nodes };
-            let set = home.get_mut(&rr.owner).and_then(|node| node.sets.iter_mut().find(|set| set.rtype == covered));
+            let set = home
+                .get_mut(&rr.owner)
+                .and_then(|node| node.sets.iter_mut().find(|set| set.rtype == covered));
             let Some(set) = set else {
-                let what = format!("a signature of {} {}, which is not in the file", name::show(&rr.owner), rdata::type_name(covered));
+                let what = format!(
+                    "a signature of {} {}, which is not in the file",
+                    name::show(&rr.owner),
+                    rdata::type_name(covered)
+                );
                 self.warn(rr, what, "sign the zone again");
                 continue;
             };
@@ -147,7 +158,12 @@ impl Builder<'_> {
                 records += 1;
                 bytes += rr.data.len();
             }
-            if let Some(end) = rr.data.get(8..12).and_then(|end| end.first_chunk()).map(|end| u32::from_be_bytes(*end)) {
+            if let Some(end) = rr
+                .data
+                .get(8..12)
+                .and_then(|end| end.first_chunk())
+                .map(|end| u32::from_be_bytes(*end))
+            {
                 signed_until = Some(signed_until.map_or(end, |until| until.min(end)));
             }
         }
@@ -158,7 +174,9 @@ impl Builder<'_> {
         }
         let owners: Vec<Box<[u8]>> = nodes.keys().cloned().collect();
         for owner in &owners {
-            for between in name::suffixes(owner).skip(1).take_while(|between| between.len() >= self.apex.len()) {
+            for between in
+                name::suffixes(owner).skip(1).take_while(|between| between.len() >= self.apex.len())
+            {
                 if nodes.contains_key(between) {
                     // Its own ancestors are, or will be, there.
                     break;
@@ -171,15 +189,34 @@ impl Builder<'_> {
         let [serial, .., minimum] = soa_numbers(soa.data.first()?)?;
         let negative_ttl = soa.ttl.min(minimum);
         let denial = self.denial(&nodes, hashed, &first);
-        bytes += nodes.iter().map(|(name, node)| name.len() + size_of::<(Box<[u8]>, Node)>() + node.sets.len() * size_of::<Set>()).sum::<usize>();
+        bytes += nodes
+            .iter()
+            .map(|(name, node)| {
+                name.len() + size_of::<(Box<[u8]>, Node)>() + node.sets.len() * size_of::<Set>()
+            })
+            .sum::<usize>();
         bytes += records * size_of::<Box<[u8]>>();
-        Some(Zone { apex: self.apex.into(), nodes, denial, negative_ttl, serial, records, bytes, signed_until })
+        Some(Zone {
+            apex: self.apex.into(),
+            nodes,
+            denial,
+            negative_ttl,
+            serial,
+            records,
+            bytes,
+            signed_until,
+        })
     }
 
     /// Adds a record to its set; false if it is there already.
     fn insert(&mut self, node: &mut Node, rr: &Rr) -> bool {
         let Some(set) = node.sets.iter_mut().find(|set| set.rtype == rr.rtype) else {
-            node.sets.push(Set { rtype: rr.rtype, ttl: rr.ttl, data: vec![rr.data.clone()], signatures: Vec::new() });
+            node.sets.push(Set {
+                rtype: rr.rtype,
+                ttl: rr.ttl,
+                data: vec![rr.data.clone()],
+                signatures: Vec::new(),
+            });
             return true;
         };
         if set.ttl != rr.ttl {
@@ -194,13 +231,21 @@ impl Builder<'_> {
             self.warn(rr, what, "give them the same");
         }
         if set.data.contains(&rr.data) {
-            self.warn(rr, format!("this record of {} is there twice", name::show(&rr.owner)), "take one out");
+            self.warn(
+                rr,
+                format!("this record of {} is there twice", name::show(&rr.owner)),
+                "take one out",
+            );
             return false;
         }
         let size: usize = set.data.iter().map(|data| data.len() + 12).sum();
         if size + rr.data.len() > SET_BYTES {
             if size <= SET_BYTES {
-                let what = format!("{} has more than {SET_BYTES} bytes of type {}", name::show(&rr.owner), rdata::type_name(rr.rtype));
+                let what = format!(
+                    "{} has more than {SET_BYTES} bytes of type {}",
+                    name::show(&rr.owner),
+                    rdata::type_name(rr.rtype)
+                );
                 self.refuse(rr, what, "no answer holds that much: spread it over several names");
             }
             return false;
@@ -209,17 +254,33 @@ impl Builder<'_> {
         true
     }
 
-    fn apex_has_its_records(&mut self, nodes: &HashMap<Box<[u8]>, Node>, first: &HashMap<(&[u8], u16), &Rr>) {
+    fn apex_has_its_records(
+        &mut self,
+        nodes: &HashMap<Box<[u8]>, Node>,
+        first: &HashMap<(&[u8], u16), &Rr>,
+    ) {
         let file = self.parsed.file(0).to_path_buf();
         let zone = name::show(self.apex);
         let apex = nodes.get(self.apex);
         match apex.and_then(|node| node.set(number::SOA)) {
             None => {
-                let remedy = format!("add \"{zone} 3600 IN SOA ns.{zone} hostmaster.{zone} 1 3600 600 1209600 300\" with your names");
-                self.problems.push(Problem::of(&file, format!("the zone {zone} has no SOA"), remedy));
+                let remedy = format!(
+                    "add \"{zone} 3600 IN SOA ns.{zone} hostmaster.{zone} 1 3600 600 1209600 300\" with your names"
+                );
+                self.problems.push(Problem::of(
+                    &file,
+                    format!("the zone {zone} has no SOA"),
+                    remedy,
+                ));
             }
             Some(set) if set.data.len() > 1 => {
-                if let Some(rr) = self.parsed.records.iter().filter(|rr| rr.rtype == number::SOA && *rr.owner == *self.apex).nth(1) {
+                if let Some(rr) = self
+                    .parsed
+                    .records
+                    .iter()
+                    .filter(|rr| rr.rtype == number::SOA && *rr.owner == *self.apex)
+                    .nth(1)
+                {
                     self.refuse(rr, format!("a second SOA of {zone}"), "a zone has exactly one");
                 }
             }
@@ -229,7 +290,11 @@ impl Builder<'_> {
             let remedy = format!("add \"{zone} 3600 IN NS\" and the name of its server");
             match first.get(&(self.apex, number::SOA)) {
                 Some(rr) => self.refuse(rr, format!("the zone {zone} has no NS"), &remedy),
-                None => self.problems.push(Problem::of(&file, format!("the zone {zone} has no NS"), remedy)),
+                None => self.problems.push(Problem::of(
+                    &file,
+                    format!("the zone {zone} has no NS"),
+                    remedy,
+                )),
             }
         }
     }
@@ -242,34 +307,68 @@ impl Builder<'_> {
         node.cut = !apex && !wild && node.set(number::NS).is_some();
         node.moved = !wild && node.set(number::DNAME).is_some();
         if let (false, Some(rr)) = (apex, at(number::SOA)) {
-            self.refuse(rr, format!("an SOA at {shown}, which is not the apex"), "put it at @, or load that zone from a file of its own");
+            self.refuse(
+                rr,
+                format!("an SOA at {shown}, which is not the apex"),
+                "put it at @, or load that zone from a file of its own",
+            );
         }
         if let Some(rr) = at(number::CNAME) {
             // RFC 1034 section 3.6.2, RFC 4034 sections 3 and 4, RFC 3007 section 3.1.1 for KEY.
-            let other = node.sets.iter().find(|set| ![number::CNAME, number::NSEC, number::KEY].contains(&set.rtype));
+            let other = node
+                .sets
+                .iter()
+                .find(|set| ![number::CNAME, number::NSEC, number::KEY].contains(&set.rtype));
             if let Some(other) = other {
-                let what = format!("{shown} has a CNAME and also {}", rdata::type_name(other.rtype));
+                let what =
+                    format!("{shown} has a CNAME and also {}", rdata::type_name(other.rtype));
                 self.refuse(rr, what, "an alias has no other data: take one of them out");
             }
         }
         for single in [number::CNAME, number::DNAME] {
-            if let (Some(rr), Some(true)) = (at(single), node.set(single).map(|set| set.data.len() > 1)) {
-                self.refuse(rr, format!("{shown} has more than one {}", rdata::type_name(single)), "leave one");
+            if let (Some(rr), Some(true)) =
+                (at(single), node.set(single).map(|set| set.data.len() > 1))
+            {
+                self.refuse(
+                    rr,
+                    format!("{shown} has more than one {}", rdata::type_name(single)),
+                    "leave one",
+                );
             }
         }
         if let (true, Some(rr)) = (node.cut && node.moved, at(number::DNAME)) {
-            self.refuse(rr, format!("{shown} has NS and DNAME"), "a name is delegated or moved, not both (RFC 6672 section 2.3)");
+            self.refuse(
+                rr,
+                format!("{shown} has NS and DNAME"),
+                "a name is delegated or moved, not both (RFC 6672 section 2.3)",
+            );
         }
         if let (true, Some(rr)) = (wild, at(number::NS).or_else(|| at(number::DNAME))) {
-            self.warn(rr, format!("{} at the wildcard {shown} delegates or moves nothing", rdata::type_name(rr.rtype)), "name what it is for (RFC 4592 section 4)");
+            self.warn(
+                rr,
+                format!(
+                    "{} at the wildcard {shown} delegates or moves nothing",
+                    rdata::type_name(rr.rtype)
+                ),
+                "name what it is for (RFC 4592 section 4)",
+            );
         }
         if let (false, Some(rr)) = (node.cut, at(number::DS)) {
-            self.warn(rr, format!("a DS at {shown}, which is not delegated"), "add its NS, or take it out");
+            self.warn(
+                rr,
+                format!("a DS at {shown}, which is not delegated"),
+                "add its NS, or take it out",
+            );
         }
     }
 
-    fn targets_have_addresses(&mut self, nodes: &HashMap<Box<[u8]>, Node>, first: &HashMap<(&[u8], u16), &Rr>) {
-        let cuts: HashSet<&[u8]> = nodes.iter().filter(|(_, node)| node.cut).map(|(name, _)| &**name).collect();
+    fn targets_have_addresses(
+        &mut self,
+        nodes: &HashMap<Box<[u8]>, Node>,
+        first: &HashMap<(&[u8], u16), &Rr>,
+    ) {
+        let cuts: HashSet<&[u8]> =
+            nodes.iter().filter(|(_, node)| node.cut).map(|(name, _)| &**name).collect();
         let mut found: Vec<(&Rr, String)> = Vec::new();
         for ((owner, rtype), rr) in first {
             if ![number::NS, number::MX, number::SRV].contains(rtype) {
@@ -288,15 +387,33 @@ impl Builder<'_> {
                     continue;
                 }
                 let node = nodes.get(target.as_slice());
-                if node.is_some_and(|node| node.set(number::A).is_some() || node.set(number::AAAA).is_some()) {
+                if node.is_some_and(|node| {
+                    node.set(number::A).is_some() || node.set(number::AAAA).is_some()
+                }) {
                     continue;
                 }
                 let what = match node {
-                    Some(node) if node.set(number::CNAME).is_some() => "is an alias (RFC 2181 section 10.3)",
-                    None if name::suffixes(&target).skip(1).filter_map(name::wildcard).any(|wild| nodes.contains_key(wild.as_slice())) => continue,
+                    Some(node) if node.set(number::CNAME).is_some() => {
+                        "is an alias (RFC 2181 section 10.3)"
+                    }
+                    None if name::suffixes(&target)
+                        .skip(1)
+                        .filter_map(name::wildcard)
+                        .any(|wild| nodes.contains_key(wild.as_slice())) =>
+                    {
+                        continue;
+                    }
                     _ => "has no address in this zone",
                 };
-                found.push((rr, format!("{} of {} names {}, which {what}", rdata::type_name(*rtype), name::show(owner), name::show(&target))));
+                found.push((
+                    rr,
+                    format!(
+                        "{} of {} names {}, which {what}",
+                        rdata::type_name(*rtype),
+                        name::show(owner),
+                        name::show(&target)
+                    ),
+                ));
             }
         }
         found.sort_by_key(|(rr, _)| (rr.file, rr.line));
@@ -305,7 +422,12 @@ impl Builder<'_> {
         }
     }
 
-    fn denial(&mut self, nodes: &HashMap<Box<[u8]>, Node>, hashed: HashMap<Box<[u8]>, Node>, first: &HashMap<(&[u8], u16), &Rr>) -> Option<Denial> {
+    fn denial(
+        &mut self,
+        nodes: &HashMap<Box<[u8]>, Node>,
+        hashed: HashMap<Box<[u8]>, Node>,
+        first: &HashMap<(&[u8], u16), &Rr>,
+    ) -> Option<Denial> {
         let at = |rtype| first.get(&(self.apex, rtype)).copied();
         if let Some(set) = nodes.get(self.apex)?.set(number::NSEC3PARAM) {
             let rr = at(number::NSEC3PARAM)?;
@@ -314,28 +436,50 @@ impl Builder<'_> {
             let iterations = u16::from_be_bytes(*parameters.get(2..4)?.first_chunk()?);
             let salt = parameters.get(5..)?;
             if iterations > ITERATIONS {
-                let what = format!("NSEC3 with {iterations} iterations, and {ITERATIONS} are the most");
+                let what =
+                    format!("NSEC3 with {iterations} iterations, and {ITERATIONS} are the most");
                 self.refuse(rr, what, "sign the zone with 0 iterations (RFC 9276)");
                 return None;
             }
             let mut chain = BTreeMap::new();
             for (owner, mut node) in hashed {
-                let matching = |set: &Set| set.data.first().is_some_and(|data| {
-                    data.get(..1) == parameters.get(..1) && data.get(2..).is_some_and(|data| parameters.get(2..).is_some_and(|parameters| data.starts_with(parameters)))
-                });
+                let matching = |set: &Set| {
+                    set.data.first().is_some_and(|data| {
+                        data.get(..1) == parameters.get(..1)
+                            && data.get(2..).is_some_and(|data| {
+                                parameters
+                                    .get(2..)
+                                    .is_some_and(|parameters| data.starts_with(parameters))
+                            })
+                    })
+                };
                 let hash = name::labels(&owner).next().and_then(|label| {
-                    data_encoding::BASE32HEX_NOPAD.decode(&label.to_ascii_uppercase()).ok()?.try_into().ok()
+                    data_encoding::BASE32HEX_NOPAD
+                        .decode(&label.to_ascii_uppercase())
+                        .ok()?
+                        .try_into()
+                        .ok()
                 });
-                let (Some(hash), Some(at)) = (hash, node.sets.iter().position(matching)) else { continue };
+                let (Some(hash), Some(at)) = (hash, node.sets.iter().position(matching)) else {
+                    continue;
+                };
                 chain.insert(hash, Hashed { owner, set: node.sets.swap_remove(at) });
             }
             if chain.is_empty() {
-                self.warn(rr, "NSEC3PARAM without an NSEC3 record of these parameters".into(), "sign the zone again");
+                self.warn(
+                    rr,
+                    "NSEC3PARAM without an NSEC3 record of these parameters".into(),
+                    "sign the zone again",
+                );
                 return None;
             }
             return Some(Denial::Nsec3 { salt: salt.into(), iterations, chain });
         }
-        let mut chain: Vec<Box<[u8]>> = nodes.iter().filter(|(_, node)| node.set(number::NSEC).is_some()).map(|(name, _)| name.clone()).collect();
+        let mut chain: Vec<Box<[u8]>> = nodes
+            .iter()
+            .filter(|(_, node)| node.set(number::NSEC).is_some())
+            .map(|(name, _)| name.clone())
+            .collect();
         chain.sort_by(|a, b| name::canonical(a, b));
         (!chain.is_empty()).then_some(Denial::Nsec { chain })
     }
@@ -345,8 +489,13 @@ impl Builder<'_> {
 pub(crate) fn soa_numbers(data: &[u8]) -> Option<[u32; 5]> {
     let names = name::prefix(data)?;
     let names = names + name::prefix(data.get(names..)?)?;
-    let mut numbers = data.get(names..)?.chunks_exact(4).filter_map(|four| four.first_chunk()).map(|four| u32::from_be_bytes(*four));
-    let five = [numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()?];
+    let mut numbers = data
+        .get(names..)?
+        .chunks_exact(4)
+        .filter_map(|four| four.first_chunk())
+        .map(|four| u32::from_be_bytes(*four));
+    let five =
+        [numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()?];
     numbers.next().is_none().then_some(five)
 }
 
@@ -361,10 +510,13 @@ pub(crate) fn target(rtype: u16, data: &[u8]) -> Option<&[u8]> {
 }
 
 /// Reads and builds in one: what the file makes of `apex`, and the files it came from.
-pub(crate) fn load(file: &Path, apex: &[u8], limits: crate::master::Limits) -> (Files, Result<(Zone, Vec<Problem>), Vec<Problem>>) {
+pub(crate) fn load(file: &Path, apex: &[u8], limits: crate::master::Limits) -> Attempt<Zone> {
     let parsed = crate::master::read(file, apex, limits);
     (parsed.files.clone(), Zone::build(apex, parsed))
 }
+
+/// What was read, and what came of it: something with warnings, or all that is wrong.
+pub(crate) type Attempt<T> = (Files, Result<(T, Vec<Problem>), Vec<Problem>>);
 
 /// Files, and how they were when read.
 pub(crate) type Files = Vec<(std::path::PathBuf, Option<crate::master::Stamp>)>;

@@ -40,7 +40,12 @@ struct Stored<'a> {
 impl Build for DnSetBuilder {
     type Set = DnSet;
 
-    fn entry<'l>(&mut self, line: Line<'l>, _: &FileState, value: impl FnOnce(&'l [u8]) -> Result<u32, String>) -> Result<(), String> {
+    fn entry<'l>(
+        &mut self,
+        line: Line<'l>,
+        _: &FileState,
+        value: impl FnOnce(&'l [u8]) -> Result<u32, String>,
+    ) -> Result<(), String> {
         let Line::Entry { excluded, key, value: rest } = line else { return Ok(()) };
         let (scope, text) = match key {
             [b'*', b'.', text @ ..] => (BELOW, text),
@@ -48,10 +53,15 @@ impl Build for DnSetBuilder {
             text => (SELF, text),
         };
         // Names of hosts and mail domains, so that a page of HTML doesn't pass for a list.
-        let plain = |&byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte) || byte >= 0x80;
-        let parsed = text.iter().all(plain).then(|| name::parse(text, Some(name::ROOT)).ok()).flatten();
+        let plain =
+            |&byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte) || byte >= 0x80;
+        let parsed =
+            text.iter().all(plain).then(|| name::parse(text, Some(name::ROOT)).ok()).flatten();
         let mut wire = parsed.filter(|wire| wire.len() > 1).ok_or_else(|| {
-            format!("\"{}\" is not a name such as example.org, .example.org or *.example.org", String::from_utf8_lossy(key))
+            format!(
+                "\"{}\" is not a name such as example.org, .example.org or *.example.org",
+                String::from_utf8_lossy(key)
+            )
         })?;
         name::lower(&mut wire);
         let value = if excluded { EXCLUDED } else { value(rest)? };
@@ -61,7 +71,9 @@ impl Build for DnSetBuilder {
     fn build(mut self) -> Result<DnSet, String> {
         self.0.arena.shrink_to_fit();
         let Self(DnSet { arena, table, hasher, .. }) = &mut self;
-        table.shrink_to_fit(|&at| hasher.hash_one(stored(arena, at).map_or(&[][..], |entry| entry.labels)));
+        table.shrink_to_fit(|&at| {
+            hasher.hash_one(stored(arena, at).map_or(&[][..], |entry| entry.labels))
+        });
         Ok(self.0)
     }
 
@@ -74,7 +86,11 @@ fn stored(arena: &[u8], at: u32) -> Option<Stored<'_>> {
     let (value, rest) = arena.get(at as usize..)?.split_first_chunk()?;
     let (scope, rest) = rest.split_first()?;
     let length = name::prefix(rest)?;
-    Some(Stored { value: u32::from_le_bytes(*value), scope: *scope, labels: rest.get(..length - 1)? })
+    Some(Stored {
+        value: u32::from_le_bytes(*value),
+        scope: *scope,
+        labels: rest.get(..length - 1)?,
+    })
 }
 
 impl DnSet {
@@ -159,14 +175,24 @@ mod tests {
     fn set(lines: &[(&str, u32)]) -> DnSet {
         let mut builder = DnSetBuilder::default();
         for (line, value) in lines {
-            builder.entry(Line::parse(line.as_bytes()), &FileState::default(), |_| Ok(*value)).unwrap();
+            builder
+                .entry(Line::parse(line.as_bytes()), &FileState::default(), |_| Ok(*value))
+                .unwrap();
         }
         builder.build().unwrap()
     }
 
     #[test]
     fn scopes_and_exclusions() {
-        let set = set(&[("one.example", 1), ("*.two.example", 2), (".three.example", 3), ("!ok.three.example", 0), ("!.fine.two.example", 0), ("bad.fine.two.example", 4), ("one.example", 5)]);
+        let set = set(&[
+            ("one.example", 1),
+            ("*.two.example", 2),
+            (".three.example", 3),
+            ("!ok.three.example", 0),
+            ("!.fine.two.example", 0),
+            ("bad.fine.two.example", 4),
+            ("one.example", 5),
+        ]);
         for (name, expected) in [
             ("one.example", Some(vec![1, 5])),
             ("a.one.example", None),
@@ -192,7 +218,12 @@ mod tests {
             };
             assert_eq!(found, expected, "{name}");
         }
-        for (name, expected) in [("example", Listed::Between), ("two.example", Listed::Between), ("other", Listed::No), ("a.one.example", Listed::No)] {
+        for (name, expected) in [
+            ("example", Listed::Between),
+            ("two.example", Listed::Between),
+            ("other", Listed::No),
+            ("a.one.example", Listed::No),
+        ] {
             assert_eq!(set.find(&labels(name)), expected, "{name}");
         }
     }
@@ -200,7 +231,11 @@ mod tests {
     #[test]
     fn no_names() {
         for line in ["<html>", "a..b", ".", "*.", "a b@c", "!"] {
-            let result = DnSetBuilder::default().entry(Line::parse(line.as_bytes()), &FileState::default(), |_| Ok(0));
+            let result = DnSetBuilder::default().entry(
+                Line::parse(line.as_bytes()),
+                &FileState::default(),
+                |_| Ok(0),
+            );
             assert!(result.is_err() || line == "a b@c", "{line}");
         }
     }

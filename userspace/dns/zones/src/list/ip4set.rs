@@ -36,7 +36,12 @@ pub(super) struct Ip4SetBuilder {
 impl Build for Ip4SetBuilder {
     type Set = Ip4Set;
 
-    fn entry<'l>(&mut self, line: Line<'l>, state: &FileState, value: impl FnOnce(&'l [u8]) -> Result<u32, String>) -> Result<(), String> {
+    fn entry<'l>(
+        &mut self,
+        line: Line<'l>,
+        state: &FileState,
+        value: impl FnOnce(&'l [u8]) -> Result<u32, String>,
+    ) -> Result<(), String> {
         let Line::Entry { excluded, key, value: rest } = line else { return Ok(()) };
         let (first, last) = range(key).ok_or_else(|| {
             format!("\"{}\" is not an address or range such as 192.0.2.1, 192.0.2.0/24, 192.0.2 or 192.0.2.1-9", String::from_utf8_lossy(key))
@@ -76,7 +81,10 @@ impl Build for Ip4SetBuilder {
 
 /// Sorted ranges that may overlap into ones that don't: at each address the narrowest stays.
 fn flatten(ranges: &[Range]) -> Vec<Range> {
-    let mut borders: Vec<u64> = ranges.iter().flat_map(|range| [u64::from(range.first), u64::from(range.last) + 1]).collect();
+    let mut borders: Vec<u64> = ranges
+        .iter()
+        .flat_map(|range| [u64::from(range.first), u64::from(range.last) + 1])
+        .collect();
     borders.sort_unstable();
     borders.dedup();
     let mut coming = ranges.iter().peekable();
@@ -87,7 +95,11 @@ fn flatten(ranges: &[Range]) -> Vec<Range> {
     for border in borders.windows(2) {
         let &[from, to] = border else { continue };
         while let Some(range) = coming.next_if(|range| u64::from(range.first) <= from) {
-            open.push(Reverse((range.last - range.first, Reverse(range.value == EXCLUDED), *range)));
+            open.push(Reverse((
+                range.last - range.first,
+                Reverse(range.value == EXCLUDED),
+                *range,
+            )));
         }
         ties.clear();
         while let Some(&Reverse((size, excluded, range))) = open.peek() {
@@ -108,14 +120,17 @@ fn flatten(ranges: &[Range]) -> Vec<Range> {
             match (ties.as_slice(), flat.last_mut()) {
                 // The same value goes on: a hole was cut elsewhere.
                 ([Reverse((_, _, range))], Some(before))
-                    if before.value == range.value && before.last.checked_add(1) == Some(first) && alone =>
+                    if before.value == range.value
+                        && before.last.checked_add(1) == Some(first)
+                        && alone =>
                 {
                     if let Some(before) = flat.last_mut() {
                         before.last = last;
                     }
                 }
                 _ => {
-                    let mut values: Vec<u32> = ties.iter().map(|Reverse((_, _, range))| range.value).collect();
+                    let mut values: Vec<u32> =
+                        ties.iter().map(|Reverse((_, _, range))| range.value).collect();
                     values.sort_unstable();
                     values.dedup();
                     flat.extend(values.into_iter().map(|value| Range { first, last, value }));
@@ -135,7 +150,12 @@ fn shared(flat: &[Range]) -> bool {
 impl Ip4Set {
     pub(super) fn find(&self, address: u32) -> Listed {
         let from = self.singles.partition_point(|&single| single < address);
-        let singles = self.singles.iter().zip(&self.single_values).skip(from).take_while(|(single, _)| **single == address);
+        let singles = self
+            .singles
+            .iter()
+            .zip(&self.single_values)
+            .skip(from)
+            .take_while(|(single, _)| **single == address);
         let values: Vec<u32> = singles.map(|(_, value)| *value).collect();
         if values.contains(&EXCLUDED) {
             return Listed::No;
@@ -145,7 +165,12 @@ impl Ip4Set {
         }
         let after = self.ranges.partition_point(|range| range.first <= address);
         let before = self.ranges.get(..after).unwrap_or_default();
-        let values: Vec<u32> = before.iter().rev().take_while(|range| range.last >= address).map(|range| range.value).collect();
+        let values: Vec<u32> = before
+            .iter()
+            .rev()
+            .take_while(|range| range.last >= address)
+            .map(|range| range.value)
+            .collect();
         if values.is_empty() { Listed::No } else { Listed::Yes(values) }
     }
 
@@ -153,10 +178,16 @@ impl Ip4Set {
     pub(super) fn lists_within(&self, address: u32, bits: u32) -> bool {
         let last = address | u32::MAX.checked_shr(bits).unwrap_or(0);
         let from = self.singles.partition_point(|&single| single < address);
-        let mut singles = self.singles.iter().zip(&self.single_values).skip(from).take_while(|(single, _)| **single <= last);
+        let mut singles = self
+            .singles
+            .iter()
+            .zip(&self.single_values)
+            .skip(from)
+            .take_while(|(single, _)| **single <= last);
         // Ranges whose every address is excluded one by one are taken for listed: the answer is then NODATA.
         let range = self.ranges.partition_point(|range| range.last < address);
-        singles.any(|(_, value)| *value != EXCLUDED) || self.ranges.get(range).is_some_and(|range| range.first <= last)
+        singles.any(|(_, value)| *value != EXCLUDED)
+            || self.ranges.get(range).is_some_and(|range| range.first <= last)
     }
 }
 
@@ -165,7 +196,9 @@ pub(super) fn reversed(labels: &[u8]) -> Option<(Ipv4Addr, u32)> {
     let whole = [labels, name::ROOT].concat();
     let mut octets: Vec<u8> = name::labels(&whole)
         .take(5)
-        .map(|label| rdata::decimal::<u8>(label).filter(|_| label.len() == 1 || !label.starts_with(b"0")))
+        .map(|label| {
+            rdata::decimal::<u8>(label).filter(|_| label.len() == 1 || !label.starts_with(b"0"))
+        })
         .collect::<Option<_>>()?;
     let bits = 8 * octets.len() as u32;
     octets.reverse();
@@ -200,7 +233,8 @@ fn range(text: &[u8]) -> Option<(u32, u32)> {
 }
 
 fn octets(text: &[u8]) -> Option<Vec<u8>> {
-    let octets: Vec<u8> = text.split(|&byte| byte == b'.').map(rdata::decimal).collect::<Option<_>>()?;
+    let octets: Vec<u8> =
+        text.split(|&byte| byte == b'.').map(rdata::decimal).collect::<Option<_>>()?;
     (octets.len() <= 4).then_some(octets)
 }
 
@@ -238,7 +272,19 @@ mod tests {
             let number = |text: &str| u32::from(text.parse::<Ipv4Addr>().unwrap());
             assert_eq!(range(text.as_bytes()), Some((number(first), number(last))), "{text}");
         }
-        for text in ["", "1.", "1.2.3.4.5", "256", "1.2.3.4/33", "9-1", "1-", "a", "1.2.3.4/", "<html>", "::1"] {
+        for text in [
+            "",
+            "1.",
+            "1.2.3.4.5",
+            "256",
+            "1.2.3.4/33",
+            "9-1",
+            "1-",
+            "a",
+            "1.2.3.4/",
+            "<html>",
+            "::1",
+        ] {
             assert_eq!(range(text.as_bytes()), None, "{text}");
         }
     }

@@ -22,7 +22,10 @@ pub(super) enum Line<'a> {
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Special<'a> {
     Ttl(u32),
-    Soa { ttl: u32, data: Vec<u8> },
+    Soa {
+        ttl: u32,
+        data: Vec<u8>,
+    },
     Ns(Vec<Box<[u8]>>),
     MaxRange4(u64),
     Variable(usize, &'a [u8]),
@@ -34,7 +37,9 @@ impl<'a> Line<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Self {
         let line = line.trim_ascii();
         match line {
-            [b'$', special @ ..] | [b'#' | b';' | b':', b'$', special @ ..] => Line::Special(Special::parse(special)),
+            [b'$', special @ ..] | [b'#' | b';' | b':', b'$', special @ ..] => {
+                Line::Special(Special::parse(special))
+            }
             [] | [b'#' | b';', ..] => Line::Blank,
             [b':', ..] => Line::Default(line),
             _ => {
@@ -42,8 +47,11 @@ impl<'a> Line<'a> {
                     Some(rest) => (true, rest.trim_ascii_start()),
                     None => (false, line),
                 };
-                let end = rest.iter().position(|byte| byte.is_ascii_whitespace() || b"#;:".contains(byte));
-                let (key, value) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, &[]));
+                let end = rest
+                    .iter()
+                    .position(|byte| byte.is_ascii_whitespace() || b"#;:".contains(byte));
+                let (key, value) =
+                    rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, &[]));
                 Line::Entry { excluded, key, value: value.trim_ascii_start() }
             }
         }
@@ -54,7 +62,8 @@ impl<'a> Special<'a> {
     fn parse(text: &'a [u8]) -> Self {
         let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
         let (word, rest) = text.split_at_checked(end).unwrap_or((text, &[]));
-        let words: Vec<&[u8]> = rest.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+        let words: Vec<&[u8]> =
+            rest.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
         Self::known(word, rest.trim_ascii(), &words).unwrap_or(Special::Ignored)
     }
 
@@ -66,19 +75,27 @@ impl<'a> Special<'a> {
             (b"SOA", [ttl, server, person, numbers @ ..]) if numbers.len() == 5 => {
                 let mut data = [lower(server)?, lower(person)?].concat();
                 for number in numbers {
-                    data.extend(rdata::decimal::<u32>(number).or_else(|| rdata::period(number))?.to_be_bytes());
+                    data.extend(
+                        rdata::decimal::<u32>(number)
+                            .or_else(|| rdata::period(number))?
+                            .to_be_bytes(),
+                    );
                 }
                 Some(Special::Soa { ttl: rdata::period(ttl)?, data })
             }
             // A server may be behind a minus sign: not now.
             (b"NS", [_, servers @ ..]) => {
                 let servers = servers.iter().filter(|server| !server.starts_with(b"-"));
-                Some(Special::Ns(servers.map(|server| lower(server).map(Into::into)).collect::<Option<_>>()?))
+                Some(Special::Ns(
+                    servers.map(|server| lower(server).map(Into::into)).collect::<Option<_>>()?,
+                ))
             }
-            (b"MAXRANGE4", [range, ..]) => Some(Special::MaxRange4(match range.strip_prefix(b"/") {
-                Some(bits) => 1 << 32u32.checked_sub(rdata::decimal(bits)?)?,
-                None => rdata::decimal(range)?,
-            })),
+            (b"MAXRANGE4", [range, ..]) => {
+                Some(Special::MaxRange4(match range.strip_prefix(b"/") {
+                    Some(bits) => 1 << 32u32.checked_sub(rdata::decimal(bits)?)?,
+                    None => rdata::decimal(range)?,
+                }))
+            }
             _ => None,
         }
     }
@@ -89,7 +106,10 @@ pub(super) fn value(rest: &[u8]) -> Result<(Option<Ipv4Addr>, Option<&[u8]>), St
     match rest {
         [] | [b'#' | b';', ..] => Ok((None, None)),
         [b':', rest @ ..] => {
-            let end = rest.iter().position(|byte| byte.is_ascii_whitespace() || b":#;".contains(byte)).unwrap_or(rest.len());
+            let end = rest
+                .iter()
+                .position(|byte| byte.is_ascii_whitespace() || b":#;".contains(byte))
+                .unwrap_or(rest.len());
             let (address, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             let parsed = match address {
                 [] => None,
@@ -98,7 +118,12 @@ pub(super) fn value(rest: &[u8]) -> Result<(Option<Ipv4Addr>, Option<&[u8]>), St
                     rdata::decimal::<u8>(address)
                         .map(|last| Ipv4Addr::new(127, 0, 0, last))
                         .or_else(|| std::str::from_utf8(address).ok()?.parse().ok())
-                        .ok_or_else(|| format!("\"{}\" is neither an address nor a number up to 255", String::from_utf8_lossy(address)))?,
+                        .ok_or_else(|| {
+                            format!(
+                                "\"{}\" is neither an address nor a number up to 255",
+                                String::from_utf8_lossy(address)
+                            )
+                        })?,
                 ),
             };
             Ok((parsed, after.strip_prefix(b":").map(<[u8]>::trim_ascii)))
@@ -125,7 +150,9 @@ pub(super) fn template(text: &[u8], variables: &[Option<Box<[u8]>>; 10]) -> Opti
                 if let Some(Some(variable)) = variables.get(usize::from(digit - b'0')) {
                     out.pop();
                     // A variable's own signs mean nothing.
-                    out.extend(variable.iter().flat_map(|&byte| std::iter::repeat_n(byte, if byte == b'$' { 2 } else { 1 })));
+                    out.extend(variable.iter().flat_map(|&byte| {
+                        std::iter::repeat_n(byte, if byte == b'$' { 2 } else { 1 })
+                    }));
                     bytes.next();
                 }
             }
@@ -147,10 +174,9 @@ pub(super) fn fill(template: &[u8], subject: &[u8]) -> Vec<u8> {
         }
     }
     out.truncate(256);
-    if let Some(length) = out.len().checked_sub(1).and_then(|length| u8::try_from(length).ok()) {
-        if let Some(first) = out.first_mut() {
-            *first = length;
-        }
+    let length = out.len().saturating_sub(1);
+    if let Some(first) = out.first_mut() {
+        *first = u8::try_from(length).unwrap_or(u8::MAX);
     }
     out
 }
@@ -172,7 +198,11 @@ mod tests {
 
     #[test]
     fn lines() {
-        let entry = |excluded, key: &'static str, value: &'static str| Line::Entry { excluded, key: key.as_bytes(), value: value.as_bytes() };
+        let entry = |excluded, key: &'static str, value: &'static str| Line::Entry {
+            excluded,
+            key: key.as_bytes(),
+            value: value.as_bytes(),
+        };
         for (line, expected) in [
             ("", Line::Blank),
             ("  # c", Line::Blank),
@@ -206,7 +236,11 @@ mod tests {
             (":5:", (ip(5), Some(""))),
             ("::t", (None, Some("t"))),
         ] {
-            assert_eq!(value(rest.as_bytes()), Ok((expected.0, expected.1.map(str::as_bytes))), "{rest}");
+            assert_eq!(
+                value(rest.as_bytes()),
+                Ok((expected.0, expected.1.map(str::as_bytes))),
+                "{rest}"
+            );
         }
         assert!(value(b":256:x").is_err());
     }
@@ -215,7 +249,9 @@ mod tests {
     fn templates() {
         let mut variables: [Option<Box<[u8]>>; 10] = Default::default();
         variables[1] = Some(b"cost $5"[..].into());
-        for (text, filled) in [("see $", "see S"), ("$$ $1 $2", "$ cost $5 S2"), ("$", "S"), ("plain", "plain")] {
+        for (text, filled) in
+            [("see $", "see S"), ("$$ $1 $2", "$ cost $5 S2"), ("$", "S"), ("plain", "plain")]
+        {
             let template = template(text.as_bytes(), &variables).unwrap();
             assert_eq!(&fill(&template, b"S")[1..], filled.as_bytes(), "{text}");
         }
