@@ -187,9 +187,11 @@ fn fill(
         questions.push((format!("{label}{name}."), rtype.to_owned()));
     };
     ask("www.", "A");
-    ask("", *random.pick(&["A", "MX", "TXT", "NS", "SOA"]));
-    let label = *random.pick(&["mail.", "ftp.", "deep.below.empty."]);
-    ask(label, *random.pick(&["A", "TXT", "AAAA"]));
+    let rtype: &&str = random.pick(&["A", "MX", "TXT", "NS", "SOA"]);
+    ask("", rtype);
+    let label: &&str = random.pick(&["mail.", "ftp.", "deep.below.empty."]);
+    let rtype: &&str = random.pick(&["A", "TXT", "AAAA"]);
+    ask(label, rtype);
     match random.below(4) {
         0 => {
             zone.record(&format!("*.users A {}", host(4)))?;

@@ -201,7 +201,11 @@ impl Host {
             Some(_) => spoil_bytes(&response, question, &shown),
             None => right,
         };
-        let mut replies = forgeries(&response, question, &shown, after);
+        // Blind forgers don't know the numbers of a connection.
+        let mut replies = match protocol {
+            Protocol::Udp => forgeries(&response, question, &shown, after),
+            Protocol::Tcp => Vec::new(),
+        };
         replies.push(Reply { after, bytes: right });
         replies
     }
@@ -298,7 +302,7 @@ impl Host {
                     std::str::from_utf8(label.strip_prefix(b"link")?).ok()?.parse::<u16>().ok()
                 });
                 let next = number.map_or(1, |n| n.saturating_add(1));
-                (next <= *length).then(|| ())?;
+                (next <= *length).then_some(())?;
                 Some(alias(name, &origin.child(format!("link{next}").as_bytes())?))
             }
             Misbehaviour::Lies(record) => Some(Response {

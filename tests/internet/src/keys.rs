@@ -1,8 +1,12 @@
 //! Keys and signatures (RFC 4034 sections 2, 3 and 5).
 //!
-//! Ed25519 keys come out of the zone's name and a seed, so that two processes make the same; ECDSA keys are random.
+//! Ed25519 keys come out of the zone's name and a seed, so that two processes make the same; ECDSA keys are random,
+//! and the same within a process.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow};
+use parking_lot::Mutex;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{
@@ -162,15 +166,10 @@ impl Key {
             }
             Algorithm::EcdsaP256 => {
                 let random = SystemRandom::new();
-                let document =
-                    EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
+                let document = ecdsa_document(material.as_ref(), &random)?;
+                let pair =
+                    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &document, &random)
                         .map_err(|e| anyhow!("ECDSA: {e}"))?;
-                let pair = EcdsaKeyPair::from_pkcs8(
-                    &ECDSA_P256_SHA256_FIXED_SIGNING,
-                    document.as_ref(),
-                    &random,
-                )
-                .map_err(|e| anyhow!("ECDSA: {e}"))?;
                 // DNS leaves out the octet that says "uncompressed" (RFC 6605 section 4).
                 let public = pair.public_key().as_ref().iter().skip(1).copied().collect();
                 (Secret::Ecdsa(Box::new(pair)), public)
@@ -224,6 +223,20 @@ impl Key {
         }
         rdata
     }
+}
+
+/// A random private key, the same for the same material as long as the process lives: a parent's DS record and the
+/// zone's DNSKEY record are made at different times.
+fn ecdsa_document(material: &[u8], random: &SystemRandom) -> Result<Vec<u8>> {
+    static MADE: Mutex<BTreeMap<Vec<u8>, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock();
+    if let Some(document) = made.get(material) {
+        return Ok(document.clone());
+    }
+    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, random)
+        .map_err(|e| anyhow!("ECDSA: {e}"))?;
+    made.insert(material.to_vec(), document.as_ref().to_vec());
+    Ok(document.as_ref().to_vec())
 }
 
 /// The tag of a key from its data (RFC 4034 appendix B).

@@ -29,6 +29,11 @@ impl Serving {
     pub fn sockets(&self) -> usize {
         self.tasks.len()
     }
+
+    /// Ends the servers and waits until their addresses are free. Answers on their way are still sent.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
 }
 
 /// Binds every address over UDP and TCP in the network namespace of the calling thread, and answers there. Port 53 is

@@ -1,5 +1,7 @@
 //! What servers answer, read by hickory-proto.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 
 use hickory_proto::dnssec::rdata::{DNSKEY, DNSSECRData};

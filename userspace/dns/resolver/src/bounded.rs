@@ -44,11 +44,6 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
         Some(&entry.value)
     }
 
-    /// The value, even if it has ended but was not yet forgotten.
-    pub(crate) fn any(&self, key: &K) -> Option<&V> {
-        self.entries.get(key).map(|entry| &entry.value)
-    }
-
     /// Puts a value of so many bytes. What has ended already is not taken.
     pub(crate) fn put(&mut self, key: K, value: V, bytes: usize, expires: Instant) {
         let now = Instant::now();

@@ -60,10 +60,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_budget_ends() {
-        let budget = Budget::new(
-            &Budgets { queries: 2, ..Budgets::default() },
-            Duration::from_secs(6),
-        );
+        let budget =
+            Budget::new(&Budgets { queries: 2, ..Budgets::default() }, Duration::from_secs(6));
         assert_eq!([budget.charge(), budget.charge(), budget.charge()], [true, true, false]);
         assert_eq!(budget.spent(), 2);
         tokio::time::advance(Duration::from_secs(7)).await;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::delegation::Delegation;
 use crate::engine::{ExtendedError, Security};
-use crate::resolver::{Context, Failure, Inner};
+use crate::resolver::{Context, Failure, Inner, Purpose};
 use crate::rrcache::{Found, What};
 use crate::rrset::{self, RrSet, substitute};
 
@@ -94,10 +94,8 @@ impl Inner {
             return Ok(Verdict::Insecure(None));
         }
         let subjects = subjects(found);
-        let signer = subjects
-            .iter()
-            .find_map(|set| set.signer())
-            .filter(|signer| signer.zone_of(&within));
+        let signer =
+            subjects.iter().find_map(|set| set.signer()).filter(|signer| signer.zone_of(&within));
         let keys = match (&found.zone, signer) {
             (Some(zone), signer) => match self.trust(zone, ctx).await? {
                 Trust::Secure(keys) => match signer {
@@ -127,11 +125,17 @@ impl Inner {
             Ok(verdict) => return Ok(verdict),
             Err(flaw) => flaw,
         };
+        let absent = matches!(flaw, Flaw::SignatureMissing { .. } | Flaw::DenialMissing { .. });
+        if let (Some(keys), false) = (&keys, absent) {
+            return Ok(Verdict::Bogus(explain(&flaw, keys.zone())));
+        }
         // Not signed as it should be; unless an unsigned zone begins between, where there was no referral.
-        match self.trust(&within, ctx).await? {
-            Trust::Insecure(error) => Ok(Verdict::Insecure(error)),
-            Trust::Bogus(error) => Ok(Verdict::Bogus(error)),
-            Trust::Secure(keys) => Ok(Verdict::Bogus(explain(&flaw, keys.zone()))),
+        match (self.trust(&within, ctx).await?, keys) {
+            (Trust::Insecure(error), _) => Ok(Verdict::Insecure(error)),
+            (Trust::Bogus(error), None) => Ok(Verdict::Bogus(error)),
+            (Trust::Bogus(_), Some(keys)) | (Trust::Secure(keys), _) => {
+                Ok(Verdict::Bogus(explain(&flaw, keys.zone())))
+            }
         }
     }
 
@@ -172,13 +176,8 @@ impl Inner {
                     {
                         Ok(Denied::Proven)
                     } else {
-                        let checked = muralla_dnssec::verify(
-                            &set.records,
-                            &set.signatures,
-                            keys,
-                            now,
-                            work,
-                        )?;
+                        let checked =
+                            muralla_dnssec::verify(&set.records, &set.signatures, keys, now, work)?;
                         ttl = ttl.min(checked.ttl);
                         match &checked.wildcard {
                             Some(encloser) => muralla_dnssec::no_closer(
@@ -203,7 +202,11 @@ impl Inner {
         found.limit(ttl);
         Ok(match denied {
             Denied::Proven => Verdict::Secure,
-            Denied::OptOut | Denied::TooManyIterations => Verdict::Insecure(None),
+            Denied::OptOut => Verdict::Insecure(None),
+            Denied::TooManyIterations => {
+                let text = format!("{} asks for too many NSEC3 iterations", keys.zone());
+                Verdict::Insecure(Some(ExtendedError { code: NSEC3_ITERATIONS, text }))
+            }
         })
     }
 
@@ -233,7 +236,9 @@ impl Inner {
                 self.descend(name, ctx).await?
             };
             ctx.note(|| match &trust {
-                Trust::Secure(keys) if keys.zone() == name => format!("{name} is signed, and trusted"),
+                Trust::Secure(keys) if keys.zone() == name => {
+                    format!("{name} is signed, and trusted")
+                }
                 Trust::Secure(keys) => format!("{name} lies in {}", keys.zone()),
                 Trust::Insecure(_) => format!("{name} is not signed, provenly"),
                 Trust::Bogus(error) => format!("{name} can't be trusted: {}", error.text),
@@ -364,13 +369,20 @@ impl Inner {
         ttl: u32,
         ctx: &Context,
     ) -> Result<(Trust, u32), Failure> {
-        let ctx = &ctx.for_keys().step(zone, RecordType::DNSKEY)?;
+        let ctx = &ctx.for_keys().step(Purpose::Keys, zone, RecordType::DNSKEY)?;
+        if let Some(failure) = self.failed_lately(zone, RecordType::DNSKEY) {
+            ctx.note(|| format!("the keys of {zone} could not be had a moment ago"));
+            return Err(failure);
+        }
         let mut avoid: Vec<SocketAddr> = Vec::new();
         let mut why = None;
         for _ in 0..KEY_SERVERS {
             let reached = match self.iterate(zone, RecordType::DNSKEY, ctx, &avoid).await {
                 Ok(reached) => reached,
-                Err(failure) if avoid.is_empty() => return Err(failure),
+                Err(failure) if avoid.is_empty() => {
+                    self.remember_failure(zone, RecordType::DNSKEY, &failure, ctx.depth);
+                    return Err(failure);
+                }
                 Err(_) => break,
             };
             // A thousand questions may have waited for these keys; one of them has checked them.
@@ -406,6 +418,7 @@ impl Inner {
                     found.security = Some(Security::Secure);
                     found.limit(keys.ttl());
                     self.cache.lock().keep(zone, RecordType::DNSKEY, found);
+                    self.succeeded(zone, RecordType::DNSKEY);
                     return Ok((Trust::Secure(Arc::new(keys)), ttl));
                 }
                 Err(flaw) => {
@@ -417,6 +430,7 @@ impl Inner {
                     if flaw == Flaw::TooMuchWork || avoid.contains(&server) {
                         break;
                     }
+                    self.servers.may_know_edns(server);
                     avoid.push(server);
                 }
             }
@@ -434,6 +448,9 @@ impl Inner {
         (self.clock.unix() & u64::from(u32::MAX)) as u32
     }
 }
+
+/// Unsupported NSEC3 iterations value (RFC 9276 section 3.2).
+const NSEC3_ITERATIONS: u16 = 27;
 
 /// RFC 8914 section 4.2.
 const UNSUPPORTED_ALGORITHM: u16 = 1;
@@ -476,9 +493,7 @@ fn missing(name: &Name, rtype: RecordType, what: &What) -> Flaw {
     use muralla_dnssec::Claim;
     match what {
         What::Records(set) => Flaw::SignatureMissing { name: name.clone(), rtype: set.rtype },
-        What::NoData => {
-            Flaw::DenialMissing { name: name.clone(), claim: Claim::NoData(rtype) }
-        }
+        What::NoData => Flaw::DenialMissing { name: name.clone(), claim: Claim::NoData(rtype) },
         What::NoName => Flaw::DenialMissing { name: name.clone(), claim: Claim::NoName },
     }
 }

@@ -271,11 +271,11 @@ impl Settings {
         })
     }
 
-    /// Whether a server that a delegation names may be asked.
-    pub(crate) fn may_ask(&self, address: IpAddr) -> bool {
+    /// Whether a server that a delegation names may be asked; `private` if this one may have a private address.
+    pub(crate) fn may_ask(&self, address: IpAddr, private: bool) -> bool {
         self.family(address)
             && !self.deny_servers.iter().any(|net| net.contains(&address))
-            && (self.allow_private || !is_private(address))
+            && (private || self.allow_private || !is_private(address))
     }
 
     /// Whether the address's family is in use.
@@ -363,10 +363,7 @@ mod tests {
                 forward: vec![Route { zone: "a.b".into(), servers: Vec::new(), first: false }],
                 ..base.clone()
             },
-            ResolverConfig {
-                negative_trust_anchors: vec![("a..b".into(), None)],
-                ..base.clone()
-            },
+            ResolverConfig { negative_trust_anchors: vec![("a..b".into(), None)], ..base.clone() },
         ];
         for case in cases {
             assert!(Settings::parse(&case).is_err(), "{case:?}");
@@ -395,8 +392,8 @@ mod tests {
             ("2001:500::1", true, true),
         ] {
             let address = address.parse().unwrap();
-            assert_eq!(strict.may_ask(address), by_default, "{address}");
-            assert_eq!(open.may_ask(address), allowed, "{address}");
+            assert_eq!(strict.may_ask(address, false), by_default, "{address}");
+            assert_eq!(open.may_ask(address, false), allowed, "{address}");
         }
     }
 

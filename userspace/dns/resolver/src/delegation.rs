@@ -29,6 +29,8 @@ pub(crate) struct Delegation {
     pub(crate) fixed: Vec<SocketAddr>,
     /// The servers recurse.
     pub(crate) recursive: bool,
+    /// Servers may have private addresses: it is the operator's own, or below.
+    pub(crate) private: bool,
     /// DS RRset as it came with the referral, not validated.
     pub(crate) ds: Option<Arc<RrSet>>,
     /// NSEC and NSEC3 RRsets that came with it, not validated.
@@ -43,6 +45,7 @@ impl Delegation {
         Self {
             fixed: route.servers.clone(),
             recursive: route.recursive,
+            private: !route.zone.is_root(),
             ..Self::configured(route.zone.clone())
         }
     }
@@ -62,6 +65,7 @@ impl Delegation {
             hosts: Vec::new(),
             fixed: Vec::new(),
             recursive: false,
+            private: false,
             ds: None,
             proofs: Vec::new(),
             since: now,
@@ -82,6 +86,7 @@ impl Delegation {
             hosts: referral.hosts.clone(),
             fixed: Vec::new(),
             recursive: false,
+            private: self.private,
             ds: referral.ds.clone(),
             proofs: referral.proofs.clone(),
             since: now,
@@ -92,7 +97,8 @@ impl Delegation {
     /// Addresses that came along, as far as they may be asked.
     pub(crate) fn addresses(&self, settings: &Settings) -> Vec<SocketAddr> {
         let fixed = self.fixed.iter().copied().filter(|server| settings.family(server.ip()));
-        let glue = self.hosts.iter().flat_map(|host| usable(&host.addresses, settings));
+        let glue =
+            self.hosts.iter().flat_map(|host| usable(&host.addresses, self.private, settings));
         fixed.chain(glue).collect()
     }
 
@@ -107,18 +113,19 @@ impl Delegation {
     fn bytes(&self) -> usize {
         let hosts: usize = self.hosts.iter().map(|host| 96 + 17 * host.addresses.len()).sum();
         let sets: usize = self.ds.iter().chain(&self.proofs).map(|set| set.bytes()).sum();
-        std::mem::size_of::<Self>() + hosts + sets
+        size_of::<Self>() + hosts + sets
     }
 }
 
-/// Addresses of a host that may be asked.
+/// Addresses of a host that may be asked; `private` ones too if the zone may have them.
 pub(crate) fn usable<'a>(
     addresses: &'a [IpAddr],
+    private: bool,
     settings: &'a Settings,
 ) -> impl Iterator<Item = SocketAddr> + 'a {
     addresses
         .iter()
-        .filter(|address| settings.may_ask(**address))
+        .filter(move |address| settings.may_ask(**address, private))
         .map(|address| SocketAddr::new(*address, PORT))
 }
 

@@ -18,7 +18,7 @@ use crate::transport::{ExchangeError, Protocol};
 const MAX_WRONG: u32 = 5;
 
 /// Longest wait for one answer over UDP and TCP.
-const MOST_UDP: Duration = Duration::from_millis(2_500);
+const MOST_UDP: Duration = Duration::from_millis(1_500);
 const MOST_TCP: Duration = Duration::from_millis(3_000);
 
 /// A question to a server.
@@ -28,6 +28,8 @@ pub(crate) struct Question {
     pub(crate) rtype: RecordType,
     /// Asks for recursion: the server is a forwarder.
     pub(crate) recursive: bool,
+    /// Sets CD: what a forwarder finds bogus we want to see, and judge.
+    pub(crate) unchecked: bool,
     /// Tries without EDNS, as a last resort with a server that never answered.
     pub(crate) plain: bool,
 }
@@ -45,6 +47,17 @@ pub(crate) enum Outcome {
     Malformed,
     /// The question's budget of queries is spent.
     OverBudget,
+}
+
+/// Why a question goes over TCP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Tcp {
+    /// Forged messages came over UDP.
+    Safety,
+    /// The letter case was lost over UDP.
+    Case,
+    /// The answer is too long for UDP.
+    Size,
 }
 
 /// How one message was judged on arrival.
@@ -68,6 +81,7 @@ impl Inner {
         let mut edns = habits.edns && !question.plain;
         let mut case = habits.case && self.settings.mixed_case;
         let mut protocol = Protocol::Udp;
+        let mut why_tcp = Tcp::Safety;
         // Each turn leaves out one thing that did not work.
         for _ in 0..5 {
             if !ctx.budget.charge() {
@@ -79,6 +93,18 @@ impl Inner {
             let trip = started.elapsed();
             let answer = match sent {
                 Ok(answer) => answer,
+                Err(error) if protocol == Protocol::Tcp && why_tcp == Tcp::Case => {
+                    // Then it has to be the letters as they are.
+                    ctx.note(|| format!("{server} over TCP: {error}"));
+                    self.servers.loses_case(server);
+                    (protocol, case) = (Protocol::Udp, false);
+                    continue;
+                }
+                Err(error) if protocol == Protocol::Tcp => {
+                    // It may be well over UDP.
+                    ctx.note(|| format!("{server} over TCP: {error}"));
+                    return Outcome::Unreachable(format!("over TCP: {error}"));
+                }
                 Err(ExchangeError::Timeout(_)) => {
                     self.stats.timeouts.fetch_add(1, Ordering::Relaxed);
                     let rests = self.servers.silent(server);
@@ -100,21 +126,14 @@ impl Inner {
                 continue;
             }
             self.servers.answered(server, trip);
-            if arrival.case_lost.load(Ordering::Relaxed) {
-                case = match protocol {
-                    Protocol::Udp => {
-                        ctx.note(|| format!("{server} lost the letter case; asking over TCP"));
-                        protocol = Protocol::Tcp;
-                        case
-                    }
-                    Protocol::Tcp => {
-                        // Nobody forges a connection: it is the server's habit.
-                        self.servers.loses_case(server);
-                        protocol = Protocol::Udp;
-                        false
-                    }
-                };
-                continue;
+            if protocol == Protocol::Udp && case {
+                let lost = arrival.case_lost.load(Ordering::Relaxed);
+                self.servers.case(server, !lost);
+                if lost {
+                    ctx.note(|| format!("{server} lost the letter case; asking over TCP"));
+                    (protocol, why_tcp) = (Protocol::Tcp, Tcp::Case);
+                    continue;
+                }
             }
             let Ok(message) = Message::from_vec(&answer) else {
                 ctx.note(|| format!("{server} sent something that is no DNS message"));
@@ -127,7 +146,7 @@ impl Inner {
             let rcode = message.metadata.response_code;
             ctx.note(|| describe(&message, server, protocol, trip));
             if message.metadata.truncation && protocol == Protocol::Udp {
-                protocol = Protocol::Tcp;
+                (protocol, why_tcp) = (Protocol::Tcp, Tcp::Size);
                 continue;
             }
             let no_edns = matches!(
@@ -159,9 +178,12 @@ impl Inner {
         ctx: &Context,
     ) -> Result<Vec<u8>, ExchangeError> {
         self.stats.queries.fetch_add(1, Ordering::Relaxed);
+        let udp = protocol == Protocol::Udp;
         let (id, name) = {
             let mut rng = self.rng.lock();
-            let name = if case { mix(&question.name, rng.random()) } else { question.name.clone() };
+            // Nobody forges a connection.
+            let name =
+                if case && udp { mix(&question.name, rng.random()) } else { question.name.clone() };
             (rng.random::<u16>(), name)
         };
         let most = match protocol {
@@ -177,15 +199,28 @@ impl Inner {
         let asked = query.get(12..).unwrap_or_default();
         // Type and class end the question; EDNS follows.
         let asked = asked.get(..encoded_len(&name) + 4).unwrap_or_default();
-        let accept = |bytes: &[u8]| judge(bytes, id, asked, arrival);
-        self.transport.exchange(server, protocol, &query, patience, &accept).await
+        let accept = |bytes: &[u8]| judge(bytes, id, asked, udp, arrival);
+        let sent = self.transport.exchange(server, protocol, &query, patience, &accept).await;
+        sent.map(|mut answer| {
+            // Names in the answer point to the question: its letters are put back as they were.
+            let plain = question.name.iter().flat_map(|label| {
+                let length = u8::try_from(label.len()).unwrap_or_default();
+                std::iter::once(length).chain(label.iter().copied())
+            });
+            if answer.get(4..6) == Some(&[0, 1]) {
+                for (byte, plain) in answer.iter_mut().skip(12).zip(plain) {
+                    *byte = plain;
+                }
+            }
+            answer
+        })
     }
 }
 
-/// Whether a message answers the query. A case mismatch and a flood end the wait too; the arrival tells.
-fn judge(bytes: &[u8], id: u16, asked: &[u8], arrival: &Arrival) -> bool {
+/// Whether a message answers the query. Over UDP a case mismatch and a flood end the wait too; the arrival tells.
+fn judge(bytes: &[u8], id: u16, asked: &[u8], udp: bool, arrival: &Arrival) -> bool {
     let wrong = || {
-        let flooded = arrival.wrong.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_WRONG;
+        let flooded = udp && arrival.wrong.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_WRONG;
         arrival.flooded.store(flooded, Ordering::Relaxed);
         flooded
     };
@@ -205,7 +240,7 @@ fn judge(bytes: &[u8], id: u16, asked: &[u8], arrival: &Arrival) -> bool {
             if question == asked {
                 return true;
             }
-            if question.eq_ignore_ascii_case(asked) {
+            if udp && question.eq_ignore_ascii_case(asked) {
                 arrival.case_lost.store(true, Ordering::Relaxed);
                 return true;
             }
@@ -218,8 +253,7 @@ fn judge(bytes: &[u8], id: u16, asked: &[u8], arrival: &Arrival) -> bool {
 fn encode(id: u16, name: &Name, question: &Question, payload: Option<u16>) -> Option<Vec<u8>> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = question.recursive;
-    // Forwarders must not judge for us: what they find bogus we want to see.
-    message.metadata.checking_disabled = question.recursive;
+    message.metadata.checking_disabled = question.unchecked;
     message.add_query(Query::query(name.clone(), question.rtype));
     if let Some(payload) = payload {
         let mut edns = Edns::new();
@@ -253,12 +287,7 @@ fn mix(name: &Name, bits: [u64; 4]) -> Name {
     Name::from_labels(labels).unwrap_or_else(|_| name.clone())
 }
 
-fn describe(
-    message: &Message,
-    server: SocketAddr,
-    protocol: Protocol,
-    trip: Duration,
-) -> String {
+fn describe(message: &Message, server: SocketAddr, protocol: Protocol, trip: Duration) -> String {
     let over = match protocol {
         Protocol::Udp => "",
         Protocol::Tcp => " over TCP",
@@ -293,8 +322,13 @@ mod tests {
 
     #[test]
     fn only_the_right_message_is_taken() {
-        let question =
-            Question { name: name("aB.c."), rtype: RecordType::A, recursive: false, plain: false };
+        let question = Question {
+            name: name("aB.c."),
+            rtype: RecordType::A,
+            recursive: false,
+            unchecked: false,
+            plain: false,
+        };
         let query = encode(0x1234, &question.name, &question, Some(1232)).unwrap();
         let asked = query[12..12 + encoded_len(&question.name) + 4].to_vec();
         let mut answer = query.clone();
@@ -322,7 +356,7 @@ mod tests {
             ("cut", answer[..11].to_vec(), false, false),
         ] {
             let arrival = Arrival::default();
-            assert_eq!(judge(&bytes, 0x1234, &asked, &arrival), taken, "{case}");
+            assert_eq!(judge(&bytes, 0x1234, &asked, true, &arrival), taken, "{case}");
             assert_eq!(arrival.case_lost.load(Ordering::Relaxed), case_lost, "{case}");
         }
     }
@@ -330,7 +364,7 @@ mod tests {
     #[test]
     fn a_flood_of_wrong_messages_ends_the_wait() {
         let arrival = Arrival::default();
-        let taken = (0..MAX_WRONG).filter(|_| judge(&[0; 12], 1, &[], &arrival)).count();
+        let taken = (0..MAX_WRONG).filter(|_| judge(&[0; 12], 1, &[], true, &arrival)).count();
         assert_eq!(taken, 1);
         assert!(arrival.flooded.load(Ordering::Relaxed));
     }

@@ -6,10 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub fn root() -> Vec<(String, Vec<IpAddr>)> {
     ROOT.iter()
         .map(|(letter, v4, v6)| {
-            let addresses = vec![
-                IpAddr::V4(Ipv4Addr::from(*v4)),
-                IpAddr::V6(Ipv6Addr::from(*v6)),
-            ];
+            let addresses = vec![IpAddr::V4(Ipv4Addr::from(*v4)), IpAddr::V6(Ipv6Addr::from(*v6))];
             (format!("{letter}.root-servers.net."), addresses)
         })
         .collect()

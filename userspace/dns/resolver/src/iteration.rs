@@ -12,25 +12,33 @@ use rand::seq::SliceRandom;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::config::Minimisation;
+use crate::config::{Minimisation, Validation};
 use crate::delegation::{Delegation, usable};
-use crate::engine::ExtendedError;
+use crate::engine::{ExtendedError, Security};
 use crate::exchange::{Outcome, Question};
 use crate::flights::Boarding;
 use crate::minimise::{Minimiser, Probe};
-use crate::resolver::{Context, Failure, Inner, Why};
+use crate::resolver::{Context, Failure, Inner, Purpose, Why};
 use crate::rrcache::{Credibility, Found, MAX_NEGATIVE_TTL, MAX_TTL, What};
 use crate::rrset::{RrSet, group};
 use crate::scrub::{self, Denial, Link, Response, Useless};
+use crate::servers::Choice;
 
 /// Seconds that a denial without an SOA record is kept.
 const BARE_DENIAL_TTL: u32 = 5;
 
-/// Most sends to one server for one question.
+/// Most sends to one server for one question, and to each of many servers.
 const SENDS: u32 = 3;
+const SENDS_TO_MANY: u32 = 2;
+
+/// How long a question waits when a server has enough to do with others.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// Servers that are many.
+const MANY: usize = 3;
 
 /// Sends under way for one question at a time.
-const PARALLEL: usize = 3;
+const PARALLEL: usize = 4;
 
 /// Servers' names whose addresses are looked up at a time.
 const HOSTS_AT_A_TIME: usize = 2;
@@ -54,6 +62,14 @@ pub(crate) struct Reached {
     pub(crate) place: Arc<Delegation>,
     /// The part of the name that was found not to exist, where that is not the whole.
     pub(crate) part: Option<Name>,
+}
+
+/// What came of asking one server.
+enum Heard {
+    Told(Arc<Told>),
+    Silence,
+    Useless(String),
+    OverBudget,
 }
 
 impl Inner {
@@ -87,7 +103,7 @@ impl Inner {
         avoid: &[SocketAddr],
     ) -> Result<Reached, Failure> {
         let mode = self.settings.minimisation;
-        let mut minimiser = Minimiser::new(name, rtype, &place.zone, mode);
+        let mut minimiser = Minimiser::new(name, &place.zone, mode);
         let mut referrals = 0;
         let mut fetched_again = false;
         loop {
@@ -119,7 +135,7 @@ impl Inner {
                     fetched_again = true;
                     self.delegations.lock().remove(&place.zone);
                     place = self.start(name, rtype, ctx).await;
-                    minimiser = Minimiser::new(name, rtype, &place.zone, mode);
+                    minimiser = Minimiser::new(name, &place.zone, mode);
                     continue;
                 }
             };
@@ -136,6 +152,9 @@ impl Inner {
                     place = Arc::new(place.child(referral));
                     minimiser.descend(&place.zone);
                     self.delegations.lock().keep(place.clone());
+                    if ctx.validate && place.ds.is_some() {
+                        self.fetch_keys_ahead(&place.zone, ctx);
+                    }
                 }
                 (_, None) => return Ok(Reached { told, place, part: None }),
                 (Response::Denial(Denial { exists: false, .. }), Some(part)) => {
@@ -153,6 +172,18 @@ impl Inner {
         }
     }
 
+    /// Has the keys of a zone fetched while the question itself is still on its way: they will be needed.
+    fn fetch_keys_ahead(self: &Arc<Self>, zone: &Name, ctx: &Context) {
+        let (inner, zone) = (self.clone(), zone.clone());
+        // A number of its own, so that the question may wait for it. It ends within the question's budget.
+        let ctx = Context { question: self.next_question(), trace: None, ..ctx.for_keys() };
+        tokio::spawn(async move {
+            let fetched = inner.trust(&zone, &ctx);
+            // Whether it worked shows when the keys are asked for.
+            let _ = tokio::time::timeout_at(ctx.budget.deadline, fetched).await;
+        });
+    }
+
     /// The deepest zone known whose servers may know.
     async fn start(
         self: &Arc<Self>,
@@ -161,13 +192,17 @@ impl Inner {
         ctx: &Context,
     ) -> Arc<Delegation> {
         // DS records are the parent's.
-        let within =
-            if rtype == RecordType::DS && !name.is_root() { name.base_name() } else { name.clone() };
+        let within = if rtype == RecordType::DS && !name.is_root() {
+            name.base_name()
+        } else {
+            name.clone()
+        };
         let known = self.delegations.lock().closest(&within);
         match known {
             Some(known) if !known.zone.is_root() => known,
             known => {
-                if let Some(local) = self.local_root.delegation(&within, self.clock.unix()) {
+                let unix = self.clock.unix();
+                if let Some(local) = self.local_root.delegation(&within, &self.hints, unix) {
                     ctx.note(|| format!("{} is delegated in the local root", local.zone));
                     let local = Arc::new(local);
                     self.delegations.lock().keep(local.clone());
@@ -289,17 +324,18 @@ impl Inner {
         if pool.iter().any(|server| !avoid.contains(server)) || !hosts.is_empty() {
             pool.retain(|server| !avoid.contains(server));
         }
-        let mut asking: JoinSet<(SocketAddr, Instant, Outcome)> = JoinSet::new();
+        let mut asking: JoinSet<(SocketAddr, Instant, Heard)> = JoinSet::new();
         let mut sends: HashMap<SocketAddr, u32> = HashMap::new();
         let mut out: HashMap<SocketAddr, (Instant, Duration)> = HashMap::new();
         let mut last: Option<String> = None;
         let mut useless: Vec<SocketAddr> = Vec::new();
         let mut hedge_at: Option<Instant> = None;
         loop {
-            let hedge = hedge_at.is_some_and(|at| at <= Instant::now());
+            let hedge = hedge_at.take_if(|at| *at <= Instant::now()).is_some();
             if asking.is_empty() || (hedge && asking.len() < PARALLEL) {
                 hedge_at = None;
-                if let Some(server) = self.next_server(zone, &pool, &useless, &sends) {
+                if let Some(choice) = self.next_server(zone, &pool, &useless, &sends) {
+                    let server = choice.address;
                     let (held, habits) = self.servers.enter(server);
                     let sent = sends.entry(server).or_default();
                     *sent += 1;
@@ -307,24 +343,36 @@ impl Inner {
                         name: name.clone(),
                         rtype,
                         recursive: place.recursive,
-                        plain: *sent == SENDS && !habits.proven,
+                        unchecked: place.recursive && self.settings.validation != Validation::Off,
+                        plain: *sent > 1 && *sent == most_sends(pool.len()) && !habits.proven,
                     };
                     let now = Instant::now();
-                    hedge_at = Some(now + habits.patience);
+                    hedge_at = Some(if choice.doubtful { now } else { now + habits.patience });
                     out.entry(server).or_insert((now, habits.patience));
-                    let (inner, ctx) = (self.clone(), ctx.clone());
+                    let (inner, place, ctx) = (self.clone(), place.clone(), ctx.clone());
                     asking.spawn(async move {
                         let outcome = inner.exchange(server, habits, &question, &ctx).await;
                         drop(held);
-                        (server, now, outcome)
+                        (server, now, inner.hear(outcome, server, &place, &question, probe, &ctx))
                     });
                 } else if asking.is_empty() {
+                    let busy = |server: &&SocketAddr| {
+                        !useless.contains(server) && !sends.contains_key(server)
+                    };
+                    let waiting: Vec<SocketAddr> = pool.iter().filter(busy).copied().collect();
+                    if self.servers.any_busy(&waiting) {
+                        if ctx.budget.time_left().is_zero() {
+                            return Err(Failure::deadline());
+                        }
+                        tokio::time::sleep(BUSY_PAUSE).await;
+                        continue;
+                    }
                     if hosts.is_empty() {
                         return Err(self.nobody(zone, &pool, last));
                     }
                     let batch: Vec<Name> =
                         hosts.drain(..hosts.len().min(HOSTS_AT_A_TIME)).collect();
-                    for server in self.addresses(&batch, ctx).await? {
+                    for server in self.addresses(&batch, place.private, ctx).await? {
                         let limit = self.settings.budgets.addresses;
                         if !pool.contains(&server) && !avoid.contains(&server) && pool.len() < limit
                         {
@@ -344,61 +392,24 @@ impl Inner {
                     continue;
                 }
             };
-            let Some(Ok((server, started, outcome))) = joined else { continue };
-            match outcome {
-                Outcome::OverBudget => return Err(Failure::budget()),
-                Outcome::Silence => last = Some(format!("{server} does not answer")),
-                Outcome::Unreachable(why) => {
+            let Some(Ok((server, started, heard))) = joined else { continue };
+            match heard {
+                Heard::OverBudget => return Err(Failure::budget()),
+                Heard::Silence => last = Some(format!("{server} does not answer")),
+                Heard::Useless(why) => {
                     useless.push(server);
                     last = Some(format!("{server}: {why}"));
                 }
-                Outcome::Malformed => {
-                    useless.push(server);
-                    last = Some(format!("{server} sends nonsense"));
-                }
-                Outcome::Message(message) => {
-                    match scrub::read(&message, zone, name, rtype, place.recursive) {
-                        Ok(response) => {
-                            // Those that were asked before, and long enough ago, are at least slow.
-                            for (other, (since, patience)) in &out {
-                                if *other != server && *since < started && since.elapsed() > *patience
-                                {
-                                    self.servers.silent(*other);
-                                }
-                            }
-                            let additionals = if rtype == RecordType::NS && name.is_root() {
-                                group(&message.additionals)
-                            } else {
-                                Vec::new()
-                            };
-                            return Ok(Arc::new(Told { response, server, additionals }));
-                        }
-                        Err(why) => {
-                            useless.push(server);
-                            let text = match &why {
-                                Useless::Rcode(ResponseCode::ServFail) => {
-                                    "SERVFAIL".to_owned()
-                                }
-                                Useless::Rcode(rcode) => format!("{rcode}"),
-                                Useless::Lame(why) => {
-                                    format!("it does not serve {zone}: {why}")
-                                }
-                            };
-                            ctx.note(|| format!("{server} does not help: {text}"));
-                            let refuses = matches!(
-                                why,
-                                Useless::Lame(_)
-                                    | Useless::Rcode(ResponseCode::Refused | ResponseCode::NotAuth)
-                            );
-                            if refuses && !probe && rtype != RecordType::DS && !place.recursive {
-                                self.servers.is_lame(zone, server);
-                            }
-                            if matches!(why, Useless::Rcode(ResponseCode::ServFail)) {
-                                self.stats.servfail();
-                            }
-                            last = Some(format!("{server}: {text}"));
+                Heard::Told(told) => {
+                    // Those that were asked before, and long enough ago, are at least slow.
+                    for (other, (since, patience)) in &out {
+                        if *other != server && *since < started && since.elapsed() > *patience {
+                            self.servers.silent(*other);
                         }
                     }
+                    // What the others say is of use for the next question: how fast they are, and how able.
+                    asking.detach_all();
+                    return Ok(told);
                 }
             }
             // Somebody is through: on to the next at once.
@@ -410,6 +421,52 @@ impl Inner {
         }
     }
 
+    /// Judges what a server said, and remembers if it is of no use for the zone.
+    fn hear(
+        &self,
+        outcome: Outcome,
+        server: SocketAddr,
+        place: &Delegation,
+        question: &Question,
+        probe: bool,
+        ctx: &Context,
+    ) -> Heard {
+        let (zone, name, rtype) = (&place.zone, &question.name, question.rtype);
+        let message = match outcome {
+            Outcome::Message(message) => message,
+            Outcome::OverBudget => return Heard::OverBudget,
+            Outcome::Silence => return Heard::Silence,
+            Outcome::Unreachable(why) => return Heard::Useless(why),
+            Outcome::Malformed => return Heard::Useless("it sends nonsense".into()),
+        };
+        let why = match scrub::read(&message, zone, name, rtype, place.recursive) {
+            Ok(response) => {
+                let primes = rtype == RecordType::NS && name.is_root();
+                let additionals = if primes { group(&message.additionals) } else { Vec::new() };
+                return Heard::Told(Arc::new(Told { response, server, additionals }));
+            }
+            Err(why) => why,
+        };
+        let text = match &why {
+            Useless::Rcode(ResponseCode::ServFail) => {
+                self.stats.servfail();
+                "SERVFAIL".to_owned()
+            }
+            Useless::Rcode(rcode) => rcode.to_string(),
+            Useless::Lame(why) => format!("it does not serve {zone}: {why}"),
+        };
+        ctx.note(|| format!("{server} does not help: {text}"));
+        let refuses = matches!(
+            why,
+            Useless::Lame(_) | Useless::Rcode(ResponseCode::Refused | ResponseCode::NotAuth)
+        );
+        // Only the question itself shows it: many stumble over parts of names, and over DS.
+        if refuses && !probe && rtype != RecordType::DS && !place.recursive {
+            self.servers.is_lame(zone, server);
+        }
+        Heard::Useless(text)
+    }
+
     /// Whom to ask next: somebody who was asked least.
     fn next_server(
         &self,
@@ -417,9 +474,9 @@ impl Inner {
         pool: &[SocketAddr],
         useless: &[SocketAddr],
         sends: &HashMap<SocketAddr, u32>,
-    ) -> Option<SocketAddr> {
+    ) -> Option<Choice> {
         let mut rng = self.rng.lock();
-        (0..SENDS).find_map(|count| {
+        (0..most_sends(pool.len())).find_map(|count| {
             let candidates: Vec<SocketAddr> = pool
                 .iter()
                 .filter(|server| !useless.contains(server))
@@ -448,6 +505,7 @@ impl Inner {
     async fn addresses(
         self: &Arc<Self>,
         hosts: &[Name],
+        private: bool,
         ctx: &Context,
     ) -> Result<Vec<SocketAddr>, Failure> {
         let below = ctx.deeper(self.settings.budgets.depth)?;
@@ -466,9 +524,11 @@ impl Inner {
         let mut found = Vec::new();
         while let Some(joined) = looking.join_next().await {
             match joined {
-                Ok(Ok(Found { what: What::Records(set), .. })) => {
+                Ok(Ok(Found { what: What::Records(set), security, .. }))
+                    if security != Some(Security::Bogus) =>
+                {
                     let addresses: Vec<_> = scrub::addresses(&set).collect();
-                    found.extend(usable(&addresses, &self.settings));
+                    found.extend(usable(&addresses, private, &self.settings));
                 }
                 Ok(Err(failure)) if failure.why == Why::Budget || failure.why == Why::Deadline => {
                     return Err(failure);
@@ -540,7 +600,11 @@ impl Inner {
         ctx: Context,
     ) -> Pin<Box<dyn Future<Output = Result<Found, Failure>> + Send + '_>> {
         Box::pin(async move {
-            let ctx = ctx.step(&name, rtype)?;
+            let ctx = ctx.step(Purpose::Answer, &name, rtype)?;
+            if rtype == RecordType::DNSKEY && ctx.validate && !ctx.refresh {
+                // Validating a zone's keys fetches them, and leaves them in the cache.
+                self.trust(&name, &ctx).await?;
+            }
             if !ctx.refresh
                 && let Some(mut found) = self.recall(&name, rtype)
             {
@@ -572,11 +636,17 @@ impl Inner {
         ctx: &Context,
     ) -> Result<Found, Failure> {
         let mut avoid: Vec<SocketAddr> = Vec::new();
+        let mut bogus: Option<Found> = None;
         loop {
-            let reached = match self.iterate(name, rtype, ctx, &avoid).await {
-                Ok(reached) => reached,
-                // Nobody else is there: what was bogus stays so.
-                Err(failure) => return Err(failure),
+            let reached = match (self.iterate(name, rtype, ctx, &avoid).await, bogus.take()) {
+                (Ok(reached), _) => reached,
+                (Err(failure), None) => return Err(failure),
+                (Err(_), Some(found)) => {
+                    // Nobody else is there: what was bogus stays so.
+                    self.stats.bogus(&found.errors);
+                    self.cache.lock().keep(name, rtype, found.clone());
+                    return Ok(found);
+                }
             };
             let at = reached.part.as_ref().unwrap_or(name);
             let mut found = self.learn(&reached, at, rtype);
@@ -586,8 +656,12 @@ impl Inner {
                 if let Some(known) = known.filter(|known| known.security.is_some()) {
                     return Ok(known);
                 }
-                self.judge(at, rtype, &mut found, ctx).await?;
-                if found.security == Some(crate::engine::Security::Bogus) {
+                if let Err(failure) = self.judge(at, rtype, &mut found, ctx).await {
+                    // It is there, if not validated: whoever checks by himself can have it.
+                    self.cache.lock().keep(at, rtype, found);
+                    return Err(failure);
+                }
+                if found.security == Some(Security::Bogus) {
                     let server = reached.told.server;
                     for error in &mut found.errors {
                         error.text = format!("{} (from {server})", error.text);
@@ -595,7 +669,9 @@ impl Inner {
                     let again = avoid.len() < BOGUS_RETRIES && !avoid.contains(&server);
                     if again && !found.errors.iter().any(is_about_keys) {
                         ctx.note(|| format!("what {server} says is bogus; asking another"));
+                        self.servers.may_know_edns(server);
                         avoid.push(server);
+                        bogus = Some(found);
                         continue;
                     }
                     self.stats.bogus(&found.errors);
@@ -605,6 +681,11 @@ impl Inner {
             return Ok(found);
         }
     }
+}
+
+/// How often one server of so many is asked one question.
+fn most_sends(servers: usize) -> u32 {
+    if servers < MANY { SENDS } else { SENDS_TO_MANY }
 }
 
 /// How often a bogus answer is asked of another server.

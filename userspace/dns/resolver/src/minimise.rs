@@ -1,6 +1,6 @@
 //! QNAME minimisation (RFC 9156): which part of a name the servers of a zone are shown.
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::Name;
 
 use crate::config::Minimisation;
 
@@ -14,7 +14,6 @@ const SINGLE_STEPS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Minimiser {
     name: Name,
-    rtype: RecordType,
     /// Labels of the name that were shown to a server, or that it is known to know.
     shown: usize,
     probes: usize,
@@ -32,10 +31,9 @@ pub(crate) enum Probe {
 
 impl Minimiser {
     /// Starts at the servers of a zone.
-    pub(crate) fn new(name: &Name, rtype: RecordType, zone: &Name, mode: Minimisation) -> Self {
+    pub(crate) fn new(name: &Name, zone: &Name, mode: Minimisation) -> Self {
         Self {
             name: name.clone(),
-            rtype,
             shown: zone.iter().len(),
             probes: 0,
             off: mode == Minimisation::Off,
@@ -79,11 +77,6 @@ impl Minimiser {
     pub(crate) fn give_up(&mut self) {
         self.off = true;
     }
-
-    /// The type asked for in the end.
-    pub(crate) fn rtype(&self) -> RecordType {
-        self.rtype
-    }
 }
 
 #[cfg(test)]
@@ -95,7 +88,7 @@ mod tests {
     }
 
     fn walk(text: &str, zone: &str, mode: Minimisation) -> Vec<String> {
-        let mut minimiser = Minimiser::new(&name(text), RecordType::A, &name(zone), mode);
+        let mut minimiser = Minimiser::new(&name(text), &name(zone), mode);
         let mut parts = Vec::new();
         loop {
             match minimiser.next() {
@@ -130,12 +123,7 @@ mod tests {
 
     #[test]
     fn a_referral_skips_what_it_tells() {
-        let mut minimiser = Minimiser::new(
-            &name("a.b.c.d.e."),
-            RecordType::A,
-            &name("."),
-            Minimisation::Strict,
-        );
+        let mut minimiser = Minimiser::new(&name("a.b.c.d.e."), &name("."), Minimisation::Strict);
         assert_eq!(minimiser.next(), Probe::Part(name("e.")));
         minimiser.descend(&name("c.d.e."));
         assert_eq!(minimiser.next(), Probe::Part(name("b.c.d.e.")));

@@ -59,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) stats: Counters,
     routes: Vec<Route>,
     failures: Mutex<Bounded<(Name, RecordType), Remembered>>,
+    /// Numbers of questions, for who waits for whom.
     questions: AtomicU64,
 }
 
@@ -120,7 +121,7 @@ impl Resolver {
         let (records, record_bytes) = inner.cache.lock().size();
         let (delegations, delegation_bytes) = inner.delegations.lock().size();
         Statistics {
-            questions: count(&inner.questions),
+            questions: count(&inner.stats.questions),
             upstream_queries: count(&inner.stats.queries),
             upstream_timeouts: count(&inner.stats.timeouts),
             upstream_servfails: count(&inner.stats.servfails),
@@ -201,6 +202,7 @@ pub(crate) struct Counters {
     pub(crate) queries: AtomicU64,
     pub(crate) timeouts: AtomicU64,
     pub(crate) tcp: AtomicU64,
+    questions: AtomicU64,
     servfails: AtomicU64,
     failures: AtomicU64,
     bogus: Mutex<HashMap<u16, u64>>,
@@ -230,13 +232,23 @@ pub(crate) struct Context {
     /// The cache isn't asked.
     pub(crate) refresh: bool,
     /// Questions that led here.
-    path: Option<Arc<Step>>,
+    pub(crate) path: Option<Arc<Step>>,
 }
 
-struct Step {
+pub(crate) struct Step {
+    purpose: Purpose,
     name: Name,
     rtype: RecordType,
     above: Option<Arc<Step>>,
+}
+
+/// What something is looked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Purpose {
+    /// To be given.
+    Answer,
+    /// To validate by.
+    Keys,
 }
 
 impl Context {
@@ -265,10 +277,15 @@ impl Context {
     }
 
     /// One question further; fails if it leads back to itself.
-    pub(crate) fn step(&self, name: &Name, rtype: RecordType) -> Result<Self, Failure> {
+    pub(crate) fn step(
+        &self,
+        purpose: Purpose,
+        name: &Name,
+        rtype: RecordType,
+    ) -> Result<Self, Failure> {
         let mut at = self.path.as_ref();
         while let Some(step) = at {
-            if step.rtype == rtype && step.name == *name {
+            if step.purpose == purpose && step.rtype == rtype && step.name == *name {
                 return Err(Failure::new(
                     Why::Loop,
                     ExtendedError::NO_REACHABLE_AUTHORITY,
@@ -277,7 +294,7 @@ impl Context {
             }
             at = step.above.as_ref();
         }
-        let step = Step { name: name.clone(), rtype, above: self.path.clone() };
+        let step = Step { purpose, name: name.clone(), rtype, above: self.path.clone() };
         Ok(Self { path: Some(Arc::new(step)), ..self.clone() })
     }
 }
@@ -347,7 +364,8 @@ const LAST_MEMORY: Duration = Duration::from_secs(300);
 
 impl Inner {
     async fn answer(self: &Arc<Self>, request: Request) -> Answer {
-        let question = self.questions.fetch_add(1, Ordering::Relaxed) + 1;
+        self.stats.questions.fetch_add(1, Ordering::Relaxed);
+        let question = self.next_question();
         let budget = Budget::new(&self.settings.budgets, self.settings.wall_clock);
         let off = self.settings.validation == Validation::Off;
         let ctx = Context {
@@ -360,6 +378,13 @@ impl Inner {
             path: None,
         };
         let name = lower(&request.name);
+        if request.rtype == RecordType::RRSIG {
+            // Signatures come with what they cover; by themselves nobody can use them (RFC 8482 section 7).
+            return Answer {
+                rcode: ResponseCode::NoError,
+                ..servfail(Security::Insecure, Vec::new())
+            };
+        }
         ctx.note(|| format!("question: {name} {}", request.rtype));
         let chase = self.chase(&name, request.rtype, request.checking_disabled, &ctx);
         let answer = match timeout_at(ctx.budget.deadline, chase).await {
@@ -482,6 +507,11 @@ impl Inner {
         answers.retain(|record| record.name != set.name);
     }
 
+    /// A number for what waits for others, or is waited for.
+    pub(crate) fn next_question(&self) -> u64 {
+        self.questions.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// What is in the cache, or denied by what is.
     pub(crate) fn recall(&self, name: &Name, rtype: RecordType) -> Option<Found> {
         let strict = self.settings.minimisation == crate::config::Minimisation::Strict;
@@ -491,8 +521,11 @@ impl Inner {
 
     /// The configured zone that a question belongs to, unless a zone below it is known better.
     pub(crate) fn route(&self, name: &Name, rtype: RecordType) -> Option<&Route> {
-        let within =
-            if rtype == RecordType::DS && !name.is_root() { name.base_name() } else { name.clone() };
+        let within = if rtype == RecordType::DS && !name.is_root() {
+            name.base_name()
+        } else {
+            name.clone()
+        };
         let route = self.routes.iter().find(|route| route.delegation.zone.zone_of(&within))?;
         if !route.delegation.recursive {
             let known = self.delegations.lock().closest(&within);

@@ -75,7 +75,7 @@ impl Found {
             What::NoData | What::NoName => 0,
         };
         let proofs: usize = self.proofs.iter().map(|set| set.bytes()).sum();
-        std::mem::size_of::<Self>() + records + proofs
+        size_of::<Self>() + records + proofs
     }
 }
 
@@ -132,10 +132,14 @@ impl RrCache {
             What::NoName => (name.clone(), None),
         };
         if let Some(known) = self.0.fresh(&key)
-            && known.credibility > found.credibility
             && known.security != Some(Security::Bogus)
         {
-            return;
+            // What is secure stays, even if somebody forges what is fresher.
+            let forged =
+                found.security == Some(Security::Bogus) && known.security == Some(Security::Secure);
+            if forged || known.credibility > found.credibility {
+                return;
+            }
         }
         if matches!(found.what, What::Records(_)) {
             // The name exists after all.
@@ -201,11 +205,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn entries_age_and_end() {
         let mut cache = RrCache::new(1 << 20);
-        cache.keep(
-            &name("a."),
-            RecordType::A,
-            found(address("a.", 1), Credibility::Authority, 60),
-        );
+        cache.keep(&name("a."), RecordType::A, found(address("a.", 1), Credibility::Authority, 60));
         tokio::time::advance(Duration::from_secs(59)).await;
         assert_eq!(cache.look(&name("a."), RecordType::A).unwrap().ttl(), 1);
         assert!(cache.look(&name("a."), RecordType::AAAA).is_none());
@@ -223,11 +223,7 @@ mod tests {
             (4, Credibility::Answer, 2),
             (5, Credibility::Authority, 5),
         ] {
-            cache.keep(
-                &name("a."),
-                RecordType::A,
-                found(address("a.", number), credibility, 60),
-            );
+            cache.keep(&name("a."), RecordType::A, found(address("a.", number), credibility, 60));
             assert_eq!(last(&cache.look(&name("a."), RecordType::A).unwrap()), expected);
         }
     }

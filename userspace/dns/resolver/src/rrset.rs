@@ -9,6 +9,10 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 /// Most records of one RRset that are taken from a response; what has more is not used.
 const MAX_RECORDS: usize = 256;
 
+/// Most records of one section that are looked at: a message of 64 KiB over TCP could hold thousands of owners, to be
+/// compared with each other.
+const MAX_SECTION: usize = 600;
+
 /// Most signatures of one RRset that are kept.
 const MAX_SIGNATURES: usize = 8;
 
@@ -30,7 +34,7 @@ impl RrSet {
         let names = self.name.len() * (1 + self.records.len() + self.signatures.len());
         let records: usize = self.records.iter().map(record_bytes).sum();
         let signatures: usize = self.signatures.iter().map(record_bytes).sum();
-        std::mem::size_of::<Self>() + names + records + signatures
+        size_of::<Self>() + names + records + signatures
     }
 
     /// The records and signatures, each with the time to live given.
@@ -89,7 +93,7 @@ fn record_bytes(record: &Record) -> usize {
         RData::Unknown { rdata, .. } => rdata.anything.len(),
         _ => 64,
     };
-    std::mem::size_of::<Record>() + data
+    size_of::<Record>() + data
 }
 
 /// The signature in a record.
@@ -104,7 +108,8 @@ pub(crate) fn rrsig(record: &Record) -> Option<&RRSIG> {
 /// too much with them.
 pub(crate) fn group(records: &[Record]) -> Vec<RrSet> {
     let mut sets: Vec<RrSet> = Vec::new();
-    for record in records.iter().filter(|record| record.dns_class == DNSClass::IN) {
+    let records = records.iter().filter(|record| record.dns_class == DNSClass::IN);
+    for record in records.take(MAX_SECTION) {
         let covered = rrsig(record).map(|signature| signature.input().type_covered);
         // An RRSIG asked for by itself is data too, but nobody needs it: it goes with what it covers.
         let rtype = covered.unwrap_or_else(|| record.record_type());
@@ -219,6 +224,20 @@ mod tests {
         assert_eq!((sets[0].records.len(), sets[0].ttl), (2, 200));
         assert_eq!(sets[0].name.to_string(), "www.example.");
         assert_eq!(sets[1].ttl, 0);
+    }
+
+    #[test]
+    fn a_section_is_not_read_without_end() {
+        let records: Vec<_> = (0..5_000).map(|n| a(&format!("n{n}.example."), 1, 60)).collect();
+        assert_eq!(group(&records).len(), MAX_SECTION);
+        let many: Vec<_> = (0..=MAX_RECORDS)
+            .map(|n| {
+                let [high, low] = (n as u16).to_be_bytes();
+                Record::from_rdata(name("a."), 60, RData::A(A::new(192, 0, high, low)))
+            })
+            .collect();
+        assert!(group(&many).is_empty());
+        assert_eq!(group(&many[1..]).len(), 1);
     }
 
     #[test]

@@ -115,13 +115,14 @@ pub(crate) fn read(
         }
         return Ok(Response::Denial(Denial { authoritative, ..denial }));
     }
-    if !recursive && rcode == ResponseCode::NoError {
-        if let Some(referral) = referral(message, &authorities, zone, name)? {
-            if rtype == RecordType::DS && referral.zone == *name {
-                return Err(Useless::Lame("it refers to the child instead of giving its DS"));
-            }
-            return Ok(Response::Referral(referral));
+    if !recursive
+        && rcode == ResponseCode::NoError
+        && let Some(referral) = referral(message, &authorities, zone, name)?
+    {
+        if rtype == RecordType::DS && referral.zone == *name {
+            return Err(Useless::Lame("it refers to the child instead of giving its DS"));
         }
+        return Ok(Response::Referral(referral));
     }
     if authoritative || recursive {
         // No SOA record: not as it should be, but an answer.
@@ -143,9 +144,9 @@ fn chain(answers: &[RrSet], authorities: &[RrSet], name: &Name, rtype: RecordTyp
             break;
         }
         // A DNAME record decides what the alias below it says (RFC 6672 section 3.1).
-        let dname = answers.iter().find(|set| {
-            set.rtype == RecordType::DNAME && set.name != at && set.name.zone_of(&at)
-        });
+        let dname = answers
+            .iter()
+            .find(|set| set.rtype == RecordType::DNAME && set.name != at && set.name.zone_of(&at));
         let link = match (dname, wanted(RecordType::CNAME)) {
             (Some(dname), _) => match synthesise(dname, &at) {
                 Some(alias) => {
@@ -251,9 +252,10 @@ fn referral(
     name: &Name,
 ) -> Result<Option<Referral>, Useless> {
     let mut servers = authorities.iter().filter(|set| set.rtype == RecordType::NS);
-    let Some(ns) = servers.clone().find(|set| {
-        set.name != *zone && zone.zone_of(&set.name) && set.name.zone_of(name)
-    }) else {
+    let Some(ns) = servers
+        .clone()
+        .find(|set| set.name != *zone && zone.zone_of(&set.name) && set.name.zone_of(name))
+    else {
         let own = servers.any(|set| set.name == *zone);
         if message.metadata.authoritative {
             return Ok(None);
@@ -273,7 +275,8 @@ fn referral(
         .take(MAX_HOSTS)
         .map(|host| {
             // Only a server of the zone above both may tell addresses (RFC 2181 section 5.4.1).
-            let addresses = if zone.zone_of(&host) { glue(&additionals, &host) } else { Vec::new() };
+            let addresses =
+                if zone.zone_of(&host) { glue(&additionals, &host) } else { Vec::new() };
             Host { name: host, addresses }
         })
         .collect();
@@ -293,7 +296,7 @@ pub(crate) fn glue(additionals: &[RrSet], host: &Name) -> Vec<IpAddr> {
     additionals
         .iter()
         .filter(|set| set.name == *host)
-        .flat_map(|set| addresses(set))
+        .flat_map(addresses)
         .take(MAX_ADDRESSES)
         .collect()
 }
@@ -349,12 +352,8 @@ mod tests {
     #[test]
     fn only_the_chain_within_the_zone_is_taken() {
         let mut response = message(true, ResponseCode::NoError);
-        response.answers = vec![
-            alias("www.a.", "x.a."),
-            a("unrelated.a."),
-            alias("x.a.", "y.b."),
-            a("y.b."),
-        ];
+        response.answers =
+            vec![alias("www.a.", "x.a."), a("unrelated.a."), alias("x.a.", "y.b."), a("y.b.")];
         let Ok(Response::Answer { links, .. }) = look(&response, "a.", "www.a.") else { panic!() };
         let owners: Vec<_> = links.iter().map(|link| link.set.name.to_string()).collect();
         assert_eq!(owners, ["www.a.", "x.a."]);

@@ -26,12 +26,21 @@ const TIMEOUTS_BEFORE_REST: u32 = 2;
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LAST_REST: Duration = Duration::from_secs(10);
 
+/// After this time a silent server is tried beside others again.
+const PROBATION: Duration = Duration::from_secs(60);
+
 /// How long it is remembered that a server doesn't serve a zone, or doesn't know EDNS, or doesn't keep letter case.
 const LAME_FOR: Duration = Duration::from_secs(300);
 const HABIT_FOR: Duration = Duration::from_secs(900);
 
 /// Seconds that a lame server is put behind all others: it is asked again only if there's nobody else.
 const LAME_PENALTY: f64 = 100.0;
+
+/// The same for servers of a family that is cut off: a box without IPv6 is not to spend its queries on that.
+const CUT_OFF_PENALTY: f64 = 50.0;
+
+/// Answers in a row without the letter case of the question, after which it's not expected.
+const CASE_LOSSES: u8 = 3;
 
 /// Queries under way to one server at a time.
 const MAX_IN_FLIGHT: u32 = 512;
@@ -44,7 +53,12 @@ const MAX_REMEMBERED: usize = 50_000;
 pub(crate) struct Servers {
     known: Mutex<HashMap<SocketAddr, Server>>,
     lame: Mutex<HashMap<(Name, SocketAddr), Instant>>,
+    /// IPv4 and IPv6: how many sends in a row were in vain, over all servers.
+    in_vain: [AtomicU32; 2],
 }
+
+/// Sends in vain in a row after which a family counts as cut off: it comes after the other until one gets through.
+const CUT_OFF: u32 = 8;
 
 #[derive(Debug)]
 struct Server {
@@ -52,8 +66,11 @@ struct Server {
     trip: Option<(f64, f64)>,
     timeouts: u32,
     rests_until: Option<Instant>,
+    last_silence: Option<Instant>,
     without_edns: Option<Instant>,
     without_case: Option<Instant>,
+    /// How often in a row the letter case was lost.
+    case_losses: u8,
     ever_answered: bool,
     in_flight: Arc<AtomicU32>,
     touched: Instant,
@@ -65,12 +82,18 @@ impl Server {
             trip: None,
             timeouts: 0,
             rests_until: None,
+            last_silence: None,
             without_edns: None,
             without_case: None,
+            case_losses: 0,
             ever_answered: false,
             in_flight: Arc::default(),
             touched: now,
         }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) >= MAX_IN_FLIGHT
     }
 
     fn patience(&self) -> Duration {
@@ -96,6 +119,64 @@ pub(crate) struct Habits {
     pub(crate) proven: bool,
 }
 
+/// Whom to ask.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Choice {
+    pub(crate) address: SocketAddr,
+    /// It was silent lately, or is asked to find out how it does: ask another at the same time.
+    pub(crate) doubtful: bool,
+}
+
+/// How a candidate stands.
+struct Rank {
+    address: SocketAddr,
+    /// About the seconds that its answer takes.
+    score: f64,
+    /// It answered the last time.
+    proven: bool,
+    /// It may be asked out of curiosity.
+    worth_a_try: bool,
+}
+
+/// Nothing if the candidate is not to be asked now.
+fn rank(
+    address: SocketAddr,
+    server: Option<&mut Server>,
+    now: Instant,
+    rng: &mut StdRng,
+) -> Option<Rank> {
+    // Those that were never asked come first, so that it is soon known who is good.
+    let unknown = rng.random_range(0.0..0.001);
+    let Some(server) = server else {
+        return Some(Rank { address, score: unknown, proven: false, worth_a_try: true });
+    };
+    if server.is_busy() || server.rests_until.is_some_and(|until| until > now) {
+        return None;
+    }
+    let silent = server.timeouts > 0;
+    let trip = match &mut server.trip {
+        Some((smooth, _)) => {
+            // Those not chosen look faster each time, until they are tried again.
+            *smooth *= 0.98;
+            *smooth
+        }
+        None if server.in_flight.load(Ordering::Relaxed) == 0 => unknown,
+        // Somebody is finding out already.
+        None => FIRST_PATIENCE.as_secs_f64() + unknown,
+    };
+    // The silent get a new chance after a while only.
+    let worth_a_try = !silent || server.last_silence.is_none_or(|last| last + PROBATION <= now);
+    Some(Rank {
+        address,
+        score: trip + 0.4 * f64::from(server.timeouts),
+        proven: server.trip.is_some() && !silent,
+        worth_a_try,
+    })
+}
+
+/// Of how many choices one is made out of curiosity.
+const EXPLORE_ONE_IN: u32 = 20;
+
 /// A place in a server's queue, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place(Arc<AtomicU32>);
@@ -108,45 +189,52 @@ impl Drop for Place {
 
 impl Servers {
     /// Chooses whom of the candidates to ask: mostly the fastest, now and then another, so that a server that became
-    /// fast is found. Those that are lame for the zone come last. `None` if all of them rest.
+    /// fast is found. Those that are lame for the zone come last, and those that rest not at all.
     pub(crate) fn choose(
         &self,
         zone: &Name,
         candidates: &[SocketAddr],
         rng: &mut StdRng,
-    ) -> Option<SocketAddr> {
+    ) -> Option<Choice> {
         let now = Instant::now();
-        let mut known = self.known.lock();
-        let lame = self.lame.lock();
-        let explore = rng.random_range(0..20) == 0;
-        let mut best: Option<(f64, SocketAddr)> = None;
-        for address in candidates {
-            let is_lame = lame.get(&(zone.clone(), *address)).is_some_and(|until| *until > now);
-            let score = match known.get_mut(address) {
-                Some(server) => {
-                    if server.rests_until.is_some_and(|until| until > now)
-                        || server.in_flight.load(Ordering::Relaxed) >= MAX_IN_FLIGHT
-                    {
-                        continue;
-                    }
-                    match &mut server.trip {
-                        Some((smooth, _)) => {
-                            // Those not chosen look faster each time, until they are tried again.
-                            *smooth *= 0.98;
-                            *smooth + 0.4 * f64::from(server.timeouts)
-                        }
-                        None => rng.random_range(0.0..0.03) + 0.4 * f64::from(server.timeouts),
-                    }
+        let mut ranks: Vec<Rank> = Vec::with_capacity(candidates.len());
+        {
+            let mut known = self.known.lock();
+            let lame = self.lame.lock();
+            for address in candidates {
+                let rank = rank(*address, known.get_mut(address), now, rng);
+                let Some(mut rank) = rank else { continue };
+                if lame.get(&(zone.clone(), *address)).is_some_and(|until| *until > now) {
+                    rank.score += LAME_PENALTY;
+                    rank.worth_a_try = false;
                 }
-                None => rng.random_range(0.0..0.03),
-            };
-            let score = if explore { rng.random_range(0.0..1.0) } else { score };
-            let score = if is_lame { score + LAME_PENALTY } else { score };
-            if best.is_none_or(|(least, _)| score < least) {
-                best = Some((score, *address));
+                if self.family(*address).load(Ordering::Relaxed) >= CUT_OFF {
+                    rank.score += CUT_OFF_PENALTY;
+                }
+                ranks.push(rank);
             }
         }
-        best.map(|(_, address)| address)
+        let best = ranks.iter().min_by(|one, other| one.score.total_cmp(&other.score))?;
+        let proven = ranks.iter().any(|rank| rank.proven);
+        let mut chosen = best;
+        if rng.random_range(0..EXPLORE_ONE_IN) == 0 {
+            let others: Vec<&Rank> = ranks.iter().filter(|rank| rank.worth_a_try).collect();
+            if let Some(other) = others.get(rng.random_range(0..others.len().max(1))) {
+                chosen = other;
+            }
+        }
+        let explored = chosen.address != best.address;
+        Some(Choice {
+            address: chosen.address,
+            // Nobody is to wait for a try, as long as there's somebody who is known to answer.
+            doubtful: explored || (proven && !chosen.proven),
+        })
+    }
+
+    /// Whether one of these would be asked, were there not so many queries under way to it.
+    pub(crate) fn any_busy(&self, candidates: &[SocketAddr]) -> bool {
+        let known = self.known.lock();
+        candidates.iter().any(|address| known.get(address).is_some_and(Server::is_busy))
     }
 
     /// Whether all candidates rest because of silence.
@@ -180,6 +268,7 @@ impl Servers {
 
     /// An answer came after this time.
     pub(crate) fn answered(&self, address: SocketAddr, trip: Duration) {
+        self.family(address).store(0, Ordering::Relaxed);
         self.with(address, |server| {
             let sample = trip.as_secs_f64();
             server.trip = Some(match server.trip {
@@ -198,8 +287,10 @@ impl Servers {
     /// No answer came. True if the server rests from now on.
     pub(crate) fn silent(&self, address: SocketAddr) -> bool {
         let mut rests = false;
+        self.in_vain(address);
         self.with(address, |server| {
             server.timeouts = (server.timeouts + 1).min(16);
+            server.last_silence = Some(Instant::now());
             if server.timeouts >= TIMEOUTS_BEFORE_REST {
                 let doublings = (server.timeouts - TIMEOUTS_BEFORE_REST).min(8);
                 let rest = FIRST_REST.saturating_mul(1 << doublings).min(LAST_REST);
@@ -212,8 +303,10 @@ impl Servers {
 
     /// The server refuses connections or can't be reached.
     pub(crate) fn unreachable(&self, address: SocketAddr) {
+        self.in_vain(address);
         self.with(address, |server| {
             server.timeouts = (server.timeouts + 1).min(16);
+            server.last_silence = Some(Instant::now());
             let doublings = server.timeouts.saturating_sub(1).min(8);
             let rest = FIRST_REST.saturating_mul(1 << doublings).min(LAST_REST);
             server.rests_until = Some(Instant::now() + rest);
@@ -223,6 +316,17 @@ impl Servers {
     /// The server does not know EDNS.
     pub(crate) fn knows_no_edns(&self, address: SocketAddr) {
         self.with(address, |server| server.without_edns = Some(Instant::now() + HABIT_FOR));
+    }
+
+    /// An answer over UDP kept the letter case, or lost it. Lost often enough in a row it is a habit: a forger who
+    /// guesses right but for letter case is not to turn that defence off.
+    pub(crate) fn case(&self, address: SocketAddr, kept: bool) {
+        self.with(address, |server| {
+            server.case_losses = if kept { 0 } else { server.case_losses.saturating_add(1) };
+            if server.case_losses >= CASE_LOSSES {
+                server.without_case = Some(Instant::now() + HABIT_FOR);
+            }
+        });
     }
 
     /// The server does not give letter case back.
@@ -247,17 +351,27 @@ impl Servers {
         self.lame.lock().retain(|(name, _), _| !zone.zone_of(name));
     }
 
-    /// Forgets that the servers rest.
-    pub(crate) fn wake(&self, addresses: &[SocketAddr]) {
-        let mut known = self.known.lock();
-        for address in addresses {
-            known.remove(address);
-        }
+    /// The server is asked with EDNS again: without, it does not send signatures.
+    pub(crate) fn may_know_edns(&self, address: SocketAddr) {
+        self.with(address, |server| server.without_edns = None);
     }
 
     /// How many servers are remembered.
     pub(crate) fn len(&self) -> usize {
         self.known.lock().len()
+    }
+
+    fn family(&self, address: SocketAddr) -> &AtomicU32 {
+        let [v4, v6] = &self.in_vain;
+        if address.is_ipv4() { v4 } else { v6 }
+    }
+
+    fn in_vain(&self, address: SocketAddr) {
+        let family = self.family(address);
+        // It needn't be exact, but must not wrap.
+        if family.load(Ordering::Relaxed) < CUT_OFF {
+            family.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn with(&self, address: SocketAddr, change: impl FnOnce(&mut Server)) {
@@ -289,10 +403,19 @@ mod tests {
         SocketAddr::from(([192, 0, 2, last], 53))
     }
 
+    fn choose(
+        servers: &Servers,
+        zone: &Name,
+        candidates: &[SocketAddr],
+        rng: &mut StdRng,
+    ) -> Option<SocketAddr> {
+        servers.choose(zone, candidates, rng).map(|choice| choice.address)
+    }
+
     fn count(servers: &Servers, candidates: &[SocketAddr], whom: SocketAddr) -> usize {
         let mut rng = StdRng::seed_from_u64(7);
         (0..100)
-            .filter(|_| servers.choose(&Name::root(), candidates, &mut rng) == Some(whom))
+            .filter(|_| choose(servers, &Name::root(), candidates, &mut rng) == Some(whom))
             .count()
     }
 
@@ -303,10 +426,10 @@ mod tests {
         servers.answered(all[0], Duration::from_millis(20));
         servers.answered(all[1], Duration::from_millis(200));
         let mut rng = StdRng::seed_from_u64(1);
-        assert_eq!(servers.choose(&Name::root(), &all, &mut rng), Some(all[0]));
+        assert_eq!(choose(&servers, &Name::root(), &all, &mut rng), Some(all[0]));
         let fast = (0..300)
             .filter(|_| {
-                let chosen = servers.choose(&Name::root(), &all, &mut rng);
+                let chosen = choose(&servers, &Name::root(), &all, &mut rng);
                 if chosen == Some(all[0]) {
                     servers.answered(all[0], Duration::from_millis(20));
                 } else {
@@ -347,13 +470,34 @@ mod tests {
         servers.answered(address(2), Duration::from_secs(1));
         let all = [address(1), address(2)];
         for _ in 0..100 {
-            assert_eq!(servers.choose(&zone, &all, &mut rng), Some(address(2)));
+            assert_eq!(choose(&servers, &zone, &all, &mut rng), Some(address(2)));
         }
-        assert_eq!(servers.choose(&zone, &all[..1], &mut rng), Some(address(1)), "for want of others");
+        assert_eq!(
+            choose(&servers, &zone, &all[..1], &mut rng),
+            Some(address(1)),
+            "for want of others"
+        );
         assert!(count(&servers, &all, address(1)) > 50, "another zone");
         tokio::time::advance(LAME_FOR).await;
+        servers.answered(address(1), Duration::from_millis(1));
+        servers.answered(address(2), Duration::from_secs(9));
         let mut rng = StdRng::seed_from_u64(2);
-        assert_eq!(servers.choose(&zone, &all, &mut rng), Some(address(1)));
+        assert_eq!(choose(&servers, &zone, &all, &mut rng), Some(address(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_family_that_is_cut_off_comes_last() {
+        let servers = Servers::default();
+        let all: Vec<SocketAddr> = vec![address(1), "[2001:db8::1]:53".parse().unwrap()];
+        assert!(count(&servers, &all, all[1]) > 20);
+        for last in 0..CUT_OFF {
+            let other = format!("[2001:db8::2:{last}]:53").parse().unwrap();
+            servers.unreachable(other);
+        }
+        assert!(count(&servers, &all, all[1]) < 10);
+        assert!(count(&servers, &all[1..], all[1]) > 90, "for want of others");
+        servers.answered("[2001:db8::3]:53".parse().unwrap(), Duration::from_millis(9));
+        assert!(count(&servers, &all, all[1]) > 20);
     }
 
     #[tokio::test(start_paused = true)]
@@ -378,5 +522,11 @@ mod tests {
         tokio::time::advance(HABIT_FOR).await;
         let habits = servers.enter(address(1)).1;
         assert!(habits.edns && habits.case);
+        for (kept, expected) in
+            [(false, true), (true, true), (false, true), (false, true), (false, false)]
+        {
+            servers.case(address(2), kept);
+            assert_eq!(servers.enter(address(2)).1.case, expected);
+        }
     }
 }

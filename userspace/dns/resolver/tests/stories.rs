@@ -3,6 +3,8 @@
 //!
 //! Time is virtual: a server that is silent for seconds costs none.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod story;
 
 use std::path::Path;

@@ -22,4 +22,4 @@ expect NOERROR secure
 ask news.example.test A
 expect NOERROR secure
 expect answer news.example.test A 203.0.113.4
-expect at most 4 queries
+expect at most 6 queries

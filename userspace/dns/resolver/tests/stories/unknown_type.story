@@ -7,5 +7,5 @@ zone example.test signed
 server ns1.example.test 10.0.1.1 serves example.test
 
 ---
-ask www.example.test UNKNOWN65000
+ask www.example.test TYPE65000
 expect NOERROR secure

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hickory_proto::rr::{Name, Record, RecordType};
-use muralla_internet::{DomainName, Plan};
+use muralla_internet::{DomainName, Plan, Server};
 use muralla_resolver::config::{Minimisation, ResolverConfig, Route, Validation};
-use muralla_resolver::resolver::Resolver;
 use muralla_resolver::engine::{Answer, Engine as _, Request, Security};
+use muralla_resolver::resolver::Resolver;
 use muralla_resolver::trace::Trace;
 use tokio::time::Instant;
 
@@ -30,8 +30,10 @@ const SEEDS: std::ops::Range<u64> = 1..7;
 /// Plays a story. The error is a list of all that came out otherwise, for the first seed where anything did.
 pub(crate) fn play(story: &Story) -> Result<()> {
     for seed in SEEDS {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()?;
         runtime.block_on(play_steps(story, seed)).with_context(|| format!("seed {seed}"))?;
     }
     Ok(())
@@ -53,7 +55,7 @@ async fn play_steps(story: &Story, seed: u64) -> Result<()> {
                 let trace = Arc::new(Trace::default());
                 let request = Request {
                     name: Name::from_ascii(absolute(name)).with_context(place)?,
-                    rtype: rtype.parse::<RecordType>().ok().with_context(place)?,
+                    rtype: parse_type(rtype).with_context(place)?,
                     checking_disabled: *checking_disabled,
                     refresh: *refresh,
                     trace: Some(trace.clone()),
@@ -67,7 +69,8 @@ async fn play_steps(story: &Story, seed: u64) -> Result<()> {
             Step::Expect(expectation) => {
                 let outcome = last.as_ref().with_context(place).context("nothing was asked")?;
                 if let Err(difference) = expectation.check(outcome, &plan) {
-                    differences.push(format!("line {line}: {difference:#}\n{}", outcome.describe()));
+                    differences
+                        .push(format!("line {line}: {difference:#}\n{}", outcome.describe()));
                 }
             }
             Step::TimePasses(duration) => {
@@ -141,14 +144,13 @@ fn configuration(
 
 /// Changes the world.
 fn apply(step: &Step, plan: &mut Plan) -> Result<()> {
-    let mut server = |host: &str| {
-        plan.server_mut(host).with_context(|| format!("there is no server {host}"))
-    };
     match step {
-        Step::ServerDies(host) => server(host)?.misbehave("dead")?,
+        Step::ServerDies(host) => server(plan, host)?.misbehave("dead")?,
         // A server that recovers does nothing wrong any more, whatever it did before.
-        Step::ServerRecovers(host) | Step::ServerBehaves(host) => server(host)?.faults.clear(),
-        Step::ServerMisbehaves(host, fault) => server(host)?.misbehave(fault)?,
+        Step::ServerRecovers(host) | Step::ServerBehaves(host) => {
+            server(plan, host)?.faults.clear();
+        }
+        Step::ServerMisbehaves(host, fault) => server(plan, host)?.misbehave(fault)?,
         Step::ZoneChanges(zone) => {
             let old = plan.zone_mut(zone.origin()).context("there is no such zone")?;
             *old = (**zone).clone();
@@ -156,6 +158,10 @@ fn apply(step: &Step, plan: &mut Plan) -> Result<()> {
         Step::Ask { .. } | Step::Expect(_) | Step::TimePasses(_) => {}
     }
     Ok(())
+}
+
+fn server<'a>(plan: &'a mut Plan, host: &str) -> Result<&'a mut Server> {
+    plan.server_mut(host).with_context(|| format!("there is no server {host}"))
 }
 
 impl Expectation {
@@ -179,8 +185,20 @@ impl Expectation {
                 ensure!(as_expected, "expected {}, got {got}", security.as_deref().unwrap_or(""));
             }
             Self::Answer(wanted) => {
-                let has = answer.answers.iter().any(|r| text(r) == *wanted);
+                let has = answer.answers.iter().any(|r| text(r).eq_ignore_ascii_case(wanted));
                 ensure!(has, "expected answer {wanted}");
+            }
+            Self::SmallLetters => {
+                let all = answer.answers.iter().chain(&answer.authorities);
+                let data = all.filter(|r| !matches!(r.record_type(), RecordType::RRSIG));
+                let mixed = data.map(|r| format!("{} {}", r.name, r.data));
+                let mut mixed = mixed.filter(|t| {
+                    t.split('.')
+                        .any(|l| l.contains(char::is_uppercase) && l.contains(char::is_lowercase))
+                });
+                if let Some(mixed) = mixed.next() {
+                    bail!("expected small letters, got {mixed}");
+                }
             }
             Self::NoAnswer => {
                 let data = answer.answers.iter().any(|r| r.record_type() != RecordType::RRSIG);
@@ -193,7 +211,8 @@ impl Expectation {
             }
             Self::Authority { name, rtype } => {
                 let has = answer.authorities.iter().any(|r| {
-                    r.name.to_lowercase().to_ascii() == *name && r.record_type().to_string() == *rtype
+                    r.name.to_lowercase().to_ascii() == *name
+                        && r.record_type().to_string() == *rtype
                 });
                 ensure!(has, "expected {name} {rtype} in the authority section");
             }
@@ -201,17 +220,29 @@ impl Expectation {
                 let has = answer.errors.iter().any(|e| e.code == *number);
                 ensure!(has, "expected extended error {number}");
             }
-            Self::NoExtendedError => ensure!(answer.errors.is_empty(), "expected no extended error"),
+            Self::NoExtendedError => {
+                ensure!(answer.errors.is_empty(), "expected no extended error")
+            }
             Self::Queries { low, high } => {
                 let sent = u32::try_from(outcome.asked.len())?;
-                ensure!((*low..=*high).contains(&sent), "expected {low} to {high} queries, got {sent}");
+                ensure!(
+                    (*low..=*high).contains(&sent),
+                    "expected {low} to {high} queries, got {sent}"
+                );
             }
             Self::Within(limit) => {
-                ensure!(outcome.took <= *limit, "expected within {limit:?}, took {:?}", outcome.took);
+                ensure!(
+                    outcome.took <= *limit,
+                    "expected within {limit:?}, took {:?}",
+                    outcome.took
+                );
             }
             Self::TtlAtMost(limit) => {
                 let most = answer.answers.iter().chain(&answer.authorities).map(|r| r.ttl).max();
-                ensure!(most.is_none_or(|t| t <= *limit), "expected TTL up to {limit}, got {most:?}");
+                ensure!(
+                    most.is_none_or(|t| t <= *limit),
+                    "expected TTL up to {limit}, got {most:?}"
+                );
             }
             Self::Asked { server, yes } => {
                 let addresses = addresses(server)?;
@@ -225,7 +256,11 @@ impl Expectation {
                         && a.name == *name
                         && rtype.as_ref().is_none_or(|t| *t == a.rtype)
                 });
-                ensure!(seen == *yes, "{server} was {}shown {name}", if seen { "" } else { "not " });
+                ensure!(
+                    seen == *yes,
+                    "{server} was {}shown {name}",
+                    if seen { "" } else { "not " }
+                );
             }
             Self::TypeAsked { rtype, yes } => {
                 let asked = outcome.asked.iter().any(|a| a.rtype == *rtype);
@@ -277,6 +312,12 @@ fn code(answer: &Answer) -> String {
 /// `NAME TYPE DATA`, the name in small letters.
 fn text(record: &Record) -> String {
     format!("{} {} {}", record.name.to_lowercase().to_ascii(), record.record_type(), record.data)
+}
+
+/// A mnemonic or `TYPEn`.
+fn parse_type(word: &str) -> Option<RecordType> {
+    let number = word.strip_prefix("TYPE").and_then(|n| n.parse::<u16>().ok());
+    number.map(RecordType::from).or_else(|| word.parse().ok())
 }
 
 fn absolute(name: &str) -> String {

@@ -71,23 +71,45 @@ pub(crate) enum Step {
 /// What must be so after a question.
 #[derive(Debug)]
 pub(crate) enum Expectation {
-    Outcome { rcode: String, security: Option<String> },
+    Outcome {
+        rcode: String,
+        security: Option<String>,
+    },
     /// A record among the answers, its type and data as hickory-proto writes them.
     Answer(String),
     NoAnswer,
+    /// No name has letters of both cases.
+    SmallLetters,
     /// A record that is nowhere in the answer.
     Without(String),
-    Authority { name: String, rtype: String },
+    Authority {
+        name: String,
+        rtype: String,
+    },
     ExtendedError(u16),
     NoExtendedError,
-    Queries { low: u32, high: u32 },
+    Queries {
+        low: u32,
+        high: u32,
+    },
     Within(Duration),
     TtlAtMost(u32),
-    Asked { server: String, yes: bool },
+    Asked {
+        server: String,
+        yes: bool,
+    },
     /// Whether a server was shown this question.
-    Seen { server: String, name: String, rtype: Option<String>, yes: bool },
+    Seen {
+        server: String,
+        name: String,
+        rtype: Option<String>,
+        yes: bool,
+    },
     /// Whether anybody was asked anything of this type.
-    TypeAsked { rtype: String, yes: bool },
+    TypeAsked {
+        rtype: String,
+        yes: bool,
+    },
 }
 
 /// Reads a story. The error names the line.
@@ -114,7 +136,8 @@ pub(crate) fn parse(text: &str) -> Result<Story> {
             ensure!(reasoned, "{}: an indented line goes on with \"why\"", place());
         } else if let Some(world) = content.strip_prefix("world ") {
             ensure!(world == "usual", "{}: there is one world, \"usual\"", place());
-            story.plan = Plan::parse(include_str!("../stories/usual.world")).context("usual.world")?;
+            story.plan =
+                Plan::parse(include_str!("../stories/usual.world")).context("usual.world")?;
         } else if let Some(setting) = content.strip_prefix("resolver ") {
             story.settings.push(Setting::parse(setting).with_context(place)?);
         } else {
@@ -154,9 +177,9 @@ fn read_step(line: &str, number: usize, steps: &mut Vec<(usize, Step)>) -> Resul
         ["server", host, "recovers"] => Step::ServerRecovers((*host).to_owned()),
         ["server", host, "behaves"] => Step::ServerBehaves((*host).to_owned()),
         ["server", host, fault @ ..] => Step::ServerMisbehaves((*host).to_owned(), fault.join(" ")),
-        ["zone", name, "changes", "to", heading @ ..] => {
-            Step::ZoneChanges(Box::new(Zone::from_heading(&format!("{name} {}", heading.join(" ")))?))
-        }
+        ["zone", name, "changes", "to", heading @ ..] => Step::ZoneChanges(Box::new(
+            Zone::from_heading(&format!("{name} {}", heading.join(" ")))?,
+        )),
         _ => bail!("no such step"),
     };
     steps.push((number, step));
@@ -197,6 +220,7 @@ impl Expectation {
                 let name = DomainName::absolute(record.first().context("name")?)?.to_string();
                 Self::Answer(format!("{name} {}", record.get(1..).unwrap_or(&[]).join(" ")))
             }
+            ["small", "letters"] => Self::SmallLetters,
             ["no", "answer"] => Self::NoAnswer,
             ["nothing", "of", text] => Self::Without((*text).to_owned()),
             ["authority", name, rtype] => Self::Authority {
@@ -212,7 +236,9 @@ impl Expectation {
             ["within", duration] => Self::Within(parse_duration(duration)?),
             ["ttl", "at", "most", n] => Self::TtlAtMost(n.parse()?),
             ["server", host, "asked"] => Self::Asked { server: (*host).to_owned(), yes: true },
-            ["server", host, "not", "asked"] => Self::Asked { server: (*host).to_owned(), yes: false },
+            ["server", host, "not", "asked"] => {
+                Self::Asked { server: (*host).to_owned(), yes: false }
+            }
             ["server", host, "sees", name, rest @ ..] => Self::Seen {
                 server: (*host).to_owned(),
                 name: DomainName::absolute(name)?.to_string(),
@@ -225,7 +251,9 @@ impl Expectation {
                 rtype: rest.first().map(|w| (*w).to_owned()),
                 yes: false,
             },
-            ["nobody", "asked", rtype] => Self::TypeAsked { rtype: (*rtype).to_owned(), yes: false },
+            ["nobody", "asked", rtype] => {
+                Self::TypeAsked { rtype: (*rtype).to_owned(), yes: false }
+            }
             [rcode @ ("NOERROR" | "NXDOMAIN" | "SERVFAIL"), rest @ ..] => {
                 ensure!(rest.len() <= 1, "a code and one word");
                 let security = rest.first().map(|w| (*w).to_owned());

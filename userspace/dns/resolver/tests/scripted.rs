@@ -1,0 +1,391 @@
+//! What stories can't tell: many questions at once, flushing, copies of the root, and servers that answer by hand.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::{A, CNAME, NS, SOA};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use muralla_internet::{Internet, Plan};
+use muralla_resolver::clock::FixedClock;
+use muralla_resolver::config::Validation;
+use muralla_resolver::engine::{Answer, Engine as _, Request, Security};
+use muralla_resolver::transport::{ExchangeError, Protocol, Transport};
+use muralla_resolver::{Resolver, ResolverConfig};
+use tokio::time::{Instant, sleep, sleep_until};
+
+const NOW: u64 = 1_800_000_000;
+
+/// What a server that is written by hand does with a question: an answer and when, or nothing.
+type Script = dyn Fn(IpAddr, &Name, RecordType, &mut Message) -> Option<Duration> + Send + Sync;
+
+/// Servers, and what they were asked.
+struct World {
+    script: Box<Script>,
+    asked: Mutex<Vec<(IpAddr, String)>>,
+}
+
+impl World {
+    fn new(
+        script: impl Fn(IpAddr, &Name, RecordType, &mut Message) -> Option<Duration>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { script: Box::new(script), asked: Mutex::default() })
+    }
+
+    fn count(&self, question: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|(_, asked)| asked == question).count()
+    }
+
+    fn total(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+fn note(asked: &Mutex<Vec<(IpAddr, String)>>, server: SocketAddr, query: &[u8]) -> Message {
+    let message = Message::from_vec(query).unwrap();
+    let question = &message.queries[0];
+    let text = format!("{} {}", question.name().to_lowercase(), question.query_type());
+    asked.lock().unwrap().push((server.ip(), text));
+    message
+}
+
+impl Transport for World {
+    fn exchange<'a>(
+        &'a self,
+        server: SocketAddr,
+        _: Protocol,
+        query: &'a [u8],
+        patience: Duration,
+        accept: &'a (dyn Fn(&[u8]) -> bool + Send + Sync),
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ExchangeError>> + Send + 'a>> {
+        Box::pin(async move {
+            let asked = note(&self.asked, server, query);
+            let question = asked.queries[0].clone();
+            let mut answer = Message::new(asked.metadata.id, MessageType::Response, OpCode::Query);
+            answer.add_query(question.clone());
+            let name = question.name().to_lowercase();
+            let after = (self.script)(server.ip(), &name, question.query_type(), &mut answer);
+            match after.filter(|after| *after <= patience) {
+                Some(after) => {
+                    sleep(after).await;
+                    let bytes = answer.to_vec().unwrap();
+                    assert!(accept(&bytes));
+                    Ok(bytes)
+                }
+                None => {
+                    sleep(patience).await;
+                    Err(ExchangeError::Timeout(patience))
+                }
+            }
+        })
+    }
+}
+
+/// A private Internet, and what its servers were asked.
+struct Net {
+    internet: Internet,
+    asked: Mutex<Vec<(IpAddr, String)>>,
+}
+
+impl Transport for Net {
+    fn exchange<'a>(
+        &'a self,
+        server: SocketAddr,
+        protocol: Protocol,
+        query: &'a [u8],
+        patience: Duration,
+        accept: &'a (dyn Fn(&[u8]) -> bool + Send + Sync),
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ExchangeError>> + Send + 'a>> {
+        Box::pin(async move {
+            note(&self.asked, server, query);
+            let sent = Instant::now();
+            let protocol = match protocol {
+                Protocol::Udp => muralla_internet::Protocol::Udp,
+                Protocol::Tcp => muralla_internet::Protocol::Tcp,
+            };
+            for reply in self.internet.answer(server, protocol, query, NOW as u32) {
+                sleep_until(sent + reply.after).await;
+                if accept(&reply.bytes) {
+                    return Ok(reply.bytes);
+                }
+            }
+            sleep_until(sent + patience).await;
+            Err(ExchangeError::Timeout(patience))
+        })
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).unwrap()
+}
+
+fn a(owner: &Name, ttl: u32, last: u8) -> Record {
+    Record::from_rdata(owner.clone(), ttl, RData::A(A::new(192, 0, 2, last)))
+}
+
+fn ns(owner: &str, host: &str) -> Record {
+    Record::from_rdata(name(owner), 3_600, RData::NS(NS(name(host))))
+}
+
+fn deny(answer: &mut Message, zone: &str, rcode: ResponseCode) {
+    let soa = SOA::new(name("m."), name("r."), 1, 2, 3, 4, 60);
+    answer.metadata.authoritative = true;
+    answer.metadata.response_code = rcode;
+    answer.add_authority(Record::from_rdata(name(zone), 60, RData::SOA(soa)));
+}
+
+fn config() -> ResolverConfig {
+    ResolverConfig {
+        root_hints: vec![("a.root.".into(), vec!["10.0.0.1".parse().unwrap()])],
+        allow_private_servers: true,
+        validation: Validation::Off,
+        ..Default::default()
+    }
+}
+
+fn resolver(config: ResolverConfig, transport: Arc<dyn Transport>) -> Resolver {
+    Resolver::new(config, transport, Arc::new(FixedClock(NOW)), 1).unwrap()
+}
+
+async fn ask(resolver: &Resolver, question: &str, rtype: RecordType) -> Answer {
+    let request = Request {
+        name: name(question),
+        rtype,
+        checking_disabled: false,
+        refresh: false,
+        trace: None,
+    };
+    resolver.resolve(request).await
+}
+
+/// A root that delegates `test.` to 10.0.0.2, and what that one does.
+fn with_test_zone(
+    zone: impl Fn(&Name, RecordType, &mut Message) -> Option<Duration> + Send + Sync + 'static,
+) -> Arc<World> {
+    World::new(move |server, name, rtype, answer| {
+        if server == IpAddr::from([10, 0, 0, 2]) {
+            return zone(name, rtype, answer);
+        }
+        if name.is_root() {
+            answer.metadata.authoritative = true;
+            answer.add_answer(ns(".", "a.root."));
+        } else {
+            answer.add_authority(ns("test.", "ns.test."));
+            let glue = RData::A(A::new(10, 0, 0, 2));
+            answer.add_additional(Record::from_rdata(self::name("ns.test."), 3_600, glue));
+        }
+        Some(Duration::from_millis(10))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_questions_of_one_cold_zone_fetch_its_keys_once() {
+    let plan = "\
+zone . signed
+zone test signed
+zone example.test signed
+  * A 203.0.113.1
+server a.root 10.0.0.1 serves .
+server ns.test 10.0.0.2 serves test
+server ns.example.test 10.0.0.3 serves example.test
+";
+    let internet = Plan::parse(plan).unwrap().build().unwrap();
+    let config = ResolverConfig {
+        trust_anchors: internet.trust_anchors(),
+        validation: Validation::Enforce,
+        ..config()
+    };
+    let net = Arc::new(Net { internet, asked: Mutex::default() });
+    let resolver = resolver(config, net.clone());
+    let mut asking = tokio::task::JoinSet::new();
+    for number in 0..1_000 {
+        let resolver = resolver.clone();
+        let question = format!("host{number}.example.test.");
+        asking.spawn(async move { ask(&resolver, &question, RecordType::A).await });
+    }
+    while let Some(answer) = asking.join_next().await {
+        let answer = answer.unwrap();
+        assert_eq!((answer.rcode, answer.security), (ResponseCode::NoError, Security::Secure));
+        assert!(answer.authorities.iter().any(|r| r.record_type() == RecordType::NSEC));
+    }
+    let asked = net.asked.lock().unwrap();
+    for question in [". DNSKEY", "test. DNSKEY", "example.test. DNSKEY", ". NS", "test. A"] {
+        let count = asked.iter().filter(|(_, asked)| asked == question).count();
+        assert_eq!(count, 1, "{question}");
+    }
+    assert!(asked.len() < 1_020, "{}", asked.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn zones_that_need_each_other_do_not_wait_for_ever() {
+    // Servers of a.test. are in b.test. and the other way round; questions for both come at once.
+    let world = with_test_zone(|name, _, answer| {
+        let (a, b) = (self::name("a.test."), self::name("b.test."));
+        match (a.zone_of(name), b.zone_of(name)) {
+            (true, _) => drop(answer.add_authority(ns("a.test.", "ns.b.test."))),
+            (_, true) => drop(answer.add_authority(ns("b.test.", "ns.a.test."))),
+            _ => deny(answer, "test.", ResponseCode::NXDomain),
+        }
+        Some(Duration::from_millis(10))
+    });
+    let resolver = resolver(config(), world.clone());
+    let begin = Instant::now();
+    let (one, other) = tokio::join!(
+        ask(&resolver, "www.a.test.", RecordType::A),
+        ask(&resolver, "www.b.test.", RecordType::A)
+    );
+    assert_eq!((one.rcode, other.rcode), (ResponseCode::ServFail, ResponseCode::ServFail));
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert!(world.total() < 40, "{}", world.total());
+    assert!(!one.errors.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_flushed_is_asked_again() {
+    let world = with_test_zone(|name, rtype, answer| {
+        answer.metadata.authoritative = true;
+        match rtype {
+            RecordType::A => drop(answer.add_answer(a(name, 600, 7))),
+            _ => deny(answer, "test.", ResponseCode::NoError),
+        }
+        Some(Duration::from_millis(10))
+    });
+    let resolver = resolver(config(), world.clone());
+    for expected in [1, 1] {
+        ask(&resolver, "www.test.", RecordType::A).await;
+        assert_eq!(world.count("www.test. A"), expected);
+    }
+    resolver.flush(&name("WWW.test"));
+    ask(&resolver, "www.test.", RecordType::A).await;
+    assert_eq!((world.count("www.test. A"), world.count("test. A")), (2, 1));
+    resolver.flush_zone(&name("test."));
+    ask(&resolver, "www.test.", RecordType::A).await;
+    assert_eq!((world.count("www.test. A"), world.count("test. A")), (3, 2));
+    let statistics = resolver.stats();
+    assert_eq!(statistics.questions, 4);
+    assert_eq!(statistics.upstream_queries as usize, world.total());
+    assert_eq!(statistics.failures, 0);
+    assert!(statistics.records > 0 && statistics.delegations == 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_to_live_count_down() {
+    let world = with_test_zone(|name, _, answer| {
+        answer.metadata.authoritative = true;
+        answer.add_answer(a(name, 600, 7));
+        Some(Duration::from_millis(10))
+    });
+    let resolver = resolver(config(), world.clone());
+    assert_eq!(ask(&resolver, "www.test.", RecordType::A).await.answers[0].ttl, 600);
+    tokio::time::advance(Duration::from_secs(100)).await;
+    assert_eq!(ask(&resolver, "www.test.", RecordType::A).await.answers[0].ttl, 500);
+    tokio::time::advance(Duration::from_secs(500)).await;
+    assert_eq!(ask(&resolver, "www.test.", RecordType::A).await.answers[0].ttl, 600);
+    assert_eq!(world.count("www.test. A"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_at_home_are_kept_out_of_answers_from_outside() {
+    let world = with_test_zone(|name, _, answer| {
+        answer.metadata.authoritative = true;
+        answer.add_answer(a(name, 600, 7));
+        Some(Duration::from_millis(10))
+    });
+    let denying =
+        ResolverConfig { deny_answers: vec!["192.0.2.0/24".parse().unwrap()], ..config() };
+    let answer = ask(&resolver(denying, world), "rebind.test.", RecordType::A).await;
+    assert_eq!((answer.rcode, answer.answers.len()), (ResponseCode::NoError, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_zone_fails_fast_the_second_time_and_recovers() {
+    let dead = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_dead = dead.clone();
+    let world = with_test_zone(move |name, _, answer| {
+        answer.metadata.authoritative = true;
+        answer.add_answer(a(name, 600, 7));
+        let dead = is_dead.load(std::sync::atomic::Ordering::Relaxed);
+        (!dead).then_some(Duration::from_millis(10))
+    });
+    let resolver = resolver(config(), world.clone());
+    let begin = Instant::now();
+    let first = ask(&resolver, "one.test.", RecordType::A).await;
+    assert_eq!(first.rcode, ResponseCode::ServFail);
+    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+    let sent = world.total();
+    let begin = Instant::now();
+    let second = ask(&resolver, "two.test.", RecordType::A).await;
+    assert_eq!((second.rcode, begin.elapsed()), (ResponseCode::ServFail, Duration::ZERO));
+    assert_eq!(world.total(), sent);
+    dead.store(false, std::sync::atomic::Ordering::Relaxed);
+    tokio::time::advance(Duration::from_secs(15)).await;
+    for question in ["one.test.", "two.test.", "three.test."] {
+        assert_eq!(ask(&resolver, question, RecordType::A).await.rcode, ResponseCode::NoError);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_within_one_answer_is_asked_once() {
+    let world = with_test_zone(|name, _, answer| {
+        answer.metadata.authoritative = true;
+        let target = self::name("host.test.");
+        if *name != target {
+            let alias = RData::CNAME(CNAME(target.clone()));
+            answer.add_answer(Record::from_rdata(name.clone(), 600, alias));
+        }
+        answer.add_answer(a(&target, 600, 7));
+        Some(Duration::from_millis(10))
+    });
+    let resolver = resolver(config(), world.clone());
+    let answer = ask(&resolver, "www.test.", RecordType::A).await;
+    assert_eq!(answer.answers.len(), 2);
+    assert_eq!((world.count("www.test. A"), world.count("host.test. A")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_of_the_root_saves_asking_it() {
+    let path = std::env::temp_dir().join(format!("muralla-root-{}.zone", std::process::id()));
+    std::fs::write(
+        &path,
+        ". IN SOA a. b. 1 2 3 2000000000 5\ntest. IN NS ns.test.\nns.test. IN A 10.0.0.2\n",
+    )
+    .unwrap();
+    let world = with_test_zone(|name, _, answer| {
+        answer.metadata.authoritative = true;
+        answer.add_answer(a(name, 600, 7));
+        Some(Duration::from_millis(10))
+    });
+    let config = ResolverConfig { local_root: Some(path.clone()), ..config() };
+    let resolver = resolver(config, world.clone());
+    let answer = ask(&resolver, "www.test.", RecordType::A).await;
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(answer.rcode, ResponseCode::NoError);
+    assert_eq!(world.total(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_of_queries_holds_for_all_that_a_question_needs() {
+    // Each zone's servers are in zones whose servers are in zones ...
+    let world = with_test_zone(|name, _, answer| {
+        let labels = name.iter().len();
+        let zone = name.trim_to(labels.min(2));
+        for number in 0..20 {
+            let host = format!("ns{number}.{}-{number}.test.", "x".repeat(labels));
+            answer.add_authority(ns(&zone.to_string(), &host));
+        }
+        Some(Duration::from_millis(1))
+    });
+    let mut config = config();
+    config.budgets.queries = 30;
+    let answer = ask(&resolver(config, world.clone()), "www.evil.test.", RecordType::A).await;
+    assert_eq!(answer.rcode, ResponseCode::ServFail);
+    assert!(world.total() <= 30, "{}", world.total());
+}
