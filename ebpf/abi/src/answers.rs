@@ -56,6 +56,14 @@ pub mod state {
     pub const TYPES: u32 = 3;
 }
 
+/// Words of the index: a fingerprint in the upper half, and the number of a slot below; or zero.
+pub mod index {
+    /// The bits of the slot's number.
+    pub const SLOT: u64 = (1 << 31) - 1;
+    /// In the first word of a line: some answer of this line was put into its other one, since this one was full.
+    pub const SPILLED: u64 = 1 << 31;
+}
+
 /// Words of a slot. Numbers within a word are named from the highest bits down.
 pub mod slot {
     /// A number that no other answer has; 0 while the slot is written.
@@ -90,7 +98,7 @@ pub trait Cache {
 
     /// A line of [`state`].
     fn state(&self) -> Self::Table;
-    /// The index: each word a fingerprint above the number of a slot, or zero.
+    /// The index: see [`index`].
     fn index(&self) -> Self::Table;
     /// The slot of that number.
     fn slot(&self, number: u32) -> Option<Self::Slot>;
@@ -192,10 +200,16 @@ fn look_up<C: Cache, K: Key, F: Frame + ?Sized>(
     let asked = Asked::read(frame, headers, question)?;
     let hash = asked.read_name(key, frame, found)?;
     let index = cache.index();
-    let (first, second) =
-        (index.line(hash.first(ANSWER_LINES - 1))?, index.line(hash.second(ANSWER_LINES - 1))?);
+    let first = index.line(hash.first(ANSWER_LINES - 1))?;
     let wanted = hash.fingerprint();
-    let number = holding(first, wanted).or_else(|| holding(second, wanted))?;
+    let number = match holding(first, wanted) {
+        Some(number) => number,
+        // Seldom: so most of what isn't there is known not to be after one line.
+        None if first.load(0) & index::SPILLED != 0 => {
+            holding(index.line(hash.second(ANSWER_LINES - 1))?, wanted)?
+        }
+        None => return None,
+    };
     let slot = cache.slot(number)?;
     found.stamp = slot.load(slot::STAMP);
     let same = found.stamp != 0
@@ -232,7 +246,7 @@ fn holding<L: Line>(line: L, fingerprint: u64) -> Option<u32> {
     while slot < crate::table::SLOTS {
         let word = line.load(slot);
         if word >> 32 == fingerprint {
-            return Some(hide(word as u32, word));
+            return Some(hide((word & index::SLOT) as u32, word));
         }
         slot += 1;
     }
@@ -281,18 +295,17 @@ impl Asked {
         {
             return None;
         }
-        let header = frame.window(dns, HEADER)?;
-        let flags = header.u16(2);
         // Recursion desired; a query has no other flags but these two.
-        if flags & !(flag::AUTHENTIC_DATA | flag::CHECKING_DISABLED) != flag::RECURSION_DESIRED {
-            return None;
-        }
+        let flags = question.flags & !(flag::AUTHENTIC_DATA | flag::CHECKING_DISABLED);
         let name_len = question.end.wrapping_sub(4 + dns + HEADER);
-        let fixed = frame.window(question.end - 4, 4)?;
-        if name_len > MAX_NAME || name_len == 0 || fixed.u16(2) != 1 {
+        if flags != flag::RECURSION_DESIRED
+            || question.class != 1
+            || name_len > MAX_NAME
+            || name_len == 0
+        {
             return None;
         }
-        let (edns, dnssec_ok, room) = match header.u16(10) {
+        let (edns, dnssec_ok, room) = match question.additional {
             0 if question.end == end => (false, false, PLAIN),
             1 if question.end + OPT_LEN == end => {
                 let opt = frame.window(question.end, OPT_LEN)?;
@@ -311,14 +324,13 @@ impl Asked {
             }
             _ => return None,
         };
-        let checking_disabled = flags & flag::CHECKING_DISABLED != 0;
         // Which of these ways it came makes no difference to what follows.
-        let unknown = u64::from(header.u32(0));
-        let name_len = hide(name_len, unknown);
-        let edns = hide(u32::from(edns), unknown) & 1 != 0;
-        let room = hide(u32::from(room), unknown) as u16;
+        let offer = hide(u32::from(edns) << 16 | u32::from(room), question.id.into());
+        // What the compiler knows of it the verifier may have forgotten where it is used: both are to look again.
+        let name_len = hide(name_len, question.id.into());
+        let checking_disabled = question.flags & flag::CHECKING_DISABLED != 0;
         let question = question_word(question.qtype, dnssec_ok, checking_disabled, VIEW, name_len);
-        Some(Self { dns, name_len, question, edns, room })
+        Some(Self { dns, name_len, question, edns: offer >> 16 & 1 != 0, room: offer as u16 })
     }
 
     /// Reads the name into `found` and gives the hash of the whole question.

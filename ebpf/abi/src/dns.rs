@@ -12,6 +12,14 @@ pub struct Question {
     pub id: u16,
     /// The type asked for.
     pub qtype: u16,
+    /// The class asked for.
+    pub class: u16,
+    /// The header's flags, opcode and response code.
+    pub flags: u16,
+    /// Additional records that the header counts.
+    pub additional: u16,
+    /// Unused, zero.
+    _reserved: u16,
     /// Offset of the first byte after the question from the frame's start.
     pub end: u32,
     /// Bytes of the OPT record (RFC 6891) of the answer: 11 if one follows the question at once, else 0.
@@ -88,7 +96,16 @@ pub fn check<F: Frame + ?Sized>(frame: &F, at: u32, end: u32) -> Result<Question
             .window(question_end, OPT_LEN)
             .is_some_and(|opt| opt.u8(0) == 0 && opt.u16(1) == OPT);
     let opt_len = hide(if edns { OPT_LEN } else { 0 }, u64::from(fixed.u32(0))) & 15;
-    Ok(Question { id: header.u16(0), qtype: fixed.u16(0), end: question_end, opt_len })
+    Ok(Question {
+        id: header.u16(0),
+        qtype: fixed.u16(0),
+        class: fixed.u16(2),
+        flags,
+        additional: header.u16(10),
+        _reserved: 0,
+        end: question_end,
+        opt_len,
+    })
 }
 
 /// Bytes of an OPT record without options.

@@ -21,8 +21,9 @@ pub const FAMILIAR_LINES: u32 = 1 << 15;
 /// Answers that the NIC cache has room for; a power of two.
 pub const ANSWERS: u32 = 1 << 14;
 
-/// Lines of the NIC cache's index, with two words for each answer; a power of two.
-pub const ANSWER_LINES: u32 = ANSWERS / 4;
+/// Lines of the NIC cache's index, with four words for each answer: one line in a thousand overflows when it is full. A
+/// power of two.
+pub const ANSWER_LINES: u32 = ANSWERS / 2;
 
 /// Bytes of the ring of samples.
 pub const SAMPLES_BYTES: u32 = 1 << 20;

@@ -7,7 +7,8 @@ use aya_ebpf::macros::btf_map;
 use muralla_abi::answers::SLOT_WORDS;
 use muralla_abi::decide::Case;
 use muralla_abi::layout::{
-    self, ANSWER_LINES, ANSWERS as ANSWER_SLOTS, BAN_LINES, Counter, FAMILIAR_LINES, MAX_SERVICES, SAMPLES_BYTES, Timing,
+    self, ANSWER_LINES, ANSWERS as ANSWER_SLOTS, BAN_LINES, Counter, FAMILIAR_LINES, MAX_SERVICES,
+    SAMPLES_BYTES, Timing,
 };
 use muralla_abi::sample::Sample;
 use muralla_abi::table::Seeds;

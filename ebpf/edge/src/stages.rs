@@ -26,8 +26,8 @@ use crate::clock;
 use crate::frame::{XdpFrame, opaque, store};
 use crate::lines::{LoadedKey, Map};
 use crate::maps::{
-    ANSWER_HITS, ANSWER_INDEX, ANSWER_STATE, ANSWERS, BAN_HITS, BANS, BUDGETS, CREDITS, FAMILIAR, LIMITER, LIMITER_MASK, POLICY, SCRATCH, SIDE,
-    TIMING,
+    ANSWER_HITS, ANSWER_INDEX, ANSWER_STATE, ANSWERS, BAN_HITS, BANS, BUDGETS, CREDITS, FAMILIAR,
+    LIMITER, LIMITER_MASK, POLICY, SCRATCH, SIDE, TIMING,
 };
 
 /// Decides on a packet. `unknown` is any number that the verifier does not know.
@@ -164,9 +164,7 @@ extern "C" fn wall_answer(ctx: *mut xdp_md) -> u32 {
     }
     // In one register for both comparisons and the call: what is compared is what the verifier knows of.
     let body = opaque(found.body.into(), found.stamp);
-    if body == 0
-        || body > BODY_ROOM.into()
-        || !store(&ctx, question.end, slot.body(), body as u32)
+    if body == 0 || body > BODY_ROOM.into() || !store(&ctx, question.end, slot.body(), body as u32)
     {
         return xdp_action::XDP_DROP;
     }

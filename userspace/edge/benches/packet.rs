@@ -317,11 +317,7 @@ fn rows<'a>(
 }
 
 fn query(source: &str, port: u16) -> Vec<u8> {
-    datagram(
-        source,
-        port,
-        dns::Query::new("www.example.org", dns::TYPE_A).id(7).edns(1_232),
-    )
+    datagram(source, port, dns::Query::new("www.example.org", dns::TYPE_A).id(7).edns(1_232))
 }
 
 fn datagram(source: &str, port: u16, query: dns::Query) -> Vec<u8> {
@@ -419,11 +415,8 @@ impl Stand {
         let record = |kind: u8, data: &[u8]| {
             [&[0xc0, 12, 0, kind, 0, 1, 0, 1, 0, 0, 0, data.len() as u8], data].concat()
         };
-        let records = [
-            record(5, b"\x03cdn\xc0\x10"),
-            record(1, &[192, 0, 2, 1]),
-            record(1, &[192, 0, 2, 2]),
-        ];
+        let records =
+            [record(5, b"\x03cdn\xc0\x10"), record(1, &[192, 0, 2, 1]), record(1, &[192, 0, 2, 2])];
         for number in 0..answers.stats(at).capacity {
             let mut message = hot(number).flags(0x8180).counts([1, 3, 0, 0]).encode();
             message.extend(records.iter().flatten());

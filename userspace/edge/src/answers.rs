@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-use muralla_abi::answers::{self, Answer, Identity, SLOT_WORDS, slot, state};
+use muralla_abi::answers::{self, Answer, Identity, SLOT_WORDS, index, slot, state};
 use muralla_abi::layout::{ABI, ANSWER_LINES, ANSWERS};
 use muralla_abi::table::{Hash, Seeds};
 use rustix::fs::{FlockOperation, flock};
@@ -40,6 +40,8 @@ pub struct Answers {
     slots: Shared,
     hits: OwnedFd,
     places: Vec<Place>,
+    /// How many answers of each line of the index are in their other line.
+    spilled: Vec<u8>,
     /// What is published, and in which slot.
     published: BTreeMap<HotKey, u32>,
     free: Vec<u32>,
@@ -208,6 +210,7 @@ impl Answers {
             slots: shared("ANSWERS", ANSWERS * SLOT_WORDS)?,
             hits: map("ANSWER_HITS")?,
             places: vec![Place::default(); ANSWERS as usize],
+            spilled: vec![0; ANSWER_LINES as usize],
             published: BTreeMap::new(),
             free: Vec::new(),
             retired: VecDeque::new(),
@@ -256,7 +259,10 @@ impl Answers {
         let epoch = self.state(state::EPOCH).load(Ordering::Relaxed);
         let expires = born.saturating_add(lifetime as u32);
         self.write(slot, &ready.stamped(stamp, epoch, born, expires));
-        self.index_word(word).store(hash.fingerprint() << 32 | u64::from(slot), Ordering::Release);
+        if before.is_none() {
+            self.count_spilled(hash, word, 1);
+        }
+        self.set_index(word, hash.fingerprint() << 32 | u64::from(slot));
         self.state(state::TYPES).fetch_or(1 << (key.qtype & 63), Ordering::Relaxed);
         self.state(state::LIVE).store(epoch, Ordering::Release);
 
@@ -276,7 +282,8 @@ impl Answers {
         if let Some(hash) = key.hash(&self.seeds)
             && let Some(word) = self.word_of(hash, slot)
         {
-            self.index_word(word).store(0, Ordering::Release);
+            self.set_index(word, 0);
+            self.count_spilled(hash, word, -1);
         }
         self.retired.push_back((now, slot));
         if self.published.is_empty() {
@@ -293,6 +300,7 @@ impl Answers {
         for word in self.index.words() {
             word.store(0, Ordering::Release);
         }
+        self.spilled.fill(0);
         let published = std::mem::take(&mut self.published);
         self.retired.extend(published.into_values().map(|slot| (now, slot)));
     }
@@ -376,23 +384,17 @@ impl Answers {
         stamp.store(words.first().copied().unwrap_or(0), Ordering::Release);
     }
 
-    /// The word of the index for a question: the one that names its slot, or a free one of the less used of its lines.
-    /// None beside another of the same fingerprint, which would hide one of the two.
+    /// The word of the index for a question: the one that names its slot, or a free one, of its first line if there is
+    /// one. None beside another of the same fingerprint, which would hide one of the two.
     fn word_for(&self, hash: Hash, slot: Option<u32>) -> Option<u32> {
         if let Some(slot) = slot {
             return self.word_of(hash, slot);
         }
-        let free = |line: u32| words_of(line).filter(|word| self.indexed(*word) == 0);
-        let taken = lines_of(hash)
-            .into_iter()
-            .flat_map(words_of)
-            .any(|word| self.indexed(word) >> 32 == hash.fingerprint());
-        if taken {
+        let mut words = lines_of(hash).into_iter().flat_map(words_of);
+        if words.clone().any(|word| self.indexed(word) >> 32 == hash.fingerprint()) {
             return None;
         }
-        let [first, second] = lines_of(hash);
-        let line = if free(second).count() > free(first).count() { second } else { first };
-        free(line).next()
+        words.find(|word| self.indexed(*word) == 0)
     }
 
     /// The word of the index that names a slot.
@@ -402,7 +404,28 @@ impl Answers {
     }
 
     fn indexed(&self, word: u32) -> u64 {
-        self.index_word(word).load(Ordering::Relaxed)
+        self.index_word(word).load(Ordering::Relaxed) & !index::SPILLED
+    }
+
+    fn set_index(&self, word: u32, value: u64) {
+        let word = self.index_word(word);
+        let spilled = word.load(Ordering::Relaxed) & index::SPILLED;
+        word.store(value | spilled, Ordering::Release);
+    }
+
+    /// Notes that a word came to be used, or no longer is; and in the question's first line, whether it is worth looking
+    /// into others.
+    fn count_spilled(&mut self, hash: Hash, word: u32, change: i8) {
+        let [first, _] = lines_of(hash);
+        if words_of(first).contains(&word) {
+            return;
+        }
+        let Some(count) = self.spilled.get_mut(first as usize) else { return };
+        *count = count.saturating_add_signed(change);
+        let spilled = if *count > 0 { index::SPILLED } else { 0 };
+        let flag = self.index_word(first * 8);
+        let others = flag.load(Ordering::Relaxed) & !index::SPILLED;
+        flag.store(others | spilled, Ordering::Release);
     }
 
     fn index_word(&self, word: u32) -> &AtomicU64 {

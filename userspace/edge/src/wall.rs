@@ -2,41 +2,50 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aya::EbpfError;
-use aya::programs::ProgramError;
 use ipnet::IpNet;
 use muralla_abi::bans::{Ban, Cause};
-use muralla_abi::layout::{
-    ABI, BAN_LINES, COUNTERS, Counter, MAX_INTERFACES, Timing, counter_place,
-};
+use muralla_abi::layout::{ABI, BAN_LINES, COUNTERS, Counter, Timing, counter_place};
 use muralla_abi::limit;
 use muralla_abi::prefix::ENTRIES;
 use muralla_abi::sample::Sample;
 use muralla_abi::table::Seeds;
 use muralla_abi::verdict::{Reason, Verdict};
 use rustix::time::{ClockId, clock_gettime};
-use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::ban_table::{BanTable, TableError, Wanted, blockable};
-use crate::config::{EdgeConfig, FeedConfig, InterfaceConfig, Role, RuleMode};
-use crate::feeds::{self, FeedError};
+use crate::ban_table::Wanted;
+use crate::config::{EdgeConfig, InterfaceConfig, Role};
 use crate::kernel::{self, Shared};
 use crate::keyring::Keyring;
 use crate::offenders::{Judgement, Offence, Offenders};
 use crate::pins::Pins;
-use crate::policy::{CompileError, Image, Lists, compile, image_lines};
-use crate::programs::{self, Loaded};
+use crate::policy::{Image, compile, image_lines};
+use crate::programs::Loaded;
 use crate::ring::Samples;
-use crate::state::{Block, State};
+use crate::state::State;
 use crate::talkers::{Talkers, Top};
+
+mod blocks;
+mod error;
+mod interface;
+mod publish;
+mod status;
+
+use interface::Interface;
+use publish::{Addresses, ReadFeed, holder, lists, load, own_addresses, publish, read_feed};
+
+pub use error::WallError;
+pub use interface::{Mode, show};
+pub use status::{
+    BlockEntry, BlockRequest, CounterRow, FeedStatus, InterfaceEvent, InterfaceStatus, Reload,
+    Status,
+};
 
 /// A wall that stands, and the only one to change it.
 pub struct Wall {
@@ -65,324 +74,6 @@ pub struct Wall {
     started: u64,
 }
 
-/// One protected interface.
-struct Interface {
-    config: InterfaceConfig,
-    program: Loaded,
-    attached: Option<(u32, Mode)>,
-    problem: Option<String>,
-}
-
-/// A feed as it was read last.
-#[derive(Clone, Debug)]
-struct ReadFeed {
-    prefixes: Vec<IpNet>,
-    modified: Option<SystemTime>,
-    problem: Option<String>,
-}
-
-/// How a program is attached.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// By the driver, before the kernel has made anything of the frame.
-    Native,
-    /// In the network stack: many times slower.
-    Generic,
-}
-
-impl Mode {
-    /// Its name in metrics and messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        }
-    }
-}
-
-/// Why the wall can't be built or changed. Whatever stood before stands still.
-#[derive(Debug, thiserror::Error)]
-pub enum WallError {
-    /// The folder for pins can't be used.
-    #[error("{dir} can not be used for pins: {source}")]
-    PinDir {
-        /// The folder.
-        dir: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// There is no bpffs.
-    #[error(
-        "{dir} is not on a BPF file system: mount one with `mount -t bpf bpf /sys/fs/bpf`, or set edge.pin_dir to a folder on one{}",
-        source.as_ref().map(|error| format!(" ({error})")).unwrap_or_default()
-    )]
-    NoBpffs {
-        /// The folder.
-        dir: PathBuf,
-        /// Why it couldn't be mounted.
-        source: Option<io::Error>,
-    },
-    /// Another daemon has it.
-    #[error(
-        "another muralla holds {dir}: stop it first, or give this one an edge.pin_dir of its own"
-    )]
-    Busy {
-        /// The folder.
-        dir: PathBuf,
-    },
-    /// The object can't be loaded.
-    #[error("the programs can not be loaded: {0}")]
-    Load(Box<EbpfError>),
-    /// The verifier or the kernel refused a program.
-    #[error("the kernel refused the program: {0}")]
-    Verifier(#[source] ProgramError),
-    /// The object is not the one this binary was made with.
-    #[error("the programs' object lacks {0}: build again with `cargo xtask build`")]
-    Object(&'static str),
-    /// A map can't be made or reached.
-    #[error("map {map}: {source}")]
-    Map {
-        /// The map.
-        map: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// There is no such interface.
-    #[error("there is no interface {name}; it is protected as soon as it appears")]
-    NoInterface {
-        /// Its name.
-        name: String,
-    },
-    /// The program can't be attached.
-    #[error("{name}: {}", attach_advice(.source))]
-    Attach {
-        /// The interface.
-        name: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// Handshakes can't be noted.
-    #[error("handshakes can not be noted, so every TCP source stays a stranger: {source}")]
-    Handshake {
-        /// Why.
-        source: io::Error,
-    },
-    /// The policy doesn't fit.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    /// A list or feed can't be read.
-    #[error(transparent)]
-    Feed(#[from] FeedError),
-    /// A block doesn't fit.
-    #[error(transparent)]
-    Table(#[from] TableError),
-    /// A rule would cut off somebody who must not be.
-    #[error("{prefix} can not be blocked: it covers {guarded}, which is {why}")]
-    Guarded {
-        /// What was to be blocked.
-        prefix: IpNet,
-        /// Who would be cut off.
-        guarded: IpNet,
-        /// What he is.
-        why: &'static str,
-    },
-    /// A block of everything there is.
-    #[error("a block of everybody is no block: take the interface down, or name a prefix")]
-    Everybody,
-    /// There is no such service.
-    #[error("there is no service {name}; there are: {known}")]
-    NoService {
-        /// The name.
-        name: String,
-        /// Those there are.
-        known: String,
-    },
-    /// The state can't be kept.
-    #[error("{path} can not be written, so this would be forgotten at a restart: {source}")]
-    State {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The samples have been taken already.
-    #[error("the samples have a reader already")]
-    SamplesTaken,
-}
-
-impl WallError {
-    pub(crate) fn attach(name: &str, source: io::Error) -> Self {
-        Self::Attach { name: name.to_owned(), source }
-    }
-
-    fn map(map: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Map { map, source }
-    }
-}
-
-/// What the kernel's refusal means for the operator.
-fn attach_advice(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::EBUSY) => "another XDP program is attached there: see it with `ip link show`, take it off with \
-                              `ip link set dev IF xdp off` or its own tool"
-            .to_owned(),
-        Some(libc::EOPNOTSUPP) => {
-            "its driver has no native XDP: set mode = \"generic\" to protect it all the same, slowly".to_owned()
-        }
-        Some(libc::ERANGE | libc::EINVAL) => format!(
-            "the driver refuses a program with its present settings (MTU, LRO, queues): {error}"
-        ),
-        Some(libc::EPERM) => format!("not allowed: run as root or with CAP_BPF and CAP_NET_ADMIN ({error})"),
-        _ => error.to_string(),
-    }
-}
-
-/// What a reload changed.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Reload {
-    /// The policy's number.
-    pub generation: u64,
-    /// Prefixes in it.
-    pub prefixes: u64,
-    /// Whether programs were replaced too.
-    pub programs_replaced: bool,
-    /// What the operator should know.
-    pub warnings: Vec<String>,
-}
-
-/// What happened to an interface.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct InterfaceEvent {
-    /// The interface.
-    pub interface: String,
-    /// In words.
-    pub event: String,
-    /// Whether it is protected now.
-    pub attached: bool,
-}
-
-/// How the wall stands.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Status {
-    /// Version of the layout.
-    pub abi: u32,
-    /// When the daemon started, in seconds since 1970.
-    pub started: u64,
-    /// The policy's number.
-    pub policy_generation: u64,
-    /// Prefixes in the policy.
-    pub prefixes: u64,
-    /// Slots of the limiter.
-    pub limiter_slots: u64,
-    /// Those that hold a source or network ahead of its rate now; estimated from a part of the table.
-    pub limiter_used: u64,
-    /// Updates of the limiter lost to another CPU.
-    pub limiter_races: u64,
-    /// Nanoseconds that the program takes for a packet, over all that were timed; none before the first.
-    pub ns_per_packet: Option<f64>,
-    /// The interfaces.
-    pub interfaces: Vec<InterfaceStatus>,
-    /// The feeds.
-    pub feeds: Vec<FeedStatus>,
-    /// The services' names, in the order of their numbers.
-    pub services: Vec<String>,
-    /// Blocks by the operator.
-    pub blocks: u64,
-    /// Bans of offenders.
-    pub bans: u64,
-}
-
-/// How an interface is protected.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct InterfaceStatus {
-    /// Its name.
-    pub name: String,
-    /// Its index; none while it is not there.
-    pub ifindex: Option<u32>,
-    /// Which side it looks at.
-    pub role: Role,
-    /// How the program is attached.
-    pub mode: Option<Mode>,
-    /// Whether it is.
-    pub attached: bool,
-    /// Why not, or why not well.
-    pub problem: Option<String>,
-    /// Packets that the interface received.
-    pub rx_packets: u64,
-    /// Packets that the kernel dropped for want of room.
-    pub rx_dropped: u64,
-    /// Packets that the card dropped before anyone saw them.
-    pub rx_missed: u64,
-}
-
-/// How a feed is.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct FeedStatus {
-    /// Its name.
-    pub name: String,
-    /// Its file.
-    pub file: String,
-    /// Whether it acts.
-    pub mode: RuleMode,
-    /// Prefixes in force.
-    pub prefixes: u64,
-    /// Age of the file in force, in seconds.
-    pub age_seconds: Option<u64>,
-    /// Whether that is too old.
-    pub stale: bool,
-    /// Why the file was refused; what it said before stays in force.
-    pub problem: Option<String>,
-}
-
-/// What was counted.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct CounterRow {
-    /// The interface.
-    pub interface: String,
-    /// The service.
-    pub service: String,
-    /// The reason's name.
-    pub reason: String,
-    /// The verdict's name.
-    pub verdict: String,
-    /// Packets.
-    pub packets: u64,
-    /// Bytes of their frames.
-    pub bytes: u64,
-}
-
-/// A block that the operator wants.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct BlockRequest {
-    /// Whom.
-    pub prefix: IpNet,
-    /// Why.
-    #[serde(default)]
-    pub note: String,
-    /// For how long; none for ever.
-    pub ttl: Option<Duration>,
-    /// From what; none for everything.
-    pub services: Option<Vec<String>>,
-}
-
-/// A block in force.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct BlockEntry {
-    /// Whom.
-    pub prefix: IpNet,
-    /// `operator` or `offence`.
-    pub origin: String,
-    /// Why.
-    pub note: String,
-    /// Seconds left; none for ever.
-    pub expires_in: Option<u64>,
-    /// Packets it has met.
-    pub hits: u64,
-    /// From what; empty for everything.
-    pub services: Vec<String>,
-}
-
 /// Takes the programs off all interfaces and removes the pins. Needs no daemon.
 pub fn detach(pin_dir: &Path) -> Result<Vec<String>, WallError> {
     let pins = Pins::view(pin_dir);
@@ -405,70 +96,6 @@ impl Clocks {
         let left = until.saturating_sub(self.unix);
         u32::try_from(self.wall.saturating_add(left)).unwrap_or(Ban::NEVER - 1)
     }
-}
-
-/// What is attached, from the pins alone. Needs no daemon.
-pub fn show(pin_dir: &Path) -> Result<Vec<InterfaceStatus>, WallError> {
-    let links = Pins::view(pin_dir)
-        .links()
-        .map_err(|source| WallError::PinDir { dir: pin_dir.to_owned(), source })?;
-    Ok(links
-        .iter()
-        .map(|link| {
-            let attached = kernel::link_ifindex(link.fd.as_fd()).ok().filter(|index| *index != 0);
-            let current = kernel::ifindex(&link.interface);
-            let problem = (attached.is_none() || attached != current).then(|| {
-                "the interface went away; the daemon attaches to it when it is back".to_owned()
-            });
-            interface_status(
-                &link.interface,
-                Role::Both,
-                attached.map(|index| (index, link.mode)),
-                problem,
-            )
-        })
-        .collect())
-}
-
-fn interface_status(
-    name: &str,
-    role: Role,
-    attached: Option<(u32, Mode)>,
-    problem: Option<String>,
-) -> InterfaceStatus {
-    let [rx_packets, rx_dropped, rx_missed] = receive_statistics(name);
-    InterfaceStatus {
-        name: name.to_owned(),
-        ifindex: kernel::ifindex(name),
-        role,
-        mode: attached.map(|(_, mode)| mode),
-        attached: attached.is_some(),
-        problem,
-        rx_packets,
-        rx_dropped,
-        rx_missed,
-    }
-}
-
-/// Received, dropped and missed packets of an interface. A process that was moved to another network namespace sees
-/// the old one's in `/sys`; there is no count of missed packets by itself elsewhere.
-fn receive_statistics(name: &str) -> [u64; 3] {
-    let read = |file: &str| {
-        let text = fs::read_to_string(format!("/sys/class/net/{name}/{file}")).ok()?;
-        text.trim().parse::<u64>().ok()
-    };
-    if read("ifindex").is_some_and(|index| kernel::ifindex(name).map(u64::from) == Some(index)) {
-        return ["rx_packets", "rx_dropped", "rx_missed_errors"]
-            .map(|counter| read(&format!("statistics/{counter}")).unwrap_or(0));
-    }
-    let devices = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
-    let line =
-        devices.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(':'));
-    let counters: Vec<u64> =
-        line.unwrap_or_default().split_whitespace().map_while(|word| word.parse().ok()).collect();
-    // Bytes, packets, errors, dropped.
-    let column = |column: usize| counters.get(column).copied().unwrap_or(0);
-    [column(1), column(3), 0]
 }
 
 impl Wall {
@@ -696,17 +323,6 @@ impl Wall {
         self.config.services.iter().map(|service| service.name.clone()).collect()
     }
 
-    /// Names of the interfaces that are there, by index.
-    pub fn interface_names(&self) -> BTreeMap<u32, String> {
-        self.interfaces
-            .iter()
-            .filter_map(|interface| {
-                let name = &interface.config.name;
-                kernel::ifindex(name).map(|index| (index, name.clone()))
-            })
-            .collect()
-    }
-
     /// Everything that was counted and is not zero.
     pub fn counters(&self) -> Result<Vec<CounterRow>, WallError> {
         let values = self.read_per_cpu("COUNTERS", COUNTERS, size_of::<Counter>())?;
@@ -746,68 +362,6 @@ impl Wall {
     /// The busiest sources and networks now.
     pub fn top(&self, most: usize) -> Top {
         self.talkers.top(most, boot_now())
-    }
-
-    /// Blocks a prefix. IPv6 is blocked by the first 64 bits at most; the answer says what was blocked.
-    pub fn block(&mut self, request: BlockRequest) -> Result<IpNet, WallError> {
-        let prefix = blockable(request.prefix);
-        if prefix.prefix_len() == 0 {
-            return Err(WallError::Everybody);
-        }
-        self.refuse_guarded(prefix)?;
-        let names = request.services.unwrap_or_default();
-        let services = self.service_bits(&names)?;
-        let until = request.ttl.map(|ttl| unix_now().saturating_add(ttl.as_secs()));
-        let clock = self.clock_at(unix_now())?;
-        self.ban_table().set(&Wanted {
-            prefix,
-            cause: Cause::Operator,
-            services,
-            until: until.map_or(Ban::NEVER, |until| clock.second(until)),
-        })?;
-        let block = Block { note: request.note, until, services: names };
-        self.state.blocks.insert(prefix, block);
-        self.save()?;
-        Ok(prefix)
-    }
-
-    /// Ends a block, or the ban of an offender, who starts with a clean sheet. Tells whether there was one.
-    pub fn unblock(&mut self, prefix: IpNet) -> Result<bool, WallError> {
-        let prefix = blockable(prefix);
-        let blocked = self.state.blocks.remove(&prefix).is_some();
-        let banned = self.offenders.pardon(prefix);
-        self.ban_table().remove(prefix);
-        self.reconcile_bans()?;
-        self.save()?;
-        Ok(blocked || banned)
-    }
-
-    /// Every block and ban in force.
-    pub fn blocks(&self) -> Result<Vec<BlockEntry>, WallError> {
-        let now = unix_now();
-        let table = self.ban_table();
-        let operator = self.state.blocks.iter().map(|(prefix, block)| BlockEntry {
-            prefix: *prefix,
-            origin: "operator".to_owned(),
-            note: block.note.clone(),
-            expires_in: block.until.map(|until| until.saturating_sub(now)),
-            hits: table.hits(*prefix),
-            services: block.services.clone(),
-        });
-        let offence = self
-            .offenders
-            .active(now)
-            .into_iter()
-            .filter(|ban| !self.state.blocks.contains_key(&ban.prefix))
-            .map(|ban| BlockEntry {
-                prefix: ban.prefix,
-                origin: "offence".to_owned(),
-                hits: table.hits(ban.prefix),
-                note: ban.reason,
-                expires_in: Some(ban.until.saturating_sub(now)),
-                services: vec![ban.service],
-            });
-        Ok(operator.chain(offence).collect())
     }
 
     /// Allows a prefix until [`Wall::disallow`], through restarts.
@@ -944,30 +498,6 @@ impl Wall {
         }
     }
 
-    fn ban_table(&self) -> BanTable<'_, Seeds> {
-        BanTable { bans: &self.bans, hits: &self.ban_hits, key: &self.seeds }
-    }
-
-    /// Makes the kernel's table say what the state says. What doesn't fit is left out, and told.
-    fn reconcile_bans(&self) -> Result<(), WallError> {
-        let clock = self.clock_at(unix_now())?;
-        let mut wanted = Vec::new();
-        for (prefix, block) in &self.state.blocks {
-            // A service that is no longer configured has no number: the entry is kept, without effect.
-            let services = self.service_bits(&block.services).unwrap_or(0);
-            let until = block.until.map_or(Ban::NEVER, |until| clock.second(until));
-            wanted.push(Wanted { prefix: *prefix, cause: Cause::Operator, services, until });
-        }
-        for ban in self.offenders.active(unix_now()) {
-            if !self.state.blocks.contains_key(&ban.prefix) {
-                let services = self.service_bits(std::slice::from_ref(&ban.service)).unwrap_or(0);
-                let until = clock.second(ban.until);
-                wanted.push(Wanted { prefix: ban.prefix, cause: Cause::Offence, services, until });
-            }
-        }
-        Ok(self.ban_table().reconcile(&wanted)?)
-    }
-
     /// The two clocks at one moment.
     fn clock_at(&self, unix: u64) -> Result<Clocks, WallError> {
         Ok(Clocks { unix, wall: self.clock()? / 1_000_000_000 })
@@ -976,39 +506,6 @@ impl Wall {
     /// What the wall's clock says, in nanoseconds.
     fn clock(&self) -> Result<u64, WallError> {
         self.interfaces.first().map_or(Ok(0), |interface| interface.program.now())
-    }
-
-    fn service_bits(&self, services: &[String]) -> Result<u16, WallError> {
-        if services.is_empty() {
-            return Ok(1);
-        }
-        services.iter().try_fold(0, |bits, name| {
-            let number = self.config.services.iter().position(|service| service.name == *name);
-            match number {
-                Some(number) if number > 0 => Ok(bits | 1 << number),
-                _ => Err(WallError::NoService {
-                    name: name.clone(),
-                    known: self.service_names().get(1..).unwrap_or_default().join(", "),
-                }),
-            }
-        })
-    }
-
-    /// Everybody who must not be cut off, and what he is.
-    fn guarded(&self) -> Vec<(IpNet, &'static str)> {
-        let hosts = self.own.values().flatten();
-        let hosts = hosts.map(|net| (IpNet::from(net.addr()), "an address of this machine"));
-        let own = self.config.own.iter().map(|prefix| (*prefix, "configured as our own"));
-        let protected = self.config.protected.iter().map(|prefix| (*prefix, "protected"));
-        hosts.chain(own).chain(protected).collect()
-    }
-
-    fn refuse_guarded(&self, prefix: IpNet) -> Result<(), WallError> {
-        let overlaps = |guarded: &IpNet| guarded.contains(&prefix) || prefix.contains(guarded);
-        match self.guarded().into_iter().find(|(guarded, _)| overlaps(guarded)) {
-            Some((guarded, why)) => Err(WallError::Guarded { prefix, guarded, why }),
-            None => Ok(()),
-        }
     }
 
     fn save(&mut self) -> Result<(), WallError> {
@@ -1080,206 +577,6 @@ impl Wall {
         let service = self.config.services.get(usize::from(number));
         service.map_or_else(|| format!("#{number}"), |service| service.name.clone())
     }
-}
-
-impl Interface {
-    /// Takes on a configuration. One that no longer asks for generic mode lets the driver be asked again, for which
-    /// the program must be taken off first; otherwise a link is left as it is.
-    fn configure(&mut self, config: &InterfaceConfig, pins: &Pins) {
-        let generic = self.attached.is_some_and(|(_, mode)| mode == Mode::Generic);
-        if generic && config.mode != self.config.mode {
-            let links = pins.links().unwrap_or_default();
-            for link in links.into_iter().filter(|link| link.interface == config.name) {
-                if let Err(error) = link.remove() {
-                    warn!("{}: generic mode can not be left: {error}", config.name);
-                }
-            }
-            self.attached = None;
-        }
-        self.config = config.clone();
-    }
-
-    fn attach(&mut self, pins: &Pins) {
-        let result = self
-            .program
-            .wall_fd()
-            .and_then(|program| programs::attach(pins, &self.config, program));
-        let name = &self.config.name;
-        match result {
-            Ok(mode) => {
-                self.attached = kernel::ifindex(name).map(|index| (index, mode));
-                let fell_back =
-                    mode == Mode::Generic && self.config.mode == crate::config::AttachMode::Auto;
-                self.problem = fell_back.then(|| {
-                    format!(
-                        "{name}: GENERIC MODE: the driver refused native XDP, so floods cost many times more; \
-                         set mode = \"generic\" if that is meant"
-                    )
-                });
-            }
-            Err(error) => {
-                self.attached = None;
-                self.problem = Some(error.to_string());
-            }
-        }
-    }
-
-    /// Whether the program is where it was attached, asked of the kernel.
-    fn stands(&self, pins: &Pins) -> bool {
-        let name = &self.config.name;
-        self.attached.is_some_and(|(index, mode)| {
-            let link = kernel::open_pinned(&pins.link(name, mode));
-            let at = link.and_then(|link| kernel::link_ifindex(link.as_fd()));
-            kernel::ifindex(name) == Some(index) && at.is_ok_and(|at| at == index)
-        })
-    }
-
-    fn words(&self) -> String {
-        let name = &self.config.name;
-        match (&self.problem, self.attached) {
-            (Some(problem), _) => problem.clone(),
-            (None, Some((_, mode))) => format!("{name}: protected, {}", mode.name()),
-            (None, None) => format!("{name}: not protected"),
-        }
-    }
-
-    fn status(&self) -> InterfaceStatus {
-        interface_status(&self.config.name, self.config.role, self.attached, self.problem.clone())
-    }
-}
-
-impl ReadFeed {
-    fn status(&self, config: &FeedConfig) -> FeedStatus {
-        let age = self.modified.and_then(|modified| modified.elapsed().ok());
-        FeedStatus {
-            name: config.name.clone(),
-            file: config.file.display().to_string(),
-            mode: config.mode,
-            prefixes: self.prefixes.len() as u64,
-            age_seconds: age.map(|age| age.as_secs()),
-            stale: !config.max_age.is_zero() && age.is_none_or(|age| age > config.max_age),
-            problem: self.problem.clone(),
-        }
-    }
-}
-
-/// What holds the policy in force: the one that stands, with its policy, or a new one with this.
-fn holder(path: &Path, policy: &OwnedFd) -> io::Result<OwnedFd> {
-    match kernel::open_pinned(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let holder = kernel::create_holder("POLICY", policy.as_fd())?;
-            kernel::hold(holder.as_fd(), policy.as_fd())?;
-            kernel::pin(holder.as_fd(), path)?;
-            Ok(holder)
-        }
-        holder => holder,
-    }
-}
-
-/// Makes a map of an image.
-fn publish(image: &Image) -> Result<OwnedFd, WallError> {
-    let write = || -> io::Result<OwnedFd> {
-        let map = kernel::create_lines("policy", image.lines.len() as u32)?;
-        let shared = Shared::new(map.as_fd(), image.lines.len() * 8)?;
-        for (to, from) in shared.words().iter().zip(image.lines.as_flattened()) {
-            // The map is new and zero: pages that stay so are never touched.
-            if *from != 0 {
-                to.store(*from, Ordering::Relaxed);
-            }
-        }
-        Ok(map)
-    };
-    write().map_err(WallError::map("POLICY"))
-}
-
-fn load(
-    config: &EdgeConfig,
-    maps: &Path,
-    limiter_lines: u32,
-    seeds: &Seeds,
-) -> Result<Vec<Interface>, WallError> {
-    let slots = 0..MAX_INTERFACES;
-    slots
-        .zip(&config.interfaces)
-        .map(|(slot, interface)| {
-            // Each side's source checks are for an interface that has that side alone.
-            let side = programs::side(interface.role);
-            let program = Loaded::new(maps, slot, side, limiter_lines, seeds)?;
-            Ok(Interface { config: interface.clone(), program, attached: None, problem: None })
-        })
-        .collect()
-}
-
-/// Reads a feed. Where it can't be read now, what it said before stays: in the daemon's memory, or, at a start, in a
-/// copy beside the state file.
-fn read_feed(config: &FeedConfig, before: Option<&ReadFeed>, state: &Path) -> ReadFeed {
-    let copy = state.with_file_name("feeds").join(&config.name);
-    match feeds::read(&config.file) {
-        Ok(feed) => {
-            let known = before.and_then(|feed| feed.modified);
-            if known != Some(feed.modified)
-                && let Err(error) = keep_copy(&config.file, &copy)
-            {
-                warn!("feed {}: no copy can be kept for the next start: {error}", config.name);
-            }
-            ReadFeed { prefixes: feed.prefixes, modified: Some(feed.modified), problem: None }
-        }
-        Err(error) => {
-            let kept = match before {
-                Some(feed) => Some((feed.prefixes.clone(), feed.modified)),
-                None => feeds::read(&copy).ok().map(|feed| (feed.prefixes, Some(feed.modified))),
-            };
-            let (prefixes, modified) = kept.unwrap_or_default();
-            let standing =
-                if prefixes.is_empty() { "none of it is" } else { "what it said before is" };
-            let problem = Some(format!("feed {}: {error}; {standing} in force", config.name));
-            ReadFeed { prefixes, modified, problem }
-        }
-    }
-}
-
-fn keep_copy(file: &Path, copy: &Path) -> io::Result<()> {
-    if let Some(folder) = copy.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let new = copy.with_extension("new");
-    fs::copy(file, &new)?;
-    fs::rename(new, copy)
-}
-
-fn lists(
-    config: &EdgeConfig,
-    state: &State,
-    own: &Addresses,
-    feeds: &[ReadFeed],
-) -> Result<Lists, WallError> {
-    let mut allowed = config.allow.clone();
-    allowed.extend(&state.allowed);
-    for file in &config.allow_files {
-        match feeds::read(file) {
-            Ok(feed) => allowed.extend(feed.prefixes),
-            // An allow list with nobody on it is what its owner wants.
-            Err(error) if error.is_empty() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let mut ours = config.own.clone();
-    ours.extend(own.values().flatten().map(|net| IpNet::from(net.addr())));
-    let customers = config.interfaces.iter().filter(|interface| interface.role != Role::Internet);
-    let neighbours: Vec<IpNet> = customers
-        .filter_map(|interface| own.get(&interface.name))
-        .flatten()
-        .map(IpNet::trunc)
-        .collect();
-    let feeds = feeds.iter().map(|feed| feed.prefixes.clone()).collect();
-    Ok(Lists { protected: config.protected.clone(), allowed, own: ours, neighbours, feeds })
-}
-
-/// The machine's own addresses, with their networks, by interface.
-type Addresses = BTreeMap<String, Vec<IpNet>>;
-
-fn own_addresses() -> Result<Addresses, WallError> {
-    kernel::addresses().map_err(WallError::map("addresses"))
 }
 
 /// Lines of the limiter's table for a number of sources.

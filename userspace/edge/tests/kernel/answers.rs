@@ -35,12 +35,17 @@ pub(crate) struct Reply {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) dnssec_ok: bool,
-    /// Section, name, type, TTL, data.
-    pub(crate) records: Vec<(usize, Vec<u8>, u16, u32, Vec<u8>)>,
+    pub(crate) records: Vec<Record>,
 }
 
-/// A pointer to the question's name.
-const OWNER: [u8; 2] = [0xc0, 12];
+/// A record of the question's name.
+#[derive(Clone)]
+pub(crate) struct Record {
+    section: usize,
+    kind: u16,
+    ttl: u32,
+    data: Vec<u8>,
+}
 
 impl Reply {
     pub(crate) fn new(name: &str, kind: u16) -> Self {
@@ -57,20 +62,21 @@ impl Reply {
     }
 
     pub(crate) fn record(mut self, section: usize, kind: u16, ttl: u32, data: &[u8]) -> Self {
-        self.records.push((section, OWNER.to_vec(), kind, ttl, data.to_vec()));
+        self.records.push(Record { section, kind, ttl, data: data.to_vec() });
         self
     }
 
     /// The message for a name in the client's letter case, so many seconds later.
     fn message(&self, name: &str, id: u16, hidden: u16, age: u32, opt: Option<u8>) -> Vec<u8> {
         let mut counts = [1, 0, 0, u16::from(opt.is_some())];
-        for (section, ..) in &self.records {
-            counts[section + 1] += 1;
+        for record in &self.records {
+            counts[record.section + 1] += 1;
         }
         let query = Query::new(name, self.kind).id(id).flags(self.flags & !hidden);
         let mut message = query.counts(counts).encode();
-        for (_, name, kind, ttl, data) in &self.records {
-            message.extend(name);
+        for Record { kind, ttl, data, .. } in &self.records {
+            // A pointer to the question's name.
+            message.extend([0xc0, 12]);
             message.extend(kind.to_be_bytes());
             message.extend([0, 1]);
             message.extend((ttl - age).to_be_bytes());
@@ -639,6 +645,12 @@ fn hits_are_counted_back_and_memory_is_bounded() {
     assert_eq!(ask(capacity + 9), XDP_TX);
     assert_eq!(answers.hits().unwrap(), [(hot(capacity + 9).key(), 1)]);
     assert_eq!(answers.stats(later).hits, 8);
+
+    // Each of them is found, wherever in the index it is.
+    let answered = (0..capacity + 10).filter(|number| ask(*number) == XDP_TX).count();
+    assert_eq!(answered as u32, answers.stats(later).used);
+    let hits: u64 = answers.hits().unwrap().iter().map(|(_, hits)| hits).sum();
+    assert_eq!(hits, u64::from(answers.stats(later).used));
 
     // Without its publisher the wall goes on; the next one begins anew.
     drop(answers);
