@@ -18,7 +18,7 @@ pub struct Generated {
     pub root_hints: Vec<(String, IpAddr)>,
     /// The root's DS record, as in a zone file.
     pub trust_anchor: String,
-    /// Questions, name and type, in an order that the seed decides: about six for each zone, of them a fifth for what
+    /// Questions, name and type, in an order that the seed decides: about seven for each zone, of them a seventh for what
     /// does not exist.
     pub questions: Vec<(String, String)>,
 }
