@@ -154,12 +154,16 @@ impl Appliance {
     fn text(&self, settings: Settings<'_>, socket: &Path, pin_dir: &Path, metrics: &str) -> String {
         let Settings { edge, tables, interfaces } = settings;
         let state = socket.with_file_name("state.json");
+        // Nobody else's on this machine.
+        let dns_socket = socket.with_file_name("dns.sock");
+        let dns_socket = dns_socket.display();
         let (socket, pin_dir, state) = (socket.display(), pin_dir.display(), state.display());
         // Everybody in the lab has an address for documentation, which on the Internet is a bogon. The access
         // router is no customer: it answers for its own address.
         format!(
             r#"[admin]
 socket = "{socket}"
+dns_socket = "{dns_socket}"
 [metrics]
 listen = "{metrics}"
 [state]
@@ -455,7 +459,7 @@ impl Drop for Appliance {
     }
 }
 
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     let test = std::env::current_exe().context("where am I?")?;
     // target/debug/deps/TEST
     let folder = test.ancestors().nth(2).context("a test has a folder")?;

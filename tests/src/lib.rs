@@ -4,15 +4,27 @@
 //! - [`command`]: one call of the command line, and how it ended
 //! - [`stream`]: numbered datagrams, to see every single one that a change loses
 //! - [`connection`]: TCP connections from an address of one's choice
+//! - [`upstream`]: a resolver on the Internet, for a resolver of ours to forward to
+//! - [`resolution`]: a customer's queries, one at a time
+//! - [`dns_role`]: the real DNS role alone, without a wall
+//! - [`world`]: the private Internet on the lab's side of the Internet
+//! - [`agreement`]: many questions to two resolvers, and whether they answer the same
+//! - [`hostility`]: packets and connections that mean no good
 //! - [`patience`]: bounded waiting
 //!
 //! Everything needs root, and the binary that `cargo xtask build` puts beside the tests.
 
+pub mod agreement;
 pub mod appliance;
 pub mod command;
 pub mod connection;
+pub mod dns_role;
+pub mod hostility;
 pub mod patience;
+pub mod resolution;
 pub mod stream;
+pub mod upstream;
+pub mod world;
 
 pub use appliance::{Appliance, Settings};
 pub use patience::until;

@@ -70,9 +70,7 @@ impl Bench {
     const fn parts(self) -> &'static [Part] {
         match self {
             Self::Edge => &[Part::Packets, Part::Survival, Part::Continuity],
-            Self::Dns => {
-                &[Part::Hits, Part::Misses, Part::Floods, Part::Memory, Part::Continuity]
-            }
+            Self::Dns => &[Part::Hits, Part::Misses, Part::Floods, Part::Memory, Part::Continuity],
         }
     }
 }

@@ -55,7 +55,7 @@ fn on_cpu(schedstat: &str) -> Option<Duration> {
     schedstat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
-/// Resident memory of a process, in bytes.
+/// Resident memory of a process, in bytes: what is its own, without files that it has mapped.
 ///
 /// # Errors
 /// When it doesn't exist.
@@ -64,10 +64,10 @@ pub fn resident(pid: u32) -> Result<u64> {
         .with_context(|| format!("process {pid} is gone"))?;
     let kilobytes = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix("RssAnon:"))
         .and_then(|rest| rest.split_whitespace().next())
         .and_then(|number| number.parse::<u64>().ok());
-    kilobytes.map(|kilobytes| kilobytes << 10).with_context(|| format!("no VmRSS of {pid}"))
+    kilobytes.map(|kilobytes| kilobytes << 10).with_context(|| format!("no RssAnon of {pid}"))
 }
 
 /// Keeps a thread (0 for the calling one) on a core.
@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn a_core_is_busy_with_all_but_waiting() {
-        let stat = "cpu  1 1 1 1 1 1 1 1 0 0\ncpu0 100 10 200 5000 70 3 7 9 0 0\ncpu1 1 2\nintr 5\n";
+        let stat =
+            "cpu  1 1 1 1 1 1 1 1 0 0\ncpu0 100 10 200 5000 70 3 7 9 0 0\ncpu1 1 2\nintr 5\n";
         assert_eq!(busy(stat, 0), Some(Duration::from_millis(3_200)));
         assert_eq!((busy(stat, 1), busy(stat, 2)), (None, None));
     }

@@ -1,9 +1,7 @@
 //! What systemd's descriptor store does for a service (sd_notify(3), sd_pid_notify_with_fds(3)), for tests
 //! that have no systemd: it keeps descriptors while the service restarts, and passes them at the next start.
 
-
-
-use std::io::{IoSliceMut, ErrorKind};
+use std::io::{ErrorKind, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -170,8 +168,7 @@ impl Shared {
     }
 
     fn receive(&self, socket: &UnixDatagram) {
-        let mut space =
-            [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_AT_ONCE))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_AT_ONCE))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut bytes = [0; 4_096];
         let Ok(message) = recvmsg(
@@ -196,9 +193,8 @@ impl Shared {
 impl Kept {
     /// What one message says. Descriptors that are not to be stored (a barrier's) are closed.
     fn take(&mut self, text: &str, descriptors: Vec<OwnedFd>) {
-        let value = |key: &str| {
-            text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-        };
+        let value =
+            |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         if value("READY") == Some("1") {
             self.ready = true;
         }
@@ -238,7 +234,6 @@ fn is_same(one: &OwnedFd, other: &OwnedFd) -> bool {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use std::env;
@@ -258,9 +253,8 @@ mod tests {
     #[test]
     fn what_messages_do() {
         let mut kept = Kept::default();
-        let names = |kept: &Kept| {
-            kept.descriptors.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
-        };
+        let names =
+            |kept: &Kept| kept.descriptors.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         let first = socket();
         let same = first.try_clone().unwrap();
         for (text, descriptors, expected) in [

@@ -1,6 +1,8 @@
 //! A log-linear histogram: every power of two is split in 32 steps, so that a quantile is at most
 //! 3 % above the truth, in 8 KiB, whatever is recorded.
 
+use std::fmt::{self, Debug, Formatter};
+
 /// Steps in each power of two.
 const STEPS: u64 = 1 << STEP_BITS;
 const STEP_BITS: u32 = 5;
@@ -9,7 +11,7 @@ const CEILING: u64 = (1 << 36) - 1;
 const BUCKETS: usize = ((36 - STEP_BITS as usize) + 1) * STEPS as usize;
 
 /// Counts of values, mergeable. The unit is the caller's; the lab records microseconds.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Histogram {
     buckets: Vec<u64>,
     count: u64,
@@ -62,6 +64,17 @@ impl Histogram {
             }
         }
         self.max
+    }
+}
+
+impl Debug for Histogram {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let [half, most] = [0.5, 0.99].map(|share| self.quantile(share));
+        write!(
+            f,
+            "{} values, half within {half}, 99 % within {most}, up to {}",
+            self.count, self.max
+        )
     }
 }
 

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::cpu::resident;
 use crate::frames::dns::Query;
 use crate::process::Process;
 use crate::topology::Lab;
@@ -56,14 +58,19 @@ impl Resolver {
         }
     }
 
-    /// Starts it in the edge namespace, and waits until it answers.
+    /// Starts it in the edge namespace with an empty cache, and waits until it answers.
     ///
     /// # Errors
     /// When it isn't installed, or doesn't answer in time; the error ends with what it printed.
     pub fn start(self, lab: &Lab, options: &ResolverOptions) -> Result<Process> {
         lab.add_service(options.address)?;
-        let name = format!("{}-{}", self.name(), options.address).replace([':', '.'], "-");
+        let name = self.process_name(options.address);
         let folder = lab.folder().join(&name);
+        // With what an earlier one has cached in it.
+        if folder.exists() {
+            fs::remove_dir_all(&folder)
+                .with_context(|| format!("clearing {}", folder.display()))?;
+        }
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let hints = write(&folder, "root.hints", &options.root_hints)?;
         let program = match self {
@@ -80,6 +87,21 @@ impl Resolver {
         let process = lab.spawn(&name, &mut command)?;
         wait_until_it_answers(lab, options.address, &process)?;
         Ok(process)
+    }
+
+    /// Memory that it uses, in bytes: its own, and that of a cache which it keeps in a file system in memory.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn memory(self, lab: &Lab, address: IpAddr, process: &Process) -> Result<u64> {
+        let cache = lab.folder().join(self.process_name(address)).join("cache/data.mdb");
+        // The file is as long as it may become; blocks of 512 bytes are those that it has.
+        let kept = fs::metadata(&cache).map_or(0, |file| file.blocks() * 512);
+        Ok(resident(process.pid())? + kept)
+    }
+
+    fn process_name(self, address: IpAddr) -> String {
+        format!("{}-{address}", self.name()).replace([':', '.'], "-")
     }
 }
 

@@ -77,7 +77,12 @@ impl<'lab> Role<'lab> {
                 let output = process.output();
                 let tail = output.lines().count().saturating_sub(20);
                 let tail: Vec<&str> = output.lines().skip(tail).collect();
-                bail!("{} is not ready ({:?}):\n{}", self.name, self.store.status(), tail.join("\n"));
+                bail!(
+                    "{} is not ready ({:?}):\n{}",
+                    self.name,
+                    self.store.status(),
+                    tail.join("\n")
+                );
             }
             std::thread::sleep(Duration::from_millis(2));
         }

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use muralla_lab::clients::{Client, ClientOptions, Kind};
 use muralla_lab::flood::{Attack, FloodOptions, Sources};
+use muralla_lab::load::{Load, saturation, steady};
 use muralla_lab::namespace::Namespace;
 use muralla_lab::peers::{LARGE_NAME, Peer, ZONE};
+use muralla_lab::polling::Polling;
 use muralla_lab::topology::{CUSTOMERS_V4, CUSTOMERS_V6, NAS_V4, NAS_V6};
 use muralla_lab::{Family, Lab, LabOptions, Side};
 
@@ -128,6 +130,64 @@ fn floods_reach_the_edge_and_leave_its_neighbours_alone() {
     }
     let neighbours = lab.edge().run("ip", ["neighbour"]).unwrap();
     assert!(neighbours.lines().count() <= 8, "{neighbours}");
+}
+
+#[test]
+fn queries_in_masses_are_all_accounted_for() {
+    let lab = Lab::up("labt-load", small()).unwrap();
+    lab.start_peer(Peer::Unbound).unwrap();
+    let polling = Polling::divide(&lab, Side::Customers, 0, 0).unwrap();
+    let (sources, target) =
+        (lab.customer_hosts(Family::V4), SocketAddr::new(lab.service(Family::V4), 53));
+    let questions: Vec<(String, u16)> = ["www", "mail", "a", "b"]
+        .map(|name| (format!("{name}.{ZONE}"), 1))
+        .into_iter()
+        .chain([("elsewhere.example".to_owned(), 1), (LARGE_NAME.to_owned(), 1)])
+        .collect();
+    let options = |rate, target, patience| steady::Options {
+        sources: sources.clone(),
+        target,
+        rate,
+        patience: Duration::from_millis(patience),
+        core: 0,
+    };
+    let asking = |rate, target, patience| {
+        let (load, options) = (Load::once(&questions), options(rate, target, patience));
+        steady::Steady::once(lab.customers(), load, options).unwrap()
+    };
+    // One is refused, and one has more addresses than an answer of 512 bytes has room for.
+    let once = asking(100, target, 3_000);
+    assert_eq!((once.sent, once.codes[0], once.codes[5]), (6, 5, 1), "{once:?}");
+    assert_eq!((once.truncated, once.lost, once.wrong, once.good()), (1, 0, 0, 4), "{once:?}");
+    assert_eq!(once.latencies.count(), 6);
+    // Where nobody answers, all are lost, and nobody waits for ever.
+    let nobody = asking(100, SocketAddr::new(target.ip(), 54), 200);
+    assert_eq!((nobody.sent, nobody.lost, nobody.answers()), (6, 6, 0), "{nobody:?}");
+
+    let before = polling.cpu().unwrap();
+    let generator = saturation::Options {
+        side: Side::Customers,
+        sources: sources.clone(),
+        target,
+        window: 64,
+        duration: Duration::from_millis(300),
+        core: 0,
+    };
+    let mut looked = 0;
+    let (saturation, first, last) =
+        saturation::run(&lab, &Load::zipf(&questions, 1_000, 1), &generator, || {
+            looked += 1;
+            Ok(looked)
+        })
+        .unwrap();
+    let outcome = &saturation.outcome;
+    assert_eq!((first, last), (1, 2));
+    assert!(outcome.answers() > 64 && outcome.truncated > 0, "{outcome:?}");
+    assert_eq!(outcome.answers() + outcome.lost, outcome.sent, "{outcome:?}");
+    assert_eq!(outcome.codes[0] + outcome.codes[5], outcome.answers(), "{outcome:?}");
+    assert!(polling.cpu().unwrap() > before);
+    // The wire is as it was: real sockets get their answers again.
+    assert_eq!(asking(100, target, 3_000).answers(), 6);
 }
 
 #[test]

@@ -139,8 +139,8 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 impl<'l> Clients<'l> {
     fn new(load: &'l Load, options: &'l Options) -> Result<Self> {
         let sockets = options.sources.iter().map(|source| {
-            let socket = UdpSocket::bind((*source, 0))
-                .with_context(|| format!("sending from {source}"))?;
+            let socket =
+                UdpSocket::bind((*source, 0)).with_context(|| format!("sending from {source}"))?;
             socket.connect(options.target).context("no route to the server")?;
             socket.set_nonblocking(true).context("a socket that doesn't block")?;
             rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER)
@@ -199,7 +199,8 @@ impl<'l> Clients<'l> {
         // What can't be sent, or is refused by an ICMP message, is lost in time.
         let _ = socket.send(&message);
         tally.sent += 1;
-        if let Some(slot) = self.pending.get_mut(client).and_then(|ids| ids.get_mut(usize::from(id)))
+        if let Some(slot) =
+            self.pending.get_mut(client).and_then(|ids| ids.get_mut(usize::from(id)))
         {
             *slot = Some(Pending { at, question });
             self.asked.push_back((at, client, id));

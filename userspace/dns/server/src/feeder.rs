@@ -28,11 +28,18 @@ const CANDIDATES: usize = 8_192;
 /// Most questions that may wait for the next round.
 const WAITING: usize = 8_192;
 
+/// Bits of a message's fourth byte (RFC 1035 section 4.1.1, RFC 4035 section 3.2.3).
+const RECURSION_AVAILABLE: u8 = 0x80;
+const AUTHENTIC_DATA: u8 = 0x20;
+
 /// Hits of late that make an answer hot.
 const HOTTER: u32 = 2;
 
 /// An answer that ends sooner is not worth the trouble.
 const SHORTEST: u32 = 2;
+
+/// One of so many answers at most gives way to hotter ones in a round.
+const GIVES_WAY: u64 = 16;
 
 /// Questions that became hot since the last round, as those notice who answer them.
 #[derive(Default)]
@@ -78,6 +85,8 @@ struct Published {
     /// From when on a newer answer may be there.
     due: u32,
     rcode: u8,
+    /// Hits at the network card of late.
+    heat: u64,
 }
 
 impl Feeder {
@@ -106,13 +115,21 @@ impl Feeder {
         let mut state = self.state.lock();
         let State { hot, published, surveyed } = &mut *state;
         for (key, hits) in hot.hits() {
-            let rcode = published.get(&key).map_or(0, |published| published.rcode);
+            let mut rcode = 0;
+            if let Some(published) = published.get_mut(&key) {
+                published.heat = published.heat.saturating_add(hits);
+                rcode = published.rcode;
+            }
             let answered =
                 Answered { transport: Transport::Udp, rtype: key.rtype, rcode, level: Level::Nic };
             desk.shared_tally().queries_only(answered, hits);
             if let Some(key) = wire_key(&key) {
                 desk.credit(&key, hits);
             }
+        }
+        if hot.status().entries == 0 {
+            // It forgot everything: another wall took the place of the one that had them.
+            published.clear();
         }
         let mut candidates = desk.warm().take();
         // Those that were looked up again meanwhile take the place of the old ones.
@@ -122,7 +139,11 @@ impl Feeder {
             *surveyed = Instant::now();
             let hottest = desk.hottest(CANDIDATES).into_iter();
             candidates.extend(hottest.filter(|hot| hot.hits >= HOTTER).map(|hot| hot.key));
+            for published in published.values_mut() {
+                published.heat /= 2;
+            }
         }
+        make_room(hot.as_mut(), published, candidates.len());
         for key in candidates {
             if let Some(answer) = desk.peek(&key) {
                 publish(hot.as_mut(), published, &key, &answer, now);
@@ -135,6 +156,25 @@ impl Feeder {
             }
             lives
         });
+    }
+}
+
+/// Has the coldest answers give way, if there would be no room for so many more. Their places are free in the next
+/// rounds: the card may be reading them now.
+fn make_room(hot: &mut dyn HotAnswers, published: &mut HashMap<HotKey, Published>, wanted: usize) {
+    let NicStatus { entries, capacity, .. } = hot.status();
+    let free = usize::try_from(capacity.saturating_sub(entries)).unwrap_or(usize::MAX);
+    let most = usize::try_from(capacity / GIVES_WAY).unwrap_or(usize::MAX);
+    let count = wanted.saturating_sub(free).min(most).min(published.len());
+    if count == 0 {
+        return;
+    }
+    let mut by_heat: Vec<(u64, HotKey)> =
+        published.iter().map(|(key, published)| (published.heat, key.clone())).collect();
+    by_heat.select_nth_unstable_by_key(count - 1, |(heat, _)| *heat);
+    for (_, key) in by_heat.into_iter().take(count) {
+        hot.withdraw(&key);
+        published.remove(&key);
     }
 }
 
@@ -153,13 +193,19 @@ fn publish(
     if published.get(&key).is_some_and(|published| published.born == answer.born()) {
         return;
     }
-    let message = aged(answer, now);
+    let mut message = aged(answer, now);
+    if let Some(flags) = message.get_mut(3) {
+        *flags |= RECURSION_AVAILABLE;
+        if answer.secure() && !key.checking_disabled {
+            *flags |= AUTHENTIC_DATA;
+        }
+    }
     let rcode = message.get(3).map_or(0, |flags| flags & 15);
     let expires_in = Duration::from_secs(u64::from(ends - now));
-    let secure = answer.secure();
-    if hot.publish(&HotAnswer { key: &key, message: &message, secure, expires_in }) {
+    if hot.publish(&HotAnswer { key: &key, message: &message, expires_in }) {
         let due = ends.saturating_sub((answer.ttl() / 10).max(SHORTEST));
-        published.insert(key, Published { born: answer.born(), ends, due, rcode });
+        let heat = published.get(&key).map_or(u64::from(HOTTER), |published| published.heat);
+        published.insert(key, Published { born: answer.born(), ends, due, rcode, heat });
     }
 }
 

@@ -37,10 +37,9 @@ pub struct HotKey {
 pub struct HotAnswer<'a> {
     /// The question.
     pub key: &'a HotKey,
-    /// A whole response without OPT record, with id 0 and the lower-cased question, its times to live as of now.
+    /// A whole response without OPT record, with id 0 and the lower-cased question, its times to live as of now. AD is
+    /// set if it is validated, and is for those alone who asked with DO or AD.
     pub message: &'a [u8],
-    /// Whether it is validated: AD is for those who asked with DO or AD.
-    pub secure: bool,
     /// When it ends.
     pub expires_in: Duration,
 }

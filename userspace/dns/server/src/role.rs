@@ -10,7 +10,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, Query};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
 use muralla_resolver::clock::SystemClock;
 use muralla_resolver::engine::{Engine, Security};
 use muralla_resolver::network::Sockets;
@@ -374,13 +374,13 @@ impl Role {
     ///
     /// When there is none.
     pub async fn canary(&self) -> Result<Duration, String> {
-        let name = self.config.lock().canary.clone();
+        let query = canary_query(&self.config.lock());
         let Some(first) = self.listening.first() else {
             return Err("the role listens nowhere: give [dns] listen an address".to_owned());
         };
         let bound = first.udp.first().and_then(|socket| sockets::local_address(socket).ok());
         let server = reachable(bound.unwrap_or(first.address));
-        match timeout(CANARY_PATIENCE, ask(server, &name)).await {
+        match timeout(CANARY_PATIENCE, ask(server, query)).await {
             Ok(Ok(took)) => Ok(took),
             Ok(Err(error)) => Err(format!("the canary's query to {server} failed: {error}")),
             Err(_) => Err(format!("no answer from {server} within {CANARY_PATIENCE:?}")),
@@ -551,16 +551,29 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
     SocketAddr::new(address, bound.port())
 }
 
+/// A question that local data answers, so that an Internet that is away is no reason to restart the role. Without
+/// private zones it is one that is refused, which proves the way there and back all the same.
+fn canary_query(config: &DnsConfig) -> Message {
+    let mut query = Message::query();
+    query.metadata.recursion_desired = true;
+    let name = Name::from_utf8(&config.canary).unwrap_or_default();
+    let mut question = Query::query(name, RecordType::A);
+    if !config.local.private_zones {
+        question =
+            Query::query(Name::from_ascii("id.server.").unwrap_or_default(), RecordType::TXT);
+        question.set_query_class(DNSClass::CH);
+    }
+    query.add_query(question);
+    query
+}
+
 async fn ask(
     server: SocketAddr,
-    name: &str,
+    query: Message,
 ) -> Result<Duration, Box<dyn std::error::Error + Send + Sync>> {
     let begin = Instant::now();
     let socket = UdpSocket::bind(SocketAddr::new(server.ip(), 0)).await?;
     socket.connect(server).await?;
-    let mut query = Message::query();
-    query.metadata.recursion_desired = true;
-    query.add_query(Query::query(Name::from_utf8(name)?, RecordType::A));
     let id = query.metadata.id;
     socket.send(&query.to_vec()?).await?;
     let mut answer = [0; 4_096];

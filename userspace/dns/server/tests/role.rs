@@ -25,6 +25,7 @@ struct Upstream {
     asked: Arc<AtomicUsize>,
     dead: Arc<AtomicBool>,
     ttl: Arc<AtomicU32>,
+    octet: Arc<AtomicU32>,
     done: Arc<AtomicBool>,
 }
 
@@ -37,10 +38,12 @@ impl Upstream {
             asked: Arc::default(),
             dead: Arc::default(),
             ttl: Arc::new(AtomicU32::new(300)),
+            octet: Arc::new(AtomicU32::new(1)),
             done: Arc::default(),
         };
         let (asked, dead) = (Arc::clone(&upstream.asked), Arc::clone(&upstream.dead));
         let (ttl, done) = (Arc::clone(&upstream.ttl), Arc::clone(&upstream.done));
+        let octet = Arc::clone(&upstream.octet);
         thread::spawn(move || {
             let mut buffer = [0; 4_096];
             while !done.load(Ordering::SeqCst) {
@@ -59,7 +62,7 @@ impl Upstream {
                 answer.metadata.recursion_available = true;
                 answer.add_query(question.clone());
                 if question.query_type == RecordType::A {
-                    let data = RData::A(A::new(192, 0, 2, 1));
+                    let data = RData::A(A::new(192, 0, 2, octet.load(Ordering::SeqCst) as u8));
                     let ttl = ttl.load(Ordering::SeqCst);
                     answer.add_answer(Record::from_rdata(question.name.clone(), ttl, data));
                 }
@@ -362,6 +365,10 @@ fn the_operator_sees_and_forgets_what_is_known() {
     });
     ask(&client, &query("www.elsewhere.example.", RecordType::A));
     assert_eq!(role.status().cache.entries, 1);
+    stand.upstream.octet.store(9, Ordering::SeqCst);
+    assert_eq!(role.flush("elsewhere.example", true).unwrap(), 1);
+    let asked = query("www.elsewhere.example.", RecordType::A);
+    assert_eq!(addresses(&ask(&client, &asked)), ["192.0.2.9"]);
     assert_eq!(role.flush("elsewhere.example", true).unwrap(), 1);
     assert_eq!(role.flush("elsewhere.example", true).unwrap(), 0);
 

@@ -12,8 +12,8 @@ use muralla_lab::process::Process;
 use muralla_lab::resolvers::{Resolver, ResolverOptions};
 use muralla_lab::role::Role;
 use muralla_lab::topology::{
-    CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6, SERVICE_V4,
-    SERVICE_V6,
+    CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6,
+    SERVICE_V4, SERVICE_V6,
 };
 
 use super::ground::{Ground, Upstream};
@@ -76,7 +76,7 @@ impl Contender {
                 cache: CACHE,
                 stale,
             };
-            return Ok(Standing::Peer(peer.start(&ground.lab, &options)?));
+            return Ok(Standing::Peer(peer, peer.start(&ground.lab, &options)?));
         }
         let binary = binary.context("muralla is to be measured, and there is no binary")?;
         ground.lab.add_service(address)?;
@@ -96,14 +96,14 @@ impl Contender {
 
 /// A contender that answers.
 pub(super) enum Standing<'g> {
-    Peer(Process),
+    Peer(Resolver, Process),
     Muralla { role: Role<'g>, prefix: String },
 }
 
 impl Standing<'_> {
     fn pid(&self) -> Result<u32> {
         match self {
-            Self::Peer(process) => Ok(process.pid()),
+            Self::Peer(_, process) => Ok(process.pid()),
             Self::Muralla { role, .. } => role.pid(),
         }
     }
@@ -117,8 +117,14 @@ impl Standing<'_> {
         })
     }
 
-    pub(super) fn memory(&self) -> Result<u64> {
-        cpu::resident(self.pid()?)
+    /// Bytes of memory in use.
+    pub(super) fn memory(&self, ground: &Ground) -> Result<u64> {
+        match self {
+            Self::Peer(peer, process) => {
+                peer.memory(&ground.lab, Contender::Peer(*peer).address(), process)
+            }
+            Self::Muralla { role, .. } => cpu::resident(role.pid()?),
+        }
     }
 }
 

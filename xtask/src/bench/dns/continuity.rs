@@ -112,5 +112,9 @@ fn first_answers(
     role.wait_until_it_answers(address)?;
     let outcome = ground.ask_once(address, questions, 4_000, PATIENCE)?;
     let asked = (ground.internet.asked() - before) as f64;
-    Ok(Row::plain("continuity.upstream_after_start", asked / outcome.sent as f64, "queries/question"))
+    Ok(Row::plain(
+        "continuity.upstream_after_start",
+        asked / outcome.sent as f64,
+        "queries/question",
+    ))
 }

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use muralla_lab::peers::{LARGE_NAME, Peer, ZONE};
 use muralla_lab::role::Role;
 use muralla_lab::topology::{
-    CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6, SERVICE_V4,
-    SERVICE_V6,
+    CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6,
+    SERVICE_V4, SERVICE_V6,
 };
 use muralla_lab::{Lab, LabOptions};
 
@@ -202,7 +202,8 @@ fn report(scenarios: &[Scenario], measured: &[Vec<Measured>]) -> Vec<Row> {
     for (at, scenario) in scenarios.iter().enumerate() {
         for (server, results) in Server::ALL.into_iter().zip(measured) {
             let (Some(quiet), Some(now)) = (results.first(), results.get(at)) else { continue };
-            let id = |scenario: &str, what: &str| format!("floods.{scenario}.{}.{what}", server.name());
+            let id =
+                |scenario: &str, what: &str| format!("floods.{scenario}.{}.{what}", server.name());
             let flooded = !scenario.floods.is_empty();
             if flooded {
                 let unit = "packets/s (generator at its limit)";

@@ -54,9 +54,7 @@ pub(super) fn rows(ground: &Ground, binary: Option<&Path>, quick: bool) -> Resul
         });
     }
     for round in 1..=rounds {
-        for ((contender, standing), result) in
-            contenders.iter().zip(&standing).zip(&mut measured)
-        {
+        for ((contender, standing), result) in contenders.iter().zip(&standing).zip(&mut measured) {
             eprintln!("hits: round {round} of {rounds}, {}", contender.name());
             let walled = match standing {
                 Some(_) => None,
@@ -91,7 +89,11 @@ fn once(
     };
     let (saturation, before, after) =
         saturation::run(&ground.lab, load, &options, || standing.cpu(ground))?;
-    let failed: u64 = saturation.outcome.codes.iter().enumerate()
+    let failed: u64 = saturation
+        .outcome
+        .codes
+        .iter()
+        .enumerate()
         .filter(|(code, _)| !matches!(code, 0 | 3))
         .map(|(_, count)| count)
         .sum();
@@ -165,7 +167,6 @@ const LITTLE: f64 = 0.1;
 
 /// The median of each round's ratio.
 fn turn_by_turn(values: &[f64], others: &[f64]) -> f64 {
-    let ratios: Vec<f64> =
-        values.iter().zip(others).map(|(value, other)| value / other).collect();
+    let ratios: Vec<f64> = values.iter().zip(others).map(|(value, other)| value / other).collect();
     median(&ratios)
 }

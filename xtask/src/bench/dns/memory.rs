@@ -27,9 +27,9 @@ pub(super) fn rows(ground: &Ground, binary: Option<&Path>, quick: bool) -> Resul
         eprintln!("memory: {}", contender.name());
         let standing = contender.start(ground, &ground.upstream, binary, false)?;
         ground.ask_once(contender.address(), before, RATE, PATIENCE)?;
-        let small = standing.memory()?;
+        let small = standing.memory(ground)?;
         let outcome = ground.ask_once(contender.address(), rest, RATE, PATIENCE)?;
-        let grown = standing.memory()?.saturating_sub(small) as f64 / outcome.good() as f64;
+        let grown = standing.memory(ground)?.saturating_sub(small) as f64 / outcome.good() as f64;
         let against = rows.first().map(|unbound| (id(peer), grown / unbound.value));
         rows.push(Row {
             against: against.as_ref().map(|(id, _)| id.clone()),
