@@ -459,7 +459,11 @@ impl Drop for Appliance {
     }
 }
 
-pub(crate) fn binary() -> Result<PathBuf> {
+/// The program under test, built for these tests.
+///
+/// # Errors
+/// When it was not built.
+pub fn binary() -> Result<PathBuf> {
     let test = std::env::current_exe().context("where am I?")?;
     // target/debug/deps/TEST
     let folder = test.ancestors().nth(2).context("a test has a folder")?;

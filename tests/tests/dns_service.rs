@@ -7,10 +7,15 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
-use muralla_lab::Family;
+use muralla_lab::load::Load;
+use muralla_lab::load::steady::{Options, Steady};
+use muralla_lab::role::Role;
+use muralla_lab::topology::CUSTOMERS_V4;
+use muralla_lab::{Family, Lab, LabOptions};
 use muralla_tests::resolution::{Answer, Asking, Stub};
 use muralla_tests::upstream::Upstream;
 use muralla_tests::{Appliance, Settings, until};
+use rustix::process::Signal;
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -130,7 +135,8 @@ fn dns_the_operator_finds_out_why() {
     assert!(trace["errors"].as_array().is_some_and(|errors| !errors.is_empty()), "{trace}");
 
     let file = appliance.lab().folder().join("isp.zone");
-    let zone = "$ORIGIN isp.example.\n$TTL 60\n@ SOA ns root 1 60 60 60 60\n@ NS ns\nns A 192.0.2.53\n";
+    let zone =
+        "$ORIGIN isp.example.\n$TTL 60\n@ SOA ns root 1 60 60 60 60\n@ NS ns\nns A 192.0.2.53\n";
     std::fs::write(&file, zone).unwrap();
     let path = file.to_str().unwrap();
     let check = ["dns", "zone", "check", path, "--origin", "isp.example"];
@@ -140,18 +146,67 @@ fn dns_the_operator_finds_out_why() {
     assert_ne!(refused.code, 0);
     assert!(format!("{refused:?}").contains("isp.zone:5"), "{refused:?}");
 
-    let tables = format!("{}[[dns.zone]]\nname = \"isp.example\"\nfile = \"{path}\"\n", tables(&appliance.lab().folder()));
+    let tables = format!(
+        "{}[[dns.zone]]\nname = \"isp.example\"\nfile = \"{path}\"\n",
+        tables(&appliance.lab().folder())
+    );
     std::fs::write(&file, zone).unwrap();
     appliance.configure(Settings { tables: &tables, ..Settings::default() }).unwrap();
     appliance.ask(&["reload"]).unwrap();
     let zones = appliance.ask(&["dns", "zone", "list"]).unwrap();
     let served = |zones: &Value| {
         zones.as_array().is_some_and(|zones| {
-            zones.iter().any(|zone| zone["name"].as_str().is_some_and(|name| name.starts_with("isp.example")))
+            zones.iter().any(|zone| {
+                zone["name"].as_str().is_some_and(|name| name.starts_with("isp.example"))
+            })
         })
     };
     assert!(served(&zones), "{zones}");
     let stub = customer(&appliance, Family::V6);
     let answer = stub.ask("ns.isp.example.", Asking::default(), PATIENCE).unwrap();
     assert_eq!(answer.data, ["192.0.2.53"]);
+}
+
+#[test]
+fn dns_restarts_under_load_lose_no_query() {
+    let options = LabOptions { customers: 8, nas: 1, internet: 1 };
+    let lab = Lab::up("walled-dns-restarts", options).unwrap();
+    let upstream = Upstream::start(lab.internet(), lab.internet_hosts(Family::V4)[0]).unwrap();
+    let binary = muralla_tests::appliance::binary().unwrap();
+    let mut role = Role::start(&lab, "dns", &binary, 0, |folder| {
+        let path = folder.display();
+        let head = format!(
+            "[admin]\nsocket = \"{path}/admin.sock\"\ndns_socket = \"{path}/dns.sock\"\n\
+             [metrics]\nlisten = \"none\"\ndns_listen = \"none\"\n"
+        );
+        let clients = format!("clients = [\"{CUSTOMERS_V4}\"]\nnic = false\n[dns.resolver]");
+        head + &tables(folder).replacen("[dns.resolver]", &clients, 1)
+    })
+    .unwrap();
+    let address = lab.service(Family::V4);
+    role.wait_until_it_answers(address).unwrap();
+    assert!(!role.store().names().is_empty(), "no sockets are kept");
+    let questions: Vec<(String, u16)> =
+        (0..500).map(|number| (format!("host{number}.news.example"), 1)).collect();
+    let options = Options {
+        sources: lab.customer_hosts(Family::V4),
+        target: (address, 53).into(),
+        rate: 1_000,
+        patience: PATIENCE,
+        core: 1,
+    };
+    // First all are asked once; then nothing needs the upstream.
+    let load = Load::once(&questions);
+    assert_eq!(Steady::once(lab.customers(), load, options.clone()).unwrap().lost, 0);
+    let clients = Steady::start(lab.customers(), Load::once(&questions), options).unwrap();
+    upstream.set_dead(true);
+    for _ in 0..5 {
+        thread::sleep(Duration::from_millis(300));
+        role.end(Signal::TERM).unwrap();
+        role.begin().unwrap();
+    }
+    thread::sleep(Duration::from_millis(300));
+    let outcome = clients.stop().unwrap();
+    assert!(outcome.sent > 1_000, "{}", outcome.sent);
+    assert_eq!((outcome.lost, outcome.wrong, outcome.sent - outcome.good()), (0, 0, 0));
 }
