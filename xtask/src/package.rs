@@ -91,10 +91,17 @@ pub(crate) fn check(house: &House, deb: &Path) -> Result<()> {
 }
 
 /// What the package holds beside the binary: source, destination, mode.
-const CONTENT: [(&str, &str, u32); 16] = [
+const CONTENT: [(&str, &str, u32); 20] = [
     ("deploy/muralla.toml", "etc/muralla/muralla.toml", 0o640),
     ("deploy/systemd/muralla.service", "usr/lib/systemd/system/muralla.service", 0o644),
     ("deploy/systemd/muralla-admin.socket", "usr/lib/systemd/system/muralla-admin.socket", 0o644),
+    ("deploy/systemd/muralla-dns.service", "usr/lib/systemd/system/muralla-dns.service", 0o644),
+    (
+        "deploy/systemd/muralla-dns-admin.socket",
+        "usr/lib/systemd/system/muralla-dns-admin.socket",
+        0o644,
+    ),
+    ("deploy/sysusers/muralla.conf", "usr/lib/sysusers.d/muralla.conf", 0o644),
     ("deploy/sysctl/90-muralla.conf", "usr/lib/sysctl.d/90-muralla.conf", 0o644),
     (
         "deploy/prometheus/muralla.rules.yml",
@@ -102,6 +109,7 @@ const CONTENT: [(&str, &str, u32); 16] = [
         0o644,
     ),
     ("deploy/grafana/muralla-edge.json", "usr/share/muralla/grafana/muralla-edge.json", 0o644),
+    ("deploy/grafana/muralla-dns.json", "usr/share/muralla/grafana/muralla-dns.json", 0o644),
     ("deploy/man/muralla.8", "usr/share/man/man8/muralla.8", 0o644),
     ("deploy/debian/copyright", "usr/share/doc/muralla/copyright", 0o644),
     ("deploy/debian/changelog", "usr/share/doc/muralla/changelog", 0o644),

@@ -1,6 +1,7 @@
 //! `cargo xtask run`: the appliance, in a lab of its own unless it is given a configuration.
 //!
 //! - [`appliance`]: `muralla run` between the lab's two sides, and [`admin`]: what it says
+//! - [`authority`]: the name server on the Internet that its resolver asks
 //! - [`traffic`]: legitimate users, and [`attack`]: those who are not
 //! - [`scene`]: what happened in the last second, [`screen`] and [`plain`]: how that is shown
 //! - [`cores`]: who runs where
@@ -8,6 +9,7 @@
 pub(crate) mod admin;
 pub(crate) mod appliance;
 pub(crate) mod attack;
+mod authority;
 pub(crate) mod cores;
 mod plain;
 mod scene;
@@ -49,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long)]
     no_wall: bool,
     /// Put this muralla into the lab, instead of building one
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "no_wall"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
     binary: Option<PathBuf>,
     /// End after so many seconds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -72,22 +74,21 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
         return appliance_alone(house, config);
     }
     setup::ensure(Purpose::Everything)?;
-    let binary = if args.no_wall { None } else { Some(binary(house, args.binary.as_deref())?) };
+    let binary = binary(house, args.binary.as_deref())?;
     let stopped = stop_by_signal()?;
     let attacker = cores::divide()?;
-    println!("Building the lab: unbound, freeradius and postfix behind the edge ...");
+    println!(
+        "Building the lab: freeradius and postfix behind the edge, a name server on the Internet ..."
+    );
     let lab = Lab::up(DEFAULT_PREFIX, LabOptions::default())?;
     cores::divide_queues(&lab)?;
-    for peer in Peer::ALL {
+    for peer in [Peer::Freeradius, Peer::Postfix] {
         lab.start_peer(peer)?;
     }
-    let appliance = match &binary {
-        None => None,
-        Some(binary) => {
-            println!("Putting the wall up ...");
-            Some(Appliance::start(&lab, binary, "")?)
-        }
-    };
+    let (_authority, server) = authority::start(&lab, &binary)?;
+    let wall = if args.no_wall { "without the wall" } else { "and putting the wall up" };
+    println!("Starting DNS at the edge, {wall} ...");
+    let appliance = Appliance::with_dns(&lab, &binary, !args.no_wall, &server)?;
     let mut scene = Scene::new(&lab, appliance, attacker)?;
     let mut second = 0;
     let each_second = |scene: &mut Scene<'_>| {

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -96,7 +97,7 @@ impl Part {
             Self::Kernel => "the programs in this machine's kernel",
             Self::Namespaces => "whole appliances between real peers",
             Self::Deploy => {
-                "alert rules, dashboard, manual, units, and the package in a throwaway root"
+                "alert rules, dashboards, manual, units, and the package in a throwaway root"
             }
         }
     }
@@ -204,16 +205,31 @@ fn deploy(house: &House) -> Result<()> {
         promtool.args(check).current_dir(&prometheus);
         aloud(promtool)?;
     }
-    dashboard(house)?;
+    dashboards(house)?;
     manual(house)?;
     package::package(house, Profile::Dev).and_then(|deb| package::check(house, &deb))
 }
 
-/// The dashboard is valid and complete: Grafana itself complains only when somebody looks.
-fn dashboard(house: &House) -> Result<()> {
-    let file = house.deploy().join("grafana/muralla-edge.json");
+/// Every dashboard is valid and complete: Grafana itself complains only when somebody looks.
+fn dashboards(house: &House) -> Result<()> {
+    let folder = house.deploy().join("grafana");
+    let files =
+        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut checked = 0;
+    for file in files {
+        let file = file?.path();
+        if file.extension().is_some_and(|extension| extension == "json") {
+            dashboard(&file)?;
+            checked += 1;
+        }
+    }
+    ensure!(checked > 0, "there is no dashboard in {}", folder.display());
+    Ok(())
+}
+
+fn dashboard(file: &Path) -> Result<()> {
     let text =
-        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let dashboard: Dashboard =
         serde_json::from_str(&text).with_context(|| format!("{} is incomplete", file.display()))?;
     ensure!(!dashboard.uid.is_empty(), "the dashboard has no uid, by which others link to it");

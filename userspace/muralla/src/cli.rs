@@ -7,21 +7,26 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
-use crate::configuration::{DEFAULT_PATH, DEFAULT_SOCKET, duration, prefix_argument};
+use crate::configuration::{
+    DEFAULT_DNS_SOCKET, DEFAULT_PATH, DEFAULT_SOCKET, duration, prefix_argument,
+};
+use crate::roles::Role;
 
-/// The wall in front of an Internet provider's DNS, RADIUS and mail.
+/// The wall in front of an Internet provider's DNS, RADIUS and mail, and the DNS behind it.
 ///
 /// Drops floods, forgeries and offenders at the network card, before they cost the services behind it
-/// anything, and says why it dropped each.
+/// anything, and says why it dropped each. Resolves names for the customers, and answers for the
+/// provider's own zones.
 #[derive(Debug, Parser)]
 #[command(
     version,
     after_help = "\
 Begin with:
   muralla check                  is the configuration right?
-  muralla run                    put the wall up (systemctl start muralla does this)
+  muralla run                    put the wall up, and answer DNS (systemctl start muralla muralla-dns)
   muralla top                    what is going on?
-  muralla drops                  why was that dropped?"
+  muralla drops                  why was that dropped?
+  muralla dns trace NAME         why does that name not resolve?"
 )]
 pub(crate) struct Cli {
     /// The configuration file.
@@ -39,11 +44,21 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Put the wall up and look after it, until SIGTERM.
+    /// Run the roles of the configuration, until SIGTERM: [edge] puts the wall up and looks after it, [dns]
+    /// answers DNS.
     ///
     /// The wall stays in force when the daemon ends, however it ends; `muralla edge detach` takes it
     /// down. SIGHUP reloads the configuration.
-    Run,
+    #[command(after_help = "\
+Examples:
+  muralla run                          every role that the configuration has, in one process
+  muralla run --role edge              the wall alone, as muralla.service does
+  muralla run --role dns               DNS alone, as muralla-dns.service does: needs neither eBPF nor [edge]")]
+    Run {
+        /// Only this role; may be repeated. Without it, all that are configured.
+        #[arg(long = "role", value_name = "ROLE", value_enum)]
+        roles: Vec<Role>,
+    },
     /// Say what is wrong with a configuration, where, and what would be right.
     ///
     /// Exit code 0: good; 1: not good; 2: wrong usage.
@@ -59,11 +74,11 @@ Examples:
         #[arg(long)]
         print: bool,
     },
-    /// Show whether the wall stands, in which mode, and what needs attention.
+    /// Show whether the wall stands and DNS answers, and what needs attention.
     ///
-    /// Exit code 0 if every interface is protected, 1 if not.
+    /// Exit code 0 if every interface is protected and every configured role runs, 1 if not.
     Status,
-    /// Watch services, reasons and the busiest sources, live.
+    /// Watch services, reasons, the busiest sources and DNS, live.
     #[command(after_help = "Keys: q quits, p pauses, s sorts by another column.")]
     Top {
         /// Print one measurement as text, and end.
@@ -149,6 +164,9 @@ It is kept through restarts. To keep it with everything else, write it into `all
         #[arg(long)]
         remove: bool,
     },
+    /// Look names up, and look after caches and zones.
+    #[command(subcommand)]
+    Dns(DnsCommand),
     /// Attach and detach the programs at the network interfaces.
     #[command(subcommand)]
     Edge(EdgeCommand),
@@ -178,8 +196,125 @@ Whether it is banned is up to [edge.bans]; without --handshake it never is, for 
         #[arg(long)]
         account: Option<String>,
     },
-    /// Ask the daemon for a sign of life.
+    /// Ask every process for a sign of life; DNS for an answer to a real query.
     Ping,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DnsCommand {
+    /// Look a name up as a client would, and show where the answer came from.
+    #[command(after_help = "\
+Examples:
+  muralla dns lookup www.example.net
+  muralla dns lookup example.net MX
+  muralla dns lookup 192.0.2.7               the name of an address (PTR)
+  muralla dns lookup --refresh example.net   past all caches, from the servers
+Exit code 0 if there is an answer or the name does not exist, 1 if it could not be found out.")]
+    Lookup {
+        /// Domain name, or an address for its name.
+        name: String,
+        /// Record type: A, AAAA, MX, TXT, TYPE65 ...; A without it.
+        #[arg(value_name = "TYPE")]
+        rtype: Option<String>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Look a name up in the Internet, and show each step: who was asked what, what was validated, and why
+    /// it failed if it did.
+    #[command(after_help = "\
+Examples:
+  muralla dns trace www.example.net
+  muralla dns trace dnssec-failed.org A
+Caches are passed by, so that it shows what a first question would meet.")]
+    Trace {
+        /// Domain name, or an address for its name.
+        name: String,
+        /// Record type: A, AAAA, MX, TXT, TYPE65 ...; A without it.
+        #[arg(value_name = "TYPE")]
+        rtype: Option<String>,
+        /// Also what fails validation (the CD bit).
+        #[arg(long)]
+        checking_disabled: bool,
+        /// Let the caches answer what they know.
+        #[arg(long)]
+        cached: bool,
+    },
+    /// Forget what is known of a name, or of a zone with all below: in every cache, the network card's too.
+    #[command(after_help = "\
+Examples:
+  muralla dns flush www.example.net          this name alone, all types
+  muralla dns flush --zone example.net       it, and every name that ends with it
+  muralla dns flush --zone .                 everything")]
+    Flush {
+        /// The name.
+        #[arg(required_unless_present = "zone")]
+        name: Option<String>,
+        /// The zone, with all names below it.
+        #[arg(long, value_name = "ZONE", conflicts_with = "name")]
+        zone: Option<String>,
+    },
+    /// Show how full the cache is, what it saves, and which names are asked for most.
+    Cache,
+    /// List, check and reload zones and lists.
+    #[command(subcommand)]
+    Zone(ZoneCommand),
+    /// Show a sample of the queries: who asked what, and how it was answered.
+    #[command(after_help = "\
+Examples:
+  muralla dns log                            the next 20, or those of the next 10 seconds
+  muralla dns log --follow                   until Ctrl-C
+  muralla dns log --follow --json | jq .name
+How large the sample is, says `every` of [dns.log]; by default none is taken.")]
+    Log {
+        /// Go on until Ctrl-C, or until --count or --seconds.
+        #[arg(short, long)]
+        follow: bool,
+        #[command(flatten)]
+        end: End,
+    },
+}
+
+/// How a name is looked up.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct How {
+    /// Past all caches, from the servers.
+    #[arg(long)]
+    pub(crate) refresh: bool,
+    /// Also what fails validation (the CD bit).
+    #[arg(long)]
+    pub(crate) checking_disabled: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ZoneCommand {
+    /// List zones, lists, forward and stub zones, with serial, size and problems.
+    List {
+        /// The private zones that every resolver answers (RFC 6303), too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Read a file as if it were a configured zone or list, and say what is wrong. Needs no daemon.
+    #[command(after_help = "\
+Examples:
+  muralla dns zone check /etc/muralla/zones/example.net
+  muralla dns zone check new.txt --origin example.net
+  muralla dns zone check zen.txt --origin zen.example.net --format ip4set
+Exit code 0: good; 1: not good.")]
+    Check {
+        /// The zone file or list.
+        file: PathBuf,
+        /// Its apex. Without it that of the configuration for this file, or else the file's name.
+        #[arg(long, value_name = "ZONE")]
+        origin: Option<String>,
+        /// It is a block list in this format of rbldnsd.
+        #[arg(long, value_name = "FORMAT", value_parser = ["ip4set", "dnset"])]
+        format: Option<String>,
+    },
+    /// Read a zone's or list's files again, or those of all. A bad file leaves the old data in force.
+    Reload {
+        /// The zone or list.
+        name: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -204,7 +339,7 @@ pub(crate) enum EdgeCommand {
 /// When following ends by itself.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct End {
-    /// End after so many packets.
+    /// End after so many packets or queries.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     /// End after so many seconds.
@@ -212,16 +347,32 @@ pub(crate) struct End {
     pub(crate) seconds: Option<f64>,
 }
 
+/// Where daemons listen.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Addresses {
+    /// Of a process with the wall, which may have other roles as well.
+    pub(crate) common: PathBuf,
+    /// Of a process with DNS alone.
+    pub(crate) dns: PathBuf,
+}
+
 impl Cli {
-    /// The admin socket: as given, as configured, or the usual one. A configuration that does not read
+    /// The admin sockets: as given, as configured, or the usual ones. A configuration that does not read
     /// must not keep anybody from asking the daemon.
-    pub(crate) fn admin_socket(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(|| {
-            crate::configuration::load(&self.config).map_or_else(
-                |_| PathBuf::from(DEFAULT_SOCKET),
-                |accepted| accepted.configuration.admin.socket,
-            )
-        })
+    pub(crate) fn addresses(&self) -> Addresses {
+        if let Some(socket) = &self.socket {
+            return Addresses { common: socket.clone(), dns: socket.clone() };
+        }
+        match crate::configuration::load(&self.config) {
+            Ok(accepted) => {
+                let admin = accepted.configuration.admin;
+                Addresses { common: admin.socket, dns: admin.dns_socket }
+            }
+            Err(_) => Addresses {
+                common: PathBuf::from(DEFAULT_SOCKET),
+                dns: PathBuf::from(DEFAULT_DNS_SOCKET),
+            },
+        }
     }
 }
 
@@ -247,6 +398,19 @@ mod tests {
     fn commands_are_read() {
         for line in [
             "muralla run --config /tmp/m.toml",
+            "muralla run --role dns --role edge",
+            "muralla dns lookup www.example.net",
+            "muralla dns lookup example.net MX --refresh --json",
+            "muralla dns trace 2001:db8::1 --cached",
+            "muralla dns flush www.example.net",
+            "muralla dns flush --zone .",
+            "muralla dns cache",
+            "muralla dns zone list --all",
+            "muralla dns zone check a.zone --origin example.net",
+            "muralla dns zone check zen --format ip4set",
+            "muralla dns zone reload",
+            "muralla dns zone reload example.net",
+            "muralla dns log -f --count 3",
             "muralla check --json --print x.toml",
             "muralla top --once",
             "muralla drops --reason bogon --count 3 --seconds 1.5",
@@ -264,6 +428,11 @@ mod tests {
             "muralla block 192.0.2.1 --for soon",
             "muralla drops --count 0",
             "muralla capture",
+            "muralla run --role mail",
+            "muralla dns flush",
+            "muralla dns flush a.example --zone example",
+            "muralla dns zone check",
+            "muralla dns zone check x --format rpz",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

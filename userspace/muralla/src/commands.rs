@@ -1,5 +1,7 @@
 //! The subcommands that ask a daemon, or do without one.
 
+pub(crate) mod names;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -14,19 +16,78 @@ use muralla_abi::verdict::Reason;
 use muralla_edge::offenders::{Judgement, Offence};
 use muralla_edge::pcapng;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until};
 
-use crate::admin::api::{BlockForm, Done, Overview, PrefixForm, SampleLine, Sighting};
+use crate::admin::api::{
+    BlockForm, Canary, Done, Overview, PONG, PrefixForm, SampleLine, Sighting,
+};
 use crate::admin::client::{Client, ClientError};
 use crate::cli::End;
 use crate::configuration::{self, Accepted, Configuration, Problems, Severity, duration};
 use crate::following;
+use crate::roles::Role;
 use muralla_edge::wall::{BlockEntry, InterfaceStatus, Mode, Status};
 
 /// What a subcommand needs to know about how it was called.
 pub(crate) struct Call {
+    /// Of the process with the wall.
     pub(crate) client: Client,
+    /// Of the process with DNS alone.
+    pub(crate) dns: Client,
     pub(crate) json: bool,
+}
+
+impl Call {
+    /// Every address at which a process may listen, the wall's first.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &Client> {
+        [&self.client, &self.dns].into_iter().take(if self.dns == self.client { 1 } else { 2 })
+    }
+
+    /// What each process that is there says to the same call.
+    ///
+    /// # Errors
+    ///
+    /// When no process is there, or one of them does not do it.
+    async fn everybody<T>(
+        &self,
+        ask: impl AsyncFn(&Client) -> Result<T, ClientError>,
+    ) -> Result<Vec<T>, ClientError> {
+        let mut answers = Vec::new();
+        let mut nobody = None;
+        for client in self.clients() {
+            match ask(client).await {
+                Ok(answer) => answers.push(answer),
+                Err(error) if error.nobody_there() => nobody = nobody.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        match nobody {
+            Some(error) if answers.is_empty() => Err(error),
+            _ => Ok(answers),
+        }
+    }
+
+    /// The state of all processes together.
+    pub(crate) async fn overview(&self) -> Result<Overview, ClientError> {
+        /// A process that hangs must not keep anybody from seeing that it does.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let all = self.everybody(async |client| {
+            let asked = tokio::time::timeout(PATIENCE, client.get("/v1/status"));
+            asked.await.unwrap_or_else(|_| Err(client.mute(PATIENCE)))
+        });
+        let mut all = all.await?.into_iter();
+        let Some(first) = all.next() else {
+            return Err(ClientError::Answer("nobody answered".to_owned()));
+        };
+        Ok(all.fold(first, Overview::with))
+    }
+
+    /// The process that does DNS: one of its own, or the common one.
+    pub(crate) async fn dns(&self) -> Result<&Client, ClientError> {
+        let own = self.dns.get::<String>("/v1/ping").await;
+        Ok(if own.is_err_and(|error| error.nobody_there()) { &self.client } else { &self.dns })
+    }
 }
 
 /// `muralla check`
@@ -65,37 +126,69 @@ pub(crate) fn check(path: &Path, print: bool, json: bool) -> anyhow::Result<Exit
 }
 
 fn good(configuration: &Configuration) -> String {
-    let edge = &configuration.edge;
-    let interfaces: Vec<String> = edge
-        .interfaces
-        .iter()
-        .map(|interface| format!("{} ({})", interface.name, word(&interface.role)))
-        .collect();
-    format!(
-        "configuration is good: {}; {} services, {} customer prefixes, {} NAS prefixes, \
-         {} feeds, {} blocks\n",
-        interfaces.join(", "),
-        edge.services.len(),
-        edge.customers.len(),
-        edge.nas.len(),
-        edge.feeds.len(),
-        edge.block.len()
-    )
+    let wall = configuration.edge.as_ref().map(|edge| {
+        let interfaces: Vec<String> = edge
+            .interfaces
+            .iter()
+            .map(|interface| format!("{} ({})", interface.name, word(&interface.role)))
+            .collect();
+        format!(
+            "{}; {} services, {} customer prefixes, {} NAS prefixes, {} feeds, {} blocks",
+            interfaces.join(", "),
+            edge.services.len(),
+            edge.customers.len(),
+            edge.nas.len(),
+            edge.feeds.len(),
+            edge.block.len()
+        )
+    });
+    let names = configuration.dns.as_ref().map(|dns| {
+        let listen: Vec<String> = dns.listen.iter().map(ToString::to_string).collect();
+        format!(
+            "DNS on {}; {} client prefixes, {} zones, {} lists, {} forward and {} stub zones",
+            listen.join(", "),
+            dns.clients.len(),
+            dns.local.zones.len(),
+            dns.local.lists.len(),
+            dns.resolver.forward.len(),
+            dns.resolver.stub.len()
+        )
+    });
+    let parts: Vec<String> = wall.into_iter().chain(names).collect();
+    format!("configuration is good: {}\n", parts.join("\n  "))
 }
 
 /// `muralla status`
-pub(crate) async fn status(call: &Call) -> anyhow::Result<ExitCode> {
-    let overview: Overview = call.client.get("/v1/status").await?;
-    let protected = overview
-        .edge
-        .as_ref()
-        .is_some_and(|edge| edge.interfaces.iter().all(|interface| interface.attached));
+pub(crate) async fn status(call: &Call, config: &Path) -> anyhow::Result<ExitCode> {
+    let mut overview = call.overview().await?;
+    let mut good = true;
+    if let Ok(accepted) = configuration::load(config) {
+        for role in Role::ALL {
+            if accepted.configuration.has(role) && !overview.roles.contains(&role) {
+                good = false;
+                let unit = match role {
+                    Role::Edge => "muralla",
+                    Role::Dns => "muralla-dns",
+                };
+                overview.warnings.insert(
+                    0,
+                    format!(
+                        "NOT RUNNING: the role {} is configured; `systemctl start {unit}`",
+                        role.name()
+                    ),
+                );
+            }
+        }
+    }
+    let protected = overview.edge.as_ref().map_or(!overview.roles.contains(&Role::Edge), |edge| {
+        edge.interfaces.iter().all(|interface| interface.attached)
+    });
     if call.json {
         show(&overview)?;
     } else {
         out(&overview_text(&overview))?;
     }
-    Ok(code(protected))
+    Ok(code(good && protected && !overview.silent))
 }
 
 fn overview_text(overview: &Overview) -> String {
@@ -111,6 +204,17 @@ fn overview_text(overview: &Overview) -> String {
     }
     if let Some(edge) = &overview.edge {
         text.push_str(&status_text(edge));
+    }
+    if let Some(answers) = &overview.answers {
+        let _ = writeln!(
+            text,
+            "network card's cache: {} queries answered; {}",
+            answers.answered,
+            if answers.fed { "filled by a DNS role" } else { "nobody fills it" }
+        );
+    }
+    if let Some(dns) = &overview.dns {
+        text.push_str(&names::status_text(dns));
     }
     for promise in &overview.promises {
         let _ = writeln!(
@@ -201,7 +305,7 @@ pub(crate) async fn drops(
             && reason.is_none_or(|reason| sighting.drop.reason == reason)
             && service.is_none_or(|service| sighting.drop.service == service)
     };
-    follow(call, end, |line| match line {
+    follow(&call.client, "/v1/samples", end, |line| match line {
         SampleLine::Sample(sighting) if wanted(&sighting) => {
             let text = if call.json {
                 serde_json::to_string(&sighting)?
@@ -243,7 +347,7 @@ pub(crate) async fn capture(
     };
     let mut writer = pcapng::Writer::new(BufWriter::new(sink), &interfaces, following::boot())?;
     let mut lost_in_all = 0;
-    let count = follow(call, end, |line| match line {
+    let count = follow(&call.client, "/v1/samples", end, |line| match line {
         SampleLine::Sample(sighting) if all || !sighting.traffic => {
             let drop = &sighting.drop;
             let comment =
@@ -267,12 +371,13 @@ pub(crate) async fn capture(
 
 /// Calls `each` with every line until it counted enough, time is over, the user interrupts or the daemon
 /// ends; how many lines counted.
-async fn follow(
-    call: &Call,
+async fn follow<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
     end: End,
-    mut each: impl FnMut(SampleLine) -> anyhow::Result<bool>,
+    mut each: impl FnMut(T) -> anyhow::Result<bool>,
 ) -> anyhow::Result<u64> {
-    let mut samples = call.client.samples().await?;
+    let mut samples = client.follow(path).await?;
     let deadline = end.seconds.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
     let mut count = 0;
     while end.count.is_none_or(|most| count < most) {
@@ -412,19 +517,42 @@ pub(crate) async fn offend(call: &Call, offence: &Offence) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// `muralla reload`
+/// `muralla reload`: every process that is there.
 pub(crate) async fn reload(call: &Call) -> anyhow::Result<ExitCode> {
-    let done = call.client.post("/v1/reload", &()).await?;
+    let all: Vec<Done> =
+        call.everybody(async |client| client.post("/v1/reload", &()).await).await?;
+    let mut remarks: Vec<String> = Vec::new();
+    for remark in all.iter().flat_map(|done| &done.remarks) {
+        // Both have read the same file, and complain about the same.
+        if !remarks.contains(remark) {
+            remarks.push(remark.clone());
+        }
+    }
+    let done = Done { done: all.iter().all(|done| done.done), remarks };
     said(call, &done, "configuration applied")
 }
 
-/// `muralla ping`
+/// `muralla ping`: every process that is there; DNS by a real query.
 pub(crate) async fn ping(call: &Call) -> anyhow::Result<ExitCode> {
-    let pong: String = call.client.get("/v1/ping").await?;
+    let answers = call.everybody(async |client| {
+        let pong: String = client.get("/v1/ping").await?;
+        // A process without DNS has nobody to ask.
+        let canary = client.get::<Canary>("/v1/dns/canary").await.ok();
+        Ok((pong, canary))
+    });
+    let answers = answers.await?;
     if call.json {
-        show(&pong)?
-    } else {
-        out(&format!("{pong}\n"))?
+        let pong = answers.first().map_or(PONG, |(pong, _)| pong.as_str());
+        show(&pong)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (pong, canary) in answers {
+        match canary {
+            Some(Canary { seconds }) => {
+                out(&format!("{pong}; DNS answered in {:.2} ms\n", seconds * 1e3))?;
+            }
+            None => out(&format!("{pong}\n"))?,
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -485,7 +613,10 @@ pub(crate) fn pin_dir(given: Option<PathBuf>, config: &Path) -> PathBuf {
     given.unwrap_or_else(|| {
         configuration::load(config).map_or_else(
             |_| PathBuf::from(configuration::DEFAULT_PIN_DIR),
-            |accepted| accepted.configuration.edge.pin_dir,
+            |accepted| match accepted.configuration.edge {
+                Some(edge) => edge.pin_dir,
+                None => PathBuf::from(configuration::DEFAULT_PIN_DIR),
+            },
         )
     })
 }

@@ -239,7 +239,10 @@ impl Daemon {
         let new = accepted.configuration;
         if let Some(gone) = self.roles.iter().find(|role| !new.has(*role)) {
             return Err(Refused::Invalid {
-                what: format!("the section [{0}] is gone, but this process has the role {0}", gone.name()),
+                what: format!(
+                    "the section [{0}] is gone, but this process has the role {0}",
+                    gone.name()
+                ),
                 help: "put the section back, or stop the process to end the role",
             });
         }
@@ -351,7 +354,7 @@ impl Daemon {
         }
         self.look_at_answers(&counters.unwrap_or_default());
         let mut warnings = api::warnings(&status);
-        warnings.extend(self.answers().and_then(|answers| answers.warning()));
+        warnings.extend(self.answers_warning());
         if let Err(error) = swept {
             warnings.push(format!("bans are not kept through a restart: {error:#}"));
         }
@@ -386,8 +389,9 @@ impl Daemon {
             warnings.extend(self.silent());
             warnings.extend(dns.warnings.iter().map(|warning| format!("dns: {warning}")));
         }
+        let silent = self.latest_canary().is_some_and(|canary| canary.is_err());
         let answers = self.answers();
-        warnings.extend(answers.as_ref().and_then(|answers| answers.warning()));
+        warnings.extend(self.answers_warning());
         let reload = self.reload_outcome();
         if reload.as_ref().is_some_and(|reload| !reload.applied) {
             warnings.push(
@@ -413,6 +417,7 @@ impl Daemon {
             edge,
             answers,
             dns,
+            silent,
         }
     }
 

@@ -1,23 +1,36 @@
-//! A wall without a kernel, for tests.
+//! A wall without a kernel and DNS without sockets, for tests.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::bail;
 use ipnet::IpNet;
 use muralla_abi::sample::{SNAPLEN, Sample};
+use muralla_dns::config::DnsConfig;
+use muralla_dns::log::LoggedQuery;
+use muralla_dns::report::{
+    CacheStatus, Latency, Level, Lookup, NicStatus, QueryCount, Status as DnsStatus, Zone,
+};
+use muralla_dns::role::LookupError;
 use muralla_edge::config::{EdgeConfig, Role, RuleMode};
 use muralla_edge::offenders::{Judgement, Offence};
 use muralla_edge::talkers::{Talker, Top};
+use muralla_resolver::trace::Step;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, mpsc};
 
-use crate::admin::api::{self, Overview};
+use crate::admin::api::{self, AnswersStatus, LookupForm, Overview};
 use crate::configuration;
 use crate::daemon::Daemon;
+use crate::dns::{Dns, Pending, Starter};
 use crate::edge::{Builder, Edge, SampleSource};
+use crate::roles::{Role as Part, Roles};
+use crate::run::Makers;
 use muralla_edge::wall::{
     BlockEntry, BlockRequest, CounterRow, FeedStatus, InterfaceStatus, Mode, Status,
 };
@@ -45,6 +58,104 @@ impl Builder for FakeBuilder {
     fn detach(&self, _pin_dir: &Path) -> anyhow::Result<Vec<String>> {
         self.0.lock().unwrap().detached += 1;
         Ok(vec!["eth0".to_owned()])
+    }
+}
+
+/// What was done to the DNS roles that a [`FakeStarter`] started.
+#[derive(Debug, Default)]
+pub(crate) struct DnsDeeds {
+    pub(crate) started: usize,
+    pub(crate) reloaded: usize,
+    pub(crate) stopped: usize,
+    /// Names of the descriptors that it was given.
+    pub(crate) inherited: Vec<String>,
+    pub(crate) flushed: Vec<(String, bool)>,
+    /// Whether queries go unanswered.
+    pub(crate) silent: bool,
+    /// The configuration in force.
+    pub(crate) config: Option<DnsConfig>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FakeStarter(pub(crate) Arc<Mutex<DnsDeeds>>);
+
+impl Starter for FakeStarter {
+    fn start(
+        &self,
+        config: DnsConfig,
+        inherited: Vec<(String, OwnedFd)>,
+        _pin_dir: &Path,
+        _runtime: Handle,
+    ) -> anyhow::Result<Arc<dyn Dns>> {
+        let mut deeds = self.0.lock().unwrap();
+        deeds.started += 1;
+        deeds.config = Some(config);
+        deeds.inherited = inherited.into_iter().map(|(name, _)| name).collect();
+        Ok(Arc::new(FakeDns { deeds: Arc::clone(&self.0), log: broadcast::Sender::new(16) }))
+    }
+}
+
+struct FakeDns {
+    deeds: Arc<Mutex<DnsDeeds>>,
+    log: broadcast::Sender<LoggedQuery>,
+}
+
+impl Dns for FakeDns {
+    fn reload(&self, config: DnsConfig) -> anyhow::Result<Vec<String>> {
+        let mut deeds = self.deeds.lock().unwrap();
+        deeds.reloaded += 1;
+        deeds.config = Some(config);
+        Ok(Vec::new())
+    }
+
+    fn status(&self) -> DnsStatus {
+        dns_status()
+    }
+
+    fn lookup(&self, form: LookupForm) -> Pending<'_, Result<Lookup, LookupError>> {
+        Box::pin(async move {
+            if form.name.contains("..") {
+                return Err(LookupError::Name(form.name));
+            }
+            let steps = if form.trace { bogus().steps } else { Vec::new() };
+            Ok(Lookup { name: form.name, rtype: form.rtype, steps, ..bogus() })
+        })
+    }
+
+    fn flush(&self, name: &str, zone: bool) -> Result<usize, LookupError> {
+        self.deeds.lock().unwrap().flushed.push((name.to_owned(), zone));
+        Ok(3)
+    }
+
+    fn zones(&self) -> Vec<Zone> {
+        zones()
+    }
+
+    fn reload_zones(&self, name: Option<&str>) -> Result<Vec<Zone>, LookupError> {
+        let wanted = |zone: &Zone| name.is_none_or(|name| zone.name == name);
+        Ok(zones().into_iter().filter(wanted).collect())
+    }
+
+    fn queries(&self) -> broadcast::Receiver<LoggedQuery> {
+        let receiver = self.log.subscribe();
+        self.log.send(logged_query()).unwrap();
+        receiver
+    }
+
+    fn descriptors(&self) -> Vec<(String, OwnedFd)> {
+        Vec::new()
+    }
+
+    fn canary(&self) -> Pending<'_, Result<Duration, String>> {
+        let silent = self.deeds.lock().unwrap().silent;
+        Box::pin(async move {
+            if silent { Err("no answer".to_owned()) } else { Ok(Duration::from_micros(250)) }
+        })
+    }
+
+    fn stop(&self) -> Pending<'_, ()> {
+        self.deeds.lock().unwrap().stopped += 1;
+        Box::pin(std::future::ready(()))
     }
 }
 
@@ -226,11 +337,133 @@ pub(crate) fn overview() -> Overview {
         pid: 1,
         uptime_seconds: 3700,
         configuration: PathBuf::from("/etc/muralla/muralla.toml"),
+        roles: vec![Part::Edge, Part::Dns],
         detached: false,
         warnings: api::warnings(&edge),
         reload: None,
         promises: Vec::new(),
         edge: Some(edge),
+        answers: Some(AnswersStatus { answered: 600, answering: true, wanted: true, fed: true }),
+        dns: Some(dns_status()),
+        silent: false,
+    }
+}
+
+pub(crate) fn dns_status() -> DnsStatus {
+    let row = |rtype: &str, rcode: &str, level, count| QueryCount {
+        transport: "udp".to_owned(),
+        rtype: rtype.to_owned(),
+        rcode: rcode.to_owned(),
+        level,
+        count,
+    };
+    DnsStatus {
+        listen: vec!["0.0.0.0:53".to_owned(), "[::]:53".to_owned()],
+        threads: 2,
+        uptime: 3600,
+        queries: vec![
+            row("A", "NOERROR", Level::Nic, 600),
+            row("A", "NOERROR", Level::Wire, 900),
+            row("AAAA", "SERVFAIL", Level::Engine, 15),
+        ],
+        latency: vec![Latency {
+            level: Level::Wire,
+            buckets: vec![(0.000_001, 0), (0.000_002, 100), (0.000_004, 800), (0.000_008, 0)],
+            sum: 0.002,
+        }],
+        cache: CacheStatus {
+            entries: 250_000,
+            bytes: 128 << 20,
+            limit: 256 << 20,
+            hits: 900,
+            misses: 100,
+            evictions: 3,
+            hottest: vec![("www.example.net. A".to_owned(), 500)],
+        },
+        nic: Some(NicStatus { entries: 100, capacity: 16_384, answered: 600, epoch: 2 }),
+        resolver: [
+            ("questions", 100),
+            ("upstream_queries", 300),
+            ("upstream_timeouts", 7),
+            ("upstream_servfails", 2),
+            ("upstream_tcp", 1),
+            ("failures", 15),
+            ("records", 4_000),
+            ("record_bytes", 1 << 20),
+            ("delegations", 200),
+            ("servers", 400),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec(),
+        bogus: vec![("signature_expired".to_owned(), 4)],
+        questions: 6,
+        connections: 5,
+        stale_served: 8,
+        prefetched: 9,
+        coalesced: 10,
+        dropped: vec![("too_many_questions".to_owned(), 11)],
+        warnings: Vec::new(),
+    }
+}
+
+/// A look-up that fails.
+pub(crate) fn bogus() -> Lookup {
+    let step = |microseconds, depth, what: &str| Step {
+        at: Duration::from_micros(microseconds),
+        depth,
+        what: what.to_owned(),
+    };
+    Lookup {
+        name: "www.broken.example.".to_owned(),
+        rtype: "A".to_owned(),
+        rcode: "SERVFAIL".to_owned(),
+        level: Level::Engine,
+        security: "bogus".to_owned(),
+        took: Duration::from_millis(31),
+        answers: Vec::new(),
+        authorities: Vec::new(),
+        errors: vec![(7, "RRSIG of www.broken.example. ended on 2026-01-01".to_owned())],
+        steps: vec![
+            step(0, 0, "question: www.broken.example. A"),
+            step(12_500, 1, "asking 192.0.2.1 for ns.broken.example. A"),
+        ],
+    }
+}
+
+pub(crate) fn zones() -> Vec<Zone> {
+    let routed = Zone {
+        name: "corp.example".to_owned(),
+        kind: "forward".to_owned(),
+        serial: None,
+        records: 0,
+        bytes: 0,
+        age: 0,
+        file: None,
+        problem: None,
+    };
+    let zone = Zone {
+        name: "example.net.".to_owned(),
+        kind: "zone".to_owned(),
+        serial: Some(2_026_112_401),
+        records: 12,
+        bytes: 4096,
+        age: 3600,
+        file: Some("/etc/muralla/zones/example.net".to_owned()),
+        problem: Some("/etc/muralla/zones/example.net:3: no type".to_owned()),
+    };
+    vec![zone, routed]
+}
+
+fn logged_query() -> LoggedQuery {
+    LoggedQuery {
+        at: 1_795_536_124.5,
+        client: "100.64.0.1:40000".parse().unwrap(),
+        transport: "udp".to_owned(),
+        name: "www.example.net.".to_owned(),
+        rtype: "A".to_owned(),
+        rcode: "NOERROR".to_owned(),
+        level: Level::Wire,
+        took: Duration::from_micros(3),
     }
 }
 
@@ -240,6 +473,7 @@ pub(crate) fn counters() -> Vec<CounterRow> {
         ("dns", "clean", "pass", 1000),
         ("dns", "dns_any", "drop", 30),
         ("dns", "source_limit", "slip", 70),
+        ("dns", "answered", "answer", 600),
     ]
     .into_iter()
     .map(|(service, reason, verdict, packets)| CounterRow {
@@ -268,13 +502,18 @@ pub(crate) fn top() -> Top {
 pub(crate) struct Stand {
     folder: TempDir,
     pub(crate) builder: FakeBuilder,
+    pub(crate) starter: FakeStarter,
 }
 
-pub(crate) const CONFIGURATION: &str = "[edge]\ncustomers = [\"100.64.0.0/16\"]\nnas = [\"192.0.2.0/28\"]\nprotected = [\"203.0.113.0/24\"]\nblock = [\"192.0.2.200\"]\n[[edge.interface]]\nname = \"lo\"\n[[edge.feed]]\nname = \"drop\"\nfile = \"FEED\"\n";
+pub(crate) const CONFIGURATION: &str = "[edge]\ncustomers = [\"100.64.0.0/16\"]\nnas = [\"192.0.2.0/28\"]\nprotected = [\"203.0.113.0/24\"]\nblock = [\"192.0.2.200\"]\n[[edge.interface]]\nname = \"lo\"\n[[edge.feed]]\nname = \"drop\"\nfile = \"FEED\"\n[dns]\nlisten = [\"127.0.0.1\"]\n[dns.log]\nevery = 1\n[[dns.forward]]\nzone = \"corp.example\"\nservers = [\"203.0.114.53\"]\n";
 
 impl Stand {
     pub(crate) fn new() -> Self {
-        let stand = Self { folder: tempfile::tempdir().unwrap(), builder: FakeBuilder::default() };
+        let stand = Self {
+            folder: tempfile::tempdir().unwrap(),
+            builder: FakeBuilder::default(),
+            starter: FakeStarter::default(),
+        };
         std::fs::write(stand.feed(), "198.51.100.0/24\n").unwrap();
         stand.configure(&CONFIGURATION.replace("FEED", stand.feed().to_str().unwrap()));
         stand
@@ -296,6 +535,10 @@ impl Stand {
         std::fs::write(self.path(), text).unwrap();
     }
 
+    pub(crate) fn makers(&self) -> Makers {
+        Makers { edge: Box::new(self.builder.clone()), dns: Box::new(self.starter.clone()) }
+    }
+
     pub(crate) fn daemon(&self) -> Arc<Daemon> {
         self.daemon_with_samples().0
     }
@@ -303,10 +546,23 @@ impl Stand {
     pub(crate) fn daemon_with_samples(
         &self,
     ) -> (Arc<Daemon>, mpsc::UnboundedReceiver<Box<dyn SampleSource>>) {
+        self.daemon_with_roles(&[])
+    }
+
+    /// DNS is started only within a runtime.
+    pub(crate) fn daemon_with_roles(
+        &self,
+        wanted: &[Part],
+    ) -> (Arc<Daemon>, mpsc::UnboundedReceiver<Box<dyn SampleSource>>) {
         let (sources, deliveries) = mpsc::unbounded_channel();
         let configuration = configuration::load(&self.path()).unwrap().configuration;
+        let roles = Roles::of(&configuration, wanted).unwrap();
         let builder = Box::new(self.builder.clone());
-        let daemon = Daemon::start(builder, &self.path(), configuration, sources).unwrap();
+        let mut daemon =
+            Daemon::start(roles, builder, &self.path(), configuration, sources).unwrap();
+        if let Ok(runtime) = Handle::try_current() {
+            daemon.start_dns(&self.starter, Vec::new(), runtime).unwrap();
+        }
         (Arc::new(daemon), deliveries)
     }
 }

@@ -35,9 +35,11 @@ use clap::Parser;
 use muralla_edge::offenders::Offence;
 
 use admin::client::Client;
-use cli::{Cli, Command, EdgeCommand};
+use cli::{Cli, Command, DnsCommand, EdgeCommand, ZoneCommand};
 use commands::Call;
+use dns::Sockets;
 use edge::{Builder, Kernel};
+use run::Makers;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -53,9 +55,19 @@ fn main() -> ExitCode {
 
 fn act(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Run => {
-            run::run(&cli.config, cli.socket.as_deref(), Box::new(Kernel))?;
+        Command::Run { ref roles } => {
+            let makers = Makers { edge: Box::new(Kernel), dns: Box::new(Sockets) };
+            run::run(&cli.config, cli.socket.as_deref(), roles, makers)?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Dns(DnsCommand::Zone(ZoneCommand::Check { ref file, ref origin, ref format })) => {
+            commands::names::zone_check(
+                &cli.config,
+                file,
+                origin.as_deref(),
+                format.as_deref(),
+                cli.json,
+            )
         }
         Command::Check { file, print } => {
             commands::check(file.as_deref().unwrap_or(&cli.config), print, cli.json)
@@ -69,17 +81,26 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn ask(cli: Cli) -> anyhow::Result<ExitCode> {
-    let call = Call { client: Client::new(&cli.admin_socket()), json: cli.json };
+    let addresses = cli.addresses();
+    let call = Call {
+        client: Client::new(&addresses.common),
+        dns: Client::new(&addresses.dns),
+        json: cli.json,
+    };
     let call = &call;
     match cli.command {
-        Command::Run | Command::Check { .. } | Command::Edge(EdgeCommand::Show { .. }) => {
+        Command::Run { .. }
+        | Command::Check { .. }
+        | Command::Edge(EdgeCommand::Show { .. })
+        | Command::Dns(DnsCommand::Zone(ZoneCommand::Check { .. })) => {
             // They are done without a daemon, above.
             Ok(ExitCode::SUCCESS)
         }
-        Command::Status => commands::status(call).await,
+        Command::Status => commands::status(call, &cli.config).await,
+        Command::Dns(command) => commands::names::act(call, command).await,
         Command::Top { once, interval } => {
             let interval = std::time::Duration::from_secs_f64(interval);
-            top::run(&call.client, interval, once, cli.json).await
+            top::run(call, interval, once).await
         }
         Command::Drops { reason, service, all, end } => {
             commands::drops(call, reason.as_deref(), service.as_deref(), all, end).await

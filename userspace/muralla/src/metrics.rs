@@ -10,8 +10,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use muralla_telemetry::exposition::{CONTENT_TYPE, Exposition, Family, Source};
 use muralla_telemetry::budget::{self, Promise};
+use muralla_telemetry::exposition::{CONTENT_TYPE, Exposition, Family, Source};
 use serde::Serialize;
 
 use crate::admin::api::ReloadOutcome;
@@ -257,7 +257,7 @@ mod tests {
     use crate::fake;
 
     #[tokio::test]
-    async fn health_says_whether_all_is_protected() {
+    async fn health_says_whether_all_is_protected_and_answered() {
         let stand = fake::Stand::new();
         let daemon = stand.daemon();
         let listener = socket::listen(&stand.socket(), None).unwrap();
@@ -265,20 +265,30 @@ mod tests {
         let router = router(Arc::clone(&daemon));
         tokio::spawn(async move { axum::serve(listener, router).await });
         let client = Client::new(&stand.socket());
+        let refused = client.get::<serde_json::Value>("/health").await;
+        assert!(matches!(refused, Err(ClientError::Refused(_))), "before any canary: {refused:?}");
+        daemon.canary().await.unwrap();
         let health: serde_json::Value = client.get("/health").await.unwrap();
-        assert_eq!(health["protected"], true);
+        assert_eq!((&health["protected"], &health["answering"]), (&true.into(), &true.into()));
+        stand.starter.0.lock().unwrap().silent = true;
+        daemon.canary().await.unwrap_err();
+        let refused = client.get::<serde_json::Value>("/health").await;
+        assert!(matches!(refused, Err(ClientError::Refused(_))), "{refused:?}");
+        stand.starter.0.lock().unwrap().silent = false;
+        daemon.canary().await.unwrap();
         daemon.detach().unwrap();
         let refused = client.get::<serde_json::Value>("/health").await;
         assert!(matches!(refused, Err(ClientError::Refused(_))), "{refused:?}");
     }
 
-    #[test]
-    fn promtool_finds_nothing_to_complain_about() {
+    #[tokio::test]
+    async fn promtool_finds_nothing_to_complain_about() {
         let stand = fake::Stand::new();
         let daemon = stand.daemon();
         let mut exposition = Exposition::default();
         exposition.gather(Scrape(Arc::clone(&daemon)));
         daemon.tick();
+        daemon.canary().await.unwrap();
         daemon.reload().unwrap();
         let text = exposition.encode().unwrap();
         for line in [
@@ -292,6 +302,18 @@ mod tests {
             "muralla_edge_blocks{origin=\"offence\"} 0.0",
             "muralla_config_last_reload_successful 1.0",
             "muralla_promise_events_total{promise=\"EDGE\",outcome=\"good\"} 1.0",
+            "muralla_promise_events_total{promise=\"DNS\",outcome=\"good\"} 1.0",
+            "muralla_edge_dns_answers_total 600.0",
+            "muralla_edge_dns_cache_wanted 1.0",
+            "muralla_dns_queries_total{transport=\"udp\",type=\"A\",rcode=\"NOERROR\",level=\"nic\"} 600.0",
+            "muralla_dns_latency_seconds_bucket{level=\"wire\",le=\"4e-06\"} 900",
+            "muralla_dns_latency_seconds_bucket{level=\"wire\",le=\"+Inf\"} 900",
+            "muralla_dns_latency_seconds_sum{level=\"wire\"} 0.002",
+            "muralla_dns_upstream_timeouts_total 7.0",
+            "muralla_dns_validation_failures_total{reason=\"signature_expired\"} 4.0",
+            "muralla_dns_dropped_total{reason=\"too_many_questions\"} 11.0",
+            "muralla_dns_nic_entries 100.0",
+            "muralla_dns_canary_success 1.0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

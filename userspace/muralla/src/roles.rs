@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::configuration::{AdminConfig, Configuration, MetricsConfig};
 
 /// A part of the product that may have a process of its own.
-#[derive(
-    Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Role {
     /// The wall at the network card.

@@ -243,7 +243,8 @@ fn notify(states: &[NotifyState<'_>]) {
 fn folder(socket: &Path) -> PathBuf {
     let given = std::env::var("RUNTIME_DIRECTORY").ok();
     // Several have colons between them; the first is the unit's own.
-    let given = given.as_deref().and_then(|all| all.split(':').next()).filter(|one| !one.is_empty());
+    let given =
+        given.as_deref().and_then(|all| all.split(':').next()).filter(|one| !one.is_empty());
     given.map_or_else(
         || socket.parent().unwrap_or(Path::new("/run/muralla")).to_owned(),
         PathBuf::from,

@@ -68,7 +68,7 @@ dpkg --install "$deb" >/tmp/install.log 2>&1 || { cat /tmp/install.log; die 'dpk
 dpkg --verify muralla
 [ "$(dpkg-query -W -f '${db:Status-Status}' muralla)" = installed ]
 muralla --version | grep -qF "$version"
-systemd-analyze verify --man=no muralla.service muralla-admin.socket 2>&1 | { ! grep -i muralla; }
+systemd-analyze verify --man=no muralla.service muralla-admin.socket muralla-dns.service muralla-dns-admin.socket 2>&1 | { ! grep -i muralla; }
 say "installed: $(muralla --version), units verified"
 
 # As it comes, the configuration protects nothing and says what to write.
@@ -86,8 +86,8 @@ sed 's/^#\([^ ]\)/\1/' $configuration >/tmp/examples/muralla.toml
 muralla check /tmp/examples/muralla.toml >/tmp/check.log 2>&1 ||
     { cat /tmp/check.log; die 'the examples of the configuration are not valid'; }
 
-# The two things that must be filled in, and a feed.
-sed -i -e 's/^#\(\[edge\]\|customers =\)/\1/' -e '0,/^#\[\[edge.interface\]\]/s//[[edge.interface]]/' \
+# The two things that must be filled in, a feed, and DNS as it is.
+sed -i -e 's/^#\(\[edge\]\|customers =\|\[dns\]\)/\1/' -e '0,/^#\[\[edge.interface\]\]/s//[[edge.interface]]/' \
     -e '0,/^#name = "eth0"/s//name = "eth0"/' -e '/^#\[\[edge.feed\]\]/,/^$/s/^#\([^ ]\)/\1/' $configuration
 mkdir -p /var/lib/muralla/feeds
 echo 198.51.100.0/25 >/var/lib/muralla/feeds/drop.txt
@@ -96,7 +96,8 @@ say 'configuration: refused as it comes, accepted once filled in'
 
 # In the sandbox that the unit describes, with the powers that it leaves.
 start() {
-    systemctl start muralla.service >/tmp/start.log 2>&1 && muralla status >/tmp/status.log 2>&1 || {
+    systemctl start muralla.service >/tmp/start.log 2>&1 &&
+        muralla ping --socket /run/muralla/admin.sock >/tmp/status.log 2>&1 || {
         cat /tmp/start.log /tmp/status.log 2>/dev/null || true
         journalctl --no-pager --output=cat --unit=muralla.service | tail -n 40
         die 'the service does not start, or does not answer'
@@ -104,21 +105,55 @@ start() {
 }
 attached() { ip -details link show dev eth0 | grep -q 'prog/xdp'; }
 
-systemctl --quiet enable muralla.service
+start_dns() {
+    systemctl start muralla-dns.service >/tmp/start.log 2>&1 &&
+        muralla dns lookup localhost >/tmp/status.log 2>&1 || {
+        cat /tmp/start.log /tmp/status.log 2>/dev/null || true
+        journalctl --no-pager --output=cat --unit=muralla-dns.service | tail -n 40
+        die 'DNS does not start, or does not answer'
+    }
+}
+
+# At a boot it comes before both, and cleans /tmp of what earlier boots left.
+systemctl start systemd-tmpfiles-setup.service
+systemctl --quiet enable muralla.service muralla-dns.service
 start
 attached || die 'no program on eth0'
-systemctl reload muralla.service
-say 'runs under systemd: attached, answers, reloads'
+start_dns
+systemctl reload muralla.service muralla-dns.service
+muralla status >/tmp/status.log 2>&1 || { cat /tmp/status.log; die 'not all is well'; }
+say 'runs under systemd, a unit for each role: attached, answers, reloads'
+
+# The sockets outlive the process, and the user is its own.
+pid=$(systemctl show --property=MainPID --value muralla-dns.service)
+[ "$(stat -c %U "/proc/$pid")" = muralla-dns ] || die 'DNS does not run as its own user'
+[ "$(systemctl show --property=NFileDescriptorStore --value muralla-dns.service)" -gt 0 ] ||
+    die 'systemd keeps no socket of DNS'
+for _ in $(seq 50); do
+    if muralla status 2>/dev/null | grep -q 'filled by a DNS role'; then break; fi
+    sleep 0.2
+done
+muralla status | grep -q 'filled by a DNS role' || {
+    journalctl --no-pager --output=cat --unit=muralla-dns.service | tail -n 20
+    die "the card's cache is not filled"
+}
+systemctl restart muralla-dns.service
+start_dns
+say "DNS: own user, sockets kept through a restart, fills the card's cache"
 
 # Alert rules and dashboard ask only for what is there: a wrong name is an alarm that never rings.
 scrape() {
-    exec 3<>/dev/tcp/127.0.0.1/9469
-    printf 'GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3
-    cat <&3
-    exec 3>&-
+    for port in 9469 9470; do
+        exec 3<>/dev/tcp/127.0.0.1/$port
+        printf 'GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3
+        cat <&3
+        exec 3>&-
+    done
 }
 names() { grep -ohP '(?<![:\w])muralla_[a-z_]+\b(?!:)' "$@" | LC_ALL=C sort -u; }
 asked=$(names /usr/share/muralla/prometheus/*.yml /usr/share/muralla/grafana/*.json)
+# Some appear with the first event that they count.
+asked=$(echo "$asked" | grep -v -e muralla_dns_validation_failures_total -e muralla_config_last_reload_timestamp)
 for _ in $(seq 30); do
     # A link that comes up sends a few packets, so that there is something to count.
     ip link set peer0 down
@@ -134,19 +169,21 @@ say "metrics: all $(echo "$asked" | wc -l) that rules and dashboard ask for are 
 dpkg --install "$deb" >/tmp/install.log 2>&1 || { cat /tmp/install.log; die 'the upgrade'; }
 attached || die 'the upgrade took the wall down'
 grep -q '^customers' $configuration || die 'the upgrade took the configuration back'
-if ! systemctl is-active --quiet muralla.service; then
-    cat /tmp/install.log
-    systemctl status --no-pager --lines 40 muralla.service || true
-    die 'the upgrade stopped the service'
-fi
+for unit in muralla muralla-dns; do
+    if ! systemctl is-active --quiet $unit.service; then
+        cat /tmp/install.log
+        systemctl status --no-pager --lines 40 $unit.service || true
+        die "the upgrade stopped $unit"
+    fi
+done
 systemctl kill --signal=KILL muralla.service
 attached || die 'the wall went with the daemon'
 for _ in $(seq 100); do
-    if muralla status >/dev/null 2>&1; then break; fi
+    if muralla ping --socket /run/muralla/admin.sock >/dev/null 2>&1; then break; fi
     sleep 0.1
 done
 start
-systemctl stop muralla-admin.socket muralla.service
+systemctl stop muralla-dns-admin.socket muralla-dns.service muralla-admin.socket muralla.service
 attached || die 'the wall went when the service was stopped'
 say 'upgraded, killed, stopped: the wall stays'
 

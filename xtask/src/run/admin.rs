@@ -36,6 +36,21 @@ pub(crate) struct Counter {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Overview {
     pub(crate) edge: Option<Edge>,
+    #[serde(default)]
+    pub(crate) dns: Option<Dns>,
+}
+
+/// The part of what DNS says of itself that is shown here.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Dns {
+    pub(crate) queries: Vec<Queries>,
+}
+
+/// Queries that were answered from one place.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Queries {
+    pub(crate) level: String,
+    pub(crate) count: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -63,6 +78,11 @@ impl Admin {
 
     pub(crate) fn overview(&self) -> Result<Overview> {
         self.call("GET", "/v1/status")
+    }
+
+    /// Whether it is well; DNS by an answered query.
+    pub(crate) fn ping(&self) -> Result<()> {
+        self.call::<String>("GET", "/v1/ping").map(drop)
     }
 
     pub(crate) fn reload(&self) -> Result<()> {
@@ -120,6 +140,9 @@ mod tests {
     fn counters_are_read() {
         let text = r#"[{"interface":"inet0","service":"dns","reason":"clean","verdict":"pass","packets":7,"bytes":600}]"#;
         let counters: Vec<Counter> = serde_json::from_str(text).unwrap();
+        let text = r#"{"edge":null,"dns":{"queries":[{"level":"nic","count":5,"rtype":"A"}]}}"#;
+        let overview: Overview = serde_json::from_str(text).unwrap();
+        assert_eq!(overview.dns.unwrap().queries[0].level, "nic");
         assert_eq!((counters[0].packets, counters[0].reason.as_str()), (7, "clean"));
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use muralla_lab::Lab;
+use muralla_lab::peers::ZONE;
 use muralla_lab::process::Process;
 use muralla_lab::topology::{
     CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6,
@@ -26,6 +27,8 @@ pub(crate) struct Appliance<'lab> {
     binary: PathBuf,
     pub(crate) admin: Admin,
     config: PathBuf,
+    /// Whether it has the wall.
+    pub(crate) walled: bool,
     daemon: Option<Process>,
 }
 
@@ -33,16 +36,32 @@ impl<'lab> Appliance<'lab> {
     /// Starts the daemon in the edge namespace, and waits until both interfaces are protected.
     /// `extra` are further lines for `[edge]`.
     pub(crate) fn start(lab: &'lab Lab, binary: &Path, extra: &str) -> Result<Self> {
+        let text = common(lab) + &wall(lab, extra);
+        Self::configured(lab, binary, &text, true)
+    }
+
+    /// The same with DNS, which has the customers' zone from that server, and if wanted without a wall.
+    pub(crate) fn with_dns(
+        lab: &'lab Lab,
+        binary: &Path,
+        walled: bool,
+        server: &str,
+    ) -> Result<Self> {
+        let wall = if walled { wall(lab, "") } else { String::new() };
+        let text = common(lab) + &wall + &dns(server);
+        Self::configured(lab, binary, &text, walled)
+    }
+
+    fn configured(lab: &'lab Lab, binary: &Path, text: &str, walled: bool) -> Result<Self> {
         remove_pins(lab.prefix())?;
         let config = lab.folder().join("muralla.toml");
-        let socket = lab.folder().join("admin.sock");
-        fs::write(&config, configuration(lab, &socket, extra))
-            .with_context(|| format!("writing {}", config.display()))?;
+        fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
         let mut appliance = Self {
             lab,
             binary: binary.to_owned(),
-            admin: Admin::new(&socket),
+            admin: Admin::new(&socket(lab)),
             config,
+            walled,
             daemon: None,
         };
         appliance.start_daemon()?;
@@ -59,8 +78,11 @@ impl<'lab> Appliance<'lab> {
         loop {
             let state = match self.admin.overview() {
                 Ok(overview) => match unprotected(&overview) {
-                    None => return Ok(()),
-                    Some(problem) => problem,
+                    Some(problem) if self.walled => problem,
+                    _ => match self.admin.ping() {
+                        Ok(()) => return Ok(()),
+                        Err(error) => format!("{error:#}"),
+                    },
                 },
                 Err(error) => format!("{error:#}"),
             };
@@ -68,7 +90,7 @@ impl<'lab> Appliance<'lab> {
                 let output = daemon.output();
                 let tail = output.lines().count().saturating_sub(20);
                 let tail: Vec<&str> = output.lines().skip(tail).collect();
-                bail!("the wall does not stand ({state}).\n{}", tail.join("\n"));
+                bail!("the appliance is not in service ({state}).\n{}", tail.join("\n"));
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -130,20 +152,57 @@ pub(crate) fn pins(prefix: &str) -> PathBuf {
     Path::new("/sys/fs/bpf").join(format!("muralla-lab-{prefix}"))
 }
 
-fn configuration(lab: &Lab, socket: &Path, extra: &str) -> String {
-    let state = lab.folder().join("state.json");
+fn socket(lab: &Lab) -> PathBuf {
+    lab.folder().join("admin.sock")
+}
+
+/// One socket, whatever the roles are.
+fn common(lab: &Lab) -> String {
     format!(
-        r#"# The wall of a lab out of network namespaces. Made by cargo xtask, and removed with the lab.
+        r#"# The appliance of a lab out of network namespaces. Made by cargo xtask, and removed with the lab.
 
 [admin]
 socket = "{socket}"
+dns_socket = "{socket}"
 
 [metrics]
 listen = "none"
+dns_listen = "none"
 
 [state]
 file = "{state}"
+"#,
+        socket = socket(lab).display(),
+        state = lab.folder().join("state.json").display(),
+    )
+}
 
+/// Half of two cores, as the other servers have it.
+fn dns(server: &str) -> String {
+    format!(
+        r#"
+[dns]
+listen = ["{SERVICE_V4}", "{SERVICE_V6}"]
+threads = 1
+cache = "64MiB"
+cache_file = "none"
+clients = ["{CUSTOMERS_V4}", "{CUSTOMERS_V6}"]
+
+[[dns.stub]]
+zone = "{ZONE}"
+servers = ["{server}"]
+
+# There is no root in the lab to begin a chain of signatures with.
+[[dns.negative_trust_anchor]]
+name = "{ZONE}"
+until = 2099-12-31
+"#
+    )
+}
+
+fn wall(lab: &Lab, extra: &str) -> String {
+    format!(
+        r#"
 [edge]
 customers = ["{CUSTOMERS_V4}", "{CUSTOMERS_V6}"]
 nas = ["{NAS_V4}", "{NAS_V6}"]
@@ -171,8 +230,6 @@ reserve = {{ rate = {DNS_BUDGET}, burst = {DNS_BUDGET} }}
 global = {{ rate = {SYN_BUDGET}, burst = {SYN_BUDGET} }}
 reserve = {{ rate = {SYN_BUDGET}, burst = {SYN_BUDGET} }}
 "#,
-        socket = socket.display(),
-        state = state.display(),
         pins = pins(lab.prefix()).display(),
     )
 }

@@ -49,6 +49,7 @@ impl Display for Block<'_> {
                 }
             )?;
         }
+        writeln!(f, "        dns answered from: {}", view.dns())?;
         for refused in view.refused.iter().filter(|refused| refused.rate > 0.0).take(REASONS) {
             let (service, verdict, reason) = &refused.key;
             writeln!(f, "        {verdict} {service} {reason}: {}/s", short(refused.rate))?;

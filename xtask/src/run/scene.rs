@@ -19,17 +19,28 @@ const AFTERMATH: Duration = Duration::from_secs(4);
 /// The lab, as somebody watches it.
 pub(crate) struct Scene<'lab> {
     lab: &'lab Lab,
-    pub(crate) appliance: Option<Appliance<'lab>>,
+    pub(crate) appliance: Appliance<'lab>,
     traffic: Traffic,
     attacker: usize,
     flood: Option<(Attack, Floods)>,
     flood_ended: Option<Instant>,
     sent: u64,
     counted: BTreeMap<Key, u64>,
+    /// Queries by where they were answered from.
+    answered: BTreeMap<String, u64>,
     measured: Instant,
     pub(crate) started: Instant,
     pub(crate) view: View,
 }
+
+/// Where DNS queries are answered from, and what that is called here.
+const LEVELS: [(&str, &str); 5] = [
+    ("nic", "card"),
+    ("wire", "cache"),
+    ("stale", "stale"),
+    ("engine", "servers"),
+    ("none", "refused"),
+];
 
 /// Service, verdict and reason.
 pub(crate) type Key = (String, String, String);
@@ -54,6 +65,8 @@ pub(crate) struct View {
     pub(crate) refused: Vec<Refused>,
     /// The part of the refused packets that was answered with TC=1, a second.
     pub(crate) slipped: f64,
+    /// Where DNS queries are answered from, with their rates: the card, the cache, servers, and the rest.
+    pub(crate) dns: Vec<(String, f64)>,
     pub(crate) ns_per_packet: Option<f64>,
 }
 
@@ -65,6 +78,17 @@ pub(crate) struct Refused {
 }
 
 impl View {
+    /// Where DNS queries are answered from, in a few words.
+    pub(crate) fn dns(&self) -> String {
+        let parts: Vec<String> = self
+            .dns
+            .iter()
+            .filter(|(_, rate)| *rate > 0.0)
+            .map(|(name, rate)| format!("{name} {}/s", short(*rate)))
+            .collect();
+        if parts.is_empty() { "nobody asks".to_owned() } else { parts.join(", ") }
+    }
+
     /// Packets a second that go no further, slipped ones included.
     pub(crate) fn dropped(&self) -> f64 {
         // A sum of nothing would be a negative zero.
@@ -73,11 +97,7 @@ impl View {
 }
 
 impl<'lab> Scene<'lab> {
-    pub(crate) fn new(
-        lab: &'lab Lab,
-        appliance: Option<Appliance<'lab>>,
-        attacker: usize,
-    ) -> Result<Self> {
+    pub(crate) fn new(lab: &'lab Lab, appliance: Appliance<'lab>, attacker: usize) -> Result<Self> {
         let mut scene = Self {
             lab,
             appliance,
@@ -87,6 +107,7 @@ impl<'lab> Scene<'lab> {
             flood_ended: None,
             sent: 0,
             counted: BTreeMap::new(),
+            answered: BTreeMap::new(),
             measured: Instant::now(),
             started: Instant::now(),
             view: View::default(),
@@ -138,10 +159,7 @@ impl<'lab> Scene<'lab> {
     }
 
     fn count(&mut self, elapsed: Duration) -> Result<()> {
-        let Some(appliance) = &self.appliance else {
-            self.view.mode = "NO WALL".to_owned();
-            return Ok(());
-        };
+        let appliance = &self.appliance;
         let overview = match appliance.admin.overview() {
             Ok(overview) => overview,
             Err(_) if !appliance.is_running() => {
@@ -149,6 +167,22 @@ impl<'lab> Scene<'lab> {
             }
             Err(error) => return Err(error),
         };
+        let seconds = elapsed.as_secs_f64().max(1e-3);
+        let mut answered: BTreeMap<String, u64> = BTreeMap::new();
+        for row in overview.dns.iter().flat_map(|dns| &dns.queries) {
+            *answered.entry(row.level.clone()).or_default() += row.count;
+        }
+        let rate = |level: &str| {
+            let count = |of: &BTreeMap<String, u64>| of.get(level).copied().unwrap_or_default();
+            count(&answered).saturating_sub(count(&self.answered)) as f64 / seconds
+        };
+        self.view.dns =
+            LEVELS.iter().map(|(level, name)| ((*name).to_owned(), rate(level))).collect();
+        self.answered = answered;
+        if !appliance.walled {
+            self.view.mode = "NO WALL".to_owned();
+            return Ok(());
+        }
         if let Some(edge) = overview.edge {
             let modes: Vec<String> = edge
                 .interfaces
@@ -162,7 +196,6 @@ impl<'lab> Scene<'lab> {
             self.view.ns_per_packet = edge.ns_per_packet;
         }
 
-        let seconds = elapsed.as_secs_f64().max(1e-3);
         let mut counted: BTreeMap<Key, u64> = BTreeMap::new();
         for row in appliance.admin.counters()? {
             *counted.entry((row.service, row.verdict, row.reason)).or_default() += row.packets;

@@ -180,7 +180,10 @@ fn wall_table(frame: &mut Frame<'_>, area: Rect, view: &View) {
         short(view.slipped),
         short(view.passed)
     );
-    let block = Block::new().borders(Borders::TOP).title(title.bold());
+    let block = Block::new()
+        .borders(Borders::TOP)
+        .title(title.bold())
+        .title_bottom(Line::from(format!(" DNS answered from: {} ", view.dns())).bold());
     if view.mode == "NO WALL" {
         let text = "There is none: every packet goes to the servers.";
         frame.render_widget(Paragraph::new(text).block(block), area);

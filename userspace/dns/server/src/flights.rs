@@ -24,15 +24,15 @@ pub(crate) struct Room {
 
 /// What became of one who wants to wait.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) enum Boarding<W> {
+pub(crate) enum Boarding {
     /// Nobody asked this yet: it's for the caller to find the answer, and to end with [`Flights::land`].
     First,
     /// The same question is under way.
     Joined,
     /// The same question is under way for so long that a stale answer is due.
-    Late(W),
+    Late,
     /// There is no room.
-    Full(W),
+    Full,
 }
 
 struct State<K, W> {
@@ -53,16 +53,23 @@ impl<K: Eq + Hash + Clone, W> Flights<K, W> {
         Self { state: Mutex::new(state) }
     }
 
-    /// Has `waiter` wait for the answer.
-    pub(crate) fn board(&self, key: &K, client: IpAddr, waiter: W, room: Room) -> Boarding<W> {
+    /// Has one wait for the answer, whom `waiter` makes only if there is a place.
+    pub(crate) fn board(
+        &self,
+        key: &K,
+        client: IpAddr,
+        room: Room,
+        waiter: impl FnOnce() -> W,
+    ) -> Boarding {
         let mut state = self.state.lock();
         if state.flights.get(key).is_some_and(|flight| flight.late) {
-            return Boarding::Late(waiter);
+            return Boarding::Late;
         }
         let seats = state.clients.get(&client).copied().unwrap_or(0);
         if state.waiting >= room.total || seats >= room.client {
-            return Boarding::Full(waiter);
+            return Boarding::Full;
         }
+        let waiter = waiter();
         state.waiting += 1;
         *state.clients.entry(client).or_default() += 1;
         match state.flights.entry(key.clone()) {
@@ -155,11 +162,11 @@ mod tests {
     #[test]
     fn the_same_question_is_asked_once_and_answered_to_all() {
         let flights = Flights::new();
-        assert_eq!(flights.board(&"a", client(1), 1, ROOM), Boarding::First);
-        assert_eq!(flights.board(&"a", client(2), 2, ROOM), Boarding::Joined);
+        assert_eq!(flights.board(&"a", client(1), ROOM, || 1), Boarding::First);
+        assert_eq!(flights.board(&"a", client(2), ROOM, || 2), Boarding::Joined);
         assert!(!flights.depart_empty(&"a"));
         assert!(flights.depart_empty(&"b"));
-        assert_eq!(flights.board(&"b", client(1), 3, ROOM), Boarding::Joined);
+        assert_eq!(flights.board(&"b", client(1), ROOM, || 3), Boarding::Joined);
         assert_eq!((flights.len(), flights.waiting()), (2, 3));
         assert_eq!(flights.land(&"a"), [1, 2]);
         assert_eq!(flights.land(&"b"), [3]);
@@ -170,24 +177,24 @@ mod tests {
     #[test]
     fn one_client_leaves_room_for_others_and_all_leave_some_memory() {
         let flights = Flights::new();
-        assert_eq!(flights.board(&"a", client(1), 1, ROOM), Boarding::First);
-        assert_eq!(flights.board(&"b", client(1), 2, ROOM), Boarding::First);
-        assert_eq!(flights.board(&"a", client(1), 3, ROOM), Boarding::Full(3));
-        assert_eq!(flights.board(&"a", client(2), 4, ROOM), Boarding::Joined);
-        assert_eq!(flights.board(&"c", client(3), 5, ROOM), Boarding::First);
-        assert_eq!(flights.board(&"d", client(4), 6, ROOM), Boarding::Full(6));
+        assert_eq!(flights.board(&"a", client(1), ROOM, || 1), Boarding::First);
+        assert_eq!(flights.board(&"b", client(1), ROOM, || 2), Boarding::First);
+        assert_eq!(flights.board(&"a", client(1), ROOM, || 3), Boarding::Full);
+        assert_eq!(flights.board(&"a", client(2), ROOM, || 4), Boarding::Joined);
+        assert_eq!(flights.board(&"c", client(3), ROOM, || 5), Boarding::First);
+        assert_eq!(flights.board(&"d", client(4), ROOM, || 6), Boarding::Full);
         assert_eq!(flights.land(&"a"), [1, 4]);
-        assert_eq!(flights.board(&"d", client(4), 6, ROOM), Boarding::First);
+        assert_eq!(flights.board(&"d", client(4), ROOM, || 6), Boarding::First);
     }
 
     #[test]
     fn who_comes_to_a_late_flight_does_not_wait() {
         let flights = Flights::new();
-        assert_eq!(flights.board(&"a", client(1), 1, ROOM), Boarding::First);
+        assert_eq!(flights.board(&"a", client(1), ROOM, || 1), Boarding::First);
         assert_eq!(flights.late(&"a"), [1]);
-        assert_eq!(flights.board(&"a", client(1), 2, ROOM), Boarding::Late(2));
+        assert_eq!(flights.board(&"a", client(1), ROOM, || 2), Boarding::Late);
         assert_eq!(flights.land(&"a"), []);
-        assert_eq!(flights.board(&"a", client(1), 3, ROOM), Boarding::First);
+        assert_eq!(flights.board(&"a", client(1), ROOM, || 3), Boarding::First);
         assert_eq!(flights.late(&"never asked"), [0; 0]);
     }
 }

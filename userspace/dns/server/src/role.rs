@@ -457,7 +457,10 @@ fn resolver(config: &DnsConfig) -> Result<Resolver, ConfigError> {
 
 fn local_data(config: &DnsConfig) -> (LocalData, Vec<String>) {
     let routes = config.resolver.forward.iter().chain(&config.resolver.stub);
-    let local = config.local.clone().without(routes.map(|route| route.zone.clone()));
+    // Who forwards everything still wants private names answered here.
+    let zones =
+        routes.map(|route| route.zone.clone()).filter(|zone| !zone.trim_matches('.').is_empty());
+    let local = config.local.clone().without(zones);
     let (local, problems) = LocalData::new(&local);
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     for problem in &problems {

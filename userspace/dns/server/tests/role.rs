@@ -1,5 +1,7 @@
 //! The role through its sockets, with an upstream of the test's own.
 
+#![cfg(test)]
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;

@@ -35,6 +35,33 @@ pub(crate) struct Overview {
     pub(crate) answers: Option<AnswersStatus>,
     #[serde(default)]
     pub(crate) dns: Option<muralla_dns::report::Status>,
+    /// Whether the latest query through DNS's own socket went unanswered.
+    #[serde(default)]
+    pub(crate) silent: bool,
+}
+
+impl Overview {
+    /// With what another process on the same machine has: a role is one process's alone.
+    pub(crate) fn with(mut self, other: Self) -> Self {
+        self.roles.extend(other.roles);
+        self.detached |= other.detached;
+        for warning in other.warnings {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+        self.promises.extend(other.promises);
+        // A refused file is refused by all who read it; the later outcome is the one to look at.
+        self.reload = match (self.reload.take(), other.reload) {
+            (Some(one), Some(two)) => Some(if two.at > one.at { two } else { one }),
+            (one, two) => one.or(two),
+        };
+        self.edge = self.edge.or(other.edge);
+        self.answers = self.answers.or(other.answers);
+        self.dns = self.dns.or(other.dns);
+        self.silent |= other.silent;
+        self
+    }
 }
 
 /// The network card's cache of DNS answers, as the wall sees it: it goes on answering whether or not a DNS

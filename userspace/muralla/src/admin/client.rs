@@ -1,6 +1,8 @@
 //! The calling end of the admin socket.
 
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -13,20 +15,20 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::api::{Refusal, SampleLine};
+use super::api::Refusal;
 
 /// Most bytes of an answer that are read: a million blocks fit.
 const LARGEST_ANSWER: usize = 256 << 20;
 
-/// Longest line of samples.
+/// Longest line that is followed.
 const LONGEST_LINE: usize = 64 << 10;
 
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error(
-        "no daemon answers on {path} ({reason}); start it with `systemctl start muralla` or \
-         `muralla run`, or name its socket with --socket"
+        "no daemon answers on {path} ({reason}); start it with `systemctl start muralla` (the wall), \
+         `systemctl start muralla-dns` (DNS) or `muralla run`, or name its socket with --socket"
     )]
     NoDaemon { path: PathBuf, reason: std::io::Error },
     #[error("not permitted to use {0}; run as root, or join the group that owns the socket")]
@@ -35,6 +37,11 @@ pub(crate) enum ClientError {
     Refused(Refusal),
     #[error("the daemon's answer can't be understood: {0}; are command and daemon of one version?")]
     Answer(String),
+    #[error(
+        "the daemon on {path} does not answer within {patience:?}; `systemctl status muralla muralla-dns` shows \
+         what it does"
+    )]
+    Mute { path: PathBuf, patience: Duration },
     #[error("the connection to the daemon broke: {0}")]
     Broken(#[from] hyper::Error),
 }
@@ -47,7 +54,7 @@ impl ClientError {
 }
 
 /// A daemon's address. Each call is a connection of its own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Client {
     socket: PathBuf,
 }
@@ -55,6 +62,11 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(socket: &Path) -> Self {
         Self { socket: socket.to_owned() }
+    }
+
+    /// That the daemon was asked, and said nothing.
+    pub(crate) fn mute(&self, patience: Duration) -> ClientError {
+        ClientError::Mute { path: self.socket.clone(), patience }
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -82,10 +94,13 @@ impl Client {
         whole(self.send(Method::DELETE, &path, Bytes::new()).await?).await
     }
 
-    /// Follows the samples.
-    pub(crate) async fn samples(&self) -> Result<Samples, ClientError> {
-        let response = self.send(Method::GET, "/v1/samples", Bytes::new()).await?;
-        Ok(Samples { body: response.into_body(), buffer: Vec::new() })
+    /// Follows what is told in lines.
+    pub(crate) async fn follow<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<Lines<T>, ClientError> {
+        let response = self.send(Method::GET, path, Bytes::new()).await?;
+        Ok(Lines { body: response.into_body(), buffer: Vec::new(), line: PhantomData })
     }
 
     async fn send(
@@ -123,15 +138,16 @@ impl Client {
     }
 }
 
-/// Samples as they are seen.
-pub(crate) struct Samples {
+/// Lines as they are told.
+pub(crate) struct Lines<T> {
     body: Incoming,
     buffer: Vec<u8>,
+    line: PhantomData<T>,
 }
 
-impl Samples {
+impl<T: DeserializeOwned> Lines<T> {
     /// The next line; none when the daemon ended. Cancelling loses nothing.
-    pub(crate) async fn next(&mut self) -> Result<Option<SampleLine>, ClientError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<T>, ClientError> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();

@@ -152,9 +152,11 @@ async fn queries(State(daemon): Shared) -> Response {
     match daemon.queries() {
         Ok(queries) => {
             let line = |query| QueryLine::Query(Box::new(query));
-            let lines = following::relay(queries, move |query| encode(&line(query)), |lost| {
-                encode(&QueryLine::Lost(lost))
-            });
+            let lines = following::relay(
+                queries,
+                move |query| encode(&line(query)),
+                |lost| encode(&QueryLine::Lost(lost)),
+            );
             ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(Lines(lines)))
                 .into_response()
         }

@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::time::timeout;
 
-use super::api::{Done, Overview, SampleLine};
+use super::api::{Canary, Done, Flushed, Overview, QueryLine, SampleLine};
 use super::client::{Client, ClientError};
 use super::{server, socket};
 use crate::daemon::Daemon;
 use crate::fake::{self, Stand};
 use crate::following;
+use crate::roles::Role;
+use muralla_dns::report::{Lookup, Status, Zone};
 use muralla_edge::wall::{BlockEntry, CounterRow};
 
 fn serve(stand: &Stand, daemon: &Arc<Daemon>) -> Client {
@@ -189,8 +191,8 @@ async fn every_follower_sees_every_sample() {
     let stand = Stand::new();
     let (daemon, deliveries) = stand.daemon_with_samples();
     let client = serve(&stand, &daemon);
-    let mut one = client.samples().await.unwrap();
-    let mut other = client.samples().await.unwrap();
+    let mut one = client.follow::<SampleLine>("/v1/samples").await.unwrap();
+    let mut other = client.follow::<SampleLine>("/v1/samples").await.unwrap();
     tokio::spawn(following::pump(Arc::clone(&daemon), deliveries));
     for samples in [&mut one, &mut other] {
         let line = timeout(Duration::from_secs(20), samples.next()).await.unwrap().unwrap();
@@ -230,6 +232,126 @@ fn seconds_under_protection_are_counted() {
     daemon.tick();
     daemon.detach().unwrap();
     daemon.tick();
-    let state = daemon.standing().state();
+    let state = daemon.promises()[0].state();
     assert_eq!((state.good, state.total), (1, 1), "detached on purpose is no broken promise");
+}
+
+#[tokio::test]
+async fn names_are_looked_up_flushed_and_followed() {
+    let stand = Stand::new();
+    let client = serve(&stand, &stand.daemon());
+    let status: Status = client.get("/v1/dns/status").await.unwrap();
+    assert_eq!(status.cache.entries, fake::dns_status().cache.entries);
+    let lookup = async |form: Value| client.post::<Lookup>("/v1/dns/lookup", &form).await;
+    let found = lookup(json!({"name": "www.example.net"})).await.unwrap();
+    assert_eq!((found.rtype.as_str(), found.steps.len()), ("A", 0));
+    let found = lookup(json!({"name": "a.example", "type": "MX", "trace": true})).await.unwrap();
+    assert_eq!((found.rtype.as_str(), found.steps.len()), ("MX", 2));
+    let error = refusal(lookup(json!({"name": "a..b"})).await);
+    assert!(error.contains("is no domain name"), "{error}");
+    assert!(refusal(lookup(json!({"name": "a", "kind": "A"})).await).contains("unknown field"));
+
+    let flushed: Flushed =
+        client.post("/v1/dns/flush", &json!({"name": "example.net", "zone": true})).await.unwrap();
+    assert_eq!(flushed.entries, 3);
+    assert_eq!(stand.starter.0.lock().unwrap().flushed, [("example.net".to_owned(), true)]);
+    assert_eq!(client.get::<Vec<Zone>>("/v1/dns/zones").await.unwrap().len(), 2);
+    let zones: Vec<Zone> =
+        client.post("/v1/dns/zones/reload", &json!({"name": "example.net."})).await.unwrap();
+    assert_eq!(zones.len(), 1);
+    let mut queries = client.follow::<QueryLine>("/v1/dns/queries").await.unwrap();
+    let line = timeout(Duration::from_secs(20), queries.next()).await.unwrap().unwrap();
+    assert!(matches!(line, Some(QueryLine::Query(query)) if query.name == "www.example.net."));
+
+    let text = std::fs::read_to_string(stand.path()).unwrap().replace("every = 1", "every = 0");
+    stand.configure(&text);
+    client.post::<Done>("/v1/reload", &()).await.unwrap();
+    let error = client.follow::<QueryLine>("/v1/dns/queries").await.err().unwrap().to_string();
+    assert!(error.contains("no sample") && error.contains("[dns.log]"), "{error}");
+}
+
+#[tokio::test]
+async fn a_sign_of_life_is_an_answered_query() {
+    let stand = Stand::new();
+    let daemon = stand.daemon();
+    let client = serve(&stand, &daemon);
+    assert_eq!(client.get::<String>("/v1/ping").await.unwrap(), "pong");
+    assert_eq!(client.get::<Canary>("/v1/dns/canary").await.unwrap().seconds, 0.000_25);
+    stand.starter.0.lock().unwrap().silent = true;
+    let error = refusal(client.get::<String>("/v1/ping").await);
+    assert_eq!(error, "DNS does not answer: no answer");
+    daemon.canary().await.unwrap_err();
+    let overview: Overview = client.get("/v1/status").await.unwrap();
+    assert!(overview.silent);
+    assert!(overview.warnings.iter().any(|w| w.starts_with("NOT ANSWERING: no answer")));
+    let state = daemon.promises()[1].state();
+    assert_eq!((state.promise.as_str(), state.good, state.total), ("DNS", 0, 1));
+}
+
+#[tokio::test]
+async fn a_process_does_only_what_its_roles_say() {
+    let stand = Stand::new();
+    let (daemon, _) = stand.daemon_with_roles(&[Role::Dns]);
+    let client = serve(&stand, &daemon);
+    daemon.tick();
+    daemon.refresh_if_changed();
+    let overview: Overview = client.get("/v1/status").await.unwrap();
+    assert!(overview.edge.is_none() && !overview.detached && overview.dns.is_some());
+    assert_eq!(overview.roles, [Role::Dns]);
+    for call in ["/v1/counters", "/v1/top", "/v1/blocks"] {
+        let error = refusal(client.get::<Value>(call).await);
+        assert_eq!(error, "this process does not have the role edge", "{call}");
+    }
+    assert!(refusal(client.post::<Done>("/v1/edge/attach", &()).await).contains("the role edge"));
+    assert!(client.post::<Done>("/v1/reload", &()).await.unwrap().done);
+    let (built, reloaded) = {
+        let deeds = stand.builder.0.lock().unwrap();
+        (deeds.built, deeds.reloaded)
+    };
+    assert_eq!((built, reloaded), (0, 0), "eBPF is left alone");
+
+    // The other way round.
+    let stand = Stand::new();
+    let (daemon, _) = stand.daemon_with_roles(&[Role::Edge]);
+    let client = serve(&stand, &daemon);
+    let error = refusal(client.get::<Value>("/v1/dns/zones").await);
+    assert_eq!(error, "this process does not have the role dns");
+    assert_eq!(client.get::<String>("/v1/ping").await.unwrap(), "pong");
+    assert_eq!(stand.starter.0.lock().unwrap().started, 0);
+    let text = std::fs::read_to_string(stand.path()).unwrap();
+    stand.configure(&text[text.find("[dns]").unwrap()..]);
+    let error = refusal(client.post::<Done>("/v1/reload", &()).await);
+    assert!(error.contains("the section [edge] is gone"), "{error}");
+}
+
+#[tokio::test]
+async fn a_wall_that_refuses_takes_the_new_dns_configuration_back() {
+    let stand = Stand::new();
+    let client = serve(&stand, &stand.daemon());
+    let old = std::fs::read_to_string(stand.path()).unwrap();
+    let servers = || {
+        let deeds = stand.starter.0.lock().unwrap();
+        let config = deeds.config.clone().unwrap();
+        config.resolver.forward[0].servers[0].to_string()
+    };
+    assert_eq!(servers(), "203.0.114.53:53");
+    stand.configure(&old.replace("203.0.114.53", "203.0.114.54"));
+    stand.builder.0.lock().unwrap().refuse_reload = true;
+    assert!(refusal(client.post::<Done>("/v1/reload", &()).await).contains("the map is full"));
+    assert_eq!(servers(), "203.0.114.53:53");
+    stand.builder.0.lock().unwrap().refuse_reload = false;
+    assert!(client.post::<Done>("/v1/reload", &()).await.unwrap().done);
+    assert_eq!(servers(), "203.0.114.54:53");
+}
+
+#[tokio::test]
+async fn nobody_blocks_the_resolvers_own_upstreams() {
+    let stand = Stand::new();
+    let client = serve(&stand, &stand.daemon());
+    let form = json!({"prefix": "203.0.114.0/24"});
+    let error = refusal(client.post::<Done>("/v1/blocks", &form).await);
+    assert!(
+        error.contains("would cut off 203.0.114.53/32, a forwarder of corp.example"),
+        "{error}"
+    );
 }

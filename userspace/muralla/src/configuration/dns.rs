@@ -66,10 +66,8 @@ pub(crate) fn read(
 ) -> Draft {
     let reader = Reader { complaints, surroundings };
     let place = section.span().clone();
-    let mut config = DnsConfig {
-        cache_file: Some(PathBuf::from(DEFAULT_CACHE_FILE)),
-        ..DnsConfig::default()
-    };
+    let mut config =
+        DnsConfig { cache_file: Some(PathBuf::from(DEFAULT_CACHE_FILE)), ..DnsConfig::default() };
     let listen_place = section.place("listen");
     reader.listen(&mut section, &mut config);
     if let Some(threads) = section.whole("threads", 1..257) {
@@ -156,7 +154,9 @@ fn judge_edge(
             complaints.warning(
                 place,
                 format!("UDP port {port} is no DNS service of [edge]: floods reach the resolver"),
-                format!("add {port} to `ports` of [edge.service.dns], and let its mode be \"enforce\""),
+                format!(
+                    "add {port} to `ports` of [edge.service.dns], and let its mode be \"enforce\""
+                ),
             );
         }
     }
@@ -306,6 +306,7 @@ impl Reader<'_> {
         config.qname_minimisation =
             table.word("qname_minimisation", &MINIMISATIONS).unwrap_or_default();
         for (key, value) in [
+            ("priming", &mut config.priming),
             ("case_randomization", &mut config.case_randomization),
             ("private_servers", &mut config.allow_private_servers),
             ("ipv4", &mut config.ipv4),
@@ -320,10 +321,9 @@ impl Reader<'_> {
                 "write true for one of the two",
             );
         }
-        for (key, value) in [
-            ("deny_servers", &mut config.deny_servers),
-            ("deny_answers", &mut config.deny_answers),
-        ] {
+        for (key, value) in
+            [("deny_servers", &mut config.deny_servers), ("deny_answers", &mut config.deny_answers)]
+        {
             if let Some(prefixes) = table.prefixes(key) {
                 *value = prefixes.into_iter().map(Spanned::into_inner).collect();
             }
@@ -511,10 +511,7 @@ impl Reader<'_> {
 
     /// Whether a question to that address would come back here.
     fn is_this(&self, listen: &[SocketAddr], server: SocketAddr) -> bool {
-        let own = || {
-            server.ip().is_loopback()
-                || self.surroundings.own(server.ip())
-        };
+        let own = || server.ip().is_loopback() || self.surroundings.own(server.ip());
         listen.iter().any(|listen| {
             listen.port() == server.port()
                 && (listen.ip() == server.ip()
@@ -579,7 +576,7 @@ impl Reader<'_> {
             let text = table.string("text", "listed, see https://example.net/$");
             for (key, example) in [
                 ("name", "name = \"zen.example.net\""),
-                ("files", "files = [\"/var/lib/muralla/lists/zen\"]"),
+                ("files", "files = [\"/var/lib/muralla-dns/lists/zen\"]"),
                 ("format", "format = \"ip4set\" for addresses, or format = \"dnset\" for names"),
             ] {
                 if !table.has(key) {
@@ -598,7 +595,7 @@ impl Reader<'_> {
                 self.complaints.error(
                     &place,
                     "a list of no file",
-                    "write files = [\"/var/lib/muralla/lists/zen\"]",
+                    "write files = [\"/var/lib/muralla-dns/lists/zen\"]",
                 );
             }
             for file in &files {
@@ -664,7 +661,7 @@ impl Reader<'_> {
         if self.surroundings.lacks_file(file.get_ref()) {
             self.complaints.warning(
                 &file.span(),
-                format!("{} is not there now, or may not be read", file.get_ref().display()),
+                format!("{} is not there now", file.get_ref().display()),
                 until,
             );
         }
@@ -740,9 +737,9 @@ fn is_domain(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | ';' | '(' | ')' | '@');
     name.len() <= LONGEST
-        && name.split('.').all(|label| {
-            (1..=LONGEST_LABEL).contains(&label.len()) && label.chars().all(plain)
-        })
+        && name
+            .split('.')
+            .all(|label| (1..=LONGEST_LABEL).contains(&label.len()) && label.chars().all(plain))
 }
 
 /// Servers with their addresses out of a hints file: its A and AAAA records.
@@ -785,8 +782,8 @@ fn records_of(text: &str) -> Vec<String> {
 /// Whether it looks like a DS or DNSKEY record; the resolver looks closer.
 fn is_anchor(record: &str) -> bool {
     let words: Vec<&str> = record.split_whitespace().collect();
-    let kind = words.iter().position(|word| {
-        word.eq_ignore_ascii_case("DS") || word.eq_ignore_ascii_case("DNSKEY")
-    });
+    let kind = words
+        .iter()
+        .position(|word| word.eq_ignore_ascii_case("DS") || word.eq_ignore_ascii_case("DNSKEY"));
     kind.is_some_and(|kind| (1..=3).contains(&kind) && words.len() >= kind + 5)
 }

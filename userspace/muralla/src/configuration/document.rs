@@ -265,7 +265,11 @@ impl<'d> Section<'d> {
             _ => {
                 self.complaints.error(
                     &element.span(),
-                    format!("`{}` is a list of strings, found {}", self.path_of(key), describe(element)),
+                    format!(
+                        "`{}` is a list of strings, found {}",
+                        self.path_of(key),
+                        describe(element)
+                    ),
                     format!("{key} = {example}"),
                 );
                 None
@@ -537,7 +541,7 @@ impl PrefixError {
 pub(crate) fn parse_prefix(text: &str) -> Result<IpNet, PrefixError> {
     let prefix = text
         .parse::<IpNet>()
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| PrefixError::Unreadable(text.to_owned()))?;
     if prefix.trunc() == prefix {
         Ok(prefix)

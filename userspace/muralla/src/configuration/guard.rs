@@ -80,7 +80,13 @@ impl Surroundings {
 
     /// Whether no such file is there now.
     pub(crate) fn lacks_file(&self, path: &Path) -> bool {
-        self.here && !path.is_file()
+        // What this user may not look at, another role's may.
+        let looked = fs::metadata(path);
+        self.here
+            && match looked {
+                Ok(about) => !about.is_file(),
+                Err(error) => error.kind() != std::io::ErrorKind::PermissionDenied,
+            }
     }
 }
 

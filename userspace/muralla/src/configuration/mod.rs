@@ -28,6 +28,7 @@ pub(crate) use complaint::{Problems, Severity};
 use document::Section;
 pub(crate) use document::prefix_argument;
 use guard::{Guarded, Surroundings};
+pub(crate) use when::write as moment;
 
 /// Where the configuration lies unless told otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/etc/muralla/muralla.toml";

@@ -57,11 +57,9 @@ fn wall(text: &mut String, edge: &EdgeConfig) {
     }
     let files = edge.allow_files.iter().map(|file| file.display());
     pair(text, "allow_files", &list(files));
-    for (key, mode) in [
-        ("bogons", edge.bogons),
-        ("antispoof", edge.antispoof),
-        ("impossible", edge.impossible),
-    ] {
+    for (key, mode) in
+        [("bogons", edge.bogons), ("antispoof", edge.antispoof), ("impossible", edge.impossible)]
+    {
         pair(text, key, &word(mode, &RULE_MODES));
     }
     pair(text, "pin_dir", &path(&edge.pin_dir));
@@ -121,6 +119,7 @@ fn resolver(text: &mut String, resolver: &ResolverConfig) {
     line(text, "\n[dns.resolver]");
     pair(text, "validation", &word(resolver.validation, &VALIDATIONS));
     pair(text, "qname_minimisation", &word(resolver.qname_minimisation, &MINIMISATIONS));
+    pair(text, "priming", &resolver.priming.to_string());
     pair(text, "case_randomization", &resolver.case_randomization.to_string());
     pair(text, "private_servers", &resolver.allow_private_servers.to_string());
     pair(text, "deny_servers", &list(&resolver.deny_servers));

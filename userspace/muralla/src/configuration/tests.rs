@@ -3,6 +3,87 @@ use guard::Guarded;
 
 const SMALLEST: &str = "[edge]\ncustomers = [\"100.64.0.0/16\"]\nnas = [\"192.0.2.0/28\"]\n[[edge.interface]]\nname = \"eth0\"\n";
 
+const SMALLEST_DNS: &str = "[dns]\nclients = [\"100.64.0.0/16\"]\n";
+
+/// Every key of [dns].
+fn rich_dns() -> String {
+    r#"
+        [dns]
+        listen = ["192.0.2.53", "[2001:db8::53]:53", "127.0.0.1:5300"]
+        threads = 3
+        cache = "1GiB"
+        cache_file = "none"
+        clients = ["100.64.0.0/16", "127.0.0.0/8"]
+        nic = false
+        cookies = false
+        canary = "canary.example.net"
+        private_zones = false
+        [dns.stale]
+        keep = "3d"
+        after = "900ms"
+        [dns.limits]
+        questions = 1000
+        questions_per_client = 10
+        connections = 100
+        connections_per_client = 5
+        idle = "30s"
+        longest_ttl = "12h"
+        longest_negative_ttl = "5m"
+        [dns.log]
+        every = 1000
+        [dns.resolver]
+        validation = "permissive"
+        qname_minimisation = "strict"
+        priming = false
+        case_randomization = false
+        private_servers = true
+        deny_servers = ["198.51.100.0/24"]
+        deny_answers = ["10.0.0.0/8"]
+        local_root = "/var/lib/muralla-dns/root.zone"
+        ipv4 = true
+        ipv6 = false
+        edns_payload = 1400
+        cache = "100MiB"
+        root_hints = ["ns.root.example 192.0.2.1 2001:db8::1"]
+        trust_anchors = [". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"]
+        [dns.resolver.budgets]
+        queries = 50
+        depth = 5
+        cname_chain = 6
+        referrals = 20
+        time = "2500ms"
+        glueless = 4
+        addresses = 10
+        signatures = 20
+        hashes = 500
+        [[dns.negative_trust_anchor]]
+        name = "broken.example"
+        until = 2027-01-31T18:00:00+01:00
+        [[dns.forward]]
+        zone = "corp.example"
+        servers = ["203.0.113.53", "203.0.113.54:5353"]
+        first = true
+        [[dns.stub]]
+        zone = "10.in-addr.arpa"
+        servers = ["2001:db8:1::53"]
+        [[dns.zone]]
+        name = "example.net"
+        file = "/etc/muralla/zones/example.net"
+        [[dns.list]]
+        name = "zen.example.net"
+        files = ["/var/lib/muralla-dns/lists/a", "/var/lib/muralla-dns/lists/b"]
+        format = "ip4set"
+        ttl = 300
+        answer = "127.0.0.9"
+        text = "listed: $"
+        [[dns.list]]
+        name = "dbl.example.net"
+        files = ["/var/lib/muralla-dns/lists/c"]
+        format = "dnset"
+    "#
+    .to_owned()
+}
+
 fn accept(text: &str) -> Accepted {
     match parse("m.toml", text, &Surroundings::default()) {
         Ok(accepted) => accepted,
@@ -21,7 +102,8 @@ fn refuse(text: &str) -> Vec<String> {
 fn interfaces_and_customers_are_enough() {
     let accepted = accept(SMALLEST);
     assert!(accepted.warnings.is_empty(), "{}", accepted.warnings);
-    let edge = accepted.configuration.edge;
+    assert!(accepted.configuration.dns.is_none());
+    let edge = accepted.configuration.edge.unwrap();
     let names: Vec<&str> = edge.services.iter().map(|service| service.name.as_str()).collect();
     assert_eq!(
         names,
@@ -110,12 +192,12 @@ fn what_is_printed_reads_back_as_itself() {
         limiter_sources = 65536
         max_prefixes = 2500000
     "#;
-    for text in [SMALLEST, rich] {
+    for text in [SMALLEST, rich, SMALLEST_DNS, &rich_dns(), &format!("{rich}{}", rich_dns())] {
         let configuration = accept(text).configuration;
         let printed = configuration.to_toml();
         assert_eq!(accept(&printed).configuration, configuration, "{printed}");
     }
-    let edge = accept(rich).configuration.edge;
+    let edge = accept(rich).configuration.edge.unwrap();
     let service = |name: &str| edge.services.iter().find(|service| service.name == name).unwrap();
     assert_eq!(service("smtp").source.unwrap().burst, 100.0);
     assert_eq!(service("smtp").global, None);
@@ -168,7 +250,7 @@ fn each_mistake_is_named() {
         .map(|n| format!("[edge.service.s{n}]\nkind = \"tcp\"\nports = [{}]\n", 9000 + n))
         .collect();
     for (text, complaint) in [
-        (String::new(), "there is no [edge] section"),
+        (String::new(), "there is no [edge] section, and no [dns] section either"),
         ("edge = 5".to_owned(), "`edge` is a table, found the number 5"),
         ("[edge]\ncustomers = [\"10.0.0.0/8\"]\n".to_owned(), "no interface to protect"),
         (format!("[edge]\n{interface}"), "no customers' prefixes, so nobody would get DNS"),
@@ -328,4 +410,169 @@ fn an_absent_file_is_one_clear_complaint() {
     let text = problems.to_string();
     assert!(text.starts_with("/nonexistent/muralla.toml:1:1: can't be opened:"), "{text}");
     assert!(text.contains("help: name another file"), "{text}");
+}
+
+#[test]
+fn clients_are_enough_for_dns() {
+    let accepted = accept(SMALLEST_DNS);
+    assert!(accepted.warnings.is_empty(), "{}", accepted.warnings);
+    assert!(accepted.configuration.edge.is_none());
+    let dns = accepted.configuration.dns.unwrap();
+    assert!(dns.local.private_zones && dns.nic && dns.cookies);
+    assert_eq!(dns.cache_file.as_deref(), Some(Path::new("/var/lib/muralla-dns/cache")));
+    let listen: Vec<String> = dns.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["0.0.0.0:53", "[::]:53"]);
+
+    // Behind a wall the customers are known already.
+    let dns = accept(&format!("{SMALLEST}[dns]\n")).configuration.dns.unwrap();
+    let clients: Vec<String> = dns.clients.iter().map(ToString::to_string).collect();
+    assert_eq!(clients, ["127.0.0.0/8", "::1/128", "100.64.0.0/16"]);
+}
+
+#[test]
+fn every_key_of_dns_reaches_its_place() {
+    let dns = accept(&rich_dns()).configuration.dns.unwrap();
+    assert_eq!(dns.listen[0].to_string(), "192.0.2.53:53");
+    assert_eq!((dns.cache, dns.cache_file), (1 << 30, None));
+    assert_eq!(dns.stale.after.as_millis(), 900);
+    let resolver = &dns.resolver;
+    assert_eq!(
+        resolver.negative_trust_anchors,
+        [("broken.example".to_owned(), Some(1_801_414_800))]
+    );
+    assert_eq!(resolver.budgets.milliseconds, 2_500);
+    assert_eq!(resolver.root_hints.len(), 1);
+    assert_eq!(resolver.forward[0].servers[1].to_string(), "203.0.113.54:5353");
+    assert!(resolver.forward[0].first && !resolver.stub[0].first);
+    // What is routed elsewhere is not answered with the empty private zone.
+    assert_eq!(dns.local.routes, ["10.in-addr.arpa", "corp.example"]);
+    assert_eq!(dns.local.lists[0].files.len(), 2);
+}
+
+#[test]
+fn hints_and_anchors_may_be_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (hints, keys) = (folder.path().join("named.root"), folder.path().join("root.key"));
+    std::fs::write(
+        &hints,
+        "; as IANA has it\n.  3600000  NS  A.ROOT-SERVERS.NET.\nA.ROOT-SERVERS.NET.  3600000  A  198.41.0.4\n\
+         A.ROOT-SERVERS.NET.  3600000  AAAA  2001:503:ba3e::2:30\n",
+    )
+    .unwrap();
+    std::fs::write(&keys, ". 86400 IN DNSKEY 257 3 8 ( ;{id = 1}\n AwEA\n AaBB ) ; end\n\n")
+        .unwrap();
+    let text = format!(
+        "{SMALLEST_DNS}[dns.resolver]\nroot_hints = \"{}\"\ntrust_anchors = \"{}\"\n",
+        hints.display(),
+        keys.display()
+    );
+    let resolver = accept(&text).configuration.dns.unwrap().resolver;
+    assert_eq!(resolver.root_hints.len(), 1);
+    assert_eq!(resolver.root_hints[0].1.len(), 2);
+    assert_eq!(resolver.trust_anchors, [". 86400 IN DNSKEY 257 3 8 AwEA AaBB"]);
+}
+
+#[test]
+fn each_mistake_about_dns_is_named() {
+    let zone = "[[dns.zone]]\nname = \"example.net\"\nfile = \"/a\"\n";
+    let forward = "[[dns.forward]]\nzone = \"corp.example\"\nservers = [\"192.0.2.1\"]\n";
+    for (text, complaint) in [
+        ("[dns]\nclients = [\"0.0.0.0/0\"]\n".to_owned(), "0.0.0.0/0 is the whole Internet"),
+        (format!("{SMALLEST_DNS}listen = []\n"), "no address to answer on"),
+        (format!("{SMALLEST_DNS}listen = [\"x\"]\n"), "\"x\" is no address"),
+        (format!("{SMALLEST_DNS}listen = [\"::1\", \"[::1]:53\"]\n"), "[::1]:53 is written twice"),
+        (format!("{SMALLEST_DNS}cache = \"256MB\"\n"), "a size from 1MiB to 1024GiB"),
+        (format!("{SMALLEST_DNS}cach = 5\n"), "did you mean `cache`?"),
+        (format!("{SMALLEST_DNS}canary = \"a..b\"\n"), "\"a..b\" is no domain name"),
+        (
+            format!("{SMALLEST_DNS}[dns.stale]\nafter = \"20s\"\n"),
+            "`after` must be from 0s to less than 10s",
+        ),
+        (
+            format!("{SMALLEST_DNS}[dns.limits]\nquestions = 5\n"),
+            "`questions_per_client` is more than `questions`",
+        ),
+        (format!("{SMALLEST_DNS}[dns.resolver]\nvalidation = \"on\"\n"), "can not be \"on\""),
+        (
+            format!("{SMALLEST_DNS}[dns.resolver]\nroot_hints = [\"a.example\"]\n"),
+            "\"a.example\" is no name with addresses",
+        ),
+        (
+            format!("{SMALLEST_DNS}[dns.resolver]\nroot_hints = \"/nonexistent\"\n"),
+            "/nonexistent can't be read",
+        ),
+        (
+            format!("{SMALLEST_DNS}[dns.resolver]\ntrust_anchors = [\". IN A 192.0.2.1\"]\n"),
+            "is no DS and no DNSKEY record",
+        ),
+        (
+            format!("{SMALLEST_DNS}[dns.resolver]\nipv4 = false\nipv6 = false\n"),
+            "over neither IPv4 nor IPv6",
+        ),
+        (
+            format!(
+                "{SMALLEST_DNS}[[dns.negative_trust_anchor]]\nname = \"a\"\nuntil = \"2027\"\n"
+            ),
+            "must be a date from 1970 on",
+        ),
+        (format!("{SMALLEST_DNS}[[dns.forward]]\n"), "a [[dns.forward]] without `zone`"),
+        (format!("{SMALLEST_DNS}{forward}{forward}"), "corp.example has a [[dns.forward]] already"),
+        (
+            format!("{SMALLEST_DNS}{}", forward.replace("192.0.2.1", "127.0.0.1")),
+            "127.0.0.1:53 is this resolver: it would ask itself",
+        ),
+        (format!("{SMALLEST_DNS}{zone}{zone}"), "example.net is a zone already"),
+        (
+            format!(
+                "{SMALLEST_DNS}[[dns.list]]\nname = \"z.example\"\nfiles = []\nformat = \"dnset\"\n"
+            ),
+            "a list of no file",
+        ),
+        (
+            format!(
+                "{SMALLEST_DNS}[[dns.list]]\nname = \"z.example\"\nfiles = [\"/a\"]\nformat = \"dnset\"\nanswer = \"1\"\n"
+            ),
+            "\"1\" is no IPv4 address",
+        ),
+        (format!("{SMALLEST}{SMALLEST_DNS}{forward}[edge]\n"), "duplicate key"),
+        (
+            format!(
+                "{}{SMALLEST_DNS}{forward}",
+                SMALLEST.replace("nas =", "block = [\"192.0.2.0/26\"]\nnas =")
+            ),
+            "the block 192.0.2.0/26 would cut off 192.0.2.1/32, a forwarder of corp.example",
+        ),
+    ] {
+        let problems = refuse(&text);
+        assert!(
+            problems.iter().any(|problem| problem.contains(complaint)),
+            "{text}\nexpected {complaint}\nfound {problems:#?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_odd_about_dns_is_said_but_accepted() {
+    for (text, warning) in [
+        ("[dns]\n".to_owned(), "nobody but this machine may ask"),
+        (
+            format!("{SMALLEST_DNS}[dns.resolver]\nvalidation = \"off\"\n"),
+            "forged answers are believed",
+        ),
+        (
+            format!("{SMALLEST_DNS}[[dns.negative_trust_anchor]]\nname = \"a.example\"\n"),
+            "without an end is easily forgotten",
+        ),
+        (
+            format!("{SMALLEST}{SMALLEST_DNS}listen = [\"192.0.2.53:5353\"]\n"),
+            "UDP port 5353 is no DNS service of [edge]",
+        ),
+        (
+            format!("{SMALLEST}[edge.service.dns]\nmode = \"off\"\n{SMALLEST_DNS}"),
+            "UDP port 53 is no DNS service of [edge]",
+        ),
+    ] {
+        let warnings = accept(&text).warnings.to_string();
+        assert!(warnings.contains(warning), "{text}\nexpected {warning}\nfound {warnings}");
+    }
 }

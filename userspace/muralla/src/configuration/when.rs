@@ -28,8 +28,7 @@ pub(crate) fn seconds(moment: &Datetime) -> Option<u64> {
 /// How TOML writes the moment.
 pub(crate) fn write(seconds: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
-    let (hour, minute, second) =
-        (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 

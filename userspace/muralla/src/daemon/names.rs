@@ -36,6 +36,8 @@ pub(super) struct Seen {
     wanted: bool,
     /// When somebody last was there to fill it.
     fed: Option<Instant>,
+    /// When it was first looked at.
+    begun: Instant,
 }
 
 impl Daemon {
@@ -118,7 +120,14 @@ impl Daemon {
     }
 
     pub(crate) fn queries(&self) -> Result<broadcast::Receiver<LoggedQuery>, Refused> {
-        Ok(self.dns()?.queries())
+        let dns = self.dns()?;
+        if lock(&self.configuration).dns.as_ref().is_none_or(|dns| dns.log.every == 0) {
+            return Err(Refused::Invalid {
+                what: "no sample of the queries is taken".to_owned(),
+                help: "write every = 100 in [dns.log] for one of a hundred, and `muralla reload`",
+            });
+        }
+        Ok(dns.queries())
     }
 
     /// A real query through a real socket.
@@ -173,19 +182,22 @@ impl Daemon {
         let wanted = lock(&self.configuration).dns.as_ref().is_some_and(|dns| dns.nic);
         let fed = hot::is_fed(&self.pin_dir()).unwrap_or(false);
         let mut seen = lock(&self.answers);
-        // A wall that begins gives the DNS role its time to begin, too.
-        let before = seen.unwrap_or(Seen {
-            answered,
-            answering: None,
-            wanted,
-            fed: Some(Instant::now()),
-        });
+        let now = Instant::now();
+        let before =
+            seen.unwrap_or(Seen { answered, answering: None, wanted, fed: None, begun: now });
         *seen = Some(Seen {
             answered,
-            answering: if answered > before.answered { Some(Instant::now()) } else { before.answering },
+            answering: if answered > before.answered { Some(now) } else { before.answering },
             wanted,
-            fed: if fed { Some(Instant::now()) } else { before.fed },
+            fed: if fed { Some(now) } else { before.fed },
+            begun: before.begun,
         });
+    }
+
+    /// What a person should know of that cache. A wall that begins gives the DNS role time to begin, too.
+    pub(super) fn answers_warning(&self) -> Option<String> {
+        let young = lock(&self.answers).is_some_and(|seen| seen.begun.elapsed() < PATIENCE);
+        self.answers().filter(|_| !young)?.warning()
     }
 
     /// Ends the DNS role in order. The wall needs nothing of the kind.

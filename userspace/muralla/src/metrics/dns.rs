@@ -20,7 +20,9 @@ pub(super) fn role(status: &Status, canary: Option<&Result<Duration, String>>) -
 
 /// The network card's cache as the wall has it.
 pub(super) fn answers(status: &AnswersStatus) -> Vec<Family> {
-    let truth = |name, help, value: bool| Family::gauge(name, help).with(vec![], f64::from(u8::from(value)));
+    let truth = |name, help, value: bool| {
+        Family::gauge(name, help).with(vec![], f64::from(u8::from(value)))
+    };
     vec![
         Family::counter(
             "muralla_edge_dns_answers",
@@ -143,11 +145,7 @@ fn nic(status: &NicStatus) -> Vec<Family> {
     }
     let gauge = |name, help, value: u64| Family::gauge(name, help).with(vec![], value as f64);
     vec![
-        gauge(
-            "muralla_dns_nic_entries",
-            "Answers in the network card's cache",
-            status.entries,
-        ),
+        gauge("muralla_dns_nic_entries", "Answers in the network card's cache", status.entries),
         gauge(
             "muralla_dns_nic_capacity",
             "Answers that the network card's cache has room for",
@@ -162,7 +160,7 @@ fn nic(status: &NicStatus) -> Vec<Family> {
 }
 
 /// What the resolver counts, by its own names.
-const RESOLVER: [(&str, Kind, &str, &str); 11] = [
+const RESOLVER: [(&str, Kind, &str, &str); 10] = [
     ("questions", Kind::Counter, "muralla_dns_recursive_questions", "Questions for the resolver"),
     (
         "failures",
@@ -206,12 +204,6 @@ const RESOLVER: [(&str, Kind, &str, &str); 11] = [
         Kind::Gauge,
         "muralla_dns_resolver_delegations",
         "Delegations that the resolver knows",
-    ),
-    (
-        "delegation_bytes",
-        Kind::Gauge,
-        "muralla_dns_resolver_delegation_bytes",
-        "Bytes of the resolver's cache of delegations",
     ),
     ("servers", Kind::Gauge, "muralla_dns_resolver_servers", "Servers that the resolver has met"),
 ];

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use muralla_abi::verdict::Verdict;
+use muralla_dns::report::{Level, QueryCount, Status};
 use muralla_edge::talkers::Top;
 use serde::Serialize;
 
@@ -30,6 +31,26 @@ pub(crate) struct Measurement {
     /// Reasons for something else than passing, the most frequent first.
     pub(crate) reasons: Vec<ReasonRate>,
     pub(crate) top: Top,
+    /// None without a DNS role.
+    pub(crate) dns: Option<DnsRates>,
+}
+
+/// Queries a second, and how they fared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct DnsRates {
+    /// By where the answer came from; the network card's own are the wall's to count.
+    pub(crate) levels: Vec<(Level, f64)>,
+    pub(crate) total: f64,
+    /// Answered with SERVFAIL.
+    pub(crate) failed: f64,
+    /// Time within which 99 of 100 answers were given, in seconds, those of the network card left out. None if there
+    /// was none.
+    pub(crate) p99: Option<f64>,
+    /// Share that a cache answered of what caches are for, from 0 to 1; none without such a query.
+    pub(crate) hit_rate: Option<f64>,
+    /// Queries to other servers, and those that had no answer in time.
+    pub(crate) upstream: f64,
+    pub(crate) timeouts: f64,
 }
 
 /// A service's packets a second by verdict.
@@ -39,6 +60,8 @@ pub(crate) struct ServiceRates {
     pub(crate) pass: f64,
     pub(crate) drop: f64,
     pub(crate) slip: f64,
+    /// Queries that the network card answered.
+    pub(crate) answer: f64,
     /// Passed, but a rule in observe mode would have dropped it.
     pub(crate) observe: f64,
     /// The most frequent reason for something else than passing.
@@ -61,6 +84,7 @@ pub(crate) struct ReasonRate {
 pub(crate) struct Meter {
     previous: BTreeMap<Key, u64>,
     histories: BTreeMap<String, VecDeque<u64>>,
+    dns: Option<Status>,
     begun: bool,
 }
 
@@ -99,6 +123,10 @@ impl Meter {
                 verdict if verdict == Verdict::Drop.name() => &mut service.drop,
                 verdict if verdict == Verdict::Slip.name() => &mut service.slip,
                 verdict if verdict == Verdict::Observe.name() => &mut service.observe,
+                verdict if verdict == Verdict::Answer.name() => {
+                    service.answer += rate;
+                    continue;
+                }
                 _ => {
                     service.pass += rate;
                     continue;
@@ -120,6 +148,12 @@ impl Meter {
             }
         }
         self.remember(&reasons);
+        let dns = reading.overview.dns.as_ref().map(|status| {
+            // A role that began anew is measured from then on.
+            let before = self.dns.as_ref().filter(|before| before.uptime <= status.uptime);
+            before.map(|before| dns_rates(before, status, seconds)).unwrap_or_default()
+        });
+        self.dns.clone_from(&reading.overview.dns);
         self.previous = current;
         self.begun = true;
 
@@ -138,7 +172,7 @@ impl Meter {
         reasons.sort_by(|one, other| {
             other.rate.total_cmp(&one.rate).then(other.total.cmp(&one.total))
         });
-        Measurement { overview: reading.overview, services, reasons, top: reading.top }
+        Measurement { overview: reading.overview, services, reasons, top: reading.top, dns }
     }
 
     fn remember(&mut self, reasons: &BTreeMap<String, (f64, u64)>) {
@@ -153,6 +187,70 @@ impl Meter {
             }
         }
     }
+}
+
+fn dns_rates(before: &Status, now: &Status, seconds: f64) -> DnsRates {
+    let rate =
+        |count: &dyn Fn(&Status) -> u64| count(now).saturating_sub(count(before)) as f64 / seconds;
+    let queries = |wanted: &dyn Fn(&QueryCount) -> bool| {
+        rate(&|status| status.queries.iter().filter(|row| wanted(row)).map(|row| row.count).sum())
+    };
+    let counted = |name: &str| {
+        rate(&|status| {
+            let found = status.resolver.iter().find(|(counter, _)| counter == name);
+            found.map_or(0, |(_, count)| *count)
+        })
+    };
+    let levels: Vec<(Level, f64)> =
+        Level::ALL.map(|level| (level, queries(&|row| row.level == level))).to_vec();
+    let total = levels.iter().map(|(_, rate)| rate).sum();
+    let sum = |wanted: &[Level]| -> f64 {
+        levels.iter().filter(|(level, _)| wanted.contains(level)).map(|(_, rate)| rate).sum()
+    };
+    // Local zones and refusals have no need of a cache.
+    let hits = sum(&[Level::Nic, Level::Wire, Level::Stale]);
+    let asked = hits + sum(&[Level::Engine]);
+    DnsRates {
+        total,
+        failed: queries(&|row| row.rcode == "SERVFAIL"),
+        p99: quantile(&buckets(before), &buckets(now), 0.99),
+        hit_rate: (asked > 0.0).then(|| hits / asked),
+        upstream: counted("upstream_queries"),
+        timeouts: counted("upstream_timeouts"),
+        levels,
+    }
+}
+
+/// The latencies of all levels in one histogram: upper bounds and counts. All levels have the same bounds.
+fn buckets(status: &Status) -> Vec<(f64, u64)> {
+    let mut all: Vec<(f64, u64)> = Vec::new();
+    for level in &status.latency {
+        for (index, (bound, count)) in level.buckets.iter().enumerate() {
+            match all.get_mut(index) {
+                Some((_, sum)) => *sum += count,
+                None => all.push((*bound, *count)),
+            }
+        }
+    }
+    all
+}
+
+/// The bound within which that share of what came between two moments stayed.
+fn quantile(before: &[(f64, u64)], now: &[(f64, u64)], share: f64) -> Option<f64> {
+    let new: Vec<(f64, u64)> = now
+        .iter()
+        .enumerate()
+        .map(|(index, (bound, count))| {
+            let before = before.get(index).map_or(0, |(_, count)| *count);
+            (*bound, count.saturating_sub(before))
+        })
+        .collect();
+    let total: u64 = new.iter().map(|(_, count)| count).sum();
+    let mut left = (total > 0).then_some(total as f64 * share)?;
+    new.iter().find_map(|(bound, count)| {
+        left -= *count as f64;
+        (left <= 0.0 && *count > 0).then_some(*bound)
+    })
 }
 
 /// A number of packets in few characters: 7, 999, 12.3k, 4.56M.
@@ -230,6 +328,53 @@ mod tests {
         }
         let last = meter.measure(reading(vec![row("dns", "bogon", "drop", 1)]), one_second);
         assert_eq!(last.reasons[0].history.len(), HISTORY);
+    }
+
+    #[test]
+    fn dns_is_measured_between_two_moments() {
+        let mut meter = Meter::default();
+        let with = |dns: Status| {
+            let overview = Overview { dns: Some(dns), ..fake::overview() };
+            Reading { overview, counters: Vec::new(), top: Top::default() }
+        };
+        let first = meter.measure(with(fake::dns_status()), Duration::ZERO).dns.unwrap();
+        assert_eq!(first, DnsRates::default());
+        let mut later = fake::dns_status();
+        later.uptime += 2;
+        for (row, more) in later.queries.iter_mut().zip([1_000, 900, 100]) {
+            row.count += more;
+        }
+        for (bucket, more) in later.latency[0].buckets.iter_mut().zip([0, 990, 9, 1]) {
+            bucket.1 += more;
+        }
+        later.resolver[1].1 += 300;
+        later.resolver[2].1 += 4;
+        let dns = meter.measure(with(later.clone()), Duration::from_secs(2)).dns.unwrap();
+        assert_eq!(
+            (dns.total, dns.failed, dns.upstream, dns.timeouts),
+            (1_000.0, 50.0, 150.0, 2.0)
+        );
+        assert_eq!(dns.levels[0], (Level::Nic, 500.0));
+        assert_eq!((dns.p99, dns.hit_rate), (Some(0.000_002), Some(0.95)));
+        // A restart begins anew.
+        later.uptime = 1;
+        let dns = meter.measure(with(later), Duration::from_secs(2)).dns.unwrap();
+        assert_eq!(dns, DnsRates::default());
+    }
+
+    #[test]
+    fn a_quantile_is_a_bound() {
+        let bounds = |counts: [u64; 3]| [(1.0, counts[0]), (2.0, counts[1]), (4.0, counts[2])];
+        for (counts, share, bound) in [
+            ([0, 0, 0], 0.99, None),
+            ([1, 0, 0], 0.99, Some(1.0)),
+            ([99, 1, 0], 0.99, Some(1.0)),
+            ([98, 1, 1], 0.99, Some(2.0)),
+            ([50, 48, 2], 0.99, Some(4.0)),
+            ([0, 0, 5], 0.5, Some(4.0)),
+        ] {
+            assert_eq!(quantile(&[], &bounds(counts), share), bound, "{counts:?}");
+        }
     }
 
     #[test]

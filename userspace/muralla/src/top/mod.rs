@@ -10,22 +10,18 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use crate::admin::client::{Client, ClientError};
-use crate::commands::out;
+use crate::admin::client::ClientError;
+use crate::commands::{Call, out};
 use crate::configuration::duration;
-use measurement::{Measurement, Meter, Reading, short};
+pub(crate) use measurement::short;
+use measurement::{Measurement, Meter, Reading};
 use view::Settings;
 
 /// Shows measurements every `interval` until the user has enough, or one with `once`.
-pub(crate) async fn run(
-    client: &Client,
-    interval: Duration,
-    once: bool,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
-    if once || json {
-        let measurement = measure_once(client, interval).await?;
-        if json {
+pub(crate) async fn run(call: &Call, interval: Duration, once: bool) -> anyhow::Result<ExitCode> {
+    if once || call.json {
+        let measurement = measure_once(call, interval).await?;
+        if call.json {
             out(&format!("{}\n", serde_json::to_string(&measurement)?))?;
         } else {
             out(&text(&measurement))?;
@@ -33,16 +29,16 @@ pub(crate) async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     // Before the screen is taken, so that a missing daemon is a line of text.
-    let first = read(client).await?;
+    let first = read(call).await?;
     let mut terminal = ratatui::try_init()?;
-    let result = live(client, interval, first, &mut terminal).await;
+    let result = live(call, interval, first, &mut terminal).await;
     ratatui::restore();
     result?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn live(
-    client: &Client,
+    call: &Call,
     interval: Duration,
     first: Reading,
     terminal: &mut ratatui::DefaultTerminal,
@@ -61,7 +57,7 @@ async fn live(
                 if settings.paused {
                     continue;
                 }
-                match read(client).await {
+                match read(call).await {
                     Ok(reading) => {
                         let elapsed = measured.elapsed();
                         measured = Instant::now();
@@ -121,24 +117,25 @@ fn keyboard() -> mpsc::Receiver<Key> {
     receiver
 }
 
-async fn measure_once(client: &Client, interval: Duration) -> Result<Measurement, ClientError> {
+async fn measure_once(call: &Call, interval: Duration) -> Result<Measurement, ClientError> {
     let mut meter = Meter::default();
-    meter.measure(read(client).await?, Duration::ZERO);
+    meter.measure(read(call).await?, Duration::ZERO);
     let begun = Instant::now();
     sleep(interval).await;
-    let reading = read(client).await?;
+    let reading = read(call).await?;
     Ok(meter.measure(reading, begun.elapsed()))
 }
 
-async fn read(client: &Client) -> Result<Reading, ClientError> {
-    let overview: crate::admin::api::Overview = client.get("/v1/status").await?;
-    if overview.detached {
+async fn read(call: &Call) -> Result<Reading, ClientError> {
+    let overview = call.overview().await?;
+    // Without a wall there is nothing more to ask for.
+    if overview.edge.is_none() {
         return Ok(Reading { overview, counters: Vec::new(), top: Default::default() });
     }
     Ok(Reading {
         overview,
-        counters: client.get("/v1/counters").await?,
-        top: client.get("/v1/top").await?,
+        counters: call.client.get("/v1/counters").await?,
+        top: call.client.get("/v1/top").await?,
     })
 }
 
@@ -153,7 +150,13 @@ fn text(measurement: &Measurement) -> String {
     for warning in &overview.warnings {
         text.push_str(&format!("! {warning}\n"));
     }
-    let services: Vec<[String; 6]> = measurement
+    for line in view::dns_lines(measurement) {
+        text.push_str(&format!("{line}\n"));
+    }
+    if overview.edge.is_none() {
+        return text;
+    }
+    let services: Vec<[String; 7]> = measurement
         .services
         .iter()
         .map(|service| {
@@ -163,13 +166,14 @@ fn text(measurement: &Measurement) -> String {
                 short(service.drop),
                 short(service.slip),
                 short(service.observe),
+                short(service.answer),
                 service.top_reason.clone().unwrap_or_default(),
             ]
         })
         .collect();
     text.push('\n');
     text.push_str(&table(
-        ["SERVICE", "PASS/s", "DROP/s", "SLIP/s", "OBSERVE/s", "TOP REASON"],
+        ["SERVICE", "PASS/s", "DROP/s", "SLIP/s", "OBSERVE/s", "ANSWER/s", "TOP REASON"],
         &services,
     ));
     let reasons: Vec<[String; 3]> = measurement
@@ -233,8 +237,8 @@ mod tests {
         let text = text(&meter.measure(reading(fake::counters()), Duration::from_secs(1)));
         for line in [
             "! eth0: GENERIC MODE, as configured: floods cost many times more than in native mode",
-            "SERVICE        PASS/s  DROP/s  SLIP/s  OBSERVE/s  TOP REASON",
-            "dns            1.00k   30      70      0          source_limit",
+            "SERVICE        PASS/s  DROP/s  SLIP/s  OBSERVE/s  ANSWER/s  TOP REASON",
+            "dns            1.00k   30      70      0          600       source_limit",
             "REASON        RATE/s  TOTAL",
             "source_limit  70      70",
             "BUSIEST SOURCES  RATE/s  DROPPED  LAST REASON",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use muralla_dns::report::Level;
 use muralla_edge::talkers::Talker;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -61,9 +62,13 @@ pub(crate) fn draw(frame: &mut Frame<'_>, measurement: Option<&Measurement>, set
     let mut alarms: Vec<String> = settings.trouble.clone().into_iter().collect();
     alarms.extend(measurement.iter().flat_map(|measurement| measurement.overview.warnings.clone()));
     let rows = u16::try_from(alarms.len().min(MOST_WARNINGS)).unwrap_or(0);
-    let [title, warnings, services, reasons, talkers, keys] = Layout::vertical([
+    let names = measurement.map(dns_lines).unwrap_or_default();
+    let walled =
+        measurement.is_none_or(|shown| shown.overview.edge.is_some() || shown.overview.detached);
+    let [title, warnings, dns, services, reasons, talkers, keys] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(rows),
+        Constraint::Length(u16::try_from(names.len()).unwrap_or(0)),
         Constraint::Fill(4),
         Constraint::Fill(3),
         Constraint::Fill(3),
@@ -77,6 +82,10 @@ pub(crate) fn draw(frame: &mut Frame<'_>, measurement: Option<&Measurement>, set
         return;
     };
     frame.render_widget(heading(measurement), title);
+    draw_dns(frame, dns, &names);
+    if !walled {
+        return;
+    }
     draw_services(frame, services, measurement, settings.order);
     draw_reasons(frame, reasons, &measurement.reasons);
     let [sources, networks] =
@@ -93,7 +102,9 @@ fn heading(measurement: &Measurement) -> Line<'static> {
         Span::raw(format!("  up {up}")),
     ];
     let Some(edge) = &overview.edge else {
-        spans.push(Span::styled("  DETACHED", ALARM));
+        if overview.detached {
+            spans.push(Span::styled("  DETACHED", ALARM));
+        }
         return Line::from(spans);
     };
     for interface in &edge.interfaces {
@@ -138,6 +149,67 @@ fn draw_keys(frame: &mut Frame<'_>, area: Rect, settings: &Settings) {
     frame.render_widget(Line::styled(keys, FAINT), area);
 }
 
+/// What there is to say of DNS, in a few lines.
+pub(crate) fn dns_lines(measurement: &Measurement) -> Vec<String> {
+    let overview = &measurement.overview;
+    let card: f64 = measurement.services.iter().map(|service| service.answer).sum();
+    let Some((rates, status)) = measurement.dns.as_ref().zip(overview.dns.as_ref()) else {
+        let left = overview.answers.as_ref().filter(|answers| answers.answering && !answers.fed);
+        return left.map_or_else(Vec::new, |_| {
+            vec![format!(
+                "DNS      {}/s by the network card, from what is left in it: THE DAEMON BEHIND IT IS GONE",
+                short(card)
+            )]
+        });
+    };
+    let level = |wanted: Level| {
+        let rate = rates.levels.iter().find(|(level, _)| *level == wanted);
+        short(rate.map_or(0.0, |(_, rate)| *rate))
+    };
+    let p99 = rates.p99.map_or_else(|| "-".to_owned(), |p99| format!("{:.2} ms", p99 * 1e3));
+    let hits =
+        rates.hit_rate.map_or_else(|| "-".to_owned(), |hits| format!("{:.1} %", hits * 100.0));
+    let share = if status.cache.limit == 0 {
+        0.0
+    } else {
+        status.cache.bytes as f64 * 100.0 / status.cache.limit as f64
+    };
+    let mut lines = vec![
+        format!(
+            "DNS      {}/s: card {}, cache {}, stale {}, local {}, servers {}, none {}",
+            short(rates.total),
+            level(Level::Nic),
+            level(Level::Wire),
+            level(Level::Stale),
+            level(Level::Local),
+            level(Level::Engine),
+            level(Level::None),
+        ),
+        format!(
+            "         p99 {p99}, hits {hits}, failed {}/s; asked {}/s, timeouts {}/s; cache {share:.0} % full",
+            short(rates.failed),
+            short(rates.upstream),
+            short(rates.timeouts),
+        ),
+    ];
+    if overview.silent {
+        lines.push("         NOT ANSWERING its own canary".to_owned());
+    }
+    lines
+}
+
+fn draw_dns(frame: &mut Frame<'_>, area: Rect, lines: &[String]) {
+    let styled = lines.iter().map(|line| {
+        let alarm = line.contains("IS GONE") || line.contains("NOT ANSWERING");
+        match line.strip_prefix("DNS") {
+            _ if alarm => Line::styled(line.as_str(), ALARM),
+            Some(rest) => Line::from(vec![Span::styled("DNS", HEADING), Span::raw(rest)]),
+            None => Line::from(line.as_str()),
+        }
+    });
+    frame.render_widget(Paragraph::new(styled.collect::<Vec<_>>()), area);
+}
+
 fn draw_services(frame: &mut Frame<'_>, area: Rect, measurement: &Measurement, order: Order) {
     let mut services: Vec<&ServiceRates> = measurement.services.iter().collect();
     match order {
@@ -156,18 +228,21 @@ fn draw_services(frame: &mut Frame<'_>, area: Rect, measurement: &Measurement, o
             lost(service.drop),
             lost(service.slip),
             lost(service.observe),
+            Cell::from(Line::from(short(service.answer)).right_aligned()),
             Cell::from(service.top_reason.clone().unwrap_or_default()),
         ])
     });
     let widths = [
-        Constraint::Length(16),
+        Constraint::Length(14),
+        Constraint::Length(8),
         Constraint::Length(8),
         Constraint::Length(8),
         Constraint::Length(8),
         Constraint::Length(8),
         Constraint::Fill(1),
     ];
-    let header = header(&["SERVICE", "PASS", "DROP", "SLIP", "OBSERVE", "TOP REASON"], 1..5);
+    let titles = ["SERVICE", "PASS", "DROP", "SLIP", "OBSERVE", "ANSWER", "TOP REASON"];
+    let header = header(&titles, 1..6);
     frame.render_widget(Table::new(rows, widths).header(header), area);
 }
 
@@ -278,6 +353,8 @@ mod tests {
             "eth0 GENERIC",
             "50 ns/packet",
             "! eth0: GENERIC MODE",
+            "DNS      0/s: card 0, cache 0",
+            "p99 -, hits -, failed 0/s; asked 0/s, timeouts 0/s; cache 50 % full",
             "SERVICE",
             "TOP REASON",
             "source_limit",
@@ -292,7 +369,32 @@ mod tests {
         }
         let dns = lines.iter().find(|line| line.starts_with("dns ")).unwrap();
         let words: Vec<&str> = dns.split_whitespace().collect();
-        assert_eq!(words, ["dns", "1.00k", "30", "70", "0", "source_limit"]);
+        assert_eq!(words, ["dns", "1.00k", "30", "70", "0", "600", "source_limit"]);
+    }
+
+    #[test]
+    fn a_card_that_nobody_fills_is_an_alarm() {
+        let mut shown = measurement();
+        shown.dns = None;
+        shown.overview.dns = None;
+        assert!(dns_lines(&shown).is_empty(), "it is filled by a process that is not asked");
+        if let Some(answers) = &mut shown.overview.answers {
+            answers.fed = false;
+        }
+        let lines = text(&drawn(80, 24, &Settings::default(), Some(&shown)));
+        let line = lines.iter().find(|line| line.starts_with("DNS ")).unwrap();
+        assert!(line.contains("600/s by the network card"), "{line}");
+    }
+
+    #[test]
+    fn without_a_wall_only_dns_is_shown() {
+        let mut shown = measurement();
+        (shown.overview.edge, shown.overview.answers) = (None, None);
+        let all = text(&drawn(80, 24, &Settings::default(), Some(&shown))).join("\n");
+        assert!(
+            all.contains("DNS ") && !all.contains("SERVICE") && !all.contains("DETACHED"),
+            "{all}"
+        );
     }
 
     #[test]

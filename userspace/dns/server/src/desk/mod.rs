@@ -178,16 +178,15 @@ impl Desk {
         let found = match self.at_once(&key, &query, now, &limits, known, out) {
             Some(found) => found,
             None => {
-                let waiter = Waiter { packet: packet.into(), asker, max_len, reply: reply() };
-                match self.board(policy, tally, &key, waiter) {
-                    Ok(()) => return Outcome::Later,
-                    Err(_) => match self.cache.answer_stale(&key, &query, now, &limits, out) {
-                        Some(len) => (len, Level::Stale),
-                        None => (
-                            answer::refuse(&query, SERVFAIL, None, limits.cookie, out),
-                            Level::None,
-                        ),
-                    },
+                let waiter = || Waiter { packet: packet.into(), asker, max_len, reply: reply() };
+                if self.board(policy, tally, &key, asker, waiter) {
+                    return Outcome::Later;
+                }
+                match self.cache.answer_stale(&key, &query, now, &limits, out) {
+                    Some(len) => (len, Level::Stale),
+                    None => {
+                        (answer::refuse(&query, SERVFAIL, None, limits.cookie, out), Level::None)
+                    }
                 }
             }
         };
@@ -244,29 +243,31 @@ impl Desk {
         None
     }
 
-    /// Has somebody wait for an answer, and sees to it that there will be one.
+    /// Has one wait for an answer, and sees to it that there will be one. False if there is no place, or others have
+    /// waited for too long already.
     fn board(
         self: &Arc<Self>,
         policy: &Policy,
         tally: &Tally,
         key: &Key,
-        waiter: Waiter,
-    ) -> Result<(), Waiter> {
+        asker: Asker,
+        waiter: impl FnOnce() -> Waiter,
+    ) -> bool {
         let limits = &policy.limits;
         let room = Room { total: limits.questions, client: limits.questions_per_client };
-        match self.flights.board(key, client(waiter.asker.peer.ip()), waiter, room) {
+        match self.flights.board(key, client(asker.peer.ip()), room, waiter) {
             Boarding::First => {
                 self.runtime.spawn(Arc::clone(self).fly(*key, false));
-                Ok(())
+                true
             }
             Boarding::Joined => {
                 tally.event(Event::Coalesced, 1);
-                Ok(())
+                true
             }
-            Boarding::Late(waiter) => Err(waiter),
-            Boarding::Full(waiter) => {
+            Boarding::Late => false,
+            Boarding::Full => {
                 tally.event(Event::TooManyQuestions, 1);
-                Err(waiter)
+                false
             }
         }
     }
