@@ -522,8 +522,8 @@ fn load(desk: &Desk, file: &Path) {
 
 /// Replaces the file whole, so that a crash in the middle leaves the old one.
 fn save(desk: &Desk, file: &Path) {
+    let new = file.with_extension("new");
     let write = || -> io::Result<u64> {
-        let new = file.with_extension("new");
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -536,11 +536,15 @@ fn save(desk: &Desk, file: &Path) {
     };
     match write() {
         Ok(entries) => info!(entries, file = %file.display(), "cache saved"),
-        Err(error) => warn!(
-            %error,
-            "the cache can't be saved to {}: make room or choose another [dns] cache_file",
-            file.display()
-        ),
+        Err(error) => {
+            // On a full disk the half of it would keep it full.
+            let _ = fs::remove_file(&new);
+            warn!(
+                %error,
+                "the cache can't be saved to {}: make room or choose another [dns] cache_file",
+                file.display()
+            );
+        }
     }
 }
 
