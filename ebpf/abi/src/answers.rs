@@ -198,7 +198,7 @@ fn look_up<C: Cache, K: Key, F: Frame + ?Sized>(
         return None;
     }
     let asked = Asked::read(frame, headers, question)?;
-    let hash = asked.read_name(key, frame, found)?;
+    let hash = asked.hash(key, frame)?;
     let index = cache.index();
     let first = index.line(hash.first(ANSWER_LINES - 1))?;
     let wanted = hash.fingerprint();
@@ -214,9 +214,12 @@ fn look_up<C: Cache, K: Key, F: Frame + ?Sized>(
     found.stamp = slot.load(slot::STAMP);
     let same = found.stamp != 0
         && slot.load(slot::EPOCH) == epoch
-        && slot.load(slot::QUESTION) == asked.question
-        && same_name(found, slot, asked.name_len / 8);
+        && slot.load(slot::QUESTION) == asked.question;
     if !same {
+        return None;
+    }
+    asked.read_name(frame, found)?;
+    if !same_name(found, slot, asked.name_len() / 8) {
         return None;
     }
     let times = slot.load(slot::TIMES);
@@ -227,12 +230,12 @@ fn look_up<C: Cache, K: Key, F: Frame + ?Sized>(
     // A clock that is read in steps may be behind the one that userspace read.
     found.age = now.saturating_sub(born);
     let body = (slot.load(slot::SHAPE) >> 16) as u16;
-    found.edns = u32::from(asked.edns);
+    found.edns = asked.offer >> 16 & 1;
     found.body = u32::from(body) + found.edns * OPT_LEN;
     found.slot = number;
     found.answered = question.end + found.body;
-    let message = found.answered - asked.dns;
-    if body == 0 || found.body > BODY_ROOM || message > u32::from(asked.room) {
+    let message = found.answered + HEADER - asked.name;
+    if body == 0 || found.body > BODY_ROOM || message > asked.offer & 0xffff {
         return None;
     }
     found.asked = frame.whole()?;
@@ -266,18 +269,14 @@ fn same_name<S: Slot>(found: &Found, slot: S, last: u32) -> bool {
     differ == 0
 }
 
-/// A query that an answer may be looked up for.
+/// A query that an answer may be looked up for. In few words, since the stack is short.
 struct Asked {
-    /// Where the message begins, from the frame's start.
-    dns: u32,
-    /// Bytes of the name.
-    name_len: u32,
+    /// Where the name begins, from the frame's start.
+    name: u32,
+    /// 1 above 16 bits if the client speaks EDNS; below, most bytes of the answer's message.
+    offer: u32,
     /// The question, but for the name.
     question: u64,
-    /// Whether the client speaks EDNS.
-    edns: bool,
-    /// Most bytes of the answer's message.
-    room: u16,
 }
 
 impl Asked {
@@ -330,42 +329,59 @@ impl Asked {
         let name_len = hide(name_len, question.id.into());
         let checking_disabled = question.flags & flag::CHECKING_DISABLED != 0;
         let question = question_word(question.qtype, dnssec_ok, checking_disabled, VIEW, name_len);
-        Some(Self { dns, name_len, question, edns: offer >> 16 & 1 != 0, room: offer as u16 })
+        Some(Self { name: dns + HEADER, offer, question })
     }
 
-    /// Reads the name into `found` and gives the hash of the whole question.
+    /// Bytes of the name, from 1 to [`MAX_NAME`].
     #[inline(always)]
-    fn read_name<K: Key, F: Frame + ?Sized>(
-        &self,
-        key: &K,
-        frame: &F,
-        found: &mut Found,
-    ) -> Option<Hash> {
-        let name = self.dns + HEADER;
+    const fn name_len(&self) -> u32 {
+        self.question as u32 & MAX_NAME
+    }
+
+    /// The hash of the whole question. Most queries are looked up in vain, so this does no more than that needs.
+    #[inline(always)]
+    fn hash<K: Key, F: Frame + ?Sized>(&self, key: &K, frame: &F) -> Option<Hash> {
         let mut mixer = Mixer::new(key, self.question);
+        let mut at = 0;
+        for _ in 1..NAME_WORDS {
+            if at + 8 > self.name_len() {
+                break;
+            }
+            mixer.mix(alike(frame.window(self.name + at, 8)?.u64(0)));
+            at += 8;
+        }
+        mixer.mix(alike(self.rest(frame)?));
+        Some(mixer.finish(key))
+    }
+
+    /// Reads the name into `found`.
+    #[inline(always)]
+    fn read_name<F: Frame + ?Sized>(&self, frame: &F, found: &mut Found) -> Option<()> {
         let mut sum = 0;
         let mut at = 0;
         for word in found.name.iter_mut().take(NAME_WORDS as usize - 1) {
-            if at + 8 > self.name_len {
+            if at + 8 > self.name_len() {
                 break;
             }
-            let bytes = frame.window(name + at, 8)?.u64(0);
+            let bytes = frame.window(self.name + at, 8)?.u64(0);
             sum += halves(bytes);
             *word = lower(bytes);
-            mixer.mix(*word);
             at += 8;
         }
-        // The name's last eight bytes, some of which may be the header's: never beyond its end, where the frame may end.
-        let left = self.name_len & 7;
-        let end = frame.window(name + self.name_len - 8, 8)?.u64(0);
-        let rest = end & ((1 << (left * 8)) - 1);
+        let rest = self.rest(frame)?;
         // In the datagram, these bytes are the first of a word.
-        sum += halves(rest << 8 << ((7 - left) * 8));
-        let rest = lower(rest);
-        mixer.mix(rest);
-        *found.name.get_mut((self.name_len / 8) as usize)? = rest;
+        sum += halves(rest << 8 << ((7 - (self.name_len() & 7)) * 8));
+        *found.name.get_mut((self.name_len() / 8) as usize)? = lower(rest);
         found.name_sum = sum;
-        Some(mixer.finish(key))
+        Some(())
+    }
+
+    /// What is left of the name after its whole words.
+    #[inline(always)]
+    fn rest<F: Frame + ?Sized>(&self, frame: &F) -> Option<u64> {
+        // The name's last eight bytes, some of which may be the header's: never beyond its end, where the frame may end.
+        let end = frame.window(self.name + self.name_len() - 8, 8)?.u64(0);
+        Some(end & ((1 << ((self.name_len() & 7) * 8)) - 1))
     }
 }
 
@@ -385,6 +401,13 @@ const fn lower(word: u64) -> u64 {
     let beyond_z = low + (0x7f - b'Z' as u64) * EACH;
     let capital = (from_a ^ beyond_z) & TOP & !word;
     word | capital >> 2
+}
+
+/// Eight bytes, the same for letters of either case. Cheaper than [`lower`], and enough to find what is then compared:
+/// some other bytes from 0x40 on become alike, too, those of digits, hyphens and lengths don't.
+#[inline(always)]
+const fn alike(word: u64) -> u64 {
+    word | (word & 0x4040_4040_4040_4040) >> 1
 }
 
 /// The hash of a question. Keyed, so that nobody outside can choose names that share lines.

@@ -142,6 +142,14 @@ pub struct Case {
     _reserved: [u8; 5],
 }
 
+impl Case {
+    /// The service that the packet is for.
+    #[inline(always)]
+    pub const fn service(&self) -> u8 {
+        self.number
+    }
+}
+
 /// Decides on a frame without a usable IP header.
 #[inline(always)]
 pub fn decide_bad<W: World>(world: &W, reason: Reason) -> Decision {
@@ -234,15 +242,18 @@ pub fn examine<W: World, F: Frame + ?Sized>(
 ) -> Option<Decision> {
     let policy = world.policy()?;
     let service = policy::read_service(&policy, case.number)?;
-    let mut question = dns::Question::default();
-    let examined = Asked::of(world, case).examine(frame, &service, &mut question);
-    case.question = question;
-    match examined {
-        Ok(bounds) => {
-            case.bounds = bounds.0;
+    // Where it is kept, and not on the stack: the kernel gives all stages together 512 bytes.
+    let Case { headers, question, facts, bounds, number, .. } = case;
+    // All else of it is looked at for queries alone.
+    question.id = 0;
+    let (facts, number) = (Facts(*facts), *number);
+    let asked = Asked { world, headers, facts, number, v6: headers.v6 != 0 };
+    match asked.examine(frame, &service, question) {
+        Ok(within) => {
+            *bounds = within.0;
             None
         }
-        Err(refusal) => Some(refusal.decision(service.mode(), case.number)),
+        Err(refusal) => Some(refusal.decision(service.mode(), number)),
     }
 }
 

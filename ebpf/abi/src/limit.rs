@@ -4,7 +4,9 @@
 //! word: a fingerprint of 24 bits above a theoretical arrival time (GCRA, ITU-T I.371) of 40 bits, changed
 //! by compare-and-swap. A key that is in neither line takes the slot with the least arrival time and
 //! inherits it (Space-Saving, Metwally et al. 2005), so sources of a single packet displace each other and
-//! the busy ones stay. The idea of asking for all networks around a source in one look is that of the KRU
+//! the busy ones stay. Arrival times are of many limits, and what is seconds ahead by a slow one is more than a fast
+//! one ever allows: so at most half of what a newcomer may be ahead is inherited, and the rest of his burst is his
+//! whoever was there before. The idea of asking for all networks around a source in one look is that of the KRU
 //! of Knot DNS.
 //!
 //! Time is in ticks of 64 ns; 40 bits of them are 19.5 hours, and what lies further ahead of now than any
@@ -261,10 +263,10 @@ pub fn find<T: Lines, K: Key>(
             Found::Below(place(word, old, ahead))
         };
     }
-    // Not there: take the slot that is least ahead. It is inherited, but never so much that the first packet
-    // of a newcomer is refused: where all sixteen are busy, he has done nothing yet.
+    // Not there: take the slot that is least ahead. It is inherited, but where all sixteen are busy, the newcomer has
+    // done nothing yet: half of what he may send after his first packet stays his.
     let (word, old, ahead) = least_ahead(first, now);
-    let room = tolerance.saturating_sub(cost);
+    let room = tolerance.saturating_sub(cost) >> 1;
     if ahead == 0 {
         return Found::Below(place(word, old, 0));
     }

@@ -29,6 +29,7 @@ use crate::maps::{
     ANSWER_HITS, ANSWER_INDEX, ANSWER_STATE, ANSWERS, BAN_HITS, BANS, BUDGETS, CREDITS, FAMILIAR,
     LIMITER, LIMITER_MASK, POLICY, SCRATCH, SIDE, TIMING,
 };
+use crate::wall::count_unanswered;
 
 /// Decides on a packet. `unknown` is any number that the verifier does not know.
 #[inline(always)]
@@ -80,7 +81,7 @@ pub fn slip(ctx: &XdpContext) -> u32 {
     wall_slip(ctx.ctx)
 }
 
-/// Answers a query from the NIC cache.
+/// Answers a query from the NIC cache, as which it was counted.
 #[inline(always)]
 pub fn answer(ctx: &XdpContext) -> u32 {
     wall_answer(ctx.ctx)
@@ -152,7 +153,16 @@ extern "C" fn wall_slip(ctx: *mut xdp_md) -> u32 {
 extern "C" fn wall_answer(ctx: *mut xdp_md) -> u32 {
     let ctx = XdpContext::new(ctx);
     let Some(case) = SCRATCH.get_ptr_mut(0) else { return xdp_action::XDP_PASS };
-    let Case { headers, question, found, .. } = afresh(case);
+    let action = give(&ctx, afresh(case));
+    if action == xdp_action::XDP_PASS {
+        count_unanswered(afresh(case).service(), XdpFrame::new(&ctx).len());
+    }
+    action
+}
+
+#[inline(always)]
+fn give(ctx: &XdpContext, case: &mut Case) -> u32 {
+    let Case { headers, question, found, .. } = case;
     let Some(slot) = Kernel.slot(found.slot) else { return xdp_action::XDP_PASS };
     if slot.load(slot::STAMP) != found.stamp {
         return xdp_action::XDP_PASS;
@@ -164,11 +174,10 @@ extern "C" fn wall_answer(ctx: *mut xdp_md) -> u32 {
     }
     // In one register for both comparisons and the call: what is compared is what the verifier knows of.
     let body = opaque(found.body.into(), found.stamp);
-    if body == 0 || body > BODY_ROOM.into() || !store(&ctx, question.end, slot.body(), body as u32)
-    {
+    if body == 0 || body > BODY_ROOM.into() || !store(ctx, question.end, slot.body(), body as u32) {
         return xdp_action::XDP_DROP;
     }
-    if answers::dress(&mut XdpFrame::new(&ctx), headers, question, found, slot).is_none() {
+    if answers::dress(&mut XdpFrame::new(ctx), headers, question, found, slot).is_none() {
         return xdp_action::XDP_DROP;
     }
     // Asked again after all that was read: the run may have been held up for longer than userspace waits.

@@ -8,7 +8,7 @@ use muralla_abi::decide::Decision;
 use muralla_abi::layout::counter_index;
 use muralla_abi::sample::{SNAPLEN, TRAFFIC_WEIGHT};
 use muralla_abi::table::{Line, Lines, Word};
-use muralla_abi::verdict::Verdict;
+use muralla_abi::verdict::{Reason, Verdict};
 
 use crate::clock;
 use crate::frame::{XdpFrame, copy, opaque};
@@ -69,12 +69,26 @@ fn enforce(ctx: &XdpContext, traffic: bool, number: u64) -> u32 {
 
 #[inline(always)]
 pub fn count(service: u8, reason: u8, verdict: Verdict, bytes: u32) {
+    add(service, reason, verdict, 1, bytes.into());
+}
+
+/// Counts a query as one that passed, which was counted as one that is answered.
+#[inline(always)]
+pub fn count_unanswered(service: u8, bytes: u32) {
+    let bytes = u64::from(bytes);
+    let (none, answered) = (0u64, Reason::Answered as u8);
+    add(service, answered, Verdict::Answer, none.wrapping_sub(1), none.wrapping_sub(bytes));
+    add(service, Reason::Clean as u8, Verdict::Pass, 1, bytes);
+}
+
+#[inline(always)]
+fn add(service: u8, reason: u8, verdict: Verdict, packets: u64, bytes: u64) {
     let index = counter_index(INTERFACE.load(), service, reason, verdict as u8);
     if let Some(counter) = COUNTERS.get_ptr_mut(index) {
         // SAFETY: this CPU's own words.
         unsafe {
-            (*counter).packets += 1;
-            (*counter).bytes += u64::from(bytes);
+            (*counter).packets = (*counter).packets.wrapping_add(packets);
+            (*counter).bytes = (*counter).bytes.wrapping_add(bytes);
         }
     }
 }

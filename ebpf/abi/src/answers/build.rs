@@ -4,8 +4,8 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    BODY_ROOM, MAX_BODY, MAX_NAME, MAX_RECORDS, Mixer, NAME_WORDS, SLOT_WORDS, Slot, flag, lower,
-    question_word, slot,
+    BODY_ROOM, MAX_BODY, MAX_NAME, MAX_RECORDS, Mixer, NAME_WORDS, SLOT_WORDS, Slot, alike, flag,
+    lower, question_word, slot,
 };
 use crate::dns::{HEADER, OPT, OPT_LEN, PAYLOAD, QR, fold};
 use crate::table::{Hash, Key};
@@ -86,7 +86,7 @@ impl Identity {
     pub fn hash<K: Key>(&self, key: &K) -> Hash {
         let mut mixer = Mixer::new(key, self.question);
         for word in self.name.iter().take((self.question as u8 / 8) as usize + 1) {
-            mixer.mix(*word);
+            mixer.mix(alike(*word));
         }
         mixer.finish(key)
     }

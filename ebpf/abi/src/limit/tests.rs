@@ -83,20 +83,37 @@ proptest! {
         }
     }
 
-    /// However full the table is, who was not there before gets his first packet through.
+    /// However full the table is, and of whatever limits: who was not there before gets half of his burst through, and
+    /// so do the networks around him. In an empty table he gets all of it.
     #[test]
-    fn a_newcomer_passes(words in any::<u64>(), host in any::<u32>(), now in 0u64..1 << 39) {
-        let rate = Rate { interval: 1_000, tolerance: 10_000 };
-        let table = table();
-        for (index, word) in table.iter().flatten().enumerate() {
-            // Ahead by as much as can be, and by more, under fingerprints of others.
-            let ahead = (words.rotate_left(index as u32) & 0xffff) + 9_000;
+    fn a_newcomer_passes(
+        words in any::<u64>(),
+        least in 0u64..1 << 32,
+        interval in 1u32..1 << 20,
+        burst in 1u32..100,
+        host in any::<u32>(),
+        v6 in any::<bool>(),
+        now in 0u64..1 << 39,
+    ) {
+        let rate = Rate { interval, tolerance: interval * burst };
+        let addr = if v6 { Addr::v6(u128::from(host) << 96 | 7) } else { Addr::v4(host) };
+        let source = Source { addr, v6, service: 2 };
+        let (empty, full) = (table(), table());
+        for (index, word) in full.iter().flatten().enumerate() {
+            let ahead = least + (words.rotate_left(index as u32) & 0xffff_ffff);
             let other = (index as u64 * 2 + 1) << TIME_BITS;
             word.store(other | (now + ahead) & TIME_MASK, Ordering::Relaxed);
         }
-        let fingerprint = source(host).hash(&SEEDS, 0).fingerprint();
-        prop_assume!(fingerprint > 2 * 8 * u64::from(LINES));
-        prop_assert!(admit(&table, source(host), false, rate, now).is_some());
+        for level in 0..LEVELS as u32 {
+            let fingerprint = source.hash(&SEEDS, level).fingerprint();
+            prop_assume!(fingerprint > 2 * 8 * u64::from(LINES));
+        }
+        let admitted = |table| {
+            (0..burst + 9).filter(|_| admit(table, source, true, rate, now).is_some()).count() as u32
+        };
+        prop_assert_eq!(admitted(&empty), burst);
+        let admitted = admitted(&full);
+        prop_assert!(admitted >= burst.div_ceil(2), "{} of {}", admitted, burst);
     }
 }
 

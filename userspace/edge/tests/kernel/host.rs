@@ -26,7 +26,11 @@ pub(crate) const FIRST_BUFFER: usize = 4_096 - 256 - 320;
 
 const SEEDS: Seeds = Seeds::TEST;
 
-const LIMITER_LINES: u32 = 512;
+/// As many sources as the limiter of both worlds has room for. Their seeds differ, so places are other ones; with so
+/// many, nobody displaces anybody.
+pub(crate) const LIMITER_SOURCES: u32 = 1 << 17;
+
+const LIMITER_LINES: u32 = LIMITER_SOURCES / 8;
 
 type Table = Vec<[AtomicU64; 8]>;
 
@@ -48,9 +52,10 @@ fn table(lines: u32) -> Table {
 }
 
 impl Host {
-    pub(crate) fn new(config: &EdgeConfig) -> Self {
+    /// A world with the configuration's own addresses and those `of_this_machine`.
+    pub(crate) fn new(config: &EdgeConfig, of_this_machine: &[IpNet]) -> Self {
         let mut own = config.own.clone();
-        own.extend(this_machine());
+        own.extend(of_this_machine);
         let lists = Lists {
             neighbours: Vec::new(),
             protected: config.protected.clone(),
@@ -121,7 +126,7 @@ impl Host {
 }
 
 /// The machine's own addresses, which the wall adds to the configured ones.
-fn this_machine() -> Vec<IpNet> {
+pub(crate) fn this_machine() -> Vec<IpNet> {
     let told = Command::new("hostname").arg("--all-ip-addresses").output().unwrap().stdout;
     let text = String::from_utf8(told).unwrap();
     text.split_whitespace().map(|ip| IpNet::from(ip.parse::<IpAddr>().unwrap())).collect()
