@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use hickory_proto::dnssec::rdata::DNSSECRData;
@@ -109,6 +109,19 @@ impl fmt::Display for Difference {
     }
 }
 
+/// What came of a comparison.
+#[derive(Clone, Debug, Default)]
+pub struct Comparison {
+    /// All differences, in the order of the questions' names.
+    pub differences: Vec<Difference>,
+    /// Answers of the one under test by response code.
+    pub codes: BTreeMap<String, usize>,
+    /// How many of them had the AD bit.
+    pub authentic: usize,
+    /// Seconds that it took, rounded up.
+    pub took: u32,
+}
+
 /// Asks both resolvers every question, `clients` questions at once and each resolver in turn first, and gives the
 /// differences. Times to live may differ by `slack` seconds.
 ///
@@ -121,9 +134,10 @@ pub fn compare(
     questions: &Arc<Vec<Question>>,
     clients: usize,
     slack: u32,
-) -> Result<Vec<Difference>> {
+) -> Result<Comparison> {
+    let begin = Instant::now();
     let next = Arc::new(AtomicUsize::new(0));
-    let found = Arc::new(Mutex::new(Vec::new()));
+    let found = Arc::new(Mutex::new(Comparison::default()));
     let mut threads = Vec::new();
     for _ in 0..clients {
         let (questions, next, found) =
@@ -145,10 +159,13 @@ pub fn compare(
                     (ask(ours)?, theirs)
                 };
                 let aspects = aspects(&ours, &theirs, slack);
+                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                *found.codes.entry(ours.code.to_string()).or_default() += 1;
+                found.authentic += usize::from(ours.authentic);
                 if !aspects.is_empty() {
                     let question = question.clone();
                     let difference = Difference { question, aspects, ours, theirs };
-                    found.lock().unwrap_or_else(PoisonError::into_inner).push(difference);
+                    found.differences.push(difference);
                 }
             }
         })?);
@@ -157,7 +174,8 @@ pub fn compare(
         thread.join().map_err(|_| anyhow!("a client panicked"))??;
     }
     let mut found = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
-    found.sort_by(|a: &Difference, b| a.question.cmp(&b.question));
+    found.differences.sort_by(|a, b| a.question.cmp(&b.question));
+    found.took = begin.elapsed().as_secs() as u32 + 1;
     Ok(found)
 }
 

@@ -18,8 +18,9 @@ use crate::connection::connect_from;
 const BATCH: usize = 32;
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How long the last answers may take: a question's own time, and some.
+/// How long the last answers may take: a question's own time, and some. It is over when nothing comes for a while.
 const LINGER: Duration = Duration::from_secs(8);
+const QUIET: Duration = Duration::from_secs(2);
 
 /// Most packets of one volley: each has an id of its own.
 pub const VOLLEY: usize = 1 << 16;
@@ -211,13 +212,16 @@ pub fn pelt(
         set_socket_recv_buffer_size_force(socket.as_fd(), 8 << 20)?;
         let mut buffer = vec![0; 65_536];
         let mut collect = |all: &mut Vec<Exchange>| {
+            let mut count = 0;
             while let Ok(length) = socket.recv(&mut buffer) {
                 let answer = buffer.get(..length).unwrap_or_default();
                 let id = answer.first_chunk().map(|id| usize::from(u16::from_be_bytes(*id)));
                 if let Some(exchange) = id.and_then(|id| all.get_mut(id)) {
                     exchange.answers.push(answer.to_vec());
                 }
+                count += 1;
             }
+            count
         };
         socket.set_nonblocking(true)?;
         for number in 0..all.len() {
@@ -230,22 +234,33 @@ pub fn pelt(
                 collect(&mut all);
             }
         }
-        let end = Instant::now() + LINGER;
-        while Instant::now() < end {
+        let begin = Instant::now();
+        let mut last = begin;
+        while begin.elapsed() < LINGER && last.elapsed() < QUIET {
             thread::sleep(Duration::from_millis(20));
-            collect(&mut all);
+            if collect(&mut all) > 0 {
+                last = Instant::now();
+            }
         }
         Ok(all)
     })
 }
 
 impl Exchange {
+    /// Whether there is no answer where there ought to be one: silence is for what has no whole header, and for responses.
+    pub fn is_missed(&self) -> bool {
+        self.answers.is_empty() && !self.deserves_silence()
+    }
+
+    fn deserves_silence(&self) -> bool {
+        self.packet.len() < HEADER || self.packet.get(2).is_some_and(|flags| flags & QR != 0)
+    }
+
     /// What no server may do, whoever asks.
     pub fn wrong(&self) -> Option<String> {
         let Self { packet, answers } = self;
         let (Some(answer), many) = (answers.first(), answers.len() > 1) else { return None };
-        let is_response = packet.get(2).is_some_and(|flags| flags & QR != 0);
-        if packet.len() < HEADER || is_response {
+        if self.deserves_silence() {
             return Some("an answer to what is no query".to_owned());
         }
         if many {
@@ -289,8 +304,8 @@ impl Exchange {
 
 /// Whether the server took the query for malformed.
 fn malformed(answer: &Message) -> bool {
-    use ResponseCode::{BADVERS, FormErr, NotImp};
-    matches!(answer.metadata.response_code, FormErr | NotImp | BADVERS)
+    // FORMERR, NOTIMP and BADVERS; the latter's number is also that of a TSIG error, and may be read as such.
+    matches!(u16::from(answer.metadata.response_code), 1 | 4 | 16)
 }
 
 /// Bytes of an uncompressed name with type and class.

@@ -139,20 +139,24 @@ fn dns_hostile_packets_harm_nobody() {
     let mut mutations = Mutations::new(SEED, "news.example");
     let mut memory = vec![resident(pid).unwrap()];
     let mut wrong = Vec::new();
-    let mut answered = 0;
+    let (mut answered, mut silent) = (0, 0);
+    let lost = lost_in_buffers(lab.edge()).unwrap();
     for volley in 0..VOLLEYS {
         let packets = (0..PACKETS).map(|_| mutations.any()).collect();
         let exchanges = pelt(lab.customers(), customer(&lab, volley), ROLE, packets).unwrap();
         answered += exchanges.iter().filter(|exchange| !exchange.answers.is_empty()).count();
+        silent += exchanges.iter().filter(|exchange| exchange.is_missed()).count() as u64;
         wrong.extend(shown(&exchanges, Exchange::wrong));
         memory.push(resident(pid).unwrap());
         serves_somebody_else(&lab, 9, &format!("volley {volley}"));
     }
-    println!("{answered} of {} answered, memory {memory:?}", VOLLEYS * PACKETS);
+    println!("{answered} of {} answered, {silent} missed, memory {memory:?}", VOLLEYS * PACKETS);
     assert!(role.process().unwrap().is_running(), "{}", role.output());
     assert!(!role.output().contains("panicked"), "{}", role.output());
-    // Those among them that are queries, and malformed ones, get their answers.
+    // Queries, and malformed ones, get their answers; only what the kernel had no room for does not.
     assert!(answered > VOLLEYS * PACKETS / 4, "{answered}");
+    let lost = lost_in_buffers(lab.edge()).unwrap() - lost;
+    assert!(silent <= lost, "{silent} are not answered, and {lost} were lost");
     // Both caches and their tables, and what the allocator keeps.
     let (first, last) = (memory[0], memory[VOLLEYS]);
     assert!(last < first + 64 * MIB, "{memory:?}");
@@ -246,21 +250,23 @@ fn dns_hostile_connections_harm_nobody() {
     all_closed();
     drop(streams);
 
-    // As many connections as one address can make.
-    let crowd: Vec<TcpStream> = (0..CROWD)
-        .filter_map(|_| connect(namespace, customer(&lab, 0), ROLE).ok())
-        .collect();
-    assert!(crowd.len() > CROWD / 2, "{} connections", crowd.len());
-    within_limits(true);
-    serves_somebody_else(&lab, 9, "a crowd");
-    drop(crowd);
-    all_closed();
-
-    let after = resident(pid).unwrap();
-    println!("memory {before} to {after}, taken {taken:?}");
+    // As many connections as one address can make, and all of them once more.
+    let mut memory = vec![before];
+    for round in 0..2 {
+        let crowd: Vec<TcpStream> =
+            (0..CROWD).filter_map(|_| connect(namespace, customer(&lab, 0), ROLE).ok()).collect();
+        assert!(crowd.len() > CROWD / 2, "{} connections", crowd.len());
+        within_limits(true);
+        serves_somebody_else(&lab, 9, &format!("crowd {round}"));
+        drop(crowd);
+        all_closed();
+        memory.push(resident(pid).unwrap());
+    }
+    println!("memory {memory:?}, taken at most {:?}", taken.iter().max());
+    let [before, first, after] = memory[..] else { panic!("{memory:?}") };
     assert!(role.process().unwrap().is_running(), "{}", role.output());
     assert!(!role.output().contains("panicked"), "{}", role.output());
-    assert!(after < before + 48 * MIB, "{before} to {after}");
+    assert!(after < before + 48 * MIB && after < first + 4 * MIB, "{memory:?}");
 }
 
 #[test]
@@ -272,7 +278,9 @@ fn dns_hostile_strangers_get_no_more_than_they_sent() {
     let zone = lab.folder().join("isp.example.zone");
     // An answer much larger than its question.
     let texts: String = (0..20).map(|n| format!("big TXT \"{n} {}\"\n", "x".repeat(100))).collect();
-    let text = format!("$ORIGIN isp.example.\n$TTL 60\n@ SOA ns root 1 60 60 60 60\n@ NS ns\nns A 192.0.2.53\n{texts}");
+    let text = format!(
+        "$ORIGIN isp.example.\n$TTL 60\n@ SOA ns root 1 60 60 60 60\n@ NS ns\nns A 192.0.2.53\n{texts}"
+    );
     fs::write(&zone, text).unwrap();
     let role = start(
         &lab,
@@ -359,13 +367,11 @@ fn dns_hostile_floods_of_cold_names_leave_the_cached_ones_alone() {
             let from = customer(&lab, attacker);
             let sent = Arc::clone(&sent);
             let names = NAMES / ATTACKERS;
-            lab.customers()
-                .thread("attacker", move || flood(from, attacker, names, &sent))
-                .unwrap()
+            lab.customers().thread("attacker", move || flood(from, attacker, names, &sent)).unwrap()
         })
         .collect();
     let mut most = 0;
-    while !attackers.iter().all(std::thread::JoinHandle::is_finished) {
+    while !attackers.iter().all(thread::JoinHandle::is_finished) {
         most = most.max(role.status().unwrap()["questions"].as_u64().unwrap());
         thread::sleep(Duration::from_millis(100));
     }
@@ -468,14 +474,16 @@ fn dns_hostile_zone_files_cost_their_own_zone_alone() {
     let lab = lab("dns-hostile-zone");
     let _upstream = upstream(&lab);
     let folder = lab.folder();
-    let good = "$ORIGIN good.example.\n$TTL 60\n@ SOA ns root 1 60 60 60 60\n@ NS ns\nns A 192.0.2.53\n";
+    let good =
+        "$ORIGIN good.example.\n$TTL 60\n@ SOA ns root 1 60 60 60 60\n@ NS ns\nns A 192.0.2.53\n";
     fs::write(folder.join("good"), good).unwrap();
     let bad = good.replace("good", "bad").replace("192.0.2.53", "192.0.2.553");
     fs::write(folder.join("bad"), bad).unwrap();
     let zone = |name: &str, file: &str| {
         format!("[[dns.zone]]\nname = \"{name}\"\nfile = \"{}\"\n", folder.join(file).display())
     };
-    let zones = zone("good.example", "good") + &zone("bad.example", "bad") + &zone("gone.example", "gone");
+    let zones =
+        zone("good.example", "good") + &zone("bad.example", "bad") + &zone("gone.example", "gone");
     let role = start(&lab, &zones);
 
     let stub = stub(&lab, 0);
@@ -524,6 +532,16 @@ fn dns_hostile_ports_that_are_taken_are_told() {
     assert!(!output.contains("panicked"), "{output}");
     drop(taken);
     role.run().unwrap();
+
+    // Nor do two of ours share a port by mistake, each with half of the queries and a cache of its own.
+    let mut other = DnsRole::idle(&lab, "other", ROLE).unwrap();
+    other.configure(&dns(Path::new("none"), "")).unwrap();
+    other.launch().unwrap();
+    let ended =
+        until("the end of the second", SOON, || Ok((!other.process()?.is_running()).then_some(())));
+    ended.with_context(|| other.output()).unwrap();
+    assert!(!other.wait().unwrap().success());
+    assert!(other.output().contains("another resolver"), "{}", other.output());
 }
 
 #[test]
@@ -546,7 +564,8 @@ fn dns_hostile_cache_files_keep_nobody_from_answering() {
     // Noise, and half of a good file.
     let file = role.folder().join("cache");
     role.configure(&dns(&file, "")).unwrap();
-    let noise: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let noise: Vec<u8> =
+        (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     fs::write(&file, noise).unwrap();
     role.run().unwrap();
     fill(&lab, 0..2_000).unwrap();
@@ -575,7 +594,8 @@ fn dns_hostile_cache_files_keep_nobody_from_answering() {
     let output = role.output();
     assert!(output.contains("make room"), "{output}");
     assert_eq!(fs::read(&file).unwrap(), before, "the old file");
-    let left: Vec<_> = fs::read_dir(&small.folder).unwrap().flatten().map(|e| e.file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(&small.folder).unwrap().flatten().map(|e| e.file_name()).collect();
     assert_eq!(left, ["cache"], "what could not be written whole takes the room of others");
     upstream.set_dead(true);
     role.run().unwrap();
@@ -584,7 +604,8 @@ fn dns_hostile_cache_files_keep_nobody_from_answering() {
 
 #[test]
 fn dns_hostile_ends_while_saving_lose_no_cache() {
-    const NAMES: usize = 6_000;
+    const NAMES: usize = 20_000;
+    const ROUNDS: usize = 16;
 
     let lab = lab("dns-hostile-save");
     let upstream = upstream(&lab);
@@ -600,27 +621,33 @@ fn dns_hostile_ends_while_saving_lose_no_cache() {
 
     let stub = stub(&lab, 0);
     let mut killed = 0;
-    for round in 0..12 {
+    for round in 0..ROUNDS {
         upstream.set_dead(false);
         role.run().unwrap();
         fill(&lab, NAMES + round * 100..NAMES + (round + 1) * 100).unwrap();
         role.signal(Signal::TERM).unwrap();
         // From before the first byte is written until after the last.
-        thread::sleep(Duration::from_millis(3 * round as u64));
+        thread::sleep(Duration::from_millis(2 * round as u64));
         role.signal(Signal::KILL).unwrap();
         killed += usize::from(!role.wait().unwrap().success());
         upstream.set_dead(true);
         role.run().unwrap();
         for number in [0, NAMES / 2, NAMES - 1] {
             let answer = ask(&stub, &kept(number));
-            assert_eq!(answer.data, ["192.0.2.1"], "round {round}: {}", role.output());
+            assert_eq!(answer.data, ["192.0.2.1"], "round {round}");
         }
         role.signal(Signal::KILL).unwrap();
         role.wait().unwrap();
     }
-    println!("{killed} of 12 were killed before their end");
+    println!("{killed} of {ROUNDS} were killed before their end");
     assert!(killed > 0, "all had saved already");
-    assert!(!role.output().contains("damaged"), "{}", role.output());
+    let damaged = role
+        .output()
+        .lines()
+        .filter(|line| line.contains("damaged") && !line.contains("damaged: 0"))
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    assert!(damaged.is_empty(), "{damaged:?}");
 }
 
 fn kept(number: usize) -> String {
