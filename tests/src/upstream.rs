@@ -56,7 +56,8 @@ impl Upstream {
                 if let Some(Ok(query)) = query
                     && let Some(answer) = theirs.answer(&query)
                 {
-                    socket.send_to(&answer.to_vec()?, from)?;
+                    // A client that is gone is no reason to stop.
+                    let _ = socket.send_to(&answer.to_vec()?, from);
                 }
             }
             Ok(())

@@ -234,7 +234,7 @@ fn parse_ds(data: &[&str]) -> Result<DS, Mistake> {
     if digest.len() != length {
         return Err(Mistake::Digest);
     }
-    Ok(DS::new(number(tag)?, Algorithm::from_u8(number(algorithm)?), digest_type, digest))
+    Ok(DS::new(number(tag)?, parse_algorithm(algorithm)?, digest_type, digest))
 }
 
 fn parse_dnskey(data: &[&str]) -> Result<DNSKEY, Mistake> {
@@ -246,12 +246,39 @@ fn parse_dnskey(data: &[&str]) -> Result<DNSKEY, Mistake> {
     if key.is_empty() {
         return Err(Mistake::TooShort);
     }
-    let algorithm = Algorithm::from_u8(number(algorithm)?);
+    let algorithm = parse_algorithm(algorithm)?;
     let key = DNSKEY::with_flags(number(flags)?, PublicKeyBuf::new(key, algorithm));
     match key.zone_key() && !key.revoke() {
         true => Ok(key),
         false => Err(Mistake::NotAZoneKey),
     }
+}
+
+/// A number or the mnemonic that IANA's registry has for it (RFC 4034 sections 2.2 and 5.3).
+fn parse_algorithm(word: &str) -> Result<Algorithm, Mistake> {
+    const MNEMONICS: [(&str, u8); 15] = [
+        ("RSAMD5", 1),
+        ("DH", 2),
+        ("DSA", 3),
+        ("RSASHA1", 5),
+        ("DSA-NSEC3-SHA1", 6),
+        ("RSASHA1-NSEC3-SHA1", 7),
+        ("NSEC3RSASHA1", 7),
+        ("RSASHA256", 8),
+        ("RSASHA512", 10),
+        ("ECC-GOST", 12),
+        ("ECDSAP256SHA256", 13),
+        ("ECDSAP384SHA384", 14),
+        ("ED25519", 15),
+        ("ED448", 16),
+        ("PRIVATEDNS", 253),
+    ];
+    let known = MNEMONICS.iter().find(|(mnemonic, _)| word.eq_ignore_ascii_case(mnemonic));
+    let code = match known {
+        Some((_, code)) => *code,
+        None => number(word)?,
+    };
+    Ok(Algorithm::from_u8(code))
 }
 
 fn number<T: std::str::FromStr>(word: &str) -> Result<T, Mistake> {

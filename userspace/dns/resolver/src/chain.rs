@@ -126,7 +126,18 @@ impl Inner {
             Err(flaw) => flaw,
         };
         let absent = matches!(flaw, Flaw::SignatureMissing { .. } | Flaw::DenialMissing { .. });
-        if let (Some(keys), false) = (&keys, absent) {
+        // What the zone signed, if a proof is missing, is the zone's: records made by a wildcard, or a denial. There is no
+        // other zone below to look for.
+        let own = |keys: &Keys| {
+            let soa = |proof: &Arc<RrSet>| proof.rtype == RecordType::SOA;
+            let signed_soa =
+                || found.proofs.iter().any(|proof| soa(proof) && proof.name == *keys.zone());
+            matches!(flaw, Flaw::DenialMissing { .. })
+                && (matches!(found.what, What::Records(_)) || signed_soa())
+        };
+        if let Some(keys) = &keys
+            && (!absent || own(keys))
+        {
             return Ok(Verdict::Bogus(explain(&flaw, keys.zone())));
         }
         // Not signed as it should be; unless an unsigned zone begins between, where there was no referral.

@@ -18,6 +18,8 @@ use crate::hints;
 pub struct ResolverConfig {
     /// Names and addresses of the root's servers.
     pub root_hints: Vec<(String, Vec<IpAddr>)>,
+    /// Asks the root's servers at the start who the root's servers are (RFC 8109); the hints only lead there.
+    pub priming: bool,
     /// DS or DNSKEY records in the form of a zone file, of the root or of islands of security.
     pub trust_anchors: Vec<String>,
     /// What happens to answers that fail validation.
@@ -57,6 +59,7 @@ impl Default for ResolverConfig {
     fn default() -> Self {
         Self {
             root_hints: hints::root(),
+            priming: true,
             trust_anchors: hints::trust_anchors(),
             validation: Validation::Enforce,
             negative_trust_anchors: Vec::new(),
@@ -183,6 +186,7 @@ pub enum ConfigError {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) hints: Vec<(Name, Vec<IpAddr>)>,
+    pub(crate) priming: bool,
     pub(crate) anchors: Anchors,
     pub(crate) validation: Validation,
     pub(crate) negative_anchors: Vec<(Name, Option<u64>)>,
@@ -253,6 +257,7 @@ impl Settings {
         range("cache_bytes", config.cache_bytes as u64, 64 << 10, u64::MAX)?;
         Ok(Self {
             hints,
+            priming: config.priming,
             anchors,
             validation: config.validation,
             negative_anchors,

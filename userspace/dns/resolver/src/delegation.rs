@@ -146,6 +146,14 @@ impl Delegations {
             .find_map(|labels| self.0.fresh(&name.trim_to(labels)).cloned())
     }
 
+    /// All zones known at or above the name, the deepest first.
+    pub(crate) fn all_above(&mut self, name: &Name) -> Vec<Arc<Delegation>> {
+        (0..=name.iter().len())
+            .rev()
+            .filter_map(|labels| self.0.fresh(&name.trim_to(labels)).cloned())
+            .collect()
+    }
+
     /// What is known of just this zone.
     pub(crate) fn at(&mut self, zone: &Name) -> Option<Arc<Delegation>> {
         self.0.fresh(zone).cloned()

@@ -135,7 +135,7 @@ impl Inner {
                     continue;
                 }
             }
-            let Ok(message) = Message::from_vec(&answer) else {
+            let Ok(message) = decode(answer) else {
                 ctx.note(|| format!("{server} sent something that is no DNS message"));
                 if edns {
                     edns = false;
@@ -216,6 +216,71 @@ impl Inner {
         })
     }
 }
+
+/// Decodes a message. Records of DNSSEC that are to be ignored, and would spoil the whole, are made to be of a type that
+/// nobody knows.
+fn decode(mut answer: Vec<u8>) -> Result<Message, ()> {
+    if let Ok(message) = Message::from_vec(&answer) {
+        return Ok(message);
+    }
+    for at in to_be_ignored(&answer) {
+        if let Some(rtype) = answer.get_mut(at..at + 2) {
+            rtype.copy_from_slice(&PRIVATE_TYPE.to_be_bytes());
+        }
+    }
+    Message::from_vec(&answer).map_err(|_| ())
+}
+
+/// The first type for private use (RFC 6895 section 3.1).
+const PRIVATE_TYPE: u16 = 65_280;
+
+/// Where the types are of NSEC3 and NSEC3PARAM records with a hash algorithm or flags that are unknown (RFC 5155 sections
+/// 8.1 and 8.2), and of DNSKEY records with another protocol than 3 (RFC 4034 section 2.1.2).
+fn to_be_ignored(message: &[u8]) -> Vec<usize> {
+    let word = |at: usize| {
+        let octets = message.get(at..at + 2)?.try_into().ok()?;
+        Some(u16::from_be_bytes(octets))
+    };
+    // Behind a name: labels up to the root's or to a pointer.
+    let skip_name = |mut at: usize| loop {
+        match *message.get(at)? {
+            0 => return Some(at + 1),
+            length if length >= 0xc0 => return Some(at + 2),
+            length if length < 0x40 => at += 1 + usize::from(length),
+            _ => return None,
+        }
+    };
+    let mut found = Vec::new();
+    let mut walk = || -> Option<()> {
+        let mut at = 12;
+        for _ in 0..word(4)? {
+            at = skip_name(at)? + 4;
+        }
+        let records = [word(6)?, word(8)?, word(10)?];
+        for _ in 0..records.iter().map(|count| u32::from(*count)).sum::<u32>() {
+            at = skip_name(at)?;
+            let data = at + 10;
+            let ignored = match word(at)? {
+                NSEC3 => *message.get(data)? != 1 || *message.get(data + 1)? > 1,
+                NSEC3PARAM => *message.get(data)? != 1 || *message.get(data + 1)? > 1,
+                DNSKEY => *message.get(data + 2)? != 3,
+                _ => false,
+            };
+            if ignored {
+                found.push(at);
+            }
+            at = data + usize::from(word(at + 8)?);
+        }
+        Some(())
+    };
+    // What can't be walked through can't be decoded either.
+    let _ = walk();
+    found
+}
+
+const DNSKEY: u16 = 48;
+const NSEC3: u16 = 50;
+const NSEC3PARAM: u16 = 51;
 
 /// Whether a message answers the query. Over UDP a case mismatch and a flood end the wait too; the arrival tells.
 fn judge(bytes: &[u8], id: u16, asked: &[u8], udp: bool, arrival: &Arrival) -> bool {
@@ -358,6 +423,43 @@ mod tests {
             let arrival = Arrival::default();
             assert_eq!(judge(&bytes, 0x1234, &asked, true, &arrival), taken, "{case}");
             assert_eq!(arrival.case_lost.load(Ordering::Relaxed), case_lost, "{case}");
+        }
+    }
+
+    #[test]
+    fn records_of_dnssec_that_are_to_be_ignored_do_not_spoil_a_message() {
+        let header = |answers: u8| vec![0, 1, 0x84, 0, 0, 1, 0, answers, 0, 0, 0, 0];
+        let question = [1, b'a', 0, 0, 1, 0, 1];
+        let record = |rtype: u8, data: &[u8]| {
+            let length = u8::try_from(data.len()).unwrap();
+            let mut record = vec![0xc0, 12, 0, rtype, 0, 1, 0, 0, 0, 9, 0, length];
+            record.extend(data);
+            record
+        };
+        for (case, rtype, data, stays) in [
+            ("address", 1, vec![192, 0, 2, 1], true),
+            ("NSEC3", 50, vec![1, 1, 0, 0, 0, 1, 9, 0, 1, 64], true),
+            ("NSEC3 of another hash", 50, vec![2, 0, 0, 0, 0, 1, 9, 0, 1, 64], false),
+            ("NSEC3 of other flags", 50, vec![1, 2, 0, 0, 0, 1, 9, 0, 1, 64], false),
+            ("NSEC3PARAM of another hash", 51, vec![2, 0, 0, 0, 0], false),
+            ("DNSKEY", 48, vec![1, 0, 3, 15, 7, 7], true),
+            ("DNSKEY of another protocol", 48, vec![1, 0, 4, 15, 7, 7], false),
+        ] {
+            let mut message = header(2);
+            message.extend(question);
+            message.extend(record(rtype, &data));
+            message.extend(record(1, &[192, 0, 2, 2]));
+            let decoded = decode(message).unwrap();
+            let rtype = RecordType::from(u16::from(rtype));
+            assert_eq!(decoded.answers[0].record_type() == rtype, stays, "{case}");
+            assert_eq!(decoded.answers[1].record_type(), RecordType::A, "{case}");
+        }
+        // Cut anywhere, it neither decodes nor panics.
+        let mut message = header(1);
+        message.extend(question);
+        message.extend(record(50, &[2, 0, 0, 0, 0, 1, 9, 0, 1, 64]));
+        for end in 0..message.len() {
+            assert!(decode(message[..end].to_vec()).is_err(), "{end}");
         }
     }
 

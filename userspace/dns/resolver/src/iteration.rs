@@ -67,6 +67,8 @@ pub(crate) struct Reached {
 /// What came of asking one server.
 enum Heard {
     Told(Arc<Told>),
+    /// Of use if nobody else helps.
+    LastResort(Arc<Told>),
     Silence,
     Useless(String),
     OverBudget,
@@ -106,6 +108,7 @@ impl Inner {
         let mut minimiser = Minimiser::new(name, &place.zone, mode);
         let mut referrals = 0;
         let mut fetched_again = false;
+        let mut stepwise = false;
         loop {
             let probe = if place.recursive { Probe::Whole } else { minimiser.next() };
             let part = match probe {
@@ -123,6 +126,17 @@ impl Inner {
                 Err(failure) if part.is_some() => {
                     ctx.note(|| format!("{}; asking for the whole name", failure.error.text));
                     minimiser.give_up();
+                    continue;
+                }
+                Err(failure) if rtype == RecordType::DS && !stepwise && !place.recursive => {
+                    // A server above that serves the child as well answers for the child, if it is asked for the whole
+                    // name (RFC 4035 section 3.1.4.1): on the way label by label it refers to the parent.
+                    stepwise = true;
+                    minimiser = Minimiser::new(name, &place.zone, Minimisation::Relaxed);
+                    if minimiser.is_through() {
+                        return Err(failure);
+                    }
+                    ctx.note(|| format!("{}; going label by label", failure.error.text));
                     continue;
                 }
                 Err(failure) => {
@@ -210,7 +224,8 @@ impl Inner {
                 }
                 match known {
                     Some(root) => root,
-                    None => self.prime(ctx).await,
+                    None if self.settings.priming => self.prime(ctx).await,
+                    None => self.hints.clone(),
                 }
             }
         }
@@ -328,6 +343,8 @@ impl Inner {
         let mut sends: HashMap<SocketAddr, u32> = HashMap::new();
         let mut out: HashMap<SocketAddr, (Instant, Duration)> = HashMap::new();
         let mut last: Option<String> = None;
+        let mut last_resort: Option<Arc<Told>> = None;
+        let mut went_further = false;
         let mut useless: Vec<SocketAddr> = Vec::new();
         let mut hedge_at: Option<Instant> = None;
         loop {
@@ -367,8 +384,17 @@ impl Inner {
                         tokio::time::sleep(BUSY_PAUSE).await;
                         continue;
                     }
+                    if hosts.is_empty() && !went_further {
+                        went_further = true;
+                        for server in self.further(place, ctx).await {
+                            if !pool.contains(&server) && !avoid.contains(&server) {
+                                pool.push(server);
+                            }
+                        }
+                        continue;
+                    }
                     if hosts.is_empty() {
-                        return Err(self.nobody(zone, &pool, last));
+                        return last_resort.ok_or_else(|| self.nobody(zone, &pool, last));
                     }
                     let batch: Vec<Name> =
                         hosts.drain(..hosts.len().min(HOSTS_AT_A_TIME)).collect();
@@ -396,6 +422,11 @@ impl Inner {
             match heard {
                 Heard::OverBudget => return Err(Failure::budget()),
                 Heard::Silence => last = Some(format!("{server} does not answer")),
+                Heard::LastResort(told) => {
+                    useless.push(server);
+                    last = Some(format!("{server}: it answers from a cache, without authority"));
+                    last_resort.get_or_insert(told);
+                }
                 Heard::Useless(why) => {
                     useless.push(server);
                     last = Some(format!("{server}: {why}"));
@@ -454,15 +485,22 @@ impl Inner {
             }
             Useless::Rcode(rcode) => rcode.to_string(),
             Useless::Lame(why) => format!("it does not serve {zone}: {why}"),
+            Useless::Cache(_) => "it answers from a cache, without authority".to_owned(),
         };
         ctx.note(|| format!("{server} does not help: {text}"));
         let refuses = matches!(
             why,
-            Useless::Lame(_) | Useless::Rcode(ResponseCode::Refused | ResponseCode::NotAuth)
+            Useless::Lame(_)
+                | Useless::Cache(_)
+                | Useless::Rcode(ResponseCode::Refused | ResponseCode::NotAuth)
         );
         // Only the question itself shows it: many stumble over parts of names, and over DS.
         if refuses && !probe && rtype != RecordType::DS && !place.recursive {
             self.servers.is_lame(zone, server);
+        }
+        if let Useless::Cache(response) = why {
+            let told = Told { response: *response, server, additionals: Vec::new() };
+            return Heard::LastResort(Arc::new(told));
         }
         Heard::Useless(text)
     }
@@ -501,6 +539,81 @@ impl Inner {
         }
     }
 
+    /// Whom else to ask when all servers that the parent named were in vain: the addresses that zones above the hosts
+    /// tell of them, where the hosts' own zones tell others or none, and the servers that the zone names itself.
+    async fn further(self: &Arc<Self>, place: &Delegation, ctx: &Context) -> Vec<SocketAddr> {
+        // Whom the operator chose is asked, and nobody else.
+        if place.parent.is_none() || place.recursive {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for host in place.without_glue() {
+            let known = self.delegations.lock().all_above(host);
+            let glue = known.iter().flat_map(|delegation| &delegation.hosts);
+            for told in glue.filter(|told| told.name == *host) {
+                found.extend(usable(&told.addresses, place.private, &self.settings));
+            }
+        }
+        let own = self.cache.lock().look(&place.zone, RecordType::NS);
+        let own: Vec<Name> = match own.map(|found| found.what) {
+            Some(What::Records(set)) if set.rtype == RecordType::NS => set
+                .name_servers()
+                .filter(|name| place.hosts.iter().all(|host| host.name != *name))
+                .take(self.settings.budgets.glueless)
+                .collect(),
+            _ => Vec::new(),
+        };
+        let mut hosts: Vec<&Name> =
+            place.without_glue().take(self.settings.budgets.glueless).collect();
+        // Those inside the zone can be known only if the zone was asked before. One level of asking is enough: name
+        // servers of name servers are not worth the queries.
+        for host in &own {
+            let known = [RecordType::A, RecordType::AAAA]
+                .into_iter()
+                .any(|rtype| self.cache.lock().look(host, rtype).is_some());
+            if known || (ctx.depth == 0 && !place.zone.zone_of(host)) {
+                hosts.push(host);
+            }
+        }
+        let Ok(mut looking) = self.look_up(hosts, ctx) else { return found };
+        while let Some(joined) = looking.join_next().await {
+            if let Ok(Ok(told)) = joined {
+                found.extend(self.told_addresses(&told, place.private));
+            }
+        }
+        found.truncate(self.settings.budgets.addresses);
+        found
+    }
+
+    /// Starts to look up all addresses of name servers.
+    fn look_up<'a>(
+        self: &Arc<Self>,
+        hosts: impl IntoIterator<Item = &'a Name>,
+        ctx: &Context,
+    ) -> Result<JoinSet<Result<Found, Failure>>, Failure> {
+        let below = ctx.deeper(self.settings.budgets.depth)?;
+        let types = [(self.settings.ipv4, RecordType::A), (self.settings.ipv6, RecordType::AAAA)];
+        let mut looking = JoinSet::new();
+        for host in hosts {
+            for rtype in types.iter().filter(|(on, _)| *on).map(|(_, rtype)| *rtype) {
+                let (inner, below, host) = (self.clone(), below.clone(), host.clone());
+                looking.spawn(async move { inner.lookup(host, rtype, below).await });
+            }
+        }
+        Ok(looking)
+    }
+
+    /// The addresses in what was looked up, as far as they may be asked.
+    fn told_addresses(&self, found: &Found, private: bool) -> Vec<SocketAddr> {
+        match &found.what {
+            What::Records(set) if found.security != Some(Security::Bogus) => {
+                let addresses: Vec<_> = scrub::addresses(set).collect();
+                usable(&addresses, private, &self.settings).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Looks up addresses of name servers, and gives the first that come; the others go to the cache.
     async fn addresses(
         self: &Arc<Self>,
@@ -508,28 +621,15 @@ impl Inner {
         private: bool,
         ctx: &Context,
     ) -> Result<Vec<SocketAddr>, Failure> {
-        let below = ctx.deeper(self.settings.budgets.depth)?;
+        let mut looking = self.look_up(hosts, ctx)?;
         ctx.note(|| {
             let names: Vec<String> = hosts.iter().map(Name::to_string).collect();
             format!("looking up the addresses of {}", names.join(" and "))
         });
-        let mut looking = JoinSet::new();
-        let types = [(self.settings.ipv4, RecordType::A), (self.settings.ipv6, RecordType::AAAA)];
-        for host in hosts {
-            for rtype in types.iter().filter(|(on, _)| *on).map(|(_, rtype)| *rtype) {
-                let (inner, below, host) = (self.clone(), below.clone(), host.clone());
-                looking.spawn(async move { inner.lookup(host, rtype, below).await });
-            }
-        }
         let mut found = Vec::new();
         while let Some(joined) = looking.join_next().await {
             match joined {
-                Ok(Ok(Found { what: What::Records(set), security, .. }))
-                    if security != Some(Security::Bogus) =>
-                {
-                    let addresses: Vec<_> = scrub::addresses(&set).collect();
-                    found.extend(usable(&addresses, private, &self.settings));
-                }
+                Ok(Ok(told)) => found.extend(self.told_addresses(&told, private)),
                 Ok(Err(failure)) if failure.why == Why::Budget || failure.why == Why::Deadline => {
                     return Err(failure);
                 }
@@ -600,7 +700,9 @@ impl Inner {
         ctx: Context,
     ) -> Pin<Box<dyn Future<Output = Result<Found, Failure>> + Send + '_>> {
         Box::pin(async move {
-            let ctx = ctx.step(Purpose::Answer, &name, rtype)?;
+            let mut ctx = ctx.step(Purpose::Answer, &name, rtype)?;
+            // There are no signatures over signatures (RFC 4035 section 2.2).
+            ctx.validate &= rtype != RecordType::RRSIG;
             if rtype == RecordType::DNSKEY && ctx.validate && !ctx.refresh {
                 // Validating a zone's keys fetches them, and leaves them in the cache.
                 self.trust(&name, &ctx).await?;

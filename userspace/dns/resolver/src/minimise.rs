@@ -68,6 +68,11 @@ impl Minimiser {
         Probe::Part(part)
     }
 
+    /// Whether no part is left to be asked before the whole.
+    pub(crate) fn is_through(&self) -> bool {
+        self.off || self.shown + 1 >= self.name.iter().len()
+    }
+
     /// A referral led to the servers of a deeper zone.
     pub(crate) fn descend(&mut self, zone: &Name) {
         self.shown = zone.iter().len();

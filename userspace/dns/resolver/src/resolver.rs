@@ -378,13 +378,6 @@ impl Inner {
             path: None,
         };
         let name = lower(&request.name);
-        if request.rtype == RecordType::RRSIG {
-            // Signatures come with what they cover; by themselves nobody can use them (RFC 8482 section 7).
-            return Answer {
-                rcode: ResponseCode::NoError,
-                ..servfail(Security::Insecure, Vec::new())
-            };
-        }
         ctx.note(|| format!("question: {name} {}", request.rtype));
         let chase = self.chase(&name, request.rtype, request.checking_disabled, &ctx);
         let answer = match timeout_at(ctx.budget.deadline, chase).await {

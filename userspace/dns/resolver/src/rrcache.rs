@@ -97,9 +97,8 @@ impl RrCache {
         if let Some(found) = self.0.fresh(&(name.clone(), Some(rtype))) {
             return Some(found.clone());
         }
-        // A DS record stands beside an alias of the child's side, and is not renamed by it.
-        if rtype != RecordType::CNAME
-            && rtype != RecordType::DS
+        // A DS record stands beside an alias of the child's side, and is not renamed by it; nor are its signatures.
+        if !matches!(rtype, RecordType::CNAME | RecordType::DS | RecordType::RRSIG)
             && let Some(found) = self.0.fresh(&(name.clone(), Some(RecordType::CNAME)))
             && matches!(found.what, What::Records(_))
         {

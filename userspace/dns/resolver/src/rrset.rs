@@ -16,6 +16,9 @@ const MAX_SECTION: usize = 600;
 /// Most signatures of one RRset that are kept.
 const MAX_SIGNATURES: usize = 8;
 
+/// Most signatures that a question for signatures is answered with.
+const MAX_LONE_SIGNATURES: usize = 32;
+
 /// Records of one owner and type, with the signatures over them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RrSet {
@@ -111,7 +114,6 @@ pub(crate) fn group(records: &[Record]) -> Vec<RrSet> {
     let records = records.iter().filter(|record| record.dns_class == DNSClass::IN);
     for record in records.take(MAX_SECTION) {
         let covered = rrsig(record).map(|signature| signature.input().type_covered);
-        // An RRSIG asked for by itself is data too, but nobody needs it: it goes with what it covers.
         let rtype = covered.unwrap_or_else(|| record.record_type());
         let name = record.name.to_lowercase();
         let found = sets.iter().position(|set| set.rtype == rtype && set.name == name);
@@ -147,6 +149,30 @@ pub(crate) fn group(records: &[Record]) -> Vec<RrSet> {
             && (set.rtype != RecordType::CNAME || set.records.len() == 1)
     });
     sets
+}
+
+/// The signatures at a name, whatever they cover, as the data that a question for RRSIG is answered with.
+pub(crate) fn signatures(records: &[Record], name: &Name) -> Option<RrSet> {
+    let mut found: Vec<Record> = Vec::new();
+    let at_name = records.iter().take(MAX_SECTION).filter(|record| {
+        record.dns_class == DNSClass::IN && rrsig(record).is_some() && record.name == *name
+    });
+    for record in at_name.take(MAX_LONE_SIGNATURES) {
+        if found.iter().all(|other| other.data != record.data) {
+            let mut record = record.clone();
+            record.name = name.clone();
+            found.push(record);
+        }
+    }
+    let ttl = found.iter().map(|record| record.ttl).min()?;
+    let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl };
+    Some(RrSet {
+        name: name.clone(),
+        rtype: RecordType::RRSIG,
+        ttl,
+        records: found,
+        signatures: Vec::new(),
+    })
 }
 
 /// The target of a DNAME record; hickory leaves its data as it came. It is never compressed (RFC 6672 section 2.5).

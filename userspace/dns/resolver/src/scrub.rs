@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use crate::rrset::{RrSet, group, rrsig, synthesise};
+use crate::rrset::{RrSet, group, rrsig, signatures, synthesise};
 
 /// Most links of a chain that are taken from one response.
 const MAX_LINKS: usize = 11;
@@ -18,7 +18,7 @@ const MAX_HOSTS: usize = 20;
 const MAX_ADDRESSES: usize = 8;
 
 /// A response that helps.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Response {
     /// Records: the links of a chain in order, as far as they lie in the zone.
     Answer { links: Vec<Link>, authoritative: bool },
@@ -29,7 +29,7 @@ pub(crate) enum Response {
 }
 
 /// One link of a chain: an alias, or the records asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Link {
     pub(crate) set: Arc<RrSet>,
     /// The DNAME record it was made by, or the proofs for a wildcard.
@@ -37,7 +37,7 @@ pub(crate) struct Link {
 }
 
 /// A denial.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Denial {
     /// Whether the name exists.
     pub(crate) exists: bool,
@@ -69,12 +69,14 @@ pub(crate) struct Host {
 }
 
 /// Why a response doesn't help.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Useless {
     /// Another code than NOERROR and NXDOMAIN.
     Rcode(ResponseCode),
     /// The server does not serve the zone.
     Lame(&'static str),
+    /// The server recurses and claims no authority: a cache. Better than nothing.
+    Cache(Box<Response>),
 }
 
 /// Takes a response apart. `zone` is the zone whose server was asked; for a forwarder the one that is forwarded, and
@@ -101,19 +103,24 @@ pub(crate) fn read(
     // A server that recurses and claims no authority is a cache, and no server of the zone.
     let cache = !recursive && !authoritative && message.metadata.recursion_available;
 
-    let links = chain(&answers, &authorities, name, rtype);
+    let believe = |response| match cache {
+        true => Err(Useless::Cache(Box::new(response))),
+        false => Ok(response),
+    };
+
+    let links = match rtype {
+        RecordType::RRSIG => signatures(&message.answers, name)
+            .map(|set| Link { set: Arc::new(set), proofs: Vec::new() })
+            .into_iter()
+            .collect(),
+        _ => chain(&answers, &authorities, name, rtype),
+    };
     if !links.is_empty() {
-        if cache {
-            return Err(Useless::Lame("it answers from a cache, without authority"));
-        }
-        return Ok(Response::Answer { links, authoritative });
+        return believe(Response::Answer { links, authoritative });
     }
 
     if let Some(denial) = denial(&authorities, zone, name, rtype, rcode, recursive)? {
-        if !authoritative && !recursive && cache {
-            return Err(Useless::Lame("it denies from a cache, without authority"));
-        }
-        return Ok(Response::Denial(Denial { authoritative, ..denial }));
+        return believe(Response::Denial(Denial { authoritative, ..denial }));
     }
     if !recursive
         && rcode == ResponseCode::NoError
@@ -123,6 +130,13 @@ pub(crate) fn read(
             return Err(Useless::Lame("it refers to the child instead of giving its DS"));
         }
         return Ok(Response::Referral(referral));
+    }
+    let upwards = |record: &Record| {
+        record.record_type() == RecordType::NS && record.name != *zone && record.name.zone_of(zone)
+    };
+    if !recursive && rcode == ResponseCode::NoError && message.authorities.iter().any(upwards) {
+        // Whatever it claims: some balancers of load do so for types that they don't know.
+        return Err(Useless::Lame("it refers upwards, with authority"));
     }
     if authoritative || recursive {
         // No SOA record: not as it should be, but an answer.
@@ -314,7 +328,6 @@ pub(crate) fn addresses(set: &RrSet) -> impl Iterator<Item = IpAddr> + '_ {
 mod tests {
     use super::*;
     use hickory_proto::op::{MessageType, OpCode};
-    use hickory_proto::rr::Record;
     use hickory_proto::rr::rdata::{A, CNAME, NS, SOA};
 
     fn name(text: &str) -> Name {
@@ -395,10 +408,13 @@ mod tests {
             let result = look(&response, zone, "www.b.a.");
             assert_eq!(matches!(result, Err(Useless::Lame(_))), lame, "{case}: {result:?}");
         }
+        let mut claiming = message(true, rcode);
+        claiming.authorities = vec![ns(".", "x.")];
+        assert!(matches!(look(&claiming, "b.a.", "www.b.a."), Err(Useless::Lame(_))));
         let mut cached = message(false, rcode);
         cached.metadata.recursion_available = true;
         cached.answers = vec![a("www.b.a.")];
-        assert!(matches!(look(&cached, "b.a.", "www.b.a."), Err(Useless::Lame(_))));
+        assert!(matches!(look(&cached, "b.a.", "www.b.a."), Err(Useless::Cache(_))));
         assert_eq!(
             look(&message(false, ResponseCode::Refused), "a.", "b.a.").unwrap_err(),
             Useless::Rcode(ResponseCode::Refused)

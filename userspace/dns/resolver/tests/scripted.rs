@@ -13,7 +13,7 @@ use hickory_proto::rr::rdata::{A, CNAME, NS, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use muralla_internet::{Internet, Plan};
 use muralla_resolver::clock::FixedClock;
-use muralla_resolver::config::Validation;
+use muralla_resolver::config::{Minimisation, Validation};
 use muralla_resolver::engine::{Answer, Engine as _, Request, Security};
 use muralla_resolver::transport::{ExchangeError, Protocol, Transport};
 use muralla_resolver::{Resolver, ResolverConfig};
@@ -388,4 +388,227 @@ async fn the_budget_of_queries_holds_for_all_that_a_question_needs() {
     let answer = ask(&resolver(config, world.clone()), "www.evil.test.", RecordType::A).await;
     assert_eq!(answer.rcode, ResponseCode::ServFail);
     assert!(world.total() <= 30, "{}", world.total());
+}
+
+/// `test.` delegates `example.test.` to the hosts given, with glue where there is an address.
+fn refer(answer: &mut Message, zone: &str, hosts: &[(&str, Option<[u8; 4]>)]) {
+    for (host, glue) in hosts {
+        answer.add_authority(ns(zone, host));
+        if let Some(glue) = glue {
+            let address = RData::A(A(std::net::Ipv4Addr::from(*glue)));
+            answer.add_additional(Record::from_rdata(name(host), 3_600, address));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_is_believed_where_nobody_has_authority() {
+    for (case, others_answer, expected) in
+        [("only caches", false, 1), ("a cache and an authority", true, 2)]
+    {
+        let world = World::new(move |server, name, _, answer| {
+            let zone = self::name("example.test.");
+            match server {
+                IpAddr::V4(v4) if v4.octets() == [10, 0, 0, 3] && zone.zone_of(name) => {
+                    answer.metadata.recursion_available = true;
+                    answer.add_answer(a(name, 600, 1));
+                }
+                IpAddr::V4(v4) if v4.octets() == [10, 0, 0, 4] => {
+                    answer.metadata.response_code = ResponseCode::Refused;
+                    if others_answer {
+                        answer.metadata.response_code = ResponseCode::NoError;
+                        answer.metadata.authoritative = true;
+                        answer.add_answer(a(name, 600, 2));
+                    }
+                }
+                _ => refer(
+                    answer,
+                    "example.test.",
+                    &[
+                        ("ns1.example.test.", Some([10, 0, 0, 3])),
+                        ("ns2.example.test.", Some([10, 0, 0, 4])),
+                    ],
+                ),
+            }
+            Some(Duration::from_millis(10))
+        });
+        let config =
+            ResolverConfig { priming: false, qname_minimisation: Minimisation::Off, ..config() };
+        let answer = ask(&resolver(config, world), "www.example.test.", RecordType::A).await;
+        assert_eq!(answer.rcode, ResponseCode::NoError, "{case}");
+        assert_eq!(answer.answers, [a(&name("www.example.test."), 600, expected)], "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn glue_of_the_zone_above_helps_where_a_server_s_own_zone_tells_nonsense() {
+    // The server of example.test is in other.test, where its address is another than the glue, or none.
+    for (case, own_zone) in [("a dead address", true), ("no address", false)] {
+        let world = World::new(move |server, name, rtype, answer| {
+            let (example, other) = (self::name("example.test."), self::name("other.test."));
+            let serves = server == IpAddr::from([10, 0, 0, 3]);
+            if server == IpAddr::from([10, 0, 0, 9]) {
+                return None;
+            }
+            match (serves, example.zone_of(name), other.zone_of(name)) {
+                (true, true, _) => {
+                    answer.metadata.authoritative = true;
+                    answer.add_answer(a(name, 600, 7));
+                }
+                (true, _, _) if rtype == RecordType::A && own_zone => {
+                    answer.metadata.authoritative = true;
+                    let address = RData::A(A::new(10, 0, 0, 9));
+                    answer.add_answer(Record::from_rdata(name.clone(), 600, address));
+                }
+                (true, _, _) => deny(answer, "other.test.", ResponseCode::NoError),
+                (false, true, _) => refer(answer, "example.test.", &[("ns.other.test.", None)]),
+                (false, _, _) => {
+                    refer(answer, "other.test.", &[("ns.other.test.", Some([10, 0, 0, 3]))]);
+                }
+            }
+            Some(Duration::from_millis(10))
+        });
+        let config =
+            ResolverConfig { priming: false, qname_minimisation: Minimisation::Off, ..config() };
+        let answer = ask(&resolver(config, world), "www.example.test.", RecordType::A).await;
+        assert_eq!(answer.rcode, ResponseCode::NoError, "{case}: {:?}", answer.errors);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_addresses_of_a_server_are_tried_whichever_is_found_first() {
+    let world = World::new(|server, name, rtype, answer| {
+        let example = self::name("example.test.");
+        let broken: IpAddr = "2001:db8::9".parse().unwrap();
+        match server {
+            server if server == broken => {
+                answer.metadata.response_code = ResponseCode::ServFail;
+            }
+            server if server == IpAddr::from([10, 0, 0, 3]) => {
+                answer.metadata.authoritative = true;
+                answer.add_answer(a(name, 600, 7));
+            }
+            _ if example.zone_of(name) => refer(answer, "example.test.", &[("ns.test.", None)]),
+            _ => {
+                answer.metadata.authoritative = true;
+                let address = match rtype {
+                    RecordType::AAAA => RData::AAAA("2001:db8::9".parse().unwrap()),
+                    _ => RData::A(A::new(10, 0, 0, 3)),
+                };
+                answer.add_answer(Record::from_rdata(name.clone(), 600, address));
+                // The address that is of no use comes first.
+                let after = if rtype == RecordType::AAAA { 10 } else { 90 };
+                return Some(Duration::from_millis(after));
+            }
+        }
+        Some(Duration::from_millis(10))
+    });
+    let config =
+        ResolverConfig { priming: false, qname_minimisation: Minimisation::Off, ..config() };
+    let answer = ask(&resolver(config, world), "www.example.test.", RecordType::A).await;
+    assert_eq!(answer.rcode, ResponseCode::NoError, "{:?}", answer.errors);
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_a_zone_names_itself_help_when_those_of_its_parent_are_gone() {
+    let gone = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_gone = gone.clone();
+    let world = World::new(move |server, name, rtype, answer| {
+        let example = self::name("example.test.");
+        let gone = is_gone.load(std::sync::atomic::Ordering::Relaxed);
+        match server {
+            server if server == IpAddr::from([10, 0, 0, 3]) && gone => return None,
+            server
+                if server == IpAddr::from([10, 0, 0, 3])
+                    || server == IpAddr::from([10, 0, 0, 4]) =>
+            {
+                answer.metadata.authoritative = true;
+                answer.add_answer(match rtype {
+                    RecordType::NS => ns("example.test.", "new.test."),
+                    _ => a(name, 600, 7),
+                });
+            }
+            _ if example.zone_of(name) => {
+                refer(answer, "example.test.", &[("ns.example.test.", Some([10, 0, 0, 3]))]);
+            }
+            _ if rtype == RecordType::A => {
+                answer.metadata.authoritative = true;
+                let address = RData::A(A::new(10, 0, 0, 4));
+                answer.add_answer(Record::from_rdata(name.clone(), 600, address));
+            }
+            _ => deny(answer, "test.", ResponseCode::NoError),
+        }
+        Some(Duration::from_millis(10))
+    });
+    let config =
+        ResolverConfig { priming: false, qname_minimisation: Minimisation::Off, ..config() };
+    let resolver = resolver(config, world);
+    let own = ask(&resolver, "example.test.", RecordType::NS).await;
+    assert_eq!(own.answers, [ns("example.test.", "new.test.")]);
+    gone.store(true, std::sync::atomic::Ordering::Relaxed);
+    let answer = ask(&resolver, "www.example.test.", RecordType::A).await;
+    assert_eq!(answer.rcode, ResponseCode::NoError, "{:?}", answer.errors);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ds_records_are_found_past_a_server_of_grandparent_and_child() {
+    // The root's server serves child.test. as well; test. is with another, who knows the DS records.
+    let world = with_test_zone(|_, rtype, answer| {
+        assert_eq!(rtype, RecordType::DS);
+        deny(answer, "test.", ResponseCode::NoError);
+        Some(Duration::from_millis(10))
+    });
+    let both = World::new(move |server, name, rtype, answer| {
+        if server == IpAddr::from([10, 0, 0, 1]) && *name == self::name("child.test.") {
+            deny(answer, "child.test.", ResponseCode::NoError);
+            return Some(Duration::from_millis(10));
+        }
+        (world.script)(server, name, rtype, answer)
+    });
+    let config =
+        ResolverConfig { priming: false, qname_minimisation: Minimisation::Off, ..config() };
+    let answer = ask(&resolver(config, both.clone()), "child.test.", RecordType::DS).await;
+    assert_eq!(answer.rcode, ResponseCode::NoError, "{:?}", answer.errors);
+    assert_eq!(answer.authorities[0].name, name("test."));
+    assert_eq!(both.count(". NS"), 0, "without priming");
+}
+
+#[tokio::test(start_paused = true)]
+async fn signatures_are_given_where_they_are_asked_for() {
+    use hickory_proto::dnssec::Algorithm;
+    use hickory_proto::dnssec::rdata::sig::SigInput;
+    use hickory_proto::dnssec::rdata::{DNSSECRData, RRSIG};
+    use hickory_proto::rr::SerialNumber;
+    let signature = |covered| {
+        let input = SigInput {
+            type_covered: covered,
+            algorithm: Algorithm::ED25519,
+            num_labels: 2,
+            original_ttl: 600,
+            sig_expiration: SerialNumber::new(NOW as u32 + 1_000),
+            sig_inception: SerialNumber::new(NOW as u32 - 1_000),
+            key_tag: 7,
+            signer_name: name("test."),
+        };
+        let data = RData::DNSSEC(DNSSECRData::RRSIG(RRSIG::from_sig(input, vec![1, 2, 3])));
+        Record::from_rdata(name("www.test."), 600, data)
+    };
+    let both = [signature(RecordType::A), signature(RecordType::TXT)];
+    let told = both.clone();
+    let world = with_test_zone(move |_, rtype, answer| {
+        answer.metadata.authoritative = true;
+        match rtype {
+            RecordType::RRSIG => answer.answers = told.to_vec(),
+            _ => deny(answer, "test.", ResponseCode::NoError),
+        }
+        Some(Duration::from_millis(10))
+    });
+    let config = ResolverConfig { validation: Validation::Enforce, ..config() };
+    let resolver = resolver(config, world.clone());
+    for _ in 0..2 {
+        let answer = ask(&resolver, "www.test.", RecordType::RRSIG).await;
+        assert_eq!((answer.rcode, answer.security), (ResponseCode::NoError, Security::Insecure));
+        assert_eq!(answer.answers, both);
+    }
+    assert_eq!(world.count("www.test. RRSIG"), 1);
 }

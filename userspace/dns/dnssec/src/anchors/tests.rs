@@ -29,7 +29,7 @@ fn files_of_anchors() {
          \n\
          Example.ORG IN DS 1234 13 2 E06D44B80B8F1D39A95C0B0D7C65D084 58e880409bbc683457104237c7f8ec8d\n\
          example.org. DS 1 5 1 (0000000000000000000000000000000000000000)\r\n\
-         example.org. 60 ds 1 16 99 00\n",
+         example.org. 60 ds 1 ed448 99 00\n",
     )
     .unwrap();
     let zones: Vec<_> = anchors.iter().map(|anchor| anchor.zone.to_string()).collect();

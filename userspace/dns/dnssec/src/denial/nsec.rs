@@ -8,6 +8,9 @@ use hickory_proto::rr::{Name, RData, Record, RecordType, RecordTypeSet};
 use super::{Delegation, delegation, ends_here, lacks};
 use crate::name;
 
+/// The type of a name that does not exist (RFC 9824 section 3.1).
+const NXNAME: u16 = 128;
+
 /// An NSEC record: its owner exists with these types, and nothing does from there to the next name.
 pub(super) struct Span<'a> {
     owner: &'a Name,
@@ -71,6 +74,10 @@ pub(super) fn no_data(qname: &Name, qtype: RecordType, spans: &[Span<'_>]) -> bo
 
 pub(super) fn no_name(qname: &Name, spans: &[Span<'_>]) -> bool {
     spans.iter().any(|span| {
+        // A server that signs as it answers says so at the name itself (RFC 9824 section 3.1).
+        if name::same(span.owner, qname) {
+            return span.types.contains(RecordType::from(NXNAME));
+        }
         absent(span, qname)
             && name::wildcard(&span.closest_encloser(qname))
                 .is_some_and(|wildcard| spans.iter().any(|span| absent(span, &wildcard)))

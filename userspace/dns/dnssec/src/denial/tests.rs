@@ -780,3 +780,21 @@ proptest! {
         prop_assert!(work.spent().1 <= budget);
     }
 }
+
+/// RFC 9824: the name is made up for the sake of the proof, which denies it by a type of its own.
+#[test]
+fn compact_denial() {
+    let apex = name("example.");
+    let gone = name("none.example.");
+    let next = gone.prepend_label([0].as_slice()).unwrap();
+    let nxname = RecordType::from(128);
+    for (types, absent) in [(vec![nxname], true), (vec![], false), (vec![A], false)] {
+        let proof = [nsec_record(&gone, &next, &types)];
+        let denied = no_name(&gone, &apex, &proof, &mut Work::default());
+        assert_eq!(denied.is_ok(), absent, "{types:?}");
+        let other = no_name(&name("other.example."), &apex, &proof, &mut Work::default());
+        assert!(other.is_err(), "{types:?}");
+        let empty = no_data(&gone, MX, &apex, &proof, &mut Work::default());
+        assert_eq!(empty, Ok(Denied::Proven), "{types:?}");
+    }
+}
