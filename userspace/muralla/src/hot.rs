@@ -7,9 +7,9 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use muralla_dns::hot::{HotAnswer, HotAnswers, HotKey};
+use muralla_dns::hot::{HotAnswer, HotAnswers, HotKey, Published};
 use muralla_dns::report::NicStatus;
-use muralla_edge::answers::{self, Answers};
+use muralla_edge::answers::{self, Answers, NotPublished};
 use rustix::fs::{FlockOperation, flock};
 use tracing::{info, warn};
 
@@ -68,10 +68,10 @@ impl Pinned {
 }
 
 impl HotAnswers for Pinned {
-    fn publish(&mut self, answer: &HotAnswer<'_>) -> bool {
+    fn publish(&mut self, answer: &HotAnswer<'_>) -> Published {
         let HotKey { name, rtype, dnssec_ok, checking_disabled } = answer.key;
         // `hits` looks for a wall in each round; for each answer it would be too often.
-        let Some(answers) = self.answers.as_mut() else { return false };
+        let Some(answers) = self.answers.as_mut() else { return Published::NoRoom };
         let answer = answers::HotAnswer {
             name,
             qtype: *rtype,
@@ -80,7 +80,12 @@ impl HotAnswers for Pinned {
             message: answer.message,
             expires_in: answer.expires_in,
         };
-        answers.publish(&answer, answers::now()).is_ok()
+        match answers.publish(&answer, answers::now()) {
+            Ok(_) => Published::Given,
+            Err(NotPublished::Full) => Published::NoRoom,
+            // Two lines of the index are as full as can be only for as long as others are as hot.
+            Err(NotPublished::Crowded | NotPublished::NotCacheable(_)) => Published::Unfit,
+        }
     }
 
     fn withdraw(&mut self, key: &HotKey) {

@@ -12,12 +12,12 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::desk::{Desk, IN, aged};
-use crate::hot::{HotAnswer, HotAnswers, HotKey};
+use crate::hot::{HotAnswer, HotAnswers, HotKey, Published};
 use crate::report::{Level, NicStatus};
 use crate::tally::{Answered, Transport};
 
 /// Time between two rounds.
-const ROUND: Duration = Duration::from_millis(500);
+const ROUND: Duration = Duration::from_millis(250);
 
 /// Time between two looks at the whole cache, which is a walk through all of it.
 const SURVEY: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ const SURVEY: Duration = Duration::from_secs(30);
 const CANDIDATES: usize = 8_192;
 
 /// Most questions that may wait for the next round.
-const WAITING: usize = 8_192;
+const WAITING: usize = 16_384;
 
 /// Bits of a message's fourth byte (RFC 1035 section 4.1.1, RFC 4035 section 3.2.3).
 const RECURSION_AVAILABLE: u8 = 0x80;
@@ -49,10 +49,11 @@ pub(crate) struct Warm {
 }
 
 impl Warm {
-    /// Notes a question that was hit so often of late. Each is noted now and then only, when the number is a power of
-    /// two, so that a hit stays as cheap as it was.
+    /// Notes a question that was hit so often of late. Each is noted now and then only, with eight times the hits of
+    /// the time before, so that a hit stays as cheap as it was.
     pub(crate) fn note(&self, key: &Key, hits: u32) {
-        if hits >= HOTTER && hits.is_power_of_two() && self.wanted.load(Relaxed) {
+        let now_and_then = hits.is_power_of_two() && hits.trailing_zeros() % 3 == HOTTER.ilog2();
+        if now_and_then && self.wanted.load(Relaxed) {
             let mut keys = self.keys.lock();
             if keys.len() < WAITING {
                 keys.push(*key);
@@ -73,13 +74,15 @@ pub(crate) struct Feeder {
 
 struct State {
     hot: Box<dyn HotAnswers>,
-    published: HashMap<HotKey, Published>,
+    published: HashMap<HotKey, Held>,
+    /// Those that found no room, for the next round.
+    again: Vec<Key>,
     surveyed: Instant,
 }
 
 /// What is published for a question.
 #[derive(Clone, Copy)]
-struct Published {
+struct Held {
     born: u32,
     ends: u32,
     /// From when on a newer answer may be there.
@@ -94,7 +97,12 @@ impl Feeder {
         // What another process left is of a policy that may be another one.
         hot.flush();
         Self {
-            state: Mutex::new(State { hot, published: HashMap::new(), surveyed: Instant::now() }),
+            state: Mutex::new(State {
+                hot,
+                published: HashMap::new(),
+                again: Vec::new(),
+                surveyed: Instant::now(),
+            }),
         }
     }
 
@@ -113,7 +121,7 @@ impl Feeder {
     pub(crate) fn round(&self, desk: &Arc<Desk>) {
         let now = desk.now();
         let mut state = self.state.lock();
-        let State { hot, published, surveyed } = &mut *state;
+        let State { hot, published, again, surveyed } = &mut *state;
         for (key, hits) in hot.hits() {
             let mut rcode = 0;
             if let Some(published) = published.get_mut(&key) {
@@ -131,7 +139,8 @@ impl Feeder {
             // It forgot everything: another wall took the place of the one that had them.
             published.clear();
         }
-        let mut candidates = desk.warm().take();
+        let mut candidates = std::mem::take(again);
+        candidates.extend(desk.warm().take());
         // Those that were looked up again meanwhile take the place of the old ones.
         let due = published.iter().filter(|(_, published)| now >= published.due);
         candidates.extend(due.filter_map(|(key, _)| wire_key(key)));
@@ -145,8 +154,11 @@ impl Feeder {
         }
         make_room(hot.as_mut(), published, candidates.len());
         for key in candidates {
-            if let Some(answer) = desk.peek(&key) {
-                publish(hot.as_mut(), published, &key, &answer, now);
+            if let Some(answer) = desk.peek(&key)
+                && !publish(hot.as_mut(), published, &key, &answer, now)
+                && again.len() < WAITING
+            {
+                again.push(key);
             }
         }
         published.retain(|key, published| {
@@ -161,7 +173,7 @@ impl Feeder {
 
 /// Has the coldest answers give way, if there would be no room for so many more. Their places are free in the next
 /// rounds: the card may be reading them now.
-fn make_room(hot: &mut dyn HotAnswers, published: &mut HashMap<HotKey, Published>, wanted: usize) {
+fn make_room(hot: &mut dyn HotAnswers, published: &mut HashMap<HotKey, Held>, wanted: usize) {
     let NicStatus { entries, capacity, .. } = hot.status();
     let free = usize::try_from(capacity.saturating_sub(entries)).unwrap_or(usize::MAX);
     let most = usize::try_from(capacity / GIVES_WAY).unwrap_or(usize::MAX);
@@ -178,20 +190,21 @@ fn make_room(hot: &mut dyn HotAnswers, published: &mut HashMap<HotKey, Published
     }
 }
 
+/// Has the card give an answer, if it is worth it. False if it found no room.
 fn publish(
     hot: &mut dyn HotAnswers,
-    published: &mut HashMap<HotKey, Published>,
+    published: &mut HashMap<HotKey, Held>,
     key: &Key,
     answer: &Answer,
     now: u32,
-) {
+) -> bool {
     let ends = answer.born().saturating_add(answer.ttl());
     if answer.kind() == Kind::Failure || ends <= now.saturating_add(SHORTEST) {
-        return;
+        return true;
     }
     let key = hot_key(key);
     if published.get(&key).is_some_and(|published| published.born == answer.born()) {
-        return;
+        return true;
     }
     let mut message = aged(answer, now);
     if let Some(flags) = message.get_mut(3) {
@@ -202,11 +215,16 @@ fn publish(
     }
     let rcode = message.get(3).map_or(0, |flags| flags & 15);
     let expires_in = Duration::from_secs(u64::from(ends - now));
-    if hot.publish(&HotAnswer { key: &key, message: &message, expires_in }) {
-        let due = ends.saturating_sub((answer.ttl() / 10).max(SHORTEST));
-        let heat = published.get(&key).map_or(u64::from(HOTTER), |published| published.heat);
-        published.insert(key, Published { born: answer.born(), ends, due, rcode, heat });
+    match hot.publish(&HotAnswer { key: &key, message: &message, expires_in }) {
+        Published::NoRoom => return false,
+        Published::Unfit => {}
+        Published::Given => {
+            let due = ends.saturating_sub((answer.ttl() / 10).max(SHORTEST));
+            let heat = published.get(&key).map_or(u64::from(HOTTER), |held| held.heat);
+            published.insert(key, Held { born: answer.born(), ends, due, rcode, heat });
+        }
     }
+    true
 }
 
 /// Rounds until told to stop.

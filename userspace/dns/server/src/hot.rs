@@ -7,8 +7,8 @@ use crate::report::NicStatus;
 /// A cache that answers before any query gets here. It stands behind a trait, since the wall that has it is another
 /// role's.
 pub trait HotAnswers: Send {
-    /// Has it answer. False if it can't: the answer is too large, or there is no room.
-    fn publish(&mut self, answer: &HotAnswer<'_>) -> bool;
+    /// Has it answer.
+    fn publish(&mut self, answer: &HotAnswer<'_>) -> Published;
     /// Has it answer no more.
     fn withdraw(&mut self, key: &HotKey);
     /// How often each was answered since the last call; those never answered may be left out.
@@ -17,6 +17,17 @@ pub trait HotAnswers: Send {
     fn flush(&mut self);
     /// Its state.
     fn status(&self) -> NicStatus;
+}
+
+/// What became of an answer that was to be published.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Published {
+    /// It is given from now on.
+    Given,
+    /// There is no room at present, or no cache.
+    NoRoom,
+    /// It can't be held there: it is too large, say.
+    Unfit,
 }
 
 /// What an answer in the network card's cache is for.

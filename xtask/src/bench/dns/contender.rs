@@ -117,6 +117,32 @@ impl Standing<'_> {
         })
     }
 
+    /// Queries that the network card's cache answered so far, and those of all levels; none for others.
+    pub(super) fn levels(&self) -> Result<Option<(u64, u64)>> {
+        let Self::Muralla { role, .. } = self else { return Ok(None) };
+        // What the card has answered is read by the role in rounds.
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        let status: serde_json::Value = serde_json::from_str(&role.command(&["status", "--json"])?)
+            .context("reading the status")?;
+        let (mut card, mut all) = (0, 0);
+        for row in status["dns"]["queries"].as_array().into_iter().flatten() {
+            let count = row["count"].as_u64().unwrap_or_default();
+            all += count;
+            if row["level"] == "nic" {
+                card += count;
+            }
+        }
+        eprintln!("{}: the card holds {} answers", self.name(), status["dns"]["nic"]["entries"]);
+        Ok(Some((card, all)))
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Peer(peer, _) => Contender::Peer(*peer).name(),
+            Self::Muralla { .. } => "muralla",
+        }
+    }
+
     /// Bytes of memory in use.
     pub(super) fn memory(&self, ground: &Ground) -> Result<u64> {
         match self {

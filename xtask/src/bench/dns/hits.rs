@@ -20,6 +20,10 @@ const DRAWS: usize = 1 << 17;
 /// Queries under way: as many as the wire between has room for, with some to spare.
 const WINDOW: u64 = 200;
 
+/// Load before what is measured, for all alike: it is caches that are compared, and not how soon they are warm. The
+/// card's fills in rounds, and not at all in its first second.
+const HEATING: Duration = Duration::from_secs(5);
+
 /// The card's cache is at least so many times cheaper than the best peer.
 const LEAST_NIC: f64 = 8.0;
 
@@ -31,6 +35,8 @@ struct Measured {
     receiving: Vec<f64>,
     unexplained: Vec<f64>,
     waited: Vec<f64>,
+    /// Share of the answers that the network card's cache gave.
+    at_the_card: Vec<f64>,
 }
 
 pub(super) fn rows(ground: &Ground, binary: Option<&Path>, quick: bool) -> Result<Vec<Row>> {
@@ -64,9 +70,16 @@ pub(super) fn rows(ground: &Ground, binary: Option<&Path>, quick: bool) -> Resul
             // What has expired since is fetched again.
             ground.warm(contender.address(), questions)?;
             // And what is hot becomes known as such, where that matters.
-            once(ground, *contender, standing, &load, Duration::from_secs(1))?;
+            once(ground, *contender, standing, &load, HEATING)?;
+            let before = standing.levels()?;
             let (saturation, used) = once(ground, *contender, standing, &load, duration)?;
             result.add(&saturation, used);
+            if let (Some((card, all)), Some((card_before, all_before))) =
+                (standing.levels()?, before)
+            {
+                let share = (card - card_before) as f64 / (all - all_before).max(1) as f64;
+                result.at_the_card.push(share);
+            }
         }
     }
     Ok(report(&contenders, &measured))
@@ -157,6 +170,10 @@ fn report(contenders: &[Contender], measured: &[Measured]) -> Vec<Row> {
             ("generator.waited", &result.waited, "of the time"),
         ] {
             rows.push(Row::plain(id(contender, what), median(values), unit));
+        }
+        if *contender == Contender::Nic {
+            let share = median(&result.at_the_card);
+            rows.push(Row::plain(id(contender, "at_the_card"), share, "of the answers"));
         }
     }
     rows
