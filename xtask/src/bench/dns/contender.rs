@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -15,6 +16,7 @@ use muralla_lab::topology::{
     CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6,
     SERVICE_V4, SERVICE_V6,
 };
+use serde::Deserialize;
 
 use super::ground::{Ground, Upstream};
 use crate::run::appliance::{pins, remove_pins};
@@ -121,26 +123,15 @@ impl Standing<'_> {
     pub(super) fn levels(&self) -> Result<Option<(u64, u64)>> {
         let Self::Muralla { role, .. } = self else { return Ok(None) };
         // What the card has answered is read by the role in rounds.
-        std::thread::sleep(std::time::Duration::from_millis(600));
-        let status: serde_json::Value = serde_json::from_str(&role.command(&["status", "--json"])?)
+        thread::sleep(Duration::from_millis(600));
+        let overview: Overview = serde_json::from_str(&role.command(&["status", "--json"])?)
             .context("reading the status")?;
-        let (mut card, mut all) = (0, 0);
-        for row in status["dns"]["queries"].as_array().into_iter().flatten() {
-            let count = row["count"].as_u64().unwrap_or_default();
-            all += count;
-            if row["level"] == "nic" {
-                card += count;
-            }
-        }
-        eprintln!("{}: the card holds {} answers", self.name(), status["dns"]["nic"]["entries"]);
+        let count = |wanted: &dyn Fn(&Queries) -> bool| {
+            let rows = overview.dns.queries.iter().filter(|row| wanted(row));
+            rows.map(|row| row.count).sum::<u64>()
+        };
+        let (card, all) = (count(&|row| row.level == "nic"), count(&|_| true));
         Ok(Some((card, all)))
-    }
-
-    fn name(&self) -> &str {
-        match self {
-            Self::Peer(peer, _) => Contender::Peer(*peer).name(),
-            Self::Muralla { .. } => "muralla",
-        }
     }
 
     /// Bytes of memory in use.
@@ -152,6 +143,23 @@ impl Standing<'_> {
             Self::Muralla { role, .. } => cpu::resident(role.pid()?),
         }
     }
+}
+
+/// What the role's status tells of the levels that answered.
+#[derive(Deserialize)]
+struct Overview {
+    dns: Answered,
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    queries: Vec<Queries>,
+}
+
+#[derive(Deserialize)]
+struct Queries {
+    level: String,
+    count: u64,
 }
 
 impl Drop for Standing<'_> {
