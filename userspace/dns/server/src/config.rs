@@ -46,7 +46,8 @@ pub struct DnsConfig {
 pub struct StaleConfig {
     /// How long after its end an answer may still be given when there is no other; zero for never.
     pub keep: Duration,
-    /// How long a client waits for a fresh answer before it gets the stale one (RFC 8767 section 5: 1.8 s).
+    /// How long a client waits for a fresh answer before it gets the stale one. RFC 8767 section 5 has 1.8 s, with the way
+    /// there and back.
     pub after: Duration,
 }
 
@@ -85,13 +86,13 @@ impl Default for DnsConfig {
             ],
             threads: None,
             cache: 256 << 20,
-            cache_file: Some(PathBuf::from("/var/lib/muralla/dns.cache")),
+            cache_file: Some(PathBuf::from("/var/lib/muralla-dns/cache")),
             clients: Vec::new(),
             nic: true,
             cookies: true,
             stale: StaleConfig {
                 keep: Duration::from_secs(86_400),
-                after: Duration::from_millis(1_800),
+                after: Duration::from_millis(1_700),
             },
             limits: LimitsConfig::default(),
             log: QueryLogConfig { every: 0 },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use muralla_dns_wire::{Answer, Key, Kind};
+use muralla_dns_wire::{Answer, Freshness, Key, Kind};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -198,10 +198,11 @@ fn publish(
     answer: &Answer,
     now: u32,
 ) -> bool {
-    let ends = answer.born().saturating_add(answer.ttl());
-    if answer.kind() == Kind::Failure || ends <= now.saturating_add(SHORTEST) {
+    let Freshness::Fresh(left) = answer.freshness(now) else { return true };
+    if answer.kind() == Kind::Failure || left <= SHORTEST {
         return true;
     }
+    let ends = now.saturating_add(left);
     let key = hot_key(key);
     if published.get(&key).is_some_and(|published| published.born == answer.born()) {
         return true;
@@ -214,7 +215,7 @@ fn publish(
         }
     }
     let rcode = message.get(3).map_or(0, |flags| flags & 15);
-    let expires_in = Duration::from_secs(u64::from(ends - now));
+    let expires_in = Duration::from_secs(u64::from(left));
     match hot.publish(&HotAnswer { key: &key, message: &message, expires_in }) {
         Published::NoRoom => return false,
         Published::Unfit => {}

@@ -84,9 +84,13 @@ impl<K: Eq + Hash + Clone, W> Flights<K, W> {
         }
     }
 
-    /// Begins a flight for which nobody waits, unless one for that question is under way.
-    pub(crate) fn depart_empty(&self, key: &K) -> bool {
-        match self.state.lock().flights.entry(key.clone()) {
+    /// Begins a flight for which nobody waits, unless one for that question is under way, or `most` of all kinds are.
+    pub(crate) fn depart_empty(&self, key: &K, most: usize) -> bool {
+        let mut state = self.state.lock();
+        if state.flights.len() >= most {
+            return false;
+        }
+        match state.flights.entry(key.clone()) {
             Entry::Occupied(_) => false,
             Entry::Vacant(flight) => {
                 flight.insert(Flight { waiters: Vec::new(), late: false });
@@ -164,8 +168,8 @@ mod tests {
         let flights = Flights::new();
         assert_eq!(flights.board(&"a", client(1), ROOM, || 1), Boarding::First);
         assert_eq!(flights.board(&"a", client(2), ROOM, || 2), Boarding::Joined);
-        assert!(!flights.depart_empty(&"a"));
-        assert!(flights.depart_empty(&"b"));
+        assert!(!flights.depart_empty(&"a", 9));
+        assert!(flights.depart_empty(&"b", 9));
         assert_eq!(flights.board(&"b", client(1), ROOM, || 3), Boarding::Joined);
         assert_eq!((flights.len(), flights.waiting()), (2, 3));
         assert_eq!(flights.land(&"a"), [1, 2]);

@@ -100,6 +100,7 @@ pub struct Options {
 /// The DNS role, running.
 pub struct Role {
     config: Mutex<DnsConfig>,
+    reloading: Mutex<()>,
     desk: Arc<Desk>,
     resolver: RwLock<Arc<Resolver>>,
     feeder: Option<Arc<Feeder>>,
@@ -136,6 +137,8 @@ impl Role {
         let desk = Arc::new(Desk::new(&config, local, engine, runtime.clone()));
         if let Some(file) = &config.cache_file {
             load(&desk, file);
+            // What is local data now was perhaps none at that time.
+            desk.flush_local();
         }
 
         let listening = sockets::listen(&config.listen, threads, inherited)?;
@@ -163,6 +166,7 @@ impl Role {
         ));
         Ok(Self {
             config: Mutex::new(config),
+            reloading: Mutex::new(()),
             desk,
             resolver: RwLock::new(resolver),
             feeder,
@@ -182,20 +186,22 @@ impl Role {
     ///
     /// When nothing was changed.
     pub fn reload(&self, new: DnsConfig) -> Result<Vec<String>, ReloadError> {
-        let mut config = self.config.lock();
+        // One after the other; whoever only looks at the configuration doesn't wait for a million entries to be read.
+        let _reloading = self.reloading.lock();
+        let old = self.config.lock().clone();
         let mut remarks = Vec::new();
         for (key, differs) in [
-            ("listen", new.listen != config.listen),
-            ("threads", new.threads != config.threads),
-            ("cache", new.cache != config.cache),
-            ("cache_file", new.cache_file != config.cache_file),
-            ("nic", new.nic != config.nic),
+            ("listen", new.listen != old.listen),
+            ("threads", new.threads != old.threads),
+            ("cache", new.cache != old.cache),
+            ("cache_file", new.cache_file != old.cache_file),
+            ("nic", new.nic != old.nic),
         ] {
             if differs {
                 remarks.push(format!("[dns] {key} takes effect with the next restart"));
             }
         }
-        if new.resolver != config.resolver {
+        if new.resolver != old.resolver {
             let resolver = Arc::new(resolver(&new)?);
             self.desk.replace_engine(Arc::clone(&resolver) as _);
             *self.resolver.write() = resolver;
@@ -210,7 +216,7 @@ impl Role {
         }
         remarks.extend(problems.iter().cloned());
         *self.warnings.lock() = problems;
-        *config = new;
+        *self.config.lock() = new;
         Ok(remarks)
     }
 
@@ -390,6 +396,17 @@ impl Role {
     /// Reads no more queries, answers those under way, and keeps the cache for the next time.
     pub async fn stop(self) {
         let Self { desk, workers, stop, config, .. } = self;
+        // While it is saved, queries are still answered.
+        let file = config.into_inner().cache_file;
+        let saved = Arc::clone(&desk);
+        let saving = tokio::task::spawn_blocking(move || {
+            if let Some(file) = file {
+                save(&saved, &file);
+            }
+        });
+        if let Err(error) = saving.await {
+            warn!(%error, "the cache is not saved");
+        }
         let _ = stop.send(true);
         if let Err(error) = tokio::task::spawn_blocking(move || workers.stop()).await {
             warn!(%error, "the threads that own sockets can't be waited for");
@@ -399,9 +416,6 @@ impl Role {
             sleep(Duration::from_millis(5)).await;
         }
         desk.dismiss();
-        if let Some(file) = &config.lock().cache_file {
-            save(&desk, file);
-        }
     }
 
     fn forget_all(&self) {

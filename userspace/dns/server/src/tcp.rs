@@ -30,6 +30,16 @@ const LONGEST_ANSWER: usize = 65_535;
 /// Answers of one connection that may wait for their turn, those under way among them.
 const PIPELINE: usize = 64;
 
+/// One of so many connections may be a stranger's: those of the clients must not wait for the world.
+const STRANGERS: usize = 4;
+
+/// Bytes of answers that are written in one go.
+const MOST_AT_ONCE: usize = 64 << 10;
+
+/// After an answer of more bytes the next query is read once all before it are written: a client that asks for much and
+/// reads nothing is no reason to keep much.
+const LARGE: usize = 4 << 10;
+
 /// Time that a client has to take an answer.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -40,6 +50,7 @@ pub(crate) struct Connections(Mutex<Open>);
 #[derive(Default)]
 struct Open {
     all: usize,
+    strangers: usize,
     clients: HashMap<IpAddr, usize>,
 }
 
@@ -75,9 +86,13 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let limits = desk.policy().limits.clone();
-                let room = (limits.connections, limits.connections_per_client);
-                let Some(seat) = Seat::take(&connections, peer.ip(), room) else {
+                let policy = desk.policy();
+                let limits = policy.limits.clone();
+                let stranger = !policy.clients.contains(peer.ip());
+                let all = limits.connections;
+                let all = if stranger { (all / STRANGERS).max(1) } else { all };
+                let room = (all, limits.connections_per_client);
+                let Some(seat) = Seat::take(&connections, peer.ip(), stranger, room) else {
                     desk.shared_tally().event(Event::TooManyConnections, 1);
                     continue;
                 };
@@ -102,19 +117,27 @@ async fn accept(
 struct Seat {
     connections: Arc<Connections>,
     client: IpAddr,
+    stranger: bool,
 }
 
 impl Seat {
-    fn take(connections: &Arc<Connections>, peer: IpAddr, room: (usize, usize)) -> Option<Self> {
+    fn take(
+        connections: &Arc<Connections>,
+        peer: IpAddr,
+        stranger: bool,
+        room: (usize, usize),
+    ) -> Option<Self> {
         let client = client(peer);
         let mut open = connections.0.lock();
         let mine = open.clients.get(&client).copied().unwrap_or(0);
-        if open.all >= room.0 || mine >= room.1 {
+        let taken = if stranger { open.strangers } else { open.all };
+        if taken >= room.0 || mine >= room.1 {
             return None;
         }
         open.all += 1;
+        open.strangers += usize::from(stranger);
         open.clients.insert(client, mine + 1);
-        Some(Self { connections: Arc::clone(connections), client })
+        Some(Self { connections: Arc::clone(connections), client, stranger })
     }
 }
 
@@ -122,6 +145,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut open = self.connections.0.lock();
         open.all -= 1;
+        open.strangers -= usize::from(self.stranger);
         match open.clients.get_mut(&self.client) {
             Some(mine) if *mine > 1 => *mine -= 1,
             _ => {
@@ -186,6 +210,9 @@ async fn serve(
                     permit.send(answer.to_vec());
                 }
                 tally.answered(answered, begin.elapsed());
+                if len > LARGE && answers.reserve_many(PIPELINE).await.is_err() {
+                    break Ok(());
+                }
             }
             Outcome::Later => {}
             Outcome::Silence => {
@@ -207,10 +234,13 @@ async fn write(mut writer: OwnedWriteHalf, mut pending: mpsc::Receiver<Vec<u8>>)
     while let Some(first) = pending.recv().await {
         buffer.clear();
         put(&mut buffer, &first);
-        while let Ok(next) = pending.try_recv() {
+        while buffer.len() < MOST_AT_ONCE
+            && let Ok(next) = pending.try_recv()
+        {
             put(&mut buffer, &next);
         }
         timeout(WRITE_PATIENCE, writer.write_all(&buffer)).await??;
+        buffer.shrink_to(MOST_AT_ONCE);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -115,7 +116,11 @@ impl Worker {
             }
             match self.inbox.receive(socket.as_fd()) {
                 Ok(received) => {
-                    self.answer(socket);
+                    // One query that brings a thread down would leave its sockets unread.
+                    if catch_unwind(AssertUnwindSafe(|| self.answer(socket))).is_err() {
+                        error!("a batch of queries caused a panic and is lost; please report it");
+                        self.outbox = Outbox::new();
+                    }
                     if received < BATCH {
                         return;
                     }

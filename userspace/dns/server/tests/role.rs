@@ -259,6 +259,22 @@ fn the_same_question_of_many_is_asked_once() {
 }
 
 #[test]
+fn what_was_asked_before_a_flush_is_answered_but_not_remembered() {
+    let stand = Stand::new();
+    let role = stand.start(Vec::new());
+    let client = stand.client("127.0.0.1");
+    let before = stand.upstream.asked.load(Ordering::SeqCst);
+    client.send(&query("slow.example.", RecordType::A).to_vec().unwrap()).unwrap();
+    while stand.upstream.asked.load(Ordering::SeqCst) == before {
+        thread::yield_now();
+    }
+    role.flush("example", true).unwrap();
+    assert_eq!(addresses(&receive(&client)), ["192.0.2.1"]);
+    assert_eq!(role.status().cache.entries, 0);
+    stand.runtime.block_on(role.stop());
+}
+
+#[test]
 fn a_dead_upstream_is_bridged_by_stale_answers_that_say_so() {
     let stand = Stand::new();
     stand.upstream.ttl.store(1, Ordering::SeqCst);

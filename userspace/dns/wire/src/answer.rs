@@ -19,6 +19,9 @@ const UDP_MINIMUM: usize = 512;
 /// Time to live, in seconds, of what is served stale (RFC 8767 section 4).
 pub const STALE_TTL: u32 = 30;
 
+/// Seconds by which a clock that is being corrected may go back unnoticed.
+const SLEWED: u32 = 5;
+
 /// Longest text of an extended error; the rest is left out.
 pub const MAX_ERROR_TEXT: usize = 160;
 
@@ -375,6 +378,10 @@ impl Answer {
     /// How it stands at `now`.
     pub fn freshness(&self, now: u32) -> Freshness {
         let expires = self.born.saturating_add(self.ttl);
+        if now.saturating_add(SLEWED) < self.born {
+            // The clock was set back: nobody knows how old it is.
+            return if now < self.stale_until { Freshness::Stale } else { Freshness::Dead };
+        }
         if now < expires {
             Freshness::Fresh(expires - now)
         } else if now < self.stale_until {
@@ -387,9 +394,13 @@ impl Answer {
     /// Whether the question or the owner of a record of its answer section is `name`, or, of a `zone`, below it;
     /// in wire form.
     pub fn concerns(&self, name: &[u8], zone: bool) -> bool {
-        let fits = |owner: &[u8]| {
+        self.concerns_any(|owner| {
             if zone { name::is_within(owner, name) } else { owner.eq_ignore_ascii_case(name) }
-        };
+        })
+    }
+
+    /// Whether the question or the owner of a record of its answer section `fits`; in wire form and any letter case.
+    pub fn concerns_any(&self, fits: impl Fn(&[u8]) -> bool) -> bool {
         let asked = self.question().split_last_chunk::<4>().map_or(&[][..], |(name, _)| name);
         if fits(asked) {
             return true;
@@ -919,7 +930,9 @@ mod tests {
         assert_eq!(answer.rcode(), NXDOMAIN);
         assert_eq!(answer.ttl_offsets().count(), 1);
         for (now, freshness) in [
-            (0, Freshness::Fresh(1_300)),
+            // The clock was set back by more than a correction.
+            (0, Freshness::Stale),
+            (995, Freshness::Fresh(305)),
             (1_000, Freshness::Fresh(300)),
             (1_299, Freshness::Fresh(1)),
             (1_300, Freshness::Stale),

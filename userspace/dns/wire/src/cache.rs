@@ -22,6 +22,7 @@ use shard::Shard;
 
 use crate::answer::{Answer, Limits};
 use crate::key::Key;
+use crate::name::Name;
 use crate::query::Query;
 
 /// Most shards; fewer if the cache is small.
@@ -203,6 +204,15 @@ impl Cache {
     /// Takes out everything. Gives the number of answers.
     pub fn flush_all(&self) -> usize {
         self.flush_if(|_| true)
+    }
+
+    /// Removes every answer whose question, or the owner of one of its answers, is `covered`: a name in wire form and
+    /// lower case. One walk through all, however many zones that is. Gives their number.
+    pub fn flush_covered(&self, covered: impl Fn(&[u8]) -> bool) -> usize {
+        let fits = |owner: &[u8]| {
+            Name::from_wire(owner).is_ok_and(|name| covered(name.to_lower().as_wire()))
+        };
+        self.flush_if(|answer| answer.concerns_any(fits))
     }
 
     fn flush_if(&self, mut unwanted: impl FnMut(&Answer) -> bool) -> usize {

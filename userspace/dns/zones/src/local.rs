@@ -26,6 +26,8 @@ const LINKS: usize = 16;
 /// copied.
 pub struct LocalData {
     snapshot: RwLock<Arc<Snapshot>>,
+    /// Apexes of the operator's own zones.
+    public: HashSet<Box<[u8]>>,
     /// One for each configured zone and list.
     slots: Mutex<Vec<Slot>>,
     /// Held while files are read: reloads go one after the other.
@@ -226,7 +228,10 @@ impl LocalData {
             snapshot.sources.insert(apex.clone(), Source::Broken);
             slots.push(Slot::new(apex, name.clone(), from));
         }
+        let public = slots.iter().filter(|slot| slot.status.kind == ZoneKind::Zone);
+        let public = public.map(|slot| slot.apex.clone()).collect();
         let data = Self {
+            public,
             snapshot: RwLock::new(Arc::new(snapshot)),
             slots: Mutex::new(slots),
             loading: Mutex::new(()),
@@ -234,6 +239,14 @@ impl LocalData {
         };
         problems.extend(data.reload_all().into_iter().filter_map(Result::err).flatten());
         (data, problems)
+    }
+
+    /// Whether it is one of the operator's own zones that answers for this name, and so for the whole world: lists and
+    /// private names are for clients alone. Wire form, lower case; nothing is allocated.
+    pub fn is_public(&self, name: &[u8]) -> bool {
+        let snapshot = self.current();
+        let apex = name::suffixes(name).find(|suffix| snapshot.sources.contains_key(*suffix));
+        apex.is_some_and(|apex| self.public.contains(apex))
     }
 
     /// Whether a question for this name is answered here. Wire form, lower case; nothing is allocated.

@@ -8,6 +8,7 @@ pub(crate) use operator::aged;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hickory_proto::op::{Message, ResponseCode};
@@ -18,7 +19,7 @@ use muralla_dns_wire::answer::{self, Answer as Stored, Facts, Freshness, Kind, L
 use muralla_dns_wire::cookie::{Cookie, Secrets, Verdict};
 use muralla_dns_wire::{Cache, Found, Key, Query};
 use muralla_resolver::engine::{Answer, Engine, ExtendedError, Request, Security};
-use muralla_zones::{Kind as Local, LocalAnswer, LocalData, ZoneKind};
+use muralla_zones::{Kind as Local, LocalAnswer, LocalData};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -43,6 +44,9 @@ const FAILURE_TTL: u32 = 5;
 /// Class IN.
 pub(crate) const IN: u16 = 1;
 
+/// One of so many places for questions is for those that nobody waits for.
+const PREFETCHES: usize = 8;
+
 /// A meta type that is a zone transfer (RFC 1995, RFC 5936).
 const TRANSFERS: [u16; 2] = [251, 252];
 
@@ -57,6 +61,8 @@ pub(crate) struct Desk {
     policy: RwLock<Arc<Policy>>,
     secrets: Secrets,
     flights: Flights<Key, Waiter>,
+    /// Changes with whatever makes earlier answers wrong: what departed before is not remembered when it lands.
+    rules: AtomicU64,
     shared: Tally,
     log: QueryLog,
     warm: Warm,
@@ -123,6 +129,7 @@ impl Desk {
             policy: RwLock::new(Arc::new(Policy::new(config))),
             secrets: Secrets::new(rand::random(), None),
             flights: Flights::new(),
+            rules: AtomicU64::new(0),
             shared: Tally::default(),
             log: QueryLog::new(config.log.every),
             warm: Warm::default(),
@@ -276,7 +283,8 @@ impl Desk {
 
     /// Looks an answer up again before it ends, with nobody waiting.
     pub(crate) fn prefetch(self: &Arc<Self>, key: &Key) {
-        if self.flights.depart_empty(key) {
+        let most = self.policy().limits.questions / PREFETCHES;
+        if self.flights.depart_empty(key, most) {
             self.shared.event(Event::Prefetched, 1);
             self.runtime.spawn(Arc::clone(self).fly(*key, true));
         }
@@ -284,29 +292,30 @@ impl Desk {
 
     /// Finds the answer to a question, remembers it, and gives it to all who wait.
     async fn fly(self: Arc<Self>, key: Key, refresh: bool) {
+        let rules = self.rules.load(Ordering::Acquire);
         let landing = Landing { desk: &self, key: &key, landed: false };
         let policy = self.policy();
-        let stale = self.has_stale(&key);
-        let finding = self.find(&key, refresh);
-        let stored = if stale && !policy.stale.after.is_zero() {
-            let mut finding = std::pin::pin!(finding);
-            tokio::select! {
+        let mut finding = std::pin::pin!(self.find(&key, refresh, rules));
+        let stored = match self.stale_in(&key).filter(|_| !policy.stale.keep.is_zero()) {
+            None => finding.await,
+            Some(left) => tokio::select! {
                 stored = &mut finding => stored,
-                () = sleep(policy.stale.after) => {
-                    for waiter in self.flights.late(&key) {
-                        self.reply_stale(&key, waiter);
+                () = sleep(left + policy.stale.after) => {
+                    if self.has_stale(&key) {
+                        for waiter in self.flights.late(&key) {
+                            self.reply_stale(&key, waiter);
+                        }
                     }
                     finding.await
                 }
-            }
-        } else {
-            finding.await
+            },
         };
         let failed = stored.as_ref().is_none_or(|stored| stored.kind() == Kind::Failure);
+        let stale = failed && self.has_stale(&key);
         for waiter in landing.land() {
             match &stored {
                 // A stale answer is better than none (RFC 8767).
-                _ if failed && stale => self.reply_stale(&key, waiter),
+                _ if stale => self.reply_stale(&key, waiter),
                 Some(stored) => self.reply(stored, waiter),
                 None => self.refuse(waiter),
             }
@@ -314,7 +323,7 @@ impl Desk {
     }
 
     /// The answer from wherever it is. None only if it can't be encoded.
-    async fn find(&self, key: &Key, refresh: bool) -> Option<Stored> {
+    async fn find(&self, key: &Key, refresh: bool, rules: u64) -> Option<Stored> {
         let name = Name::from_bytes(key.name()).ok()?;
         let rtype = RecordType::from(key.qtype());
         let engine = Arc::clone(&self.engine.read());
@@ -327,20 +336,21 @@ impl Desk {
             answer.answers.splice(..0, chain);
             // Half of it is ours, and unsigned as far as a validator could tell.
             answer.security = Security::Insecure;
-            return self.store(&name, rtype, key, answer, false);
+            return self.store(&name, rtype, key, answer, None);
         }
         let answer = engine.resolve(request(name.clone())).await;
-        self.store(&name, rtype, key, answer, true)
+        self.store(&name, rtype, key, answer, Some(rules))
     }
 
-    /// Encodes an answer and, unless it changes with local data, remembers it.
+    /// Encodes an answer and remembers it, unless it changes with local data, or the rules by which it was found are no
+    /// longer those in force.
     fn store(
         &self,
         name: &Name,
         rtype: RecordType,
         key: &Key,
         answer: Answer,
-        remember: bool,
+        rules: Option<u64>,
     ) -> Option<Stored> {
         let policy = self.policy();
         let bogus = answer.security == Security::Bogus && !key.checking_disabled();
@@ -381,7 +391,7 @@ impl Desk {
         let stored = Stored::build(&message, facts)
             .inspect_err(|error| debug!(%name, %rtype, %error, "an answer can't be kept"))
             .ok()?;
-        if remember {
+        if rules == Some(self.rules.load(Ordering::Acquire)) {
             self.cache.insert(key, stored.clone());
         }
         Some(stored)
@@ -451,7 +461,7 @@ impl Desk {
     /// What local data says, if the question is theirs; for strangers only what is public.
     fn local_answer(&self, key: &Key, known: bool) -> Option<LocalAnswer> {
         let local = Arc::clone(&self.local.read());
-        if !local.covers(key.name()) || !known && !is_public(&local, key) {
+        if !local.covers(key.name()) || !known && !local.is_public(key.name()) {
             return None;
         }
         local.answer(key.name(), key.qtype(), key.dnssec_ok())
@@ -472,6 +482,16 @@ impl Desk {
         let address = asker.peer.ip();
         let good = self.secrets.verify(&sent, address, now) != Verdict::Unproven;
         (Some(self.secrets.make(sent.client, address, now)), proven || good)
+    }
+
+    /// Time until the answer that there is becomes stale; none if there is no answer to fall back on.
+    fn stale_in(&self, key: &Key) -> Option<Duration> {
+        let stored = self.cache.peek(key).filter(|stored| stored.kind() != Kind::Failure)?;
+        match stored.freshness(self.now()) {
+            Freshness::Fresh(left) => Some(Duration::from_secs(u64::from(left))),
+            Freshness::Stale => Some(Duration::ZERO),
+            Freshness::Dead => None,
+        }
     }
 
     /// Whether there is an answer whose time has passed, but which is better than none.
@@ -580,22 +600,6 @@ fn negative_ttl(authorities: &[Record]) -> u32 {
             _ => None,
         })
         .unwrap_or(FAILURE_TTL)
-}
-
-/// Whether anybody may ask: for the operator's own zones, but neither for his lists nor for names that have no meaning
-/// outside.
-fn is_public(local: &LocalData, key: &Key) -> bool {
-    let zones: Vec<(muralla_dns_wire::Name, ZoneKind)> = local
-        .list()
-        .into_iter()
-        .filter_map(|zone| {
-            Some((zone.name.parse::<muralla_dns_wire::Name>().ok()?.to_lower(), zone.kind))
-        })
-        .collect();
-    let deepest = key.ancestry().find_map(|name| {
-        zones.iter().find(|(zone, _)| zone.as_wire() == name).map(|(_, kind)| *kind)
-    });
-    deepest == Some(ZoneKind::Zone)
 }
 
 /// Whether nothing has to be added to a local answer for a client that wants recursion.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
@@ -27,11 +28,10 @@ const HOTTEST: usize = 20;
 impl Desk {
     pub(crate) fn replace_engine(&self, engine: Arc<dyn Engine>) {
         *self.engine.write() = engine;
+        self.rules.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn replace_local(&self, local: LocalData) {
-        // Before and after: what was looked up in between by the old rules must not stay either.
-        self.flush_local();
         *self.local.write() = Arc::new(local);
         self.flush_local();
     }
@@ -42,13 +42,10 @@ impl Desk {
     }
 
     /// Forgets what the cache has of names that are local data.
-    fn flush_local(&self) {
+    pub(crate) fn flush_local(&self) {
+        self.rules.fetch_add(1, Ordering::AcqRel);
         let local = Arc::clone(&self.local.read());
-        for zone in local.list() {
-            if let Some(name) = wire(&zone.name) {
-                self.cache.flush_zone(&name);
-            }
-        }
+        self.cache.flush_covered(|name| local.covers(name));
     }
 
     /// See [`crate::role::Role::lookup`].
@@ -88,7 +85,8 @@ impl Desk {
 
     /// Forgets a name, or it and all below. Gives the number of entries that went.
     pub(crate) fn flush(&self, name: &Name, zone: bool) -> usize {
-        let Some(name) = wire(&name.to_string()) else { return 0 };
+        self.rules.fetch_add(1, Ordering::AcqRel);
+        let name = name.to_lowercase().to_bytes().unwrap_or_default();
         if zone { self.cache.flush_zone(&name) } else { self.cache.flush(&name) }
     }
 
@@ -225,10 +223,6 @@ pub(crate) fn aged(stored: &Stored, now: u32) -> Vec<u8> {
         }
     }
     message
-}
-
-fn wire(name: &str) -> Option<Vec<u8>> {
-    name.parse::<muralla_dns_wire::Name>().ok().map(|name| name.to_lower().as_wire().to_vec())
 }
 
 fn answer(message: Message, security: Security) -> Answer {
