@@ -1,6 +1,6 @@
 //! The subcommands that ask a daemon, or do without one.
 
-pub(crate) mod names;
+pub(crate) mod dns;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -214,7 +214,7 @@ fn overview_text(overview: &Overview) -> String {
         );
     }
     if let Some(dns) = &overview.dns {
-        text.push_str(&names::status_text(dns));
+        text.push_str(&dns::status_text(dns));
     }
     for promise in &overview.promises {
         let _ = writeln!(

@@ -1,7 +1,7 @@
 //! The running daemon's state, behind the admin socket, the metrics and the loops alike. Everything here
-//! blocks: callers in async code go through [`blocking`]. What is asynchronous about DNS is in [`names`].
+//! blocks: callers in async code go through [`blocking`]. What is asynchronous about DNS is in [`dns`](self::dns).
 
-mod names;
+mod dns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -87,7 +87,7 @@ pub(crate) struct Daemon {
     canary: Mutex<Option<Result<Duration, String>>>,
     answering: Promise,
     /// The network card's cache at the latest tick.
-    answers: Mutex<Option<names::Seen>>,
+    answers: Mutex<Option<dns::Seen>>,
     /// None while the operator has it detached, and in a process without that role.
     edge: Mutex<Option<Box<dyn Edge>>>,
     sources: mpsc::UnboundedSender<Box<dyn SampleSource>>,

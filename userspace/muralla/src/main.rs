@@ -61,7 +61,7 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Dns(DnsCommand::Zone(ZoneCommand::Check { ref file, ref origin, ref format })) => {
-            commands::names::zone_check(
+            commands::dns::zone_check(
                 &cli.config,
                 file,
                 origin.as_deref(),
@@ -97,7 +97,7 @@ async fn ask(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Status => commands::status(call, &cli.config).await,
-        Command::Dns(command) => commands::names::act(call, command).await,
+        Command::Dns(command) => commands::dns::act(call, command).await,
         Command::Top { once, interval } => {
             let interval = std::time::Duration::from_secs_f64(interval);
             top::run(call, interval, once).await

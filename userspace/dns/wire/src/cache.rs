@@ -492,7 +492,7 @@ mod tests {
                 assert_eq!(cache.insert(&Asker::new(name).key, answer), Inserted::Stored);
             }
         };
-        let wire = |text: &str| text.parse::<crate::Name>().unwrap();
+        let wire = |text: &str| text.parse::<Name>().unwrap();
         // (name, answers that go with the name, with the zone)
         for (name, exact, zone) in [
             ("EXAMPLE.com", 1, 3),
