@@ -37,6 +37,21 @@ pub(crate) enum Trust {
     Bogus(ExtendedError),
 }
 
+/// Trust, and when it ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    trust: Trust,
+    until: Instant,
+}
+
+impl Held {
+    /// For so many seconds from now, a day at most.
+    fn during(trust: Trust, seconds: u32) -> Self {
+        let seconds = Duration::from_secs(seconds.min(MAX_TTL).into());
+        Self { trust, until: Instant::now() + seconds }
+    }
+}
+
 /// The DS records of a child, as its parent has them.
 enum Link {
     Signed(Vec<DS>, u32),
@@ -88,29 +103,34 @@ impl Inner {
         } else {
             name.clone()
         };
-        if self.settings.under_negative_anchor(&within, self.clock.unix())
-            || self.settings.anchors.closest(&within).is_none()
-        {
+        let Some(anchor) = self.settings.anchors.closest(&within) else {
+            return Ok(Verdict::Insecure(None));
+        };
+        if self.settings.under_negative_anchor(&within, self.clock.unix()) {
             return Ok(Verdict::Insecure(None));
         }
+        // An anchor between the zone that was asked and the name: the zone has no say about what is below it.
+        let island = |zone: &Name| *zone != anchor.zone && zone.zone_of(&anchor.zone);
         let subjects = subjects(found);
         let signer =
             subjects.iter().find_map(|set| set.signer()).filter(|signer| signer.zone_of(&within));
         let keys = match (&found.zone, signer) {
-            (Some(zone), signer) => match self.trust(zone, ctx).await? {
-                Trust::Secure(keys) => match signer {
-                    // The server serves a zone below as well, and gave no referral to it.
-                    Some(signer) if signer != *keys.zone() && keys.zone().zone_of(&signer) => {
-                        match self.trust(&signer, ctx).await? {
-                            Trust::Secure(keys) => Some(keys),
-                            other => return Ok(other.into()),
+            (Some(zone), signer) => {
+                match self.trust(if island(zone) { &within } else { zone }, ctx).await? {
+                    Trust::Secure(keys) => match signer {
+                        // The server serves a zone below as well, and gave no referral to it.
+                        Some(signer) if signer != *keys.zone() && keys.zone().zone_of(&signer) => {
+                            match self.trust(&signer, ctx).await? {
+                                Trust::Secure(keys) => Some(keys),
+                                other => return Ok(other.into()),
+                            }
                         }
-                    }
-                    Some(signer) if signer == *keys.zone() => Some(keys),
-                    _ => None,
-                },
-                other => return Ok(other.into()),
-            },
+                        Some(signer) if signer == *keys.zone() => Some(keys),
+                        _ => None,
+                    },
+                    other => return Ok(other.into()),
+                }
+            }
             (None, Some(signer)) => match self.trust(&signer, ctx).await? {
                 Trust::Secure(keys) => Some(keys),
                 other => return Ok(other.into()),
@@ -123,6 +143,8 @@ impl Inner {
         };
         let flaw = match checked {
             Ok(verdict) => return Ok(verdict),
+            // That says something of the question, and nothing of the records.
+            Err(Flaw::TooMuchWork) => return Err(Failure::work()),
             Err(flaw) => flaw,
         };
         let absent = matches!(flaw, Flaw::SignatureMissing { .. } | Flaw::DenialMissing { .. });
@@ -227,26 +249,35 @@ impl Inner {
         name: &'a Name,
         ctx: &'a Context,
     ) -> BoxFuture<'a, Result<Trust, Failure>> {
+        Box::pin(async move { Ok(self.trust_until(name, ctx).await?.trust) })
+    }
+
+    /// The same, and how long it holds.
+    fn trust_until<'a>(
+        self: &'a Arc<Self>,
+        name: &'a Name,
+        ctx: &'a Context,
+    ) -> BoxFuture<'a, Result<Held, Failure>> {
         Box::pin(async move {
             if self.settings.under_negative_anchor(name, self.clock.unix()) {
-                return Ok(Trust::Insecure(None));
+                return Ok(Held::during(Trust::Insecure(None), MAX_TTL));
             }
             if let Some(known) = self.trust.lock().fresh(name) {
                 return Ok(known.clone());
             }
             let Some(anchor) = self.settings.anchors.closest(name) else {
-                return Ok(Trust::Insecure(None));
+                return Ok(Held::during(Trust::Insecure(None), MAX_TTL));
             };
-            let (trust, ttl) = if anchor.zone == *name {
+            let held = if anchor.zone == *name {
                 if anchor.supported() {
                     self.keys(name, Proof::Anchor(anchor), MAX_TTL, ctx).await?
                 } else {
-                    (Trust::Insecure(None), MAX_TTL)
+                    Held::during(Trust::Insecure(None), MAX_TTL)
                 }
             } else {
-                self.descend(name, ctx).await?
+                self.descend(name, anchor, ctx).await?
             };
-            ctx.note(|| match &trust {
+            ctx.note(|| match &held.trust {
                 Trust::Secure(keys) if keys.zone() == name => {
                     format!("{name} is signed, and trusted")
                 }
@@ -254,10 +285,9 @@ impl Inner {
                 Trust::Insecure(_) => format!("{name} is not signed, provenly"),
                 Trust::Bogus(error) => format!("{name} can't be trusted: {}", error.text),
             });
-            let expires = Instant::now() + Duration::from_secs(ttl.into());
             let bytes = 1_024 + name.len();
-            self.trust.lock().put(name.clone(), trust.clone(), bytes, expires);
-            Ok(trust)
+            self.trust.lock().put(name.clone(), held.clone(), bytes, held.until);
+            Ok(held)
         })
     }
 
@@ -265,16 +295,26 @@ impl Inner {
     async fn descend(
         self: &Arc<Self>,
         name: &Name,
+        anchor: &Anchor,
         ctx: &Context,
-    ) -> Result<(Trust, u32), Failure> {
+    ) -> Result<Held, Failure> {
         // A referral said which zone is above, and usually brought the DS records along.
         let delegation = self.delegations.lock().at(name);
-        let parent = delegation.as_ref().and_then(|delegation| delegation.parent.clone());
+        let parent = delegation
+            .as_ref()
+            .and_then(|delegation| delegation.parent.clone())
+            .filter(|parent| anchor.zone.zone_of(parent));
         let above = parent.clone().unwrap_or_else(|| name.base_name());
-        let keys = match self.trust(&above, ctx).await? {
-            Trust::Secure(keys) => keys,
-            Trust::Insecure(error) => return Ok((Trust::Insecure(error), MAX_TTL)),
-            Trust::Bogus(error) => return Ok((Trust::Bogus(error), BOGUS_TTL)),
+        let held = self.trust_until(&above, ctx).await?;
+        // What rests on the zone above holds no longer than what is known of that.
+        let resting = |trust, ttl| {
+            let own = Held::during(trust, ttl);
+            Held { until: own.until.min(held.until), ..own }
+        };
+        let keys = match &held.trust {
+            Trust::Secure(keys) => keys.clone(),
+            Trust::Insecure(error) => return Ok(resting(Trust::Insecure(error.clone()), MAX_TTL)),
+            Trust::Bogus(error) => return Ok(resting(Trust::Bogus(error.clone()), BOGUS_TTL)),
         };
         let told = delegation
             .filter(|_| parent.as_ref() == Some(keys.zone()))
@@ -283,24 +323,21 @@ impl Inner {
             Some(link) => link,
             None => self.ask_ds(name, ctx).await?,
         };
-        match link {
+        Ok(match link {
             Link::Signed(ds, ttl) if muralla_dnssec::supported(&ds) => {
-                self.keys(name, Proof::Ds(&ds), ttl, ctx).await
+                self.keys(name, Proof::Ds(&ds), ttl, ctx).await?
             }
             Link::Signed(_, ttl) => {
                 let text = format!("no algorithm of the DS records of {name} is supported");
                 let error = ExtendedError { code: UNSUPPORTED_ALGORITHM, text };
-                Ok((Trust::Insecure(Some(error)), ttl))
+                Held::during(Trust::Insecure(Some(error)), ttl)
             }
-            Link::Insecure(ttl) => Ok((Trust::Insecure(None), ttl)),
+            Link::Insecure(ttl) => Held::during(Trust::Insecure(None), ttl),
             // A zone of the operator's own that the Internet does not know can't be signed from there.
-            Link::NotACut if self.is_route(name) => Ok((Trust::Insecure(None), MAX_TTL)),
-            Link::NotACut => {
-                let ttl = keys.ttl().min(MAX_TTL);
-                Ok((Trust::Secure(keys), ttl))
-            }
-            Link::Bogus(error) => Ok((Trust::Bogus(error), BOGUS_TTL)),
-        }
+            Link::NotACut if self.is_route(name) => resting(Trust::Insecure(None), MAX_TTL),
+            Link::NotACut => resting(Trust::Secure(keys), MAX_TTL),
+            Link::Bogus(error) => Held::during(Trust::Bogus(error), BOGUS_TTL),
+        })
     }
 
     /// What a referral said of the child's DS records, if it holds.
@@ -363,6 +400,7 @@ impl Inner {
                     muralla_dnssec::no_ds(name, &zone, &records, work)
                 });
                 match (proven, &found.what) {
+                    (Err(Flaw::TooMuchWork), _) => Err(Failure::work()),
                     (Ok(NoDs::Insecure), _) => Ok(Link::Insecure(ttl)),
                     (Ok(NoDs::NotACut), _) | (Err(_), What::NoName) => Ok(Link::NotACut),
                     (Err(flaw), _) => Ok(Link::Bogus(explain(&flaw, &zone))),
@@ -379,7 +417,7 @@ impl Inner {
         proof: Proof<'_>,
         ttl: u32,
         ctx: &Context,
-    ) -> Result<(Trust, u32), Failure> {
+    ) -> Result<Held, Failure> {
         let ctx = &ctx.for_keys().step(Purpose::Keys, zone, RecordType::DNSKEY)?;
         if let Some(failure) = self.failed_lately(zone, RecordType::DNSKEY) {
             ctx.note(|| format!("the keys of {zone} could not be had a moment ago"));
@@ -391,7 +429,7 @@ impl Inner {
             let reached = match self.iterate(zone, RecordType::DNSKEY, ctx, &avoid).await {
                 Ok(reached) => reached,
                 Err(failure) if avoid.is_empty() => {
-                    self.remember_failure(zone, RecordType::DNSKEY, &failure, ctx.depth);
+                    self.remember_failure(zone, RecordType::DNSKEY, &failure, ctx.own);
                     return Err(failure);
                 }
                 Err(_) => break,
@@ -400,7 +438,7 @@ impl Inner {
             if avoid.is_empty()
                 && let Some(known) = self.trust.lock().fresh(zone)
             {
-                return Ok((known.clone(), ttl));
+                return Ok(known.clone());
             }
             let server = reached.told.server;
             let mut found = self.learn(&reached, zone, RecordType::DNSKEY);
@@ -430,15 +468,17 @@ impl Inner {
                     found.limit(keys.ttl());
                     self.cache.lock().keep(zone, RecordType::DNSKEY, found);
                     self.succeeded(zone, RecordType::DNSKEY);
-                    return Ok((Trust::Secure(Arc::new(keys)), ttl));
+                    return Ok(Held::during(Trust::Secure(Arc::new(keys)), ttl));
                 }
+                // Another question may have work left for these keys.
+                Err(Flaw::TooMuchWork) => return Err(Failure::work()),
                 Err(flaw) => {
                     ctx.note(|| format!("the keys of {zone} from {server}: {flaw}"));
                     why = Some(ExtendedError {
                         code: flaw.code(),
                         text: format!("{flaw} (keys of {zone} from {server})"),
                     });
-                    if flaw == Flaw::TooMuchWork || avoid.contains(&server) {
+                    if avoid.contains(&server) {
                         break;
                     }
                     self.servers.may_know_edns(server);
@@ -450,7 +490,7 @@ impl Inner {
             code: ExtendedError::DNSKEY_MISSING,
             text: format!("the keys of {zone} are missing"),
         });
-        Ok((Trust::Bogus(error), BOGUS_TTL))
+        Ok(Held::during(Trust::Bogus(error), BOGUS_TTL))
     }
 
     /// The time as signatures have it.

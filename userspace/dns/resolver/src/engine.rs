@@ -73,6 +73,8 @@ pub struct ExtendedError {
 impl ExtendedError {
     /// An answer that is older than its time to live allows.
     pub const STALE_ANSWER: u16 = 3;
+    /// Validation did not come to an end (RFC 8914 section 4.6).
+    pub const DNSSEC_INDETERMINATE: u16 = 5;
     /// Validation failed, and none of the more exact codes fits.
     pub const DNSSEC_BOGUS: u16 = 6;
     /// A signature has expired.

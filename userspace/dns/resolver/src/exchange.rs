@@ -47,6 +47,8 @@ pub(crate) enum Outcome {
     Malformed,
     /// The question's budget of queries is spent.
     OverBudget,
+    /// It could not be sent, and the server has no part in that.
+    Unsent(String),
 }
 
 /// Why a question goes over TCP.
@@ -93,6 +95,10 @@ impl Inner {
             let trip = started.elapsed();
             let answer = match sent {
                 Ok(answer) => answer,
+                Err(ExchangeError::Local(why)) => {
+                    ctx.note(|| format!("{server} could not be asked: {why}"));
+                    return Outcome::Unsent(why);
+                }
                 Err(error) if protocol == Protocol::Tcp && why_tcp == Tcp::Case => {
                     // Then it has to be the letters as they are.
                     ctx.note(|| format!("{server} over TCP: {error}"));

@@ -72,6 +72,7 @@ enum Heard {
     Silence,
     Useless(String),
     OverBudget,
+    Unsent(String),
 }
 
 impl Inner {
@@ -421,6 +422,7 @@ impl Inner {
             let Some(Ok((server, started, heard))) = joined else { continue };
             match heard {
                 Heard::OverBudget => return Err(Failure::budget()),
+                Heard::Unsent(why) => return Err(Failure::local(&why)),
                 Heard::Silence => last = Some(format!("{server} does not answer")),
                 Heard::LastResort(told) => {
                     useless.push(server);
@@ -466,6 +468,7 @@ impl Inner {
         let message = match outcome {
             Outcome::Message(message) => message,
             Outcome::OverBudget => return Heard::OverBudget,
+            Outcome::Unsent(why) => return Heard::Unsent(why),
             Outcome::Silence => return Heard::Silence,
             Outcome::Unreachable(why) => return Heard::Useless(why),
             Outcome::Malformed => return Heard::Useless("it sends nonsense".into()),
@@ -630,7 +633,9 @@ impl Inner {
         while let Some(joined) = looking.join_next().await {
             match joined {
                 Ok(Ok(told)) => found.extend(self.told_addresses(&told, private)),
-                Ok(Err(failure)) if failure.why == Why::Budget || failure.why == Why::Deadline => {
+                Ok(Err(failure))
+                    if matches!(failure.why, Why::Budget | Why::Deadline | Why::Local) =>
+                {
                     return Err(failure);
                 }
                 _ => {}
@@ -711,11 +716,23 @@ impl Inner {
                 && let Some(mut found) = self.recall(&name, rtype)
             {
                 ctx.note(|| format!("{name} {rtype} is in the cache"));
-                if ctx.validate && found.security.is_none() {
-                    self.judge(&name, rtype, &mut found, &ctx).await?;
-                    self.cache.lock().keep(&name, rtype, found.clone());
+                if !ctx.validate || found.security.is_some() {
+                    return Ok(found);
                 }
-                return Ok(found);
+                if let Some(failure) = self.failed_lately(&name, rtype) {
+                    ctx.note(|| format!("{name} {rtype} could not be validated a moment ago"));
+                    return Err(failure);
+                }
+                if let Err(failure) = self.judge(&name, rtype, &mut found, &ctx).await {
+                    self.remember_failure(&name, rtype, &failure, ctx.own);
+                    return Err(failure);
+                }
+                if found.security != Some(Security::Bogus) {
+                    self.cache.lock().keep(&name, rtype, found.clone());
+                    return Ok(found);
+                }
+                // Whoever wanted it unchecked got it of one server only.
+                ctx.note(|| format!("what the cache has of {name} {rtype} is bogus; asking again"));
             }
             if let Some(failure) = self.failed_lately(&name, rtype) {
                 ctx.note(|| format!("{name} {rtype} failed a moment ago: {}", failure.error.text));
@@ -724,7 +741,7 @@ impl Inner {
             let result = self.fetch(&name, rtype, &ctx).await;
             match &result {
                 Ok(_) => self.succeeded(&name, rtype),
-                Err(failure) => self.remember_failure(&name, rtype, failure, ctx.depth),
+                Err(failure) => self.remember_failure(&name, rtype, failure, ctx.own),
             }
             result
         })

@@ -98,6 +98,14 @@ impl Sockets {
     }
 }
 
+/// Whether this host lacks memory, descriptors, ports or buffers. An address or a family that it does not have is none
+/// of that: there the other family helps.
+fn is_shortage(error: &io::Error) -> bool {
+    /// ENOMEM, ENFILE, EMFILE, EADDRINUSE and ENOBUFS of Linux.
+    const SHORTAGES: [i32; 5] = [12, 23, 24, 98, 105];
+    error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code))
+}
+
 impl Transport for Sockets {
     fn exchange<'a>(
         &'a self,
@@ -108,8 +116,11 @@ impl Transport for Sockets {
         accept: &'a (dyn Fn(&[u8]) -> bool + Send + Sync),
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ExchangeError>> + Send + 'a>> {
         Box::pin(async move {
+            // Before the clock starts: the wait for a socket is not the server's.
+            let Ok(Ok(_open)) = timeout(patience, self.open.acquire()).await else {
+                return Err(ExchangeError::Local("all sockets are in use".into()));
+            };
             let exchange = async {
-                let _open = self.open.acquire().await.map_err(io::Error::other)?;
                 match protocol {
                     Protocol::Udp => self.udp(server, query, accept).await,
                     Protocol::Tcp => self.tcp(server, query, accept).await,
@@ -118,6 +129,9 @@ impl Transport for Sockets {
             match timeout(patience, exchange).await {
                 Err(_) => Err(ExchangeError::Timeout(patience)),
                 Ok(Ok(message)) => Ok(message),
+                Ok(Err(error)) if is_shortage(&error) => {
+                    Err(ExchangeError::Local(error.to_string()))
+                }
                 Ok(Err(error)) => Err(match error.kind() {
                     io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
                         ExchangeError::Closed
@@ -162,6 +176,21 @@ mod tests {
         let sockets = Sockets::new(None, None, 8);
         let answer = sockets.exchange(address, Protocol::Udp, b"x", PATIENCE, &|_| true).await;
         assert!(matches!(answer, Err(ExchangeError::Unreachable(_))), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_a_socket_is_not_the_server_s() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        let sockets = Sockets::new(None, None, 1);
+        let _all = sockets.open.acquire().await.unwrap();
+        let patience = Duration::from_millis(20);
+        let answer = sockets.exchange(address, Protocol::Udp, b"x", patience, &|_| true).await;
+        assert!(matches!(answer, Err(ExchangeError::Local(_))), "{answer:?}");
+        for (code, shortage) in [(24, true), (105, true), (99, false), (101, false), (111, false)] {
+            let error = io::Error::from_raw_os_error(code);
+            assert_eq!(is_shortage(&error), shortage, "{error}");
+        }
     }
 
     #[tokio::test]

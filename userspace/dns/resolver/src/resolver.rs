@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::bounded::Bounded;
 use crate::budget::Budget;
-use crate::chain::Trust;
+use crate::chain::Held;
 use crate::clock::Clock;
 use crate::config::{ConfigError, ResolverConfig, Settings, Validation};
 use crate::delegation::{Delegation, Delegations};
@@ -52,7 +52,7 @@ pub(crate) struct Inner {
     pub(crate) servers: Servers,
     pub(crate) cache: Mutex<RrCache>,
     pub(crate) delegations: Mutex<Delegations>,
-    pub(crate) trust: Mutex<Bounded<Name, Trust>>,
+    pub(crate) trust: Mutex<Bounded<Name, Held>>,
     pub(crate) flights: Flights<Result<Arc<Told>, Failure>>,
     pub(crate) hints: Arc<Delegation>,
     pub(crate) local_root: LocalRoot,
@@ -136,10 +136,12 @@ impl Resolver {
         }
     }
 
-    /// Forgets the records of one name, and failures to find them.
+    /// Forgets the records of one name, failures to find them, and what is known of a zone that begins there.
     pub fn flush(&self, name: &Name) {
         let name = lower(name);
         self.inner.cache.lock().flush(&name);
+        self.inner.delegations.lock().remove(&name);
+        self.inner.trust.lock().remove(&name);
         self.inner.failures.lock().retain(|(key, _)| *key != name);
     }
 
@@ -228,6 +230,8 @@ pub(crate) struct Context {
     pub(crate) question: u64,
     /// How deep in questions for name servers' addresses.
     pub(crate) depth: u8,
+    /// The client asked for just this name: neither an alias led here, nor the search for servers or keys.
+    pub(crate) own: bool,
     pub(crate) validate: bool,
     /// The cache isn't asked.
     pub(crate) refresh: bool,
@@ -268,12 +272,18 @@ impl Context {
                 "name servers of name servers nest too deep".into(),
             ));
         }
-        Ok(Self { depth: self.depth + 1, validate: false, refresh: false, ..self.clone() })
+        Ok(Self {
+            depth: self.depth + 1,
+            own: false,
+            validate: false,
+            refresh: false,
+            ..self.clone()
+        })
     }
 
     /// For what validation needs.
     pub(crate) fn for_keys(&self) -> Self {
-        Self { validate: true, refresh: false, ..self.clone() }
+        Self { own: false, validate: true, refresh: false, ..self.clone() }
     }
 
     /// One question further; fails if it leads back to itself.
@@ -311,6 +321,8 @@ pub(crate) struct Failure {
 pub(crate) enum Why {
     /// The question's queries are spent.
     Budget,
+    /// The box has no socket left for it.
+    Local,
     /// The question's time is over.
     Deadline,
     /// It leads back to itself, or too deep.
@@ -327,6 +339,17 @@ impl Failure {
     pub(crate) fn budget() -> Self {
         let text = "the question cost more queries than one may".into();
         Self::new(Why::Budget, ExtendedError::NO_REACHABLE_AUTHORITY, text)
+    }
+
+    /// The work of validation is spent.
+    pub(crate) fn work() -> Self {
+        let text = "validation costs more than one question may".into();
+        Self::new(Why::Budget, ExtendedError::DNSSEC_INDETERMINATE, text)
+    }
+
+    pub(crate) fn local(why: &str) -> Self {
+        let text = format!("the query could not be sent: {why}");
+        Self::new(Why::Local, ExtendedError::NETWORK_ERROR, text)
     }
 
     pub(crate) fn deadline() -> Self {
@@ -373,6 +396,7 @@ impl Inner {
             trace: request.trace.clone(),
             question,
             depth: 0,
+            own: true,
             validate: !off && !request.checking_disabled,
             refresh: request.refresh,
             path: None,
@@ -385,7 +409,7 @@ impl Inner {
             Ok(Err(failure)) => self.failed(&name, request.rtype, &failure, &ctx),
             Err(_) => {
                 let failure = Failure::deadline();
-                self.remember_failure(&name, request.rtype, &failure, 0);
+                self.remember_failure(&name, request.rtype, &failure, true);
                 self.failed(&name, request.rtype, &failure, &ctx)
             }
         };
@@ -426,7 +450,8 @@ impl Inner {
         let mut at = name.clone();
         let mut seen = vec![at.clone()];
         loop {
-            let found = self.lookup(at.clone(), rtype, ctx.clone()).await?;
+            let link = Context { own: ctx.own && at == *name, ..ctx.clone() };
+            let found = self.lookup(at.clone(), rtype, link).await?;
             let security = found.security.unwrap_or_default();
             for error in &found.errors {
                 if !answer.errors.contains(error) {
@@ -542,16 +567,16 @@ impl Inner {
         (known.until > Instant::now()).then(|| known.failure.clone())
     }
 
-    /// Remembers a failure, the longer the more often it repeats. One that is due to another question's budget is
-    /// not remembered.
+    /// Remembers a failure, the longer the more often it repeats. One that is due to the question's budget is so for
+    /// the name that its client asked for (`own`), and not for what that led to: it may be a stranger's.
     pub(crate) fn remember_failure(
         &self,
         name: &Name,
         rtype: RecordType,
         failure: &Failure,
-        depth: u8,
+        own: bool,
     ) {
-        if failure.is_personal() && depth > 0 {
+        if failure.is_personal() && (!own || failure.why == Why::Local) {
             return;
         }
         let now = Instant::now();

@@ -1,5 +1,6 @@
 //! RRsets with their signatures, as responses are taken apart into.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use hickory_proto::dnssec::rdata::{DNSSECRData, DS, RRSIG};
@@ -9,9 +10,8 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 /// Most records of one RRset that are taken from a response; what has more is not used.
 const MAX_RECORDS: usize = 256;
 
-/// Most records of one section that are looked at: a message of 64 KiB over TCP could hold thousands of owners, to be
-/// compared with each other.
-const MAX_SECTION: usize = 600;
+/// Most records of one section that are looked at: a message of 64 KiB over TCP could hold thousands of owners.
+pub(crate) const MAX_SECTION: usize = 600;
 
 /// Most signatures of one RRset that are kept.
 const MAX_SIGNATURES: usize = 8;
@@ -111,13 +111,13 @@ pub(crate) fn rrsig(record: &Record) -> Option<&RRSIG> {
 /// too much with them.
 pub(crate) fn group(records: &[Record]) -> Vec<RrSet> {
     let mut sets: Vec<RrSet> = Vec::new();
+    let mut places: HashMap<(Name, RecordType), usize> = HashMap::new();
     let records = records.iter().filter(|record| record.dns_class == DNSClass::IN);
     for record in records.take(MAX_SECTION) {
         let covered = rrsig(record).map(|signature| signature.input().type_covered);
         let rtype = covered.unwrap_or_else(|| record.record_type());
         let name = record.name.to_lowercase();
-        let found = sets.iter().position(|set| set.rtype == rtype && set.name == name);
-        let at = found.unwrap_or_else(|| {
+        let at = *places.entry((name.clone(), rtype)).or_insert_with(|| {
             sets.push(RrSet {
                 name: name.clone(),
                 rtype,
@@ -264,6 +264,18 @@ mod tests {
             .collect();
         assert!(group(&many).is_empty());
         assert_eq!(group(&many[1..]).len(), 1);
+    }
+
+    #[test]
+    fn records_far_apart_are_one_set() {
+        let mut records: Vec<_> = (0..200).map(|n| a(&format!("n{n}.example."), 1, 60)).collect();
+        records.extend((0..200).map(|n| a(&format!("N{n}.Example."), 2, 30)));
+        let sets = group(&records);
+        assert_eq!(sets.len(), 200);
+        for (number, set) in sets.iter().enumerate() {
+            assert_eq!(set.name, name(&format!("n{number}.example.")));
+            assert_eq!((set.records.len(), set.ttl), (2, 30));
+        }
     }
 
     #[test]

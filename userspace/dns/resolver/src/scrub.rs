@@ -1,12 +1,13 @@
 //! What is believed of a response: the records that answer the question and lie in the zone whose server was asked.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use crate::rrset::{RrSet, group, rrsig, signatures, synthesise};
+use crate::rrset::{MAX_SECTION, RrSet, group, rrsig, signatures, synthesise};
 
 /// Most links of a chain that are taken from one response.
 const MAX_LINKS: usize = 11;
@@ -93,12 +94,12 @@ pub(crate) fn read(
         return Err(Useless::Rcode(rcode));
     }
     let root = Name::root();
-    let bailiwick = if recursive { &root } else { zone };
-    let within = |sets: Vec<RrSet>| -> Vec<RrSet> {
-        sets.into_iter().filter(|set| bailiwick.zone_of(&set.name)).collect()
+    let within = |bailiwick: &Name, records: &[Record]| -> Vec<RrSet> {
+        group(records).into_iter().filter(|set| bailiwick.zone_of(&set.name)).collect()
     };
-    let answers = within(group(&message.answers));
-    let authorities = within(group(&message.authorities));
+    // A forwarder is believed for the zone that is forwarded; where an alias leads out of it, others are asked.
+    let answers = within(zone, &message.answers);
+    let authorities = within(if recursive { &root } else { zone }, &message.authorities);
     let authoritative = message.metadata.authoritative;
     // A server that recurses and claims no authority is a cache, and no server of the zone.
     let cache = !recursive && !authoritative && message.metadata.recursion_available;
@@ -283,10 +284,10 @@ fn referral(
             false => Ok(None),
         };
     };
-    let additionals = group(&message.additionals);
-    let hosts: Vec<Host> = ns
-        .name_servers()
-        .take(MAX_HOSTS)
+    let names: Vec<Name> = ns.name_servers().take(MAX_HOSTS).collect();
+    let additionals = group_glue(&message.additionals, &names);
+    let hosts: Vec<Host> = names
+        .into_iter()
         .map(|host| {
             // Only a server of the zone above both may tell addresses (RFC 2181 section 5.4.1).
             let addresses =
@@ -303,6 +304,19 @@ fn referral(
         .map(|set| Arc::new(set.clone()));
     let proofs = if ds.is_some() { Vec::new() } else { denials(authorities) };
     Ok(Some(Referral { zone: ns.name.clone(), hosts, ds, proofs, ttl: ns.ttl }))
+}
+
+/// The addresses among additional records that belong to these hosts.
+fn group_glue(additionals: &[Record], hosts: &[Name]) -> Vec<RrSet> {
+    let hosts: HashSet<&Name> = hosts.iter().collect();
+    let glue: Vec<Record> = additionals
+        .iter()
+        .take(MAX_SECTION)
+        .filter(|record| matches!(record.record_type(), RecordType::A | RecordType::AAAA))
+        .filter(|record| hosts.contains(&record.name.to_lowercase()))
+        .cloned()
+        .collect();
+    group(&glue)
 }
 
 /// The addresses of a host among additional records.
@@ -370,6 +384,17 @@ mod tests {
         let Ok(Response::Answer { links, .. }) = look(&response, "a.", "www.a.") else { panic!() };
         let owners: Vec<_> = links.iter().map(|link| link.set.name.to_string()).collect();
         assert_eq!(owners, ["www.a.", "x.a."]);
+    }
+
+    #[test]
+    fn a_forwarder_is_believed_for_its_zone_only() {
+        let mut response = message(false, ResponseCode::NoError);
+        response.answers = vec![alias("www.a.", "y.b."), a("y.b.")];
+        for (zone, expected) in [("a.", 1), (".", 2)] {
+            let read = read(&response, &name(zone), &name("www.a."), RecordType::A, true);
+            let Ok(Response::Answer { links, .. }) = read else { panic!() };
+            assert_eq!(links.len(), expected, "{zone}");
+        }
     }
 
     #[test]

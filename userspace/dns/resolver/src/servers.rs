@@ -340,10 +340,12 @@ impl Servers {
         let mut lame = self.lame.lock();
         if lame.len() >= MAX_REMEMBERED {
             lame.retain(|_, until| *until > now);
+            // Else each further one would look at all again.
+            if lame.len() > MAX_REMEMBERED / 2 {
+                lame.clear();
+            }
         }
-        if lame.len() < MAX_REMEMBERED {
-            lame.insert((zone.clone(), address), now + LAME_FOR);
-        }
+        lame.insert((zone.clone(), address), now + LAME_FOR);
     }
 
     /// Forgets which servers are lame for the zone and those below.
@@ -483,6 +485,21 @@ mod tests {
         servers.answered(address(2), Duration::from_secs(9));
         let mut rng = StdRng::seed_from_u64(2);
         assert_eq!(choose(&servers, &zone, &all, &mut rng), Some(address(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lame_servers_are_learnt_however_many_there_are() {
+        let servers = Servers::default();
+        for number in 0..MAX_REMEMBERED {
+            let zone = Name::from_ascii(format!("n{number}.")).unwrap();
+            servers.is_lame(&zone, address(1));
+        }
+        assert_eq!(servers.lame.lock().len(), MAX_REMEMBERED);
+        let zone = Name::from_ascii("a.").unwrap();
+        servers.is_lame(&zone, address(2));
+        let lame = servers.lame.lock();
+        assert!(lame.contains_key(&(zone, address(2))));
+        assert!(lame.len() < MAX_REMEMBERED / 2, "cleaning is not due again at once");
     }
 
     #[tokio::test(start_paused = true)]

@@ -35,6 +35,9 @@ pub enum ExchangeError {
     /// Nothing acceptable came in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// Nothing was sent, for want of sockets, ports or memory here; the server has no part in it.
+    #[error("not sent: {0}")]
+    Local(String),
     /// The network or the server's host said no.
     #[error("unreachable: {0}")]
     Unreachable(String),

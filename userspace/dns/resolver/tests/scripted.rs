@@ -612,3 +612,186 @@ async fn signatures_are_given_where_they_are_asked_for() {
     }
     assert_eq!(world.count("www.test. RRSIG"), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_alias_s_target_is_not_blamed_for_what_led_there() {
+    let world = with_test_zone(|name, _, answer| {
+        answer.metadata.authoritative = true;
+        let target = match name.to_string().as_str() {
+            "one.test." => "two.test.",
+            "two.test." => "three.test.",
+            _ => {
+                answer.add_answer(a(name, 600, 7));
+                return Some(Duration::from_millis(10));
+            }
+        };
+        let alias = RData::CNAME(CNAME(self::name(target)));
+        answer.add_answer(Record::from_rdata(name.clone(), 600, alias));
+        Some(Duration::from_millis(10))
+    });
+    let mut config = config();
+    // The root, the delegation, and two of the three.
+    config.budgets.queries = 4;
+    let resolver = resolver(config, world.clone());
+    let answer = ask(&resolver, "one.test.", RecordType::A).await;
+    assert_eq!((answer.rcode, world.total()), (ResponseCode::ServFail, 4));
+    let answer = ask(&resolver, "three.test.", RecordType::A).await;
+    assert_eq!(answer.rcode, ResponseCode::NoError);
+}
+
+/// A clock that somebody sets.
+#[derive(Default)]
+struct Settable(std::sync::atomic::AtomicU64);
+
+impl Settable {
+    fn set(&self, unix: u64) {
+        self.0.store(unix, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl muralla_resolver::clock::Clock for Settable {
+    fn unix(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// A resolver whose clock is years behind, over a signed Internet with three root servers.
+fn behind_the_times() -> (Resolver, Arc<Settable>) {
+    let plan = "\
+zone . signed
+zone test signed
+zone example.test signed
+  * A 203.0.113.1
+server a.root 10.0.0.1 serves .
+server b.root 10.0.0.4 serves .
+server c.root 10.0.0.5 serves .
+server ns.test 10.0.0.2 serves test
+server ns.example.test 10.0.0.3 serves example.test
+";
+    let internet = Plan::parse(plan).unwrap().build().unwrap();
+    let root = |host: &str, address: &str| (host.to_owned(), vec![address.parse().unwrap()]);
+    let config = ResolverConfig {
+        root_hints: vec![
+            root("a.root.", "10.0.0.1"),
+            root("b.root.", "10.0.0.4"),
+            root("c.root.", "10.0.0.5"),
+        ],
+        trust_anchors: internet.trust_anchors(),
+        validation: Validation::Enforce,
+        ..config()
+    };
+    let clock = Arc::new(Settable::default());
+    clock.set(NOW - 10 * 365 * 86_400);
+    let net = Arc::new(Net { internet, asked: Mutex::default() });
+    (Resolver::new(config, net, clock.clone(), 1).unwrap(), clock)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_that_others_waited_for_lasts_no_longer() {
+    // One of the two fetches the root's keys while the other is about to find them wrong at the last server.
+    for later in 0..60 {
+        let (resolver, clock) = behind_the_times();
+        // The way is known; nothing was validated yet.
+        let unchecked = Request {
+            name: name("zero.example.test."),
+            rtype: RecordType::A,
+            checking_disabled: true,
+            refresh: false,
+            trace: None,
+        };
+        assert_eq!(resolver.resolve(unchecked).await.rcode, ResponseCode::NoError);
+        let second = async {
+            sleep(Duration::from_millis(later)).await;
+            ask(&resolver, "two.example.test.", RecordType::A).await
+        };
+        let (one, two) = tokio::join!(ask(&resolver, "one.example.test.", RecordType::A), second);
+        assert_eq!((one.security, two.security), (Security::Bogus, Security::Bogus));
+        clock.set(NOW);
+        tokio::time::advance(Duration::from_secs(31)).await;
+        let answer = ask(&resolver, "www.example.test.", RecordType::A).await;
+        assert_eq!(answer.security, Security::Secure, "{later} ms later");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_flushed_is_trusted_anew() {
+    let (resolver, clock) = behind_the_times();
+    let question = "www.example.test.";
+    assert_eq!(ask(&resolver, question, RecordType::A).await.security, Security::Bogus);
+    clock.set(NOW);
+    assert_eq!(ask(&resolver, question, RecordType::A).await.security, Security::Bogus);
+    for flushed in [question, "example.test.", "test.", "."] {
+        resolver.flush(&name(flushed));
+    }
+    assert_eq!(ask(&resolver, question, RecordType::A).await.security, Security::Secure);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_anchor_holds_below_a_zone_that_is_not_signed() {
+    // The server has both zones, and never refers from one to the other.
+    let plan = "\
+zone . signed
+zone test signed
+zone plain.test
+zone island.plain.test signed ds=none
+  www A 203.0.113.1
+server a.root 10.0.0.1 serves .
+server ns.test 10.0.0.2 serves test
+server ns.plain.test 10.0.0.3 serves plain.test, island.plain.test
+";
+    let internet = Plan::parse(plan).unwrap().build().unwrap();
+    let mut trust_anchors = internet.trust_anchors();
+    let net = Arc::new(Net { internet, asked: Mutex::default() });
+    let keys =
+        ask(&resolver(config(), net.clone()), "island.plain.test.", RecordType::DNSKEY).await;
+    let keys = keys.answers.iter().filter(|record| record.record_type() == RecordType::DNSKEY);
+    trust_anchors.extend(keys.map(Record::to_string));
+    let config = ResolverConfig { trust_anchors, validation: Validation::Enforce, ..config() };
+    let resolver = resolver(config, net);
+    for (question, security) in
+        [("www.island.plain.test.", Security::Secure), ("www.plain.test.", Security::Insecure)]
+    {
+        let answer = ask(&resolver, question, RecordType::A).await;
+        assert_eq!(answer.security, security, "{question}");
+    }
+}
+
+/// A network for which there are no sockets at times.
+struct Starved {
+    world: Arc<World>,
+    starved: std::sync::atomic::AtomicBool,
+}
+
+impl Transport for Starved {
+    fn exchange<'a>(
+        &'a self,
+        server: SocketAddr,
+        protocol: Protocol,
+        query: &'a [u8],
+        patience: Duration,
+        accept: &'a (dyn Fn(&[u8]) -> bool + Send + Sync),
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ExchangeError>> + Send + 'a>> {
+        if self.starved.load(std::sync::atomic::Ordering::Relaxed) {
+            return Box::pin(async { Err(ExchangeError::Local("no sockets".into())) });
+        }
+        self.world.exchange(server, protocol, query, patience, accept)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_are_not_blamed_for_a_want_of_sockets() {
+    let world = with_test_zone(|name, _, answer| {
+        answer.metadata.authoritative = true;
+        answer.add_answer(a(name, 600, 7));
+        Some(Duration::from_millis(10))
+    });
+    let starved = Arc::new(Starved { world, starved: true.into() });
+    let resolver = resolver(config(), starved.clone());
+    for _ in 0..5 {
+        let answer = ask(&resolver, "www.test.", RecordType::A).await;
+        assert_eq!(answer.rcode, ResponseCode::ServFail);
+    }
+    starved.starved.store(false, std::sync::atomic::Ordering::Relaxed);
+    let answer = ask(&resolver, "www.test.", RecordType::A).await;
+    assert_eq!(answer.rcode, ResponseCode::NoError);
+}
