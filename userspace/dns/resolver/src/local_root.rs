@@ -14,7 +14,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType, SerialNumber};
 use tokio::time::Instant;
 
 use crate::delegation::Delegation;
-use crate::rrset::{RrSet, group};
+use crate::rrset::{RrSet, group_all};
 use crate::scrub::{Host, Referral, glue};
 
 /// Delegations of the root zone, from a file.
@@ -56,9 +56,9 @@ impl LocalRoot {
             }
         }
         let expire = expire.ok_or("there is no SOA record of the root")?;
-        let addresses = by_name(group(&addresses));
+        let addresses = by_name(group_all(&addresses));
         let mut children: HashMap<Name, Referral> = HashMap::new();
-        for (zone, sets) in by_name(group(&cuts)) {
+        for (zone, sets) in by_name(group_all(&cuts)) {
             let of = |rtype| sets.iter().find(|set| set.rtype == rtype).cloned();
             let Some(ns) = of(RecordType::NS) else { continue };
             let hosts = ns

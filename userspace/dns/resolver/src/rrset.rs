@@ -110,10 +110,19 @@ pub(crate) fn rrsig(record: &Record) -> Option<&RRSIG> {
 /// Sorts the records of a section into RRsets, in order of appearance. Only class IN; doubles are dropped, and what is
 /// too much with them.
 pub(crate) fn group(records: &[Record]) -> Vec<RrSet> {
+    group_up_to(MAX_SECTION, records)
+}
+
+/// The same for a zone of the operator's, of whatever size.
+pub(crate) fn group_all(records: &[Record]) -> Vec<RrSet> {
+    group_up_to(usize::MAX, records)
+}
+
+fn group_up_to(most: usize, records: &[Record]) -> Vec<RrSet> {
     let mut sets: Vec<RrSet> = Vec::new();
     let mut places: HashMap<(Name, RecordType), usize> = HashMap::new();
     let records = records.iter().filter(|record| record.dns_class == DNSClass::IN);
-    for record in records.take(MAX_SECTION) {
+    for record in records.take(most) {
         let covered = rrsig(record).map(|signature| signature.input().type_covered);
         let rtype = covered.unwrap_or_else(|| record.record_type());
         let name = record.name.to_lowercase();
@@ -256,6 +265,7 @@ mod tests {
     fn a_section_is_not_read_without_end() {
         let records: Vec<_> = (0..5_000).map(|n| a(&format!("n{n}.example."), 1, 60)).collect();
         assert_eq!(group(&records).len(), MAX_SECTION);
+        assert_eq!(group_all(&records).len(), records.len());
         let many: Vec<_> = (0..=MAX_RECORDS)
             .map(|n| {
                 let [high, low] = (n as u16).to_be_bytes();
