@@ -71,26 +71,12 @@ pub struct ExtendedError {
 }
 
 impl ExtendedError {
-    /// An answer that is older than its time to live allows.
-    pub const STALE_ANSWER: u16 = 3;
     /// Validation did not come to an end (RFC 8914 section 4.6).
     pub const DNSSEC_INDETERMINATE: u16 = 5;
     /// Validation failed, and none of the more exact codes fits.
     pub const DNSSEC_BOGUS: u16 = 6;
-    /// A signature has expired.
-    pub const SIGNATURE_EXPIRED: u16 = 7;
-    /// A signature is not valid yet.
-    pub const SIGNATURE_NOT_YET_VALID: u16 = 8;
     /// The parent has a DS record, and no DNSKEY record fits it.
     pub const DNSKEY_MISSING: u16 = 9;
-    /// A signature is missing.
-    pub const RRSIGS_MISSING: u16 = 10;
-    /// The proof that something does not exist is missing.
-    pub const NSEC_MISSING: u16 = 12;
-    /// The failure was remembered.
-    pub const CACHED_ERROR: u16 = 13;
-    /// The question is for a name that is blocked here.
-    pub const BLOCKED: u16 = 15;
     /// No authoritative server could be reached.
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
     /// Servers answered with errors or nonsense, or not at all.

@@ -31,7 +31,6 @@ pub(crate) fn message(
     };
     let mut message = Message::new(0, MessageType::Response, OpCode::Query);
     message.metadata.response_code = rcode;
-    message.metadata.authoritative = sections.authoritative;
     message.add_query(Query::query(name.clone(), rtype));
     message.answers = keep(sections.answers);
     message.authorities = keep(sections.authorities);
@@ -41,7 +40,6 @@ pub(crate) fn message(
 /// The sections of an answer.
 #[derive(Clone, Copy)]
 pub(crate) struct Sections<'a> {
-    pub(crate) authoritative: bool,
     pub(crate) answers: &'a [Record],
     pub(crate) authorities: &'a [Record],
 }
@@ -74,7 +72,7 @@ mod tests {
                 RData::A(A::new(192, 0, 2, 1)),
             ),
         ];
-        let sections = Sections { authoritative: false, answers: &answers, authorities: &[] };
+        let sections = Sections { answers: &answers, authorities: &[] };
         let wire = message(&name, RecordType::A, ResponseCode::NoError, sections, false).unwrap();
         assert_eq!(wire.get(12 + 17 + 4..12 + 17 + 4 + 2), Some(&[0xc0, 12][..]));
         let decoded = Message::from_vec(&wire).unwrap();

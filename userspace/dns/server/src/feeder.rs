@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::desk::{Desk, IN, aged};
+use crate::desk::{Desk, IN};
 use crate::hot::{HotAnswer, HotAnswers, HotKey, Published};
 use crate::report::{Level, NicStatus};
 use crate::tally::{Answered, Transport};
@@ -207,7 +207,7 @@ fn publish(
     if published.get(&key).is_some_and(|published| published.born == answer.born()) {
         return true;
     }
-    let mut message = aged(answer, now);
+    let mut message = answer.aged(now);
     if let Some(flags) = message.get_mut(3) {
         *flags |= RECURSION_AVAILABLE;
         if answer.secure() && !key.checking_disabled {

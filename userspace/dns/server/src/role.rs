@@ -154,7 +154,7 @@ impl Role {
             tcp::start(&desk, &connections, &listening.tcp, stopped.clone())?;
         }
         let workers = udp::start(&desk, work)?;
-        let feeder = hot.filter(|_| config.nic).map(|hot| Arc::new(Feeder::new(hot)));
+        let feeder = hot.map(|hot| Arc::new(Feeder::new(hot)));
         if let Some(feeder) = &feeder {
             runtime.spawn(feeder::run(Arc::clone(feeder), Arc::clone(&desk), stopped.clone()));
         }
@@ -231,11 +231,7 @@ impl Role {
         rtype: &str,
         options: Options,
     ) -> Result<Lookup, LookupError> {
-        let parsed = Name::from_utf8(name).map(|mut name| {
-            name.set_fqdn(true);
-            name
-        });
-        let name = parsed.map_err(|_| LookupError::Name(name.to_owned()))?;
+        let name = parse_name(name)?;
         let rtype = record_type(rtype).ok_or_else(|| LookupError::Type(rtype.to_owned()))?;
         let begin = Instant::now();
         let trace = options.trace.then(Arc::<Trace>::default);
@@ -269,11 +265,7 @@ impl Role {
     ///
     /// When the name is none.
     pub fn flush(&self, name: &str, zone: bool) -> Result<usize, LookupError> {
-        let parsed = Name::from_utf8(name).map(|mut name| {
-            name.set_fqdn(true);
-            name
-        });
-        let parsed = parsed.map_err(|_| LookupError::Name(name.to_owned()))?;
+        let parsed = parse_name(name)?;
         let resolver = Arc::clone(&self.resolver.read());
         if zone {
             resolver.flush_zone(&parsed);
@@ -605,6 +597,12 @@ async fn ask(
             return Ok(begin.elapsed());
         }
     }
+}
+
+fn parse_name(text: &str) -> Result<Name, LookupError> {
+    let mut name = Name::from_utf8(text).map_err(|_| LookupError::Name(text.to_owned()))?;
+    name.set_fqdn(true);
+    Ok(name)
 }
 
 fn record_type(text: &str) -> Option<RecordType> {

@@ -375,6 +375,18 @@ impl Answer {
         offsets.iter().map(|offset| usize::from(u16::from_le_bytes(*offset)))
     }
 
+    /// [`Self::message`] as of `now`: each time to live is what is left of it.
+    pub fn aged(&self, now: u32) -> Vec<u8> {
+        let mut message = self.message().to_vec();
+        let age = now.saturating_sub(self.born);
+        for at in self.ttl_offsets() {
+            if let Some(ttl) = message.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()) {
+                *ttl = u32::from_be_bytes(*ttl).saturating_sub(age).to_be_bytes();
+            }
+        }
+        message
+    }
+
     /// How it stands at `now`.
     pub fn freshness(&self, now: u32) -> Freshness {
         let expires = self.born.saturating_add(self.ttl);

@@ -3,8 +3,6 @@
 
 mod operator;
 
-pub(crate) use operator::aged;
-
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -360,7 +358,7 @@ impl Desk {
         } else {
             (answer.rcode, &answer.answers, &answer.authorities)
         };
-        let sections = Sections { authoritative: false, answers, authorities };
+        let sections = Sections { answers, authorities };
         let message = encode::message(name, rtype, rcode, sections, key.dnssec_ok())
             .inspect_err(|error| debug!(%name, %rtype, %error, "an answer can't be encoded"))
             .ok()?;

@@ -70,7 +70,7 @@ impl Desk {
                 let now = self.now();
                 if let Some(stored) = self.cache.peek(key)
                     && matches!(stored.freshness(now), Freshness::Fresh(_))
-                    && let Ok(message) = Message::from_vec(&aged(&stored, now))
+                    && let Ok(message) = Message::from_vec(&stored.aged(now))
                 {
                     let security =
                         if stored.secure() { Security::Secure } else { Security::Insecure };
@@ -211,18 +211,6 @@ impl Desk {
     pub(crate) fn save(&self, to: &mut impl io::Write) -> io::Result<u64> {
         self.cache.save(to, self.now())
     }
-}
-
-/// A stored answer as a message of this moment.
-pub(crate) fn aged(stored: &Stored, now: u32) -> Vec<u8> {
-    let mut message = stored.message().to_vec();
-    let age = now.saturating_sub(stored.born());
-    for at in stored.ttl_offsets() {
-        if let Some(ttl) = message.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()) {
-            *ttl = u32::from_be_bytes(*ttl).saturating_sub(age).to_be_bytes();
-        }
-    }
-    message
 }
 
 fn answer(message: Message, security: Security) -> Answer {
