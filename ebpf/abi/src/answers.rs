@@ -38,8 +38,12 @@ pub const MAX_BODY: u32 = BODY_ROOM - OPT_LEN;
 /// Words of a slot.
 pub const SLOT_WORDS: u32 = slot::BODY + BODY_ROOM / 8;
 
-/// Bytes of a slot's body, with the OPT record that a client with EDNS gets.
-pub const BODY_ROOM: u32 = 448;
+/// Bytes of a slot's body, with the OPT record that a client with EDNS gets: what a whole datagram has for it, in whole
+/// words. Signed denials are the long ones (RFC 5155), and they come to more than half of it.
+pub const BODY_ROOM: u32 = (PAYLOAD as u32 - HEADER - SHORTEST_QUESTION) & !7;
+
+/// Bytes of the root's name, type and class.
+const SHORTEST_QUESTION: u32 = 5;
 
 /// Words of a name, of which the last is never full.
 pub const NAME_WORDS: u32 = MAX_NAME.div_ceil(8);

@@ -8,6 +8,7 @@
 
 use crate::headers::Addr;
 use crate::layout::BAN_LINES;
+use crate::policy::OTHER;
 use crate::prefix::{ENTRIES, MAX_LENGTHS, mask};
 use crate::table::{Key, Line, Lines};
 use crate::verifier::hide;
@@ -84,7 +85,8 @@ pub fn places<K: Key>(key: &K, v6: bool, prefix: u64, length: u32) -> [u32; 2] {
 }
 
 /// Looks for a ban of `addr` that covers `service` now, and gives its place (line × 4 + entry) for the hit
-/// count. `now` gives seconds of the wall's clock, and is asked only if there is an entry.
+/// count: one that covers everything, if there is one. `now` gives seconds of the wall's clock, and is asked only if
+/// there is an entry.
 #[inline(always)]
 pub fn lookup<B: Lines, K: Key>(
     bans: &B,
@@ -113,9 +115,14 @@ pub fn lookup<B: Lines, K: Key>(
                 Some((second * ENTRIES + entry, ban))
             });
         // One that has ended must not hide a shorter one that has not.
-        if entry.is_some_and(|(_, ban)| ban.covers(service) && ban.until() > now()) {
+        if let Some((_, ban)) = entry
+            && ban.covers(service)
+            && ban.until() > now()
+        {
             found = entry;
-            break;
+            if ban.covers(OTHER) {
+                break;
+            }
         }
     }
     found

@@ -1,7 +1,7 @@
 //! The order in which everything is asked: protected and allowed, banned and listed, sane, within limits.
 
 use crate::answers::{self, Cache};
-use crate::bans;
+use crate::bans::{self, Ban};
 use crate::budget::{self, Credits};
 use crate::dns;
 use crate::familiar::{self, Proof};
@@ -132,6 +132,10 @@ pub struct Case {
     facts: u32,
     /// What the packet still has to be within.
     bounds: u32,
+    /// The ban of the service that it may be for, or zero.
+    ban: u64,
+    /// Where that ban is counted.
+    ban_place: u32,
     /// The service that it is for.
     number: u8,
     /// 1 if its source is to be noted as one that does legitimate business: see [`remember`].
@@ -139,7 +143,7 @@ pub struct Case {
     /// 1 if it passed and may be answered from the NIC cache: see [`answer`].
     pub answerable: u8,
     /// Unused, zero.
-    _reserved: [u8; 5],
+    _reserved: u8,
 }
 
 impl Case {
@@ -185,7 +189,7 @@ pub fn decide<W: World + Cache, F: Frame + ?Sized>(
     answer(world, frame, case).unwrap_or(decision)
 }
 
-/// First stage: who sent it, and for which service. Lets the protected and the allowed pass.
+/// First stage: who sent it, and for which service by its port. Lets the protected and the allowed pass.
 #[inline(always)]
 pub fn identify<W: World>(world: &W, side: Side, case: &mut Case) -> Option<Decision> {
     let Some(policy) = world.policy() else {
@@ -203,21 +207,36 @@ pub fn identify<W: World>(world: &W, side: Side, case: &mut Case) -> Option<Deci
         return Some(Decision::pass(OTHER, Reason::Allowed));
     }
     case.facts = facts.0;
-    case.number = classify(&policy, &key, side, &case.headers, facts);
+    case.number = sought(&policy, &key, side, &case.headers, facts);
     None
 }
 
 /// Second stage: bans, lists and feeds, packets that contradict themselves, and sources that can't be where they come
 /// from. Lets pass what no rule is for.
+///
+/// Whoever is kept out of everything is so before it is known whether the packet is for us at all: it counts for the
+/// service of its port.
 #[inline(always)]
-pub fn keep_out<W: World>(world: &W, side: Side, case: &Case) -> Option<Decision> {
+pub fn keep_out<W: World>(world: &W, side: Side, case: &mut Case) -> Option<Decision> {
     let policy = world.policy()?;
     let modes = policy.line(policy::HEADER)?.load(header::MODES);
     let asked = Asked::of(world, case);
-    if let Some(decision) = asked.banned_or_listed(&policy, modes) {
+    let ban = asked.ban();
+    let whole = ban.filter(|(_, ban)| ban.covers(OTHER));
+    if let Some(decision) = asked.banned(whole, modes).or_else(|| asked.listed(&policy)) {
         return Some(decision);
     }
-    if let Some(decision) = asked.impossible(side, modes) {
+    // Kept there, and not on the stack: the kernel gives all stages together 512 bytes.
+    (case.ban_place, case.ban) = ban.map_or((0, 0), |(place, ban)| (place, ban.0));
+    // Only what is for us is ours to judge: a customer's own web server has a port 80 too.
+    if !matches!(case.number, OTHER | OUTGOING_SMTP) && !owns(&policy, &world.key(), &case.headers)
+    {
+        case.number = OTHER;
+    }
+    let asked = Asked::of(world, case);
+    let partial =
+        (case.ban != 0 && case.number != OTHER).then_some((case.ban_place, Ban(case.ban)));
+    if let Some(decision) = asked.banned(partial, modes).or_else(|| asked.impossible(side, modes)) {
         return Some(decision);
     }
     let service = policy::read_service(&policy, case.number)?;
@@ -310,9 +329,10 @@ pub fn remember<W: World>(world: &W, case: &Case) {
     familiar::note(&world.familiar(), &world.key(), src, v6 != 0, Proof::Peace, seconds);
 }
 
-/// The service that a packet is for.
+/// The service that a packet is for, if its destination is one of ours: not looked at but where that makes two services
+/// of a port.
 #[inline(always)]
-fn classify<P: Lines, K: Key>(
+fn sought<P: Lines, K: Key>(
     policy: &P,
     key: &K,
     side: Side,
@@ -323,16 +343,16 @@ fn classify<P: Lines, K: Key>(
         return OTHER;
     }
     let mail = headers.proto == proto::TCP && headers.dport == 25;
-    let outgoing = mail && side.customers && facts.has(Facts::CUSTOMER);
-    let number = policy::service_of_port(policy, headers.proto, headers.dport);
-    if number == OTHER && !outgoing {
-        return OTHER;
+    if mail && side.customers && facts.has(Facts::CUSTOMER) && !owns(policy, key, headers) {
+        return OUTGOING_SMTP;
     }
-    // Only what is for us is ours to judge: a customer's own web server has a port 80 too.
-    if prefix::lookup(policy, key, headers.dst, headers.v6 != 0).has(Facts::OWN) {
-        return number;
-    }
-    if outgoing { OUTGOING_SMTP } else { OTHER }
+    policy::service_of_port(policy, headers.proto, headers.dport)
+}
+
+/// Whether the destination is an address of ours.
+#[inline(always)]
+fn owns<P: Lines, K: Key>(policy: &P, key: &K, headers: &Headers) -> bool {
+    prefix::lookup(policy, key, headers.dst, headers.v6 != 0).has(Facts::OWN)
 }
 
 /// Why a packet is refused.
@@ -420,29 +440,33 @@ impl<W: World> Asked<'_, W> {
         Asked { world, headers, facts: Facts(*facts), number: *number, v6: headers.v6 != 0 }
     }
 
-    /// Bans, the configuration's block list, and feeds.
+    /// The ban that is in force for the source and the service.
     #[inline(always)]
-    fn banned_or_listed(&self, policy: &W::Table, modes: u64) -> Option<Decision> {
-        let Self { headers, number, .. } = *self;
-        let found = bans::lookup(
-            &self.world.bans(),
-            &self.world.key(),
-            headers.src,
-            self.v6,
-            number,
-            || seconds(self.world.now()),
-        );
-        if let Some((place, ban)) = found {
-            let (mode, reason) = if ban.by_operator() {
-                (Mode::Enforce, Reason::Blocked)
-            } else {
-                (Mode::from_bits(modes >> header::modes::BANS), Reason::Banned)
-            };
-            if let Some(decision) = Decision::refuse(mode, number, reason) {
-                self.world.hit(place);
-                return Some(decision);
-            }
+    fn ban(&self) -> Option<(u32, Ban)> {
+        let Self { world, headers, number, v6, .. } = *self;
+        bans::lookup(&world.bans(), &world.key(), headers.src, v6, number, || seconds(world.now()))
+    }
+
+    /// What becomes of a ban.
+    #[inline(always)]
+    fn banned(&self, found: Option<(u32, Ban)>, modes: u64) -> Option<Decision> {
+        let (place, ban) = found?;
+        let (mode, reason) = if ban.by_operator() {
+            (Mode::Enforce, Reason::Blocked)
+        } else {
+            (Mode::from_bits(modes >> header::modes::BANS), Reason::Banned)
+        };
+        let refused = Decision::refuse(mode, self.number, reason);
+        if refused.is_some() {
+            self.world.hit(place);
         }
+        refused
+    }
+
+    /// The configuration's block list, and feeds.
+    #[inline(always)]
+    fn listed(&self, policy: &W::Table) -> Option<Decision> {
+        let number = self.number;
         if self.facts.has(Facts::BLOCKED) {
             return Decision::refuse(Mode::Enforce, number, Reason::Blocked);
         }
