@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -73,67 +74,6 @@ impl PacketSocket {
         // SAFETY: the first `count` headers point to vectors, and these to frames borrowed for 'a;
         // all of them outlive the call, which writes to nothing but the headers.
         let sent = unsafe { libc::sendmmsg(self.0.as_raw_fd(), headers.as_mut_ptr(), count, 0) };
-        check(sent).map(|sent| sent as usize)
-    }
-}
-
-/// Frames laid out once for `sendmmsg`, so that sending some of them costs the caller nothing but the
-/// call.
-pub(crate) struct Volley {
-    /// What the vectors point into: never changed, so never moved on the heap.
-    _bytes: Vec<u8>,
-    /// What the headers point to, likewise.
-    _vectors: Vec<libc::iovec>,
-    headers: Vec<libc::mmsghdr>,
-}
-
-impl Volley {
-    pub(crate) fn new(frames: &[Vec<u8>]) -> Self {
-        let bytes = frames.concat();
-        let mut rest = &bytes[..];
-        let mut vectors: Vec<libc::iovec> = frames
-            .iter()
-            .map(|frame| {
-                let (this, after) = rest.split_at(frame.len());
-                rest = after;
-                // The kernel only reads from it.
-                libc::iovec { iov_base: this.as_ptr().cast_mut().cast(), iov_len: this.len() }
-            })
-            .collect();
-        let headers = vectors
-            .iter_mut()
-            .map(|vector| {
-                // SAFETY: mmsghdr is made of integers and pointers, for which zero is a value.
-                let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
-                header.msg_hdr.msg_iov = vector;
-                header.msg_hdr.msg_iovlen = 1;
-                header
-            })
-            .collect();
-        Self { _bytes: bytes, _vectors: vectors, headers }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.headers.len()
-    }
-
-    /// Sends up to `count` frames from number `at` on, not beyond the last one, and says how many went
-    /// out; the error is that of the first frame.
-    pub(crate) fn send(
-        &mut self,
-        socket: &PacketSocket,
-        at: usize,
-        count: usize,
-    ) -> io::Result<usize> {
-        let end = at.saturating_add(count).min(self.headers.len());
-        let Some(headers) = self.headers.get_mut(at..end) else {
-            return Ok(0);
-        };
-        // SAFETY: the headers point to vectors and these to bytes that live as long as `self` and never
-        // move; the call writes to nothing but the headers.
-        let sent = unsafe {
-            libc::sendmmsg(socket.0.as_raw_fd(), headers.as_mut_ptr(), headers.len() as u32, 0)
-        };
         check(sent).map(|sent| sent as usize)
     }
 }
@@ -224,55 +164,184 @@ pub(crate) fn pass_again(link: &OwnedFd) -> io::Result<()> {
 /// off the wire: no stack, no socket and no system call is needed for one.
 #[derive(Debug)]
 pub(crate) struct AnswerCounters {
-    /// [`COUNTERS`] numbers, shared with the program.
-    page: NonNull<AtomicU64>,
-    _map: OwnedFd,
+    /// [`COUNTERS`] numbers and their sum, shared with the program.
+    shared: SharedMap,
 }
 
 /// Response codes from 0, then the same for truncated answers.
 pub(crate) const COUNTERS: usize = 32;
-const PAGE: usize = 4_096;
-
-// SAFETY: the page is shared memory of atomic numbers, which any thread may read at any time.
-unsafe impl Send for AnswerCounters {}
-// SAFETY: as above.
-unsafe impl Sync for AnswerCounters {}
 
 impl AnswerCounters {
     /// Puts the counting program in the place of the link's. It takes answers over IPv4 to ports 16384 to
     /// 32767 and lets everything else pass.
     pub(crate) fn attach(link: &OwnedFd) -> io::Result<Self> {
-        const ARRAY: u32 = 2;
-        const MAPPABLE: u32 = 1 << 10;
-        let mut create =
-            MapCreate { kind: ARRAY, key: 4, value: 8, entries: COUNTERS as u32, flags: MAPPABLE };
-        // SAFETY: the structure is the kernel's for this command, and has no pointers.
-        let map = unsafe { bpf(MAP_CREATE, &mut create) }?;
-        // SAFETY: a new mapping of a map that is at least a page long, at an address of the kernel's choice.
-        let page = unsafe {
-            libc::mmap(ptr::null_mut(), PAGE, libc::PROT_READ, libc::MAP_SHARED, map.as_raw_fd(), 0)
-        };
-        if page == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let page = NonNull::new(page.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let counters = Self { page, _map: map };
-        update(link, &load(&counting(counters._map.as_raw_fd()))?)?;
-        Ok(counters)
+        let shared = SharedMap::new(1, COUNTERS + 1)?;
+        update(link, &load(&counting(shared.map.as_raw_fd()))?)?;
+        Ok(Self { shared })
     }
 
     pub(crate) fn read(&self) -> [u64; COUNTERS] {
         std::array::from_fn(|at| {
-            // SAFETY: the page has room for more than COUNTERS numbers and is mapped until `self` is dropped.
-            unsafe { self.page.add(at).as_ref() }.load(Ordering::Relaxed)
+            self.shared.word(at).map_or(0, |word| word.load(Ordering::Relaxed))
         })
     }
 }
 
-impl Drop for AnswerCounters {
+/// Frames that the kernel puts on a wire by itself, as those of a card: whoever receives them by XDP finds each in a
+/// page of its own, and needs not copy it there first, as what a socket sent to a veth pair.
+#[derive(Debug)]
+pub(crate) struct Cannon {
+    program: OwnedFd,
+    /// The words of [`cannon`].
+    state: SharedMap,
+    _frames: SharedMap,
+    counters: Arc<AnswerCounters>,
+}
+
+/// Words of what a cannon's program and its owner tell each other.
+mod cannon {
+    /// Frames sent.
+    pub(super) const SENT: usize = 0;
+    /// How many may be sent beyond those that were answered.
+    pub(super) const AHEAD: usize = 1;
+    /// Runs of the program in which no frame could be sent, for so many were under way.
+    pub(super) const FULL: usize = 2;
+    pub(super) const WORDS: usize = 3;
+
+    /// Bytes of the longest frame.
+    pub(super) const LONGEST: usize = 376;
+    /// Words of a frame: its length, then its bytes.
+    pub(super) const FRAME_WORDS: usize = 1 + LONGEST / 8;
+    /// Bytes of the frame that the kernel has ready for each run.
+    pub(super) const BLANK: usize = 64;
+    /// Runs of one call. The kernel sets up its pages for each call anew.
+    pub(super) const RUNS: u32 = 1 << 20;
+}
+
+impl Cannon {
+    /// Loads frames to be sent in turn. Nothing is sent before [`Cannon::allow`].
+    pub(crate) fn load(frames: &[Vec<u8>], counters: Arc<AnswerCounters>) -> io::Result<Self> {
+        if frames.is_empty() || frames.iter().any(|frame| frame.len() > cannon::LONGEST) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let shared = SharedMap::new(frames.len(), cannon::FRAME_WORDS)?;
+        for (frame, first) in frames.iter().zip((0..).step_by(cannon::FRAME_WORDS)) {
+            let length = [frame.len() as u64];
+            let words = frame.chunks(8).map(|bytes| {
+                let mut word = [0; 8];
+                word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+                u64::from_ne_bytes(word)
+            });
+            for (at, word) in (first..).zip(length.into_iter().chain(words)) {
+                shared.store(at, word);
+            }
+        }
+        let state = SharedMap::new(1, cannon::WORDS)?;
+        let maps = [&state, &shared, &counters.shared].map(|shared| shared.map.as_raw_fd());
+        let program = load(&firing(maps, frames.len() as i32))?;
+        Ok(Self { program, state, _frames: shared, counters })
+    }
+
+    /// Frames sent, and how often none could be, for so many were under way.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let read = |at| self.state.word(at).map_or(0, |word| word.load(Ordering::Relaxed));
+        (read(cannon::SENT), read(cannon::FULL))
+    }
+
+    /// Answers so far, of all kinds.
+    pub(crate) fn answered(&self) -> u64 {
+        self.counters.shared.word(COUNTERS).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// From now on so many frames may be sent beyond those that were answered.
+    pub(crate) fn allow(&self, ahead: u64) {
+        self.state.store(cannon::AHEAD, ahead);
+    }
+
+    /// Sends out of the interface of that index in the calling thread's namespace what may be sent, for some
+    /// milliseconds, or a while longer if much may.
+    pub(crate) fn fire(&self, interface: u32) -> io::Result<()> {
+        const TEST_RUN: libc::c_int = 10;
+        const LIVE_FRAMES: u32 = 1 << 1;
+        let blank = [0_u8; cannon::BLANK];
+        let context = XdpContext {
+            data_end: cannon::BLANK as u32,
+            ingress_interface: interface,
+            ..XdpContext::default()
+        };
+        let mut run = TestRun {
+            program: self.program.as_raw_fd() as u32,
+            data_size_in: cannon::BLANK as u32,
+            data_in: blank.as_ptr() as u64,
+            repeat: cannon::RUNS,
+            context_size_in: size_of::<XdpContext>() as u32,
+            context_in: (&raw const context) as u64,
+            flags: LIVE_FRAMES,
+            ..TestRun::default()
+        };
+        // SAFETY: the structure is the kernel's for this command, and what it points to outlives the call.
+        let done =
+            unsafe { libc::syscall(libc::SYS_bpf, TEST_RUN, &raw mut run, size_of::<TestRun>()) };
+        check(done as i32).map(drop)
+    }
+}
+
+/// An array map of the kernel's, whose words are in this process's memory, too.
+#[derive(Debug)]
+struct SharedMap {
+    words: NonNull<AtomicU64>,
+    count: usize,
+    map: OwnedFd,
+}
+
+// SAFETY: it is shared memory of atomic numbers, which any thread may read and write at any time.
+unsafe impl Send for SharedMap {}
+// SAFETY: as above.
+unsafe impl Sync for SharedMap {}
+
+impl SharedMap {
+    /// So many entries of so many words each.
+    fn new(entries: usize, words: usize) -> io::Result<Self> {
+        const ARRAY: u32 = 2;
+        const MAPPABLE: u32 = 1 << 10;
+        let mut create = MapCreate {
+            kind: ARRAY,
+            key: 4,
+            value: words as u32 * 8,
+            entries: entries as u32,
+            flags: MAPPABLE,
+        };
+        // SAFETY: the structure is the kernel's for this command, and has no pointers.
+        let map = unsafe { bpf(MAP_CREATE, &mut create) }?;
+        let count = entries * words;
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping of a map that has so many bytes, at an address of the kernel's choice.
+        let words = unsafe {
+            libc::mmap(ptr::null_mut(), count * 8, access, libc::MAP_SHARED, map.as_raw_fd(), 0)
+        };
+        if words == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let words = NonNull::new(words.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { words, count, map })
+    }
+
+    fn word(&self, at: usize) -> Option<&AtomicU64> {
+        // SAFETY: the mapping has so many words, and stays until `self` is dropped.
+        (at < self.count).then(|| unsafe { self.words.add(at).as_ref() })
+    }
+
+    fn store(&self, at: usize, value: u64) {
+        if let Some(word) = self.word(at) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for SharedMap {
     fn drop(&mut self) {
-        // SAFETY: the mapping was made by `attach`, and nobody has a reference into it.
-        unsafe { libc::munmap(self.page.as_ptr().cast(), PAGE) };
+        // SAFETY: the mapping was made by `new`, and nobody has a reference into it.
+        unsafe { libc::munmap(self.words.as_ptr().cast(), self.count * 8) };
     }
 }
 
@@ -286,6 +355,7 @@ const fn instruction(code: u8, target: u8, source: u8, offset: i16, value: i32) 
 const EXIT: [u8; 8] = instruction(0x95, 0, 0, 0, 0);
 const XDP_DROP: i32 = 1;
 const XDP_PASS: i32 = 2;
+const XDP_TX: i32 = 3;
 const PASS: [[u8; 8]; 2] = [instruction(0xb7, 0, 0, 0, XDP_PASS), EXIT];
 
 fn counting(map: RawFd) -> Vec<[u8; 8]> {
@@ -324,30 +394,107 @@ fn counting(map: RawFd) -> Vec<[u8; 8]> {
         load8(5, 45),
         instruction(0x57, 5, 0, 0, 0xf),
         instruction(0x4f, 5, 4, 0, 0),
-        instruction(0x63, 10, 5, -4, 0),
-        // The map's address is an instruction of two halves, and looking up is helper number 1.
+        // Kept through the call: eight times the place.
+        instruction(0xbf, 6, 5, 0, 0),
+        instruction(0x67, 6, 0, 0, 3),
+        instruction(0x62, 10, 0, -4, 0),
+    ];
+    program.extend(look_up(map));
+    program.extend([
+        instruction(0x15, 0, 0, 4, 0),
+        instruction(0xb7, 1, 0, 0, 1),
+        instruction(0xdb, 0, 1, (COUNTERS * 8) as i16, 0),
+        instruction(0x0f, 0, 6, 0, 0),
+        instruction(0xdb, 0, 1, 0, 0),
+        instruction(0xb7, 0, 0, 0, XDP_DROP),
+        EXIT,
+    ]);
+    aim(&mut program, TO_PASS);
+    program.extend(PASS);
+    program
+}
+
+/// The program of a [`Cannon`], with the maps of its state, its frames and the counted answers.
+fn firing([state, frames, answers]: [RawFd; 3], count: i32) -> Vec<[u8; 8]> {
+    // Where a jump to the end lies is filled in below.
+    const TO_END: i16 = i16::MAX;
+    let word = |at: usize| (at * 8) as i16;
+    let load64 = |target, base, offset| instruction(0x79, target, base, offset, 0);
+    let store64 = |base, source, offset| instruction(0x7b, base, source, offset, 0);
+    let unless_null = instruction(0x15, 0, 0, TO_END, 0);
+    let mut program = vec![instruction(0xbf, 6, 1, 0, 0), instruction(0x62, 10, 0, -4, 0)];
+    program.extend(look_up(answers));
+    program.extend([unless_null, load64(7, 0, word(COUNTERS))]);
+    program.extend(look_up(state));
+    program.extend([
+        unless_null,
+        load64(1, 0, word(cannon::AHEAD)),
+        instruction(0x0f, 7, 1, 0, 0),
+        load64(8, 0, word(cannon::SENT)),
+        // Room for one more: or that there was none is counted.
+        instruction(0xad, 8, 7, 4, 0),
+        load64(1, 0, word(cannon::FULL)),
+        instruction(0x07, 1, 0, 0, 1),
+        store64(0, 1, word(cannon::FULL)),
+        instruction(0x05, 0, 0, TO_END, 0),
+        instruction(0xbf, 1, 8, 0, 0),
+        instruction(0x07, 1, 0, 0, 1),
+        store64(0, 1, word(cannon::SENT)),
+        instruction(0x97, 8, 0, 0, count),
+        instruction(0x63, 10, 8, -4, 0),
+    ]);
+    program.extend(look_up(frames));
+    program.extend([
+        unless_null,
+        instruction(0xbf, 9, 0, 0, 0),
+        load64(7, 9, 0),
+        instruction(0x15, 7, 0, TO_END, 0),
+        instruction(0x25, 7, 0, TO_END, cannon::LONGEST as i32),
+        // As long as the frame is to be: bpf_xdp_adjust_tail.
+        instruction(0xbf, 1, 6, 0, 0),
+        instruction(0xbf, 2, 7, 0, 0),
+        instruction(0x17, 2, 0, 0, cannon::BLANK as i32),
+        instruction(0x85, 0, 0, 0, 65),
+        instruction(0x55, 0, 0, TO_END, 0),
+        // Its bytes: bpf_xdp_store_bytes.
+        instruction(0xbf, 1, 6, 0, 0),
+        instruction(0xb7, 2, 0, 0, 0),
+        instruction(0xbf, 3, 9, 0, 0),
+        instruction(0x07, 3, 0, 0, 8),
+        instruction(0xbf, 4, 7, 0, 0),
+        instruction(0x85, 0, 0, 0, 190),
+        instruction(0x55, 0, 0, TO_END, 0),
+        instruction(0xb7, 0, 0, 0, XDP_TX),
+        EXIT,
+    ]);
+    aim(&mut program, TO_END);
+    program.extend([instruction(0xb7, 0, 0, 0, XDP_DROP), EXIT]);
+    program
+}
+
+/// Looks the key at the stack's top up in a map: R0 has the value's address, or null. The map's address is an
+/// instruction of two halves, and looking up is helper number 1.
+fn look_up(map: RawFd) -> [[u8; 8]; 5] {
+    [
         instruction(0x18, 1, 1, 0, map),
         instruction(0, 0, 0, 0, 0),
         instruction(0xbf, 2, 10, 0, 0),
         instruction(0x07, 2, 0, 0, -4),
         instruction(0x85, 0, 0, 0, 1),
-        instruction(0x15, 0, 0, 2, 0),
-        instruction(0xb7, 1, 0, 0, 1),
-        instruction(0xdb, 0, 1, 0, 0),
-        instruction(0xb7, 0, 0, 0, XDP_DROP),
-        EXIT,
-    ];
-    let pass = program.len();
+    ]
+}
+
+/// Has the jumps with that offset lead to what comes next.
+fn aim(program: &mut [[u8; 8]], offset: i16) {
+    let end = program.len();
     for (at, line) in program.iter_mut().enumerate() {
         let [code, registers, o0, o1, value @ ..] = *line;
-        if i16::from_ne_bytes([o0, o1]) == TO_PASS {
-            let [o0, o1] = ((pass - at - 1) as i16).to_ne_bytes();
+        if i16::from_ne_bytes([o0, o1]) == offset {
+            let [o0, o1] = ((end - at - 1) as i16).to_ne_bytes();
             let [v0, v1, v2, v3] = value;
             *line = [code, registers, o0, o1, v0, v1, v2, v3];
         }
     }
-    program.extend(PASS);
-    program
 }
 
 /// Loads an XDP program.
@@ -387,6 +534,40 @@ struct MapCreate {
     value: u32,
     entries: u32,
     flags: u32,
+}
+
+/// `struct xdp_md`.
+#[repr(C)]
+#[derive(Default)]
+struct XdpContext {
+    data: u32,
+    data_end: u32,
+    data_meta: u32,
+    ingress_interface: u32,
+    receive_queue: u32,
+    egress_interface: u32,
+}
+
+/// `union bpf_attr` for BPF_PROG_TEST_RUN.
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: u32,
+    result: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_size_in: u32,
+    context_size_out: u32,
+    context_in: u64,
+    context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch: u32,
+    _reserved: u32,
 }
 
 /// The beginning of `union bpf_attr` for BPF_LINK_UPDATE.

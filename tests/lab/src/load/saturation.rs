@@ -1,10 +1,14 @@
 //! As many queries as a server answers: a window of them is under way all the time.
 //!
-//! Queries are whole frames, prepared before, which one system call puts on the wire 32 at a time; answers
-//! are counted by an XDP program at the end of the wire. Neither a socket nor the network stack of the
-//! generator is in the way, so that it stays ahead of what it measures.
+//! Queries are whole frames, prepared before, that an XDP program puts on the wire; answers are counted by
+//! another one at the end of it. Neither a socket nor the network stack of the generator is in the way, so
+//! that it stays ahead of what it measures; and the server's end of a veth pair gets frames as those of a card.
+//! What a socket sends would be copied into a page first before an XDP program there can see it, at the server's
+//! expense, which no card's driver does.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +17,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::{Load, Outcome};
 use crate::cpu::pin;
 use crate::frames;
-use crate::kernel::{PacketSocket, Volley};
+use crate::kernel::Cannon;
 use crate::namespace::interface_index;
 use crate::random::Random;
 use crate::topology::{AnswerCount, FAR_INTERFACE, Lab, Side};
@@ -42,7 +46,7 @@ pub struct Saturation {
     pub outcome: Outcome,
     /// How long it took.
     pub elapsed: Duration,
-    /// Share of the time in which the window was full, from 0 to 1: the generator waited for the server.
+    /// Share of the generator's turns in which the window was full, from 0 to 1: it waited for the server.
     pub waited: f64,
 }
 
@@ -51,21 +55,14 @@ impl Saturation {
     pub fn rate(&self) -> f64 {
         self.outcome.answers() as f64 / self.elapsed.as_secs_f64()
     }
-
-    /// Whether it was the generator that could do no more.
-    pub fn generator_limited(&self) -> bool {
-        self.waited < 0.1
-    }
 }
 
 /// Frames that are prepared, and asked in turn.
 const PREPARED: usize = 1 << 17;
-/// Frames of one call.
-const BATCH: u64 = 32;
 /// Without any answer for so long, what is under way is lost.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// A break while the window is full: the core has answers to count meanwhile.
-const BREAK: Duration = Duration::from_micros(5);
+/// Time between two looks at how far it is.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Asks for as long as the options say. `look` is called before the first query and after the last answer, and
 /// what it saw (processor time, say) is returned with the rest.
@@ -88,89 +85,59 @@ pub fn run<T>(
     let frames = prepare(load, options, namespace.mac(FAR_INTERFACE)?, lab.edge().mac(interface)?);
     let counters = lab.count_answers(options.side)?;
     let started = look()?;
-    let core = options.core;
-    let (window, duration) = (options.window, options.duration);
-    let saturation = thread::scope(|scope| {
-        let namespace = namespace.clone();
-        let counters = &counters;
-        scope
-            .spawn(move || {
-                let socket = namespace.inside(|| {
-                    PacketSocket::open(interface_index(FAR_INTERFACE)?).context("a packet socket")
-                })?;
-                pin(0, core)?;
-                ask(&socket, &mut Volley::new(&frames), counters, window, duration)
-            })
-            .join()
-            .map_err(|_| anyhow!("the generator panicked"))?
-    });
-    let ended = look()?;
-    drop(counters);
-    Ok((saturation?, started, ended))
+    let cannon = Cannon::load(&frames, counters.counters()).context("loading what sends")?;
+    let (cannon, ending) = (Arc::new(cannon), Arc::new(AtomicBool::new(false)));
+    let sending = {
+        let (cannon, ending, core) = (Arc::clone(&cannon), Arc::clone(&ending), options.core);
+        namespace.thread("generator", move || {
+            let interface = interface_index(FAR_INTERFACE)?;
+            pin(0, core)?;
+            while !ending.load(Ordering::Relaxed) {
+                cannon.fire(interface).context("sending queries")?;
+            }
+            Ok(())
+        })?
+    };
+    let saturation = ask(&cannon, &counters, options, || sending.is_finished());
+    ending.store(true, Ordering::Relaxed);
+    sending.join().map_err(|_| anyhow!("the generator panicked"))??;
+    Ok((saturation?, started, look()?))
 }
 
 fn ask(
-    socket: &PacketSocket,
-    volley: &mut Volley,
+    cannon: &Cannon,
     counters: &AnswerCount<'_>,
-    window: u64,
-    duration: Duration,
+    options: &Options,
+    failed: impl Fn() -> bool,
 ) -> Result<Saturation> {
-    let before = counters.read();
-    let answered = |counters: &AnswerCount<'_>| {
-        counters.read().iter().sum::<u64>() - before.iter().sum::<u64>()
-    };
     let begun = Instant::now();
-    let (mut sent, mut lost, mut at) = (0_u64, 0_u64, 0_usize);
     let (mut seen, mut progress) = (0, begun);
-    let mut waited = Duration::ZERO;
-    loop {
-        let now = Instant::now();
-        if now - begun >= duration {
-            break;
-        }
-        let answers = answered(counters);
-        if answers > seen {
-            (seen, progress) = (answers, now);
-        }
-        let room = (window + answers + lost).saturating_sub(sent).min(BATCH);
-        // Small volleys cost as much as large ones: a core that waits for half a batch is a full window.
-        if room < BATCH.min(window) {
-            if now - progress > PATIENCE {
-                lost = sent.saturating_sub(answers);
-                progress = now;
-            }
-            thread::sleep(BREAK);
-            waited += now.elapsed();
-            continue;
-        }
-        match volley.send(socket, at, room as usize) {
-            Ok(count) => {
-                sent += count as u64;
-                at = (at + count) % volley.len();
-            }
-            // The interface has no room: as good as a full window.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN)) => {
-                thread::sleep(BREAK);
-            }
-            Err(error) => return Err(error).context("sending queries"),
+    cannon.allow(options.window);
+    while begun.elapsed() < options.duration && !failed() {
+        thread::sleep(LOOK);
+        let (answered, now) = (cannon.answered(), Instant::now());
+        if answered > seen {
+            (seen, progress) = (answered, now);
+        } else if now - progress > PATIENCE {
+            let lost = cannon.counts().0 - answered;
+            cannon.allow(options.window + lost);
+            progress = now;
         }
     }
+    cannon.allow(0);
     let elapsed = begun.elapsed();
-    let share = waited.as_secs_f64() / elapsed.as_secs_f64();
+    let (sent, full) = cannon.counts();
     // What is under way still arrives, and is no loss.
     let mut last = 0;
-    while answered(counters) > last {
-        last = answered(counters);
+    while cannon.answered() > last {
+        last = cannon.answered();
         thread::sleep(Duration::from_millis(20));
     }
     if last == 0 {
         bail!("none of {sent} queries was answered");
     }
     let mut outcome = Outcome { sent, lost: sent.saturating_sub(last), ..Outcome::default() };
-    let after = counters.read();
-    for (at, (after, before)) in after.iter().zip(before).enumerate() {
-        let count = after - before;
+    for (at, count) in counters.read().into_iter().enumerate() {
         if let Some(code) = outcome.codes.get_mut(at % 16) {
             *code += count;
         }
@@ -178,7 +145,7 @@ fn ask(
             outcome.truncated += count;
         }
     }
-    Ok(Saturation { outcome, elapsed, waited: share })
+    Ok(Saturation { outcome, elapsed, waited: full as f64 / (full + sent).max(1) as f64 })
 }
 
 /// The frames that are asked in turn: each with a client, a port and an id of its own.
