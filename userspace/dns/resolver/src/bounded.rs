@@ -25,6 +25,9 @@ struct Entry<V> {
     expires: Instant,
 }
 
+/// Entries that are spared for each that is put: whoever puts one does not wait for a walk through all.
+const SECOND_CHANCES: u32 = 64;
+
 /// Key, table slots and queue of an entry, in bytes.
 const OVERHEAD: usize = 256;
 
@@ -84,15 +87,20 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
     }
 
     fn evict(&mut self, now: Instant) {
+        let mut chances = SECOND_CHANCES;
         // Items of the queue whose serial is no longer the entry's are left over from entries that were replaced.
         while self.bytes > self.limit || self.queue.len() > 2 * self.entries.len() + 64 {
+            let over = self.bytes > self.limit;
+            if chances == 0 && !over {
+                return;
+            }
             let Some((key, serial)) = self.queue.pop_front() else { return };
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             if entry.serial != serial {
                 continue;
             }
-            let over = self.bytes > self.limit;
-            if entry.expires > now && (entry.used || !over) {
+            if entry.expires > now && chances > 0 && (entry.used || !over) {
+                chances -= 1;
                 entry.used = entry.used && !over;
                 self.queue.push_back((key, serial));
             } else {
@@ -119,6 +127,22 @@ mod tests {
         let (entries, bytes) = map.size();
         assert!(entries == 100 && bytes <= map.limit, "{entries} {bytes}");
         assert!(map.queue.len() <= 2 * entries + 64);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_walks_through_all_that_is_used() {
+        let mut map = Bounded::new(1_000 * (OVERHEAD + 100));
+        let expires = Instant::now() + Duration::from_secs(60);
+        for number in 0..1_000 {
+            map.put(number, (), 100, expires);
+            assert!(map.fresh(&number).is_some());
+        }
+        map.put(1_000, (), 100, expires);
+        let chances = u64::from(SECOND_CHANCES);
+        let spared = map.queue.iter().filter(|(key, _)| *key < chances).count();
+        let still_used = map.entries.values().filter(|entry| entry.used).count();
+        assert_eq!((spared, still_used, map.size().0), (64, 1_000 - 64 - 1, 1_000));
+        assert!(map.fresh(&chances).is_none(), "the first beyond those that were spared");
     }
 
     #[tokio::test(start_paused = true)]

@@ -190,6 +190,17 @@ impl Inner {
                 let checked =
                     muralla_dnssec::verify(&proof.records, &proof.signatures, keys, now, work);
                 match checked {
+                    // One made from a wildcard could be shown where there is another (RFC 4592 section 4.4).
+                    Ok(verified)
+                        if proof.rtype == RecordType::DNAME && verified.wildcard.is_some() =>
+                    {
+                        let (name, rtype) = (proof.name.clone(), proof.rtype);
+                        flaw = flaw.or(Some(Flaw::SignatureMisplaced {
+                            name,
+                            rtype,
+                            why: "it was made from a wildcard",
+                        }));
+                    }
                     Ok(verified) => {
                         ttl = ttl.min(verified.ttl);
                         proven.push(proof.clone());
@@ -353,6 +364,10 @@ impl Inner {
             if let Some(set) = &delegation.ds {
                 let verified =
                     muralla_dnssec::verify(&set.records, &set.signatures, keys, now, work).ok()?;
+                // One made from a wildcard says nothing of a name that is delegated: the parent has to explain.
+                if verified.wildcard.is_some() {
+                    return None;
+                }
                 return Some(Link::Signed(set.ds(), verified.ttl));
             }
             let mut ttl = MAX_TTL;

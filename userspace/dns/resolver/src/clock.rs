@@ -17,16 +17,3 @@ impl Clock for SystemClock {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 }
-
-/// A clock that stands still: for tests, and for a look at the past.
-#[derive(Clone, Copy, Debug)]
-pub struct FixedClock(
-    /// Seconds since 1970.
-    pub u64,
-);
-
-impl Clock for FixedClock {
-    fn unix(&self) -> u64 {
-        self.0
-    }
-}

@@ -8,13 +8,12 @@ use hickory_proto::rr::Name;
 use ipnet::IpNet;
 use muralla_dnssec::Work;
 use muralla_dnssec::anchors::{Anchors, ParseError};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::hints;
 
 /// Configuration of a resolver. The default resolves on the Internet with validation.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ResolverConfig {
     /// Names and addresses of the root's servers.
     pub root_hints: Vec<(String, Vec<IpAddr>)>,
@@ -81,7 +80,7 @@ impl Default for ResolverConfig {
 }
 
 /// What happens to answers that fail validation.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Validation {
     /// SERVFAIL.
@@ -94,7 +93,7 @@ pub enum Validation {
 }
 
 /// How much of a name each server is shown.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Minimisation {
     /// A label at a time, and NXDOMAIN for a part is NXDOMAIN for the whole (RFC 8020).
@@ -107,21 +106,18 @@ pub enum Minimisation {
 }
 
 /// A zone with servers of the operator's choice.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Route {
     /// The zone: names at and below it go this way.
     pub zone: String,
     /// Who is asked.
     pub servers: Vec<SocketAddr>,
     /// Whether the zone is resolved from the root if none of the servers helps.
-    #[serde(default)]
     pub first: bool,
 }
 
 /// What one question may cost, with everything that is asked because of it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Budgets {
     /// Queries sent to servers.
     pub queries: u32,
@@ -131,8 +127,8 @@ pub struct Budgets {
     pub cname_chain: usize,
     /// Referrals on the way to one name.
     pub referrals: usize,
-    /// Time on the wall, in milliseconds.
-    pub milliseconds: u64,
+    /// Time on the wall: 100 ms to a minute.
+    pub time: Duration,
     /// Names of servers without glue that are looked up for one zone.
     pub glueless: usize,
     /// Addresses of servers that are considered for one zone.
@@ -150,7 +146,7 @@ impl Default for Budgets {
             depth: 8,
             cname_chain: 11,
             referrals: 30,
-            milliseconds: 6_000,
+            time: Duration::from_secs(6),
             glueless: 5,
             addresses: 20,
             signatures: Work::SIGNATURES,
@@ -200,7 +196,6 @@ pub(crate) struct Settings {
     pub(crate) mixed_case: bool,
     pub(crate) payload: u16,
     pub(crate) budgets: Budgets,
-    pub(crate) wall_clock: Duration,
     pub(crate) cache_bytes: usize,
 }
 
@@ -252,7 +247,8 @@ impl Settings {
         }
         range("edns_payload", u64::from(config.edns_payload), 512, 4096)?;
         range("budgets.queries", u64::from(config.budgets.queries), 1, 10_000)?;
-        range("budgets.milliseconds", config.budgets.milliseconds, 100, 60_000)?;
+        let milliseconds = u64::try_from(config.budgets.time.as_millis()).unwrap_or(u64::MAX);
+        range("budgets.time in milliseconds", milliseconds, 100, 60_000)?;
         range("budgets.depth", u64::from(config.budgets.depth), 1, 16)?;
         range("cache_bytes", config.cache_bytes as u64, 64 << 10, u64::MAX)?;
         Ok(Self {
@@ -271,7 +267,6 @@ impl Settings {
             mixed_case: config.case_randomization,
             payload: config.edns_payload,
             budgets: config.budgets.clone(),
-            wall_clock: Duration::from_millis(config.budgets.milliseconds),
             cache_bytes: config.cache_bytes,
         })
     }

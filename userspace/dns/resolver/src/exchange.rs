@@ -11,8 +11,9 @@ use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::resolver::{Context, Inner};
+use crate::rrset::MAX_SECTION;
 use crate::servers::Habits;
-use crate::transport::{ExchangeError, Protocol};
+use crate::transport::{ExchangeError, Protocol, Reply};
 
 /// Wrong messages to one port after which it looks like an attack, and the question goes over TCP.
 const MAX_WRONG: u32 = 5;
@@ -80,6 +81,16 @@ impl Inner {
         question: &Question,
         ctx: &Context,
     ) -> Outcome {
+        let _under_way = ctx.budget.begin();
+        // Sockets that wait for the dead are not to be all there are.
+        let _unproven = if habits.alive {
+            None
+        } else {
+            match self.servers.try_unproven((self.transport.room().limit / 2).max(1)) {
+                Some(seat) => Some(seat),
+                None => return Outcome::Unsent("too many wait for servers in doubt".into()),
+            }
+        };
         let mut edns = habits.edns && !question.plain;
         let mut case = habits.case && self.settings.mixed_case;
         let mut protocol = Protocol::Udp;
@@ -92,17 +103,15 @@ impl Inner {
             let started = Instant::now();
             let arrival = Arrival::default();
             let sent = self.send(server, protocol, question, edns, case, &arrival, ctx).await;
-            let trip = started.elapsed();
-            let answer = match sent {
-                Ok(answer) => answer,
+            let (answer, trip) = match sent {
+                Ok(Reply { message, trip }) => (message, trip),
                 Err(ExchangeError::Local(why)) => {
                     ctx.note(|| format!("{server} could not be asked: {why}"));
                     return Outcome::Unsent(why);
                 }
                 Err(error) if protocol == Protocol::Tcp && why_tcp == Tcp::Case => {
-                    // Then it has to be the letters as they are.
+                    // Then it has to be the letters as they are, this time.
                     ctx.note(|| format!("{server} over TCP: {error}"));
-                    self.servers.loses_case(server);
                     (protocol, case) = (Protocol::Udp, false);
                     continue;
                 }
@@ -113,15 +122,16 @@ impl Inner {
                 }
                 Err(ExchangeError::Timeout(_)) => {
                     self.stats.timeouts.fetch_add(1, Ordering::Relaxed);
-                    let rests = self.servers.silent(server);
+                    let rests = self.servers.silent(server, started);
+                    let waited = started.elapsed().as_millis();
                     ctx.note(|| {
                         let rests = if rests { "; it rests for a while" } else { "" };
-                        format!("{server} did not answer within {} ms{rests}", trip.as_millis())
+                        format!("{server} did not answer within {waited} ms{rests}")
                     });
                     return Outcome::Silence;
                 }
                 Err(error) => {
-                    self.servers.unreachable(server);
+                    self.servers.unreachable(server, started);
                     ctx.note(|| format!("{server}: {error}"));
                     return Outcome::Unreachable(error.to_string());
                 }
@@ -150,6 +160,10 @@ impl Inner {
                 return Outcome::Malformed;
             };
             let rcode = message.metadata.response_code;
+            if !ctx.budget.look_at(records(&message)) {
+                ctx.note(|| format!("{server} sent more than may be looked at for one question"));
+                return Outcome::OverBudget;
+            }
             ctx.note(|| describe(&message, server, protocol, trip));
             if message.metadata.truncation && protocol == Protocol::Udp {
                 (protocol, why_tcp) = (Protocol::Tcp, Tcp::Size);
@@ -182,7 +196,7 @@ impl Inner {
         case: bool,
         arrival: &Arrival,
         ctx: &Context,
-    ) -> Result<Vec<u8>, ExchangeError> {
+    ) -> Result<Reply, ExchangeError> {
         self.stats.queries.fetch_add(1, Ordering::Relaxed);
         let udp = protocol == Protocol::Udp;
         let (id, name) = {
@@ -207,7 +221,8 @@ impl Inner {
         let asked = asked.get(..encoded_len(&name) + 4).unwrap_or_default();
         let accept = |bytes: &[u8]| judge(bytes, id, asked, udp, arrival);
         let sent = self.transport.exchange(server, protocol, &query, patience, &accept).await;
-        sent.map(|mut answer| {
+        sent.map(|mut reply| {
+            let answer = &mut reply.message;
             // Names in the answer point to the question: its letters are put back as they were.
             let plain = question.name.iter().flat_map(|label| {
                 let length = u8::try_from(label.len()).unwrap_or_default();
@@ -218,9 +233,17 @@ impl Inner {
                     *byte = plain;
                 }
             }
-            answer
+            reply
         })
     }
+}
+
+/// Records of a message that are looked at, at most.
+fn records(message: &Message) -> usize {
+    [&message.answers, &message.authorities, &message.additionals]
+        .iter()
+        .map(|section| section.len().min(MAX_SECTION))
+        .sum()
 }
 
 /// Decodes a message. Records of DNSSEC that are to be ignored, and would spoil the whole, are made to be of a type that

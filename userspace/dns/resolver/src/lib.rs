@@ -12,6 +12,7 @@
 //! What it is made of:
 //!
 //! - `iteration`: the walk down from zone to zone; `minimise` says how much of a name each server is shown
+//! - `consult`: whom of a zone's servers to ask, and when another beside
 //! - `exchange`: one question to one server; `servers` knows how fast and how able each is
 //! - `scrub`: what is believed of a response; `rrset` holds it, `rrcache` and `delegation` keep it, in a `bounded` map
 //! - `chain`: the chain of trust, on top of `muralla-dnssec`
@@ -23,6 +24,7 @@ mod budget;
 mod chain;
 pub mod clock;
 pub mod config;
+mod consult;
 mod delegation;
 pub mod engine;
 mod exchange;

@@ -3,14 +3,15 @@
 //! What it says is not believed more than what a root server says: DS records and proofs are validated as usual.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64;
 use hickory_proto::dnssec::Algorithm;
 use hickory_proto::dnssec::rdata::{DNSSECRData, NSEC, RRSIG, SigInput};
 use hickory_proto::rr::{Name, RData, Record, RecordType, SerialNumber};
+use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use crate::delegation::Delegation;
@@ -18,19 +19,76 @@ use crate::rrset::{RrSet, group_all};
 use crate::scrub::{Host, Referral, glue};
 
 /// Delegations of the root zone, from a file.
-#[derive(Debug, Default)]
-pub(crate) struct LocalRoot {
+#[derive(Debug)]
+struct LocalRoot {
     children: HashMap<Name, Referral>,
     /// Unix time from when on the copy is too old: when the file was written, and the SOA record's expire.
     expires: u64,
 }
 
-impl LocalRoot {
+/// A file with a copy of the root zone, and what was read of it.
+#[derive(Debug)]
+pub(crate) struct RootFile {
+    path: PathBuf,
+    root: RwLock<Arc<LocalRoot>>,
+    /// How the file was when it was read last, well or not.
+    stamp: Mutex<Option<Stamp>>,
+}
+
+/// When a file was written, and its bytes: both change when it is replaced.
+type Stamp = (SystemTime, u64);
+
+impl RootFile {
     /// Reads a zone file. Fails if it isn't the root zone, or if it has expired already.
-    pub(crate) fn load(path: &Path, unix: u64) -> Result<Self, String> {
+    pub(crate) fn open(path: &Path, unix: u64) -> Result<Self, String> {
+        // Before the file is read: what changes meanwhile is read again.
+        let stamp = stamp(path);
+        let root = LocalRoot::load(path, stamp, unix)?;
+        Ok(Self {
+            path: path.to_owned(),
+            root: RwLock::new(Arc::new(root)),
+            stamp: Mutex::new(stamp),
+        })
+    }
+
+    /// Reads the file again if it has changed. True if that gave another copy; if it fails the old one stays.
+    pub(crate) fn refresh(&self, unix: u64) -> Result<bool, String> {
+        let mut known = self.stamp.lock();
+        let stamp = stamp(&self.path);
+        if *known == stamp {
+            return Ok(false);
+        }
+        *known = stamp;
+        let root = LocalRoot::load(&self.path, stamp, unix)?;
+        *self.root.write() = Arc::new(root);
+        Ok(true)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The delegation that a name hangs on.
+    pub(crate) fn delegation(
+        &self,
+        name: &Name,
+        root: &Delegation,
+        unix: u64,
+    ) -> Option<Delegation> {
+        let local = self.root.read().clone();
+        local.delegation(name, root, unix)
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let about = std::fs::metadata(path).ok()?;
+    Some((about.modified().ok()?, about.len()))
+}
+
+impl LocalRoot {
+    fn load(path: &Path, stamp: Option<Stamp>, unix: u64) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-        let written = std::fs::metadata(path).and_then(|about| about.modified());
-        let written = written.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let written = stamp.and_then(|(time, _)| time.duration_since(UNIX_EPOCH).ok());
         let root = Self::parse(&text, written.map_or(unix, |written| written.as_secs()))?;
         if unix >= root.expires {
             return Err("the copy is older than its SOA record allows".into());
@@ -82,13 +140,7 @@ impl LocalRoot {
         Ok(Self { children, expires: written.saturating_add(expire) })
     }
 
-    /// The delegation that a name hangs on.
-    pub(crate) fn delegation(
-        &self,
-        name: &Name,
-        root: &Delegation,
-        unix: u64,
-    ) -> Option<Delegation> {
+    fn delegation(&self, name: &Name, root: &Delegation, unix: u64) -> Option<Delegation> {
         if unix >= self.expires || name.is_root() {
             return None;
         }
@@ -290,6 +342,30 @@ ns.zz. 172800 IN A 198.41.0.9
         let root = LocalRoot::parse(ZONE, 1_000).unwrap();
         assert!(look(&root, "com.", 1_000 + 604_799).is_some());
         assert!(look(&root, "com.", 1_000 + 604_800).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_is_read_again_and_a_bad_one_is_told_once() {
+        let path = std::env::temp_dir().join(format!("muralla-root-file-{}", std::process::id()));
+        std::fs::write(&path, ZONE).unwrap();
+        let unix = stamp(&path).unwrap().0.duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let settings = Settings::parse(&ResolverConfig::default()).unwrap();
+        let hints = Delegation::hints(&settings);
+        let file = RootFile::open(&path, unix).unwrap();
+        let knows =
+            |zone: &str| file.delegation(&Name::from_ascii(zone).unwrap(), &hints, unix).is_some();
+        assert_eq!(file.refresh(unix), Ok(false));
+        std::fs::write(&path, "nonsense").unwrap();
+        assert!(file.refresh(unix).is_err());
+        assert_eq!(file.refresh(unix), Ok(false), "told once");
+        assert!(knows("com.") && !knows("new."));
+        std::fs::write(&path, format!("{ZONE}new. 172800 IN NS ns.zz.\n")).unwrap();
+        assert_eq!(file.refresh(unix), Ok(true));
+        assert!(knows("com.") && knows("new."));
+        std::fs::remove_file(&path).unwrap();
+        assert!(file.refresh(unix).is_err());
+        assert_eq!(file.refresh(unix), Ok(false));
+        assert!(knows("new."));
     }
 
     #[test]

@@ -1,17 +1,15 @@
 //! The transport of production: sockets of the operating system.
 
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, UdpSocket};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::transport::{ExchangeError, Protocol, Transport};
+use crate::transport::{ExchangeError, Exchanging, Protocol, Reply, Room, Transport};
 
 /// Largest datagram that is taken; more was never offered.
 const MAX_DATAGRAM: usize = 4_096;
@@ -26,14 +24,19 @@ pub struct Sockets {
     source_v4: Option<Ipv4Addr>,
     source_v6: Option<Ipv6Addr>,
     open: Semaphore,
+    limit: usize,
 }
 
 impl Sockets {
-    /// Sends from these addresses, or from those that the routing table chooses; at most `limit` sockets are open at
-    /// once, and what is more waits.
+    /// Sends from these addresses, which must be the host's own, or where there is none from the one that the routing
+    /// table chooses for each server. An address that the host does not have makes all exchanges of its family fail as
+    /// unreachable, and the other family is used. Ports are the operating system's choice in either case.
+    ///
+    /// At most `limit` sockets (1 or more) are open at once, UDP and TCP together; an exchange beyond waits for as long
+    /// as its patience, and then fails with [`ExchangeError::Local`].
     pub fn new(source_v4: Option<Ipv4Addr>, source_v6: Option<Ipv6Addr>, limit: usize) -> Self {
         let limit = limit.clamp(1, Semaphore::MAX_PERMITS);
-        Self { source_v4, source_v6, open: Semaphore::new(limit) }
+        Self { source_v4, source_v6, open: Semaphore::new(limit), limit }
     }
 
     fn source(&self, server: SocketAddr) -> SocketAddr {
@@ -114,7 +117,7 @@ impl Transport for Sockets {
         query: &'a [u8],
         patience: Duration,
         accept: &'a (dyn Fn(&[u8]) -> bool + Send + Sync),
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ExchangeError>> + Send + 'a>> {
+    ) -> Exchanging<'a> {
         Box::pin(async move {
             // Before the clock starts: the wait for a socket is not the server's.
             let Ok(Ok(_open)) = timeout(patience, self.open.acquire()).await else {
@@ -126,9 +129,10 @@ impl Transport for Sockets {
                     Protocol::Tcp => self.tcp(server, query, accept).await,
                 }
             };
+            let begin = Instant::now();
             match timeout(patience, exchange).await {
                 Err(_) => Err(ExchangeError::Timeout(patience)),
-                Ok(Ok(message)) => Ok(message),
+                Ok(Ok(message)) => Ok(Reply { message, trip: begin.elapsed() }),
                 Ok(Err(error)) if is_shortage(&error) => {
                     Err(ExchangeError::Local(error.to_string()))
                 }
@@ -140,6 +144,10 @@ impl Transport for Sockets {
                 }),
             }
         })
+    }
+
+    fn room(&self) -> Room {
+        Room { free: self.open.available_permits(), limit: self.limit }
     }
 }
 
@@ -163,7 +171,7 @@ mod tests {
         let sockets = Sockets::new(Some(Ipv4Addr::LOCALHOST), None, 1);
         let accept = |bytes: &[u8]| bytes == b"right";
         let answer = sockets.exchange(address, Protocol::Udp, b"right", PATIENCE, &accept).await;
-        assert_eq!(answer.unwrap(), b"right");
+        assert_eq!(answer.unwrap().message, b"right");
         serve.await.unwrap();
     }
 
@@ -183,7 +191,9 @@ mod tests {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap();
         let sockets = Sockets::new(None, None, 1);
+        assert_eq!(sockets.room(), Room { free: 1, limit: 1 });
         let _all = sockets.open.acquire().await.unwrap();
+        assert_eq!(sockets.room(), Room { free: 0, limit: 1 });
         let patience = Duration::from_millis(20);
         let answer = sockets.exchange(address, Protocol::Udp, b"x", patience, &|_| true).await;
         assert!(matches!(answer, Err(ExchangeError::Local(_))), "{answer:?}");
@@ -211,7 +221,7 @@ mod tests {
         let sockets = Sockets::new(None, None, 8);
         let accept = |bytes: &[u8]| bytes == b"right";
         let answer = sockets.exchange(address, Protocol::Tcp, b"right", PATIENCE, &accept).await;
-        assert_eq!(answer.unwrap(), b"right");
+        assert_eq!(answer.unwrap().message, b"right");
         let answer = sockets.exchange(address, Protocol::Tcp, b"right", PATIENCE, &accept).await;
         assert_eq!(answer, Err(ExchangeError::Closed));
         serve.await.unwrap();

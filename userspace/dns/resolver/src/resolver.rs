@@ -20,12 +20,14 @@ use crate::budget::Budget;
 use crate::chain::Held;
 use crate::clock::Clock;
 use crate::config::{ConfigError, ResolverConfig, Settings, Validation};
+use crate::consult::Told;
 use crate::delegation::{Delegation, Delegations};
 use crate::engine::{Answer, Engine, ExtendedError, Request, Security};
 use crate::flights::Flights;
-use crate::iteration::Told;
-use crate::local_root::LocalRoot;
+
+use crate::local_root::RootFile;
 use crate::rrcache::{Found, RrCache, What};
+use crate::rrset::RrSet;
 use crate::scrub::addresses;
 use crate::servers::Servers;
 use crate::trace::Trace;
@@ -55,7 +57,7 @@ pub(crate) struct Inner {
     pub(crate) trust: Mutex<Bounded<Name, Held>>,
     pub(crate) flights: Flights<Result<Arc<Told>, Failure>>,
     pub(crate) hints: Arc<Delegation>,
-    pub(crate) local_root: LocalRoot,
+    pub(crate) local_root: Option<RootFile>,
     pub(crate) stats: Counters,
     routes: Vec<Route>,
     failures: Mutex<Bounded<(Name, RecordType), Remembered>>,
@@ -80,9 +82,11 @@ impl Resolver {
     ) -> Result<Self, ConfigError> {
         let settings = Settings::parse(&config)?;
         let local_root = match &config.local_root {
-            Some(path) => LocalRoot::load(path, clock.unix())
-                .map_err(|why| ConfigError::LocalRoot(path.clone(), why))?,
-            None => LocalRoot::default(),
+            Some(path) => Some(
+                RootFile::open(path, clock.unix())
+                    .map_err(|why| ConfigError::LocalRoot(path.clone(), why))?,
+            ),
+            None => None,
         };
         let routes = settings
             .routes
@@ -134,6 +138,20 @@ impl Resolver {
             delegation_bytes,
             servers: inner.servers.len(),
         }
+    }
+
+    /// Reads the copy of the root zone again if its file has changed (time or size) since the last look. True if there is
+    /// a new one in use. Delegations that were learnt stay until they end.
+    ///
+    /// It reads a file: call it where that may block.
+    ///
+    /// # Errors
+    /// The changed file can't be read, is not the root zone or has expired. The copy of before stays in use, and the
+    /// error is not repeated until the file changes again.
+    pub fn refresh_local_root(&self) -> Result<bool, ConfigError> {
+        let Some(file) = &self.inner.local_root else { return Ok(false) };
+        file.refresh(self.inner.clock.unix())
+            .map_err(|why| ConfigError::LocalRoot(file.path().to_owned(), why))
     }
 
     /// Forgets the records of one name, failures to find them, and what is known of a zone that begins there.
@@ -321,7 +339,7 @@ pub(crate) struct Failure {
 pub(crate) enum Why {
     /// The question's queries are spent.
     Budget,
-    /// The box has no socket left for it.
+    /// The box has no socket left for it, or others wait for the same already.
     Local,
     /// The question's time is over.
     Deadline,
@@ -350,6 +368,12 @@ impl Failure {
     pub(crate) fn local(why: &str) -> Self {
         let text = format!("the query could not be sent: {why}");
         Self::new(Why::Local, ExtendedError::NETWORK_ERROR, text)
+    }
+
+    /// Too many wait for the zone's servers.
+    pub(crate) fn busy(zone: &Name) -> Self {
+        let text = format!("the servers of {zone} have enough to do with other questions");
+        Self::new(Why::Local, ExtendedError::NO_REACHABLE_AUTHORITY, text)
     }
 
     pub(crate) fn deadline() -> Self {
@@ -389,7 +413,7 @@ impl Inner {
     async fn answer(self: &Arc<Self>, request: Request) -> Answer {
         self.stats.questions.fetch_add(1, Ordering::Relaxed);
         let question = self.next_question();
-        let budget = Budget::new(&self.settings.budgets, self.settings.wall_clock);
+        let budget = Budget::new(&self.settings.budgets);
         let off = self.settings.validation == Validation::Off;
         let ctx = Context {
             budget: Arc::new(budget),
@@ -507,10 +531,16 @@ impl Inner {
             section.append(&mut records);
         }
         set.emit(ttl, &mut answer.answers);
-        if matches!(rtype, RecordType::A | RecordType::AAAA) && found.zone.is_some() {
+        if matches!(rtype, RecordType::A | RecordType::AAAA) && !self.is_own(found, set, rtype) {
             self.drop_denied(found, &mut answer.answers);
         }
         if set.rtype == rtype { None } else { set.cname() }
+    }
+
+    /// Whether it is of a zone that is forwarded by itself, and not of the Internet: the operator's own.
+    fn is_own(&self, found: &Found, set: &RrSet, rtype: RecordType) -> bool {
+        let route = || self.route(&set.name, rtype);
+        found.zone.is_none() && route().is_some_and(|route| !route.delegation.zone.is_root())
     }
 
     /// Takes addresses out that no answer from the Internet may have.

@@ -1,6 +1,6 @@
 //! RRsets with their signatures, as responses are taken apart into.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use hickory_proto::dnssec::rdata::{DNSSECRData, DS, RRSIG};
@@ -121,6 +121,8 @@ pub(crate) fn group_all(records: &[Record]) -> Vec<RrSet> {
 fn group_up_to(most: usize, records: &[Record]) -> Vec<RrSet> {
     let mut sets: Vec<RrSet> = Vec::new();
     let mut places: HashMap<(Name, RecordType), usize> = HashMap::new();
+    // The data of each set: a message may hold hundreds for one, which are not to be compared with each other.
+    let mut seen: HashSet<(usize, &RData)> = HashSet::new();
     let records = records.iter().filter(|record| record.dns_class == DNSClass::IN);
     for record in records.take(most) {
         let covered = rrsig(record).map(|signature| signature.input().type_covered);
@@ -141,7 +143,7 @@ fn group_up_to(most: usize, records: &[Record]) -> Vec<RrSet> {
             Some(_) => (&mut set.signatures, MAX_SIGNATURES),
             None => (&mut set.records, MAX_RECORDS + 1),
         };
-        if list.len() >= limit || list.iter().any(|other| other.data == record.data) {
+        if list.len() >= limit || !seen.insert((at, &record.data)) {
             continue;
         }
         let mut record = record.clone();

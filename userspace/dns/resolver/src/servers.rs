@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
@@ -12,12 +12,15 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-/// Patience with a server that was never asked.
-const FIRST_PATIENCE: Duration = Duration::from_millis(376);
+/// Patience with a server that was never heard of: most of the world is nearer.
+pub(crate) const FIRST_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Least and most patience before another server is asked as well.
-const LEAST_PATIENCE: Duration = Duration::from_millis(100);
-const MOST_PATIENCE: Duration = Duration::from_millis(1_500);
+const LEAST_PATIENCE: Duration = Duration::from_millis(80);
+const MOST_PATIENCE: Duration = Duration::from_millis(400);
+
+/// Seconds that a server in doubt is put behind others for each reason there is.
+const DOUBT_PENALTY: f64 = 0.4;
 
 /// Timeouts in a row after which a server rests.
 const TIMEOUTS_BEFORE_REST: u32 = 2;
@@ -26,7 +29,9 @@ const TIMEOUTS_BEFORE_REST: u32 = 2;
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LAST_REST: Duration = Duration::from_secs(10);
 
-/// After this time a silent server is tried beside others again.
+/// After this time a silent server is tried beside others again: one that had answered before, and may have lost one
+/// message, and others.
+const SHORT_PROBATION: Duration = Duration::from_secs(5);
 const PROBATION: Duration = Duration::from_secs(60);
 
 /// How long it is remembered that a server doesn't serve a zone, or doesn't know EDNS, or doesn't keep letter case.
@@ -45,6 +50,9 @@ const CASE_LOSSES: u8 = 3;
 /// Queries under way to one server at a time.
 const MAX_IN_FLIGHT: u32 = 512;
 
+/// Questions that wait for busy servers of one zone at a time.
+const MAX_WAITING: u32 = 2_048;
+
 /// Most servers and lame pairs that are remembered.
 const MAX_REMEMBERED: usize = 50_000;
 
@@ -55,6 +63,10 @@ pub(crate) struct Servers {
     lame: Mutex<HashMap<(Name, SocketAddr), Instant>>,
     /// IPv4 and IPv6: how many sends in a row were in vain, over all servers.
     in_vain: [AtomicU32; 2],
+    /// Queries under way to servers that are not known to be alive.
+    unproven: Arc<AtomicUsize>,
+    /// Questions that wait until a zone's servers are less busy.
+    waiting: Arc<Mutex<HashMap<Name, u32>>>,
 }
 
 /// Sends in vain in a row after which a family counts as cut off: it comes after the other until one gets through.
@@ -64,7 +76,13 @@ const CUT_OFF: u32 = 8;
 struct Server {
     /// Smoothed round trip and its deviation (RFC 6298), in seconds.
     trip: Option<(f64, f64)>,
+    /// Since when something was asked and nothing came, whatever was asked since.
+    waiting_since: Option<Instant>,
+    heard_at: Option<Instant>,
+    /// Sends in a row that nothing came back for, however late.
     timeouts: u32,
+    /// When its last rest began and ends, if it was not heard of since.
+    rested_at: Option<Instant>,
     rests_until: Option<Instant>,
     last_silence: Option<Instant>,
     without_edns: Option<Instant>,
@@ -80,7 +98,10 @@ impl Server {
     fn new(now: Instant) -> Self {
         Self {
             trip: None,
+            waiting_since: None,
+            heard_at: None,
             timeouts: 0,
+            rested_at: None,
             rests_until: None,
             last_silence: None,
             without_edns: None,
@@ -96,15 +117,37 @@ impl Server {
         self.in_flight.load(Ordering::Relaxed) >= MAX_IN_FLIGHT
     }
 
+    /// How long most of its answers take.
     fn patience(&self) -> Duration {
-        let base = match self.trip {
+        match self.trip {
             None => FIRST_PATIENCE,
             Some((smooth, deviation)) => {
                 Duration::from_secs_f64((smooth + 4.0 * deviation).clamp(0.0, 10.0))
+                    .clamp(LEAST_PATIENCE, MOST_PATIENCE)
             }
-        };
-        let backed_off = base.saturating_mul(1 << self.timeouts.min(3));
-        backed_off.clamp(LEAST_PATIENCE, MOST_PATIENCE)
+        }
+    }
+
+    /// It was asked, and has not answered anything for longer than its answers take.
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.waiting_since.is_some_and(|since| since + self.patience() <= now)
+    }
+
+    fn in_doubt(&self, now: Instant) -> bool {
+        self.timeouts > 0 || self.is_overdue(now)
+    }
+
+    /// It was silent often, and is left alone; when the rest is over one question at a time finds out whether it is
+    /// back.
+    fn rests(&self, now: Instant) -> bool {
+        self.rests_until
+            .is_some_and(|until| until > now || self.in_flight.load(Ordering::Relaxed) > 0)
+    }
+
+    fn rest(&mut self, now: Instant, doublings: u32) {
+        let rest = FIRST_REST.saturating_mul(1 << doublings.min(8)).min(LAST_REST);
+        self.rested_at = Some(now);
+        self.rests_until = Some(now + rest);
     }
 }
 
@@ -117,6 +160,8 @@ pub(crate) struct Habits {
     pub(crate) patience: Duration,
     /// Whether it ever answered anything.
     pub(crate) proven: bool,
+    /// Whether it answered lately, or has nothing to answer.
+    pub(crate) alive: bool,
 }
 
 /// Whom to ask.
@@ -134,6 +179,8 @@ struct Rank {
     score: f64,
     /// It answered the last time.
     proven: bool,
+    /// It was silent the last time.
+    doubt: bool,
     /// It may be asked out of curiosity.
     worth_a_try: bool,
 }
@@ -148,12 +195,19 @@ fn rank(
     // Those that were never asked come first, so that it is soon known who is good.
     let unknown = rng.random_range(0.0..0.001);
     let Some(server) = server else {
-        return Some(Rank { address, score: unknown, proven: false, worth_a_try: true });
+        return Some(Rank {
+            address,
+            score: unknown,
+            proven: false,
+            doubt: false,
+            worth_a_try: true,
+        });
     };
-    if server.is_busy() || server.rests_until.is_some_and(|until| until > now) {
+    if server.is_busy() || server.rests(now) {
         return None;
     }
-    let silent = server.timeouts > 0;
+    let doubt = server.in_doubt(now);
+    let reasons = server.timeouts + u32::from(server.is_overdue(now));
     let trip = match &mut server.trip {
         Some((smooth, _)) => {
             // Those not chosen look faster each time, until they are tried again.
@@ -162,20 +216,53 @@ fn rank(
         }
         None if server.in_flight.load(Ordering::Relaxed) == 0 => unknown,
         // Somebody is finding out already.
-        None => FIRST_PATIENCE.as_secs_f64() + unknown,
+        None => 2.0 * FIRST_PATIENCE.as_secs_f64() + unknown,
     };
-    // The silent get a new chance after a while only.
-    let worth_a_try = !silent || server.last_silence.is_none_or(|last| last + PROBATION <= now);
+    // Those in doubt get a new chance after a while only.
+    let probation =
+        if server.ever_answered && server.timeouts < 2 { SHORT_PROBATION } else { PROBATION };
+    let since = server.last_silence.max(server.waiting_since);
+    let worth_a_try = !doubt || since.is_none_or(|since| since + probation <= now);
     Some(Rank {
         address,
-        score: trip + 0.4 * f64::from(server.timeouts),
-        proven: server.trip.is_some() && !silent,
+        score: trip + DOUBT_PENALTY * f64::from(reasons),
+        proven: server.trip.is_some() && !doubt,
+        doubt,
         worth_a_try,
     })
 }
 
 /// Of how many choices one is made out of curiosity.
 const EXPLORE_ONE_IN: u32 = 20;
+
+/// A place among the queries to servers that are not known to be alive, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Unproven(Arc<AtomicUsize>);
+
+impl Drop for Unproven {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A place among those who wait for a zone's servers, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    zone: Name,
+    all: Arc<Mutex<HashMap<Name, u32>>>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut all = self.all.lock();
+        if let Some(count) = all.get_mut(&self.zone) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.zone);
+            }
+        }
+    }
+}
 
 /// A place in a server's queue, given back when dropped.
 #[derive(Debug)]
@@ -227,7 +314,7 @@ impl Servers {
         Some(Choice {
             address: chosen.address,
             // Nobody is to wait for a try, as long as there's somebody who is known to answer.
-            doubtful: explored || (proven && !chosen.proven),
+            doubtful: explored || chosen.doubt || (proven && !chosen.proven),
         })
     }
 
@@ -242,15 +329,35 @@ impl Servers {
         let now = Instant::now();
         let known = self.known.lock();
         !candidates.is_empty()
-            && candidates.iter().all(|address| {
-                known
-                    .get(address)
-                    .is_some_and(|server| server.rests_until.is_some_and(|until| until > now))
-            })
+            && candidates
+                .iter()
+                .all(|address| known.get(address).is_some_and(|server| server.rests(now)))
     }
 
-    /// Takes a place in the server's queue, and tells what to heed.
-    pub(crate) fn enter(&self, address: SocketAddr) -> (Place, Habits) {
+    /// Takes a place among those who wait for a zone's servers, if there is one left.
+    pub(crate) fn wait_for(&self, zone: &Name) -> Option<Waiting> {
+        let mut all = self.waiting.lock();
+        let count = all.entry(zone.clone()).or_default();
+        if *count >= MAX_WAITING {
+            return None;
+        }
+        *count += 1;
+        Some(Waiting { zone: zone.clone(), all: self.waiting.clone() })
+    }
+
+    /// Takes a place among the queries to servers that are not known to be alive, if there are fewer than `limit`.
+    pub(crate) fn try_unproven(&self, limit: usize) -> Option<Unproven> {
+        self.unproven
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                (count < limit).then_some(count + 1)
+            })
+            .ok()
+            .map(|_| Unproven(self.unproven.clone()))
+    }
+
+    /// Takes a place in the server's queue, and tells what to heed. `at_once` if the query needs not wait for a
+    /// socket: only then the time to the answer is the server's.
+    pub(crate) fn enter(&self, address: SocketAddr, at_once: bool) -> (Place, Habits) {
         let now = Instant::now();
         let mut known = self.known.lock();
         make_room(&mut known);
@@ -262,7 +369,11 @@ impl Servers {
             case: server.without_case.is_none_or(|until| until <= now),
             patience: server.patience(),
             proven: server.ever_answered,
+            alive: server.ever_answered && !server.in_doubt(now),
         };
+        if at_once {
+            server.waiting_since.get_or_insert(now);
+        }
         (Place(server.in_flight.clone()), habits)
     }
 
@@ -278,39 +389,48 @@ impl Servers {
                     0.75 * deviation + 0.25 * (smooth - sample).abs(),
                 ),
             });
+            server.waiting_since = None;
+            server.heard_at = Some(Instant::now());
             server.timeouts = 0;
+            server.rested_at = None;
             server.rests_until = None;
             server.ever_answered = true;
         });
     }
 
-    /// No answer came. True if the server rests from now on.
-    pub(crate) fn silent(&self, address: SocketAddr) -> bool {
+    /// No answer came to what was sent then. True if the server rests from now on.
+    pub(crate) fn silent(&self, address: SocketAddr, sent: Instant) -> bool {
         let mut rests = false;
-        self.in_vain(address);
         self.with(address, |server| {
+            // One message was lost, or it belongs to an outage that is known.
+            let later = |at: Option<Instant>| at.is_some_and(|at| at > sent);
+            if later(server.heard_at) || later(server.rested_at) {
+                return;
+            }
+            let now = Instant::now();
             server.timeouts = (server.timeouts + 1).min(16);
-            server.last_silence = Some(Instant::now());
-            if server.timeouts >= TIMEOUTS_BEFORE_REST {
-                let doublings = (server.timeouts - TIMEOUTS_BEFORE_REST).min(8);
-                let rest = FIRST_REST.saturating_mul(1 << doublings).min(LAST_REST);
-                server.rests_until = Some(Instant::now() + rest);
+            server.last_silence = Some(now);
+            if let Some(doublings) = server.timeouts.checked_sub(TIMEOUTS_BEFORE_REST) {
+                server.rest(now, doublings);
                 rests = true;
             }
         });
+        self.in_vain(address);
         rests
     }
 
-    /// The server refuses connections or can't be reached.
-    pub(crate) fn unreachable(&self, address: SocketAddr) {
-        self.in_vain(address);
+    /// The server refuses connections or can't be reached, as what was sent then shows.
+    pub(crate) fn unreachable(&self, address: SocketAddr, sent: Instant) {
         self.with(address, |server| {
+            if server.rested_at.is_some_and(|at| at > sent) {
+                return;
+            }
+            let now = Instant::now();
             server.timeouts = (server.timeouts + 1).min(16);
-            server.last_silence = Some(Instant::now());
-            let doublings = server.timeouts.saturating_sub(1).min(8);
-            let rest = FIRST_REST.saturating_mul(1 << doublings).min(LAST_REST);
-            server.rests_until = Some(Instant::now() + rest);
+            server.last_silence = Some(now);
+            server.rest(now, server.timeouts - 1);
         });
+        self.in_vain(address);
     }
 
     /// The server does not know EDNS.
@@ -327,11 +447,6 @@ impl Servers {
                 server.without_case = Some(Instant::now() + HABIT_FOR);
             }
         });
-    }
-
-    /// The server does not give letter case back.
-    pub(crate) fn loses_case(&self, address: SocketAddr) {
-        self.with(address, |server| server.without_case = Some(Instant::now() + HABIT_FOR));
     }
 
     /// The server does not serve the zone.
@@ -447,18 +562,25 @@ mod tests {
     async fn the_silent_rest_and_come_back() {
         let servers = Servers::default();
         let all = [address(1), address(2)];
-        assert!(!servers.silent(all[0]));
-        assert!(servers.silent(all[0]));
+        assert!(!servers.silent(all[0], Instant::now()));
+        assert!(servers.silent(all[0], Instant::now()));
         assert_eq!(count(&servers, &all, all[0]), 0);
         assert!(!servers.all_rest(&all));
         assert!(servers.all_rest(&all[..1]));
         tokio::time::advance(FIRST_REST).await;
         assert!(count(&servers, &all[..1], all[0]) > 0);
-        servers.answered(all[0], Duration::from_millis(10));
-        assert!(!servers.silent(all[0]));
-        for _ in 0..40 {
-            servers.silent(all[0]);
+        {
+            let _probe = servers.enter(all[0], true);
+            assert!(servers.all_rest(&all[..1]), "one finds out whether it is back");
         }
+        servers.answered(all[0], Duration::from_millis(10));
+        let before = Instant::now();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!servers.silent(all[0], Instant::now()));
+        for _ in 0..40 {
+            servers.silent(all[0], Instant::now());
+        }
+        assert!(!servers.silent(all[0], before), "the outage is known");
         tokio::time::advance(LAST_REST).await;
         assert!(!servers.all_rest(&all[..1]), "no rest is longer than the last");
     }
@@ -509,7 +631,7 @@ mod tests {
         assert!(count(&servers, &all, all[1]) > 20);
         for last in 0..CUT_OFF {
             let other = format!("[2001:db8::2:{last}]:53").parse().unwrap();
-            servers.unreachable(other);
+            servers.unreachable(other, Instant::now());
         }
         assert!(count(&servers, &all, all[1]) < 10);
         assert!(count(&servers, &all[1..], all[1]) > 90, "for want of others");
@@ -520,30 +642,81 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn patience_follows_the_round_trip() {
         let servers = Servers::default();
-        assert_eq!(servers.enter(address(1)).1.patience, FIRST_PATIENCE);
-        for _ in 0..50 {
-            servers.answered(address(1), Duration::from_millis(10));
+        assert_eq!(servers.enter(address(1), true).1.patience, FIRST_PATIENCE);
+        for (trip, patience) in [(10, LEAST_PATIENCE), (5_000, MOST_PATIENCE)] {
+            for _ in 0..50 {
+                servers.answered(address(1), Duration::from_millis(trip));
+            }
+            assert_eq!(servers.enter(address(1), true).1.patience, patience);
         }
-        assert_eq!(servers.enter(address(1)).1.patience, LEAST_PATIENCE);
-        servers.silent(address(2));
-        assert_eq!(servers.enter(address(2)).1.patience, FIRST_PATIENCE * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_overdue_is_asked_beside_others_until_it_answers() {
+        let servers = Servers::default();
+        let all = [address(1), address(2)];
+        servers.answered(all[0], Duration::from_millis(10));
+        servers.answered(all[1], Duration::from_millis(200));
+        let _place = servers.enter(all[0], true);
+        assert!(count(&servers, &all, all[0]) > 80);
+        tokio::time::advance(LEAST_PATIENCE).await;
+        assert_eq!(count(&servers, &all, all[0]), 0);
+        assert!(!servers.enter(all[0], true).1.alive);
+        let mut rng = StdRng::seed_from_u64(1);
+        let alone = servers.choose(&Name::root(), &all[..1], &mut rng);
+        assert_eq!(alone, Some(Choice { address: all[0], doubtful: true }));
+        let answer = || {
+            servers.answered(all[0], Duration::from_millis(10));
+            servers.answered(all[1], Duration::from_millis(200));
+        };
+        answer();
+        assert!(count(&servers, &all, all[0]) > 80);
+        // An answer to a later query shows that an earlier one was merely lost.
+        let sent = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        answer();
+        for _ in 0..3 {
+            assert!(!servers.silent(all[0], sent));
+        }
+        assert!(count(&servers, &all, all[0]) > 80);
+        // The wait for a socket of our own is not the server's.
+        let _place = servers.enter(all[0], false);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(servers.enter(all[0], false).1.alive);
+    }
+
+    #[test]
+    fn those_who_wait_and_those_who_try_their_luck_are_bounded() {
+        let servers = Servers::default();
+        let zone = Name::from_ascii("a.").unwrap();
+        let waiting: Vec<_> = (0..MAX_WAITING).map(|_| servers.wait_for(&zone).unwrap()).collect();
+        assert!(servers.wait_for(&zone).is_none());
+        assert!(servers.wait_for(&Name::root()).is_some());
+        drop(waiting);
+        assert!(servers.waiting.lock().is_empty());
+        let seats = [servers.try_unproven(2), servers.try_unproven(2)];
+        assert!(seats.iter().all(Option::is_some) && servers.try_unproven(2).is_none());
+        drop(seats);
+        assert!(servers.try_unproven(1).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn habits_are_kept_for_a_while() {
         let servers = Servers::default();
         servers.knows_no_edns(address(1));
-        servers.loses_case(address(1));
-        let habits = servers.enter(address(1)).1;
+        for _ in 0..CASE_LOSSES {
+            servers.case(address(1), false);
+        }
+        let habits = servers.enter(address(1), true).1;
         assert!(!habits.edns && !habits.case);
         tokio::time::advance(HABIT_FOR).await;
-        let habits = servers.enter(address(1)).1;
+        let habits = servers.enter(address(1), true).1;
         assert!(habits.edns && habits.case);
         for (kept, expected) in
             [(false, true), (true, true), (false, true), (false, true), (false, false)]
         {
             servers.case(address(2), kept);
-            assert_eq!(servers.enter(address(2)).1.case, expected);
+            assert_eq!(servers.enter(address(2), true).1.case, expected);
         }
     }
 }

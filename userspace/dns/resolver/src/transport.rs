@@ -17,7 +17,34 @@ pub trait Transport: Send + Sync + 'static {
         query: &'a [u8],
         patience: Duration,
         accept: &'a (dyn Fn(&[u8]) -> bool + Send + Sync),
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ExchangeError>> + Send + 'a>>;
+    ) -> Exchanging<'a>;
+
+    /// How many exchanges could begin now. Without a limit by default.
+    fn room(&self) -> Room {
+        Room { free: usize::MAX, limit: usize::MAX }
+    }
+}
+
+/// An exchange under way.
+pub type Exchanging<'a> = Pin<Box<dyn Future<Output = Result<Reply, ExchangeError>> + Send + 'a>>;
+
+/// What came back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reply {
+    /// The message that was accepted.
+    pub message: Vec<u8>,
+    /// From the query's departure to the message's arrival, without any wait for a socket before; over TCP with the
+    /// connection's opening.
+    pub trip: Duration,
+}
+
+/// Room for exchanges.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Room {
+    /// Exchanges that could begin now without a wait.
+    pub free: usize,
+    /// Exchanges at a time.
+    pub limit: usize,
 }
 
 /// How a query travels.

@@ -2,24 +2,24 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::future::Future;
+mod private_internet;
+
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, CNAME, NS, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use muralla_internet::{Internet, Plan};
-use muralla_resolver::clock::FixedClock;
-use muralla_resolver::config::{Minimisation, Validation};
+use muralla_internet::{Internet, Plan, generate};
+use muralla_resolver::clock::Clock;
+use muralla_resolver::config::{Minimisation, Route, Validation};
 use muralla_resolver::engine::{Answer, Engine as _, Request, Security};
-use muralla_resolver::transport::{ExchangeError, Protocol, Transport};
+use muralla_resolver::transport::{ExchangeError, Exchanging, Protocol, Reply, Room, Transport};
 use muralla_resolver::{Resolver, ResolverConfig};
+use private_internet::{Attached, BEGIN as NOW, Network};
 use tokio::time::{Instant, sleep, sleep_until};
-
-const NOW: u64 = 1_800_000_000;
 
 /// What a server that is written by hand does with a question: an answer and when, or nothing.
 type Script = dyn Fn(IpAddr, &Name, RecordType, &mut Message) -> Option<Duration> + Send + Sync;
@@ -65,7 +65,7 @@ impl Transport for World {
         query: &'a [u8],
         patience: Duration,
         accept: &'a (dyn Fn(&[u8]) -> bool + Send + Sync),
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ExchangeError>> + Send + 'a>> {
+    ) -> Exchanging<'a> {
         Box::pin(async move {
             let asked = note(&self.asked, server, query);
             let question = asked.queries[0].clone();
@@ -76,9 +76,9 @@ impl Transport for World {
             match after.filter(|after| *after <= patience) {
                 Some(after) => {
                     sleep(after).await;
-                    let bytes = answer.to_vec().unwrap();
-                    assert!(accept(&bytes));
-                    Ok(bytes)
+                    let message = answer.to_vec().unwrap();
+                    assert!(accept(&message));
+                    Ok(Reply { message, trip: after })
                 }
                 None => {
                     sleep(patience).await;
@@ -89,38 +89,29 @@ impl Transport for World {
     }
 }
 
-/// A private Internet, and what its servers were asked.
-struct Net {
-    internet: Internet,
-    asked: Mutex<Vec<(IpAddr, String)>>,
+/// A clock that somebody sets.
+struct Settable(AtomicU64);
+
+impl Settable {
+    fn at(unix: u64) -> Self {
+        Self(AtomicU64::new(unix))
+    }
+
+    fn set(&self, unix: u64) {
+        self.0.store(unix, Ordering::Relaxed);
+    }
 }
 
-impl Transport for Net {
-    fn exchange<'a>(
-        &'a self,
-        server: SocketAddr,
-        protocol: Protocol,
-        query: &'a [u8],
-        patience: Duration,
-        accept: &'a (dyn Fn(&[u8]) -> bool + Send + Sync),
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ExchangeError>> + Send + 'a>> {
-        Box::pin(async move {
-            note(&self.asked, server, query);
-            let sent = Instant::now();
-            let protocol = match protocol {
-                Protocol::Udp => muralla_internet::Protocol::Udp,
-                Protocol::Tcp => muralla_internet::Protocol::Tcp,
-            };
-            for reply in self.internet.answer(server, protocol, query, NOW as u32) {
-                sleep_until(sent + reply.after).await;
-                if accept(&reply.bytes) {
-                    return Ok(reply.bytes);
-                }
-            }
-            sleep_until(sent + patience).await;
-            Err(ExchangeError::Timeout(patience))
-        })
+impl Clock for Settable {
+    fn unix(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
+}
+
+/// The private Internet as a transport, and the network to look at.
+fn attached(internet: Internet) -> (Arc<Network>, Arc<Attached>) {
+    let network = Arc::new(Network::new(internet));
+    (network.clone(), Arc::new(Attached(network)))
 }
 
 fn name(text: &str) -> Name {
@@ -152,7 +143,7 @@ fn config() -> ResolverConfig {
 }
 
 fn resolver(config: ResolverConfig, transport: Arc<dyn Transport>) -> Resolver {
-    Resolver::new(config, transport, Arc::new(FixedClock(NOW)), 1).unwrap()
+    Resolver::new(config, transport, Arc::new(Settable::at(NOW)), 1).unwrap()
 }
 
 async fn ask(resolver: &Resolver, question: &str, rtype: RecordType) -> Answer {
@@ -203,8 +194,8 @@ server ns.example.test 10.0.0.3 serves example.test
         validation: Validation::Enforce,
         ..config()
     };
-    let net = Arc::new(Net { internet, asked: Mutex::default() });
-    let resolver = resolver(config, net.clone());
+    let (network, net) = attached(internet);
+    let resolver = resolver(config, net);
     let mut asking = tokio::task::JoinSet::new();
     for number in 0..1_000 {
         let resolver = resolver.clone();
@@ -216,11 +207,13 @@ server ns.example.test 10.0.0.3 serves example.test
         assert_eq!((answer.rcode, answer.security), (ResponseCode::NoError, Security::Secure));
         assert!(answer.authorities.iter().any(|r| r.record_type() == RecordType::NSEC));
     }
-    let asked = net.asked.lock().unwrap();
+    let asked = network.take_asked();
     for question in [". DNSKEY", "test. DNSKEY", "example.test. DNSKEY", ". NS", "test. A"] {
-        let count = asked.iter().filter(|(_, asked)| asked == question).count();
-        assert_eq!(count, 1, "{question}");
+        let question: (&str, &str) = question.split_once(' ').unwrap();
+        let count = asked.iter().filter(|a| (&*a.name, &*a.rtype) == question).count();
+        assert_eq!(count, 1, "{question:?}");
     }
+    assert!(asked.iter().all(|a| a.protocol == Protocol::Udp));
     assert!(asked.len() < 1_020, "{}", asked.len());
 }
 
@@ -307,12 +300,12 @@ async fn addresses_at_home_are_kept_out_of_answers_from_outside() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_zone_fails_fast_the_second_time_and_recovers() {
-    let dead = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let dead = Arc::new(AtomicBool::new(true));
     let is_dead = dead.clone();
     let world = with_test_zone(move |name, _, answer| {
         answer.metadata.authoritative = true;
         answer.add_answer(a(name, 600, 7));
-        let dead = is_dead.load(std::sync::atomic::Ordering::Relaxed);
+        let dead = is_dead.load(Ordering::Relaxed);
         (!dead).then_some(Duration::from_millis(10))
     });
     let resolver = resolver(config(), world.clone());
@@ -325,7 +318,7 @@ async fn a_dead_zone_fails_fast_the_second_time_and_recovers() {
     let second = ask(&resolver, "two.test.", RecordType::A).await;
     assert_eq!((second.rcode, begin.elapsed()), (ResponseCode::ServFail, Duration::ZERO));
     assert_eq!(world.total(), sent);
-    dead.store(false, std::sync::atomic::Ordering::Relaxed);
+    dead.store(false, Ordering::Relaxed);
     tokio::time::advance(Duration::from_secs(15)).await;
     for question in ["one.test.", "two.test.", "three.test."] {
         assert_eq!(ask(&resolver, question, RecordType::A).await.rcode, ResponseCode::NoError);
@@ -511,11 +504,11 @@ async fn both_addresses_of_a_server_are_tried_whichever_is_found_first() {
 
 #[tokio::test(start_paused = true)]
 async fn servers_that_a_zone_names_itself_help_when_those_of_its_parent_are_gone() {
-    let gone = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let gone = Arc::new(AtomicBool::new(false));
     let is_gone = gone.clone();
     let world = World::new(move |server, name, rtype, answer| {
         let example = self::name("example.test.");
-        let gone = is_gone.load(std::sync::atomic::Ordering::Relaxed);
+        let gone = is_gone.load(Ordering::Relaxed);
         match server {
             server if server == IpAddr::from([10, 0, 0, 3]) && gone => return None,
             server
@@ -545,7 +538,7 @@ async fn servers_that_a_zone_names_itself_help_when_those_of_its_parent_are_gone
     let resolver = resolver(config, world);
     let own = ask(&resolver, "example.test.", RecordType::NS).await;
     assert_eq!(own.answers, [ns("example.test.", "new.test.")]);
-    gone.store(true, std::sync::atomic::Ordering::Relaxed);
+    gone.store(true, Ordering::Relaxed);
     let answer = ask(&resolver, "www.example.test.", RecordType::A).await;
     assert_eq!(answer.rcode, ResponseCode::NoError, "{:?}", answer.errors);
 }
@@ -639,22 +632,6 @@ async fn an_alias_s_target_is_not_blamed_for_what_led_there() {
     assert_eq!(answer.rcode, ResponseCode::NoError);
 }
 
-/// A clock that somebody sets.
-#[derive(Default)]
-struct Settable(std::sync::atomic::AtomicU64);
-
-impl Settable {
-    fn set(&self, unix: u64) {
-        self.0.store(unix, std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
-impl muralla_resolver::clock::Clock for Settable {
-    fn unix(&self) -> u64 {
-        self.0.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}
-
 /// A resolver whose clock is years behind, over a signed Internet with three root servers.
 fn behind_the_times() -> (Resolver, Arc<Settable>) {
     let plan = "\
@@ -680,9 +657,8 @@ server ns.example.test 10.0.0.3 serves example.test
         validation: Validation::Enforce,
         ..config()
     };
-    let clock = Arc::new(Settable::default());
-    clock.set(NOW - 10 * 365 * 86_400);
-    let net = Arc::new(Net { internet, asked: Mutex::default() });
+    let clock = Arc::new(Settable::at(NOW - 10 * 365 * 86_400));
+    let (_, net) = attached(internet);
     (Resolver::new(config, net, clock.clone(), 1).unwrap(), clock)
 }
 
@@ -741,7 +717,7 @@ server ns.plain.test 10.0.0.3 serves plain.test, island.plain.test
 ";
     let internet = Plan::parse(plan).unwrap().build().unwrap();
     let mut trust_anchors = internet.trust_anchors();
-    let net = Arc::new(Net { internet, asked: Mutex::default() });
+    let (_, net) = attached(internet);
     let keys =
         ask(&resolver(config(), net.clone()), "island.plain.test.", RecordType::DNSKEY).await;
     let keys = keys.answers.iter().filter(|record| record.record_type() == RecordType::DNSKEY);
@@ -759,7 +735,7 @@ server ns.plain.test 10.0.0.3 serves plain.test, island.plain.test
 /// A network for which there are no sockets at times.
 struct Starved {
     world: Arc<World>,
-    starved: std::sync::atomic::AtomicBool,
+    starved: AtomicBool,
 }
 
 impl Transport for Starved {
@@ -770,8 +746,8 @@ impl Transport for Starved {
         query: &'a [u8],
         patience: Duration,
         accept: &'a (dyn Fn(&[u8]) -> bool + Send + Sync),
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ExchangeError>> + Send + 'a>> {
-        if self.starved.load(std::sync::atomic::Ordering::Relaxed) {
+    ) -> Exchanging<'a> {
+        if self.starved.load(Ordering::Relaxed) {
             return Box::pin(async { Err(ExchangeError::Local("no sockets".into())) });
         }
         self.world.exchange(server, protocol, query, patience, accept)
@@ -791,7 +767,155 @@ async fn servers_are_not_blamed_for_a_want_of_sockets() {
         let answer = ask(&resolver, "www.test.", RecordType::A).await;
         assert_eq!(answer.rcode, ResponseCode::ServFail);
     }
-    starved.starved.store(false, std::sync::atomic::Ordering::Relaxed);
+    starved.starved.store(false, Ordering::Relaxed);
     let answer = ask(&resolver, "www.test.", RecordType::A).await;
     assert_eq!(answer.rcode, ResponseCode::NoError);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fifth_of_all_servers_may_be_dead() {
+    const QUESTIONS: usize = 2_000;
+    let generated = generate(1_000, 7).unwrap();
+    let hints: Vec<(String, IpAddr)> = generated.root_hints;
+    let is_root = |server: &IpAddr| hints.iter().any(|(_, address)| address == server);
+    let others = generated.internet.addresses().into_iter().filter(|server| !is_root(server));
+    let dead: Vec<IpAddr> = others.skip(2).step_by(5).collect();
+    for server in &dead {
+        generated.internet.silence(*server, true);
+    }
+    let config = ResolverConfig {
+        root_hints: hints.iter().map(|(host, address)| (host.clone(), vec![*address])).collect(),
+        trust_anchors: vec![generated.trust_anchor],
+        allow_private_servers: true,
+        ..Default::default()
+    };
+    let (network, net) = attached(generated.internet);
+    let resolver = resolver(config, net);
+    let begin = Instant::now();
+    let mut asking = tokio::task::JoinSet::new();
+    for (at, (question, rtype)) in generated.questions.into_iter().take(QUESTIONS).enumerate() {
+        let resolver = resolver.clone();
+        asking.spawn(async move {
+            // 400 a second.
+            sleep_until(begin + Duration::from_micros(2_500) * u32::try_from(at).unwrap()).await;
+            let begin = Instant::now();
+            let answer = ask(&resolver, &question, rtype.parse().unwrap()).await;
+            assert_ne!(answer.rcode, ResponseCode::ServFail, "{question}: {:?}", answer.errors);
+            begin.elapsed()
+        });
+    }
+    let mut took = asking.join_all().await;
+    took.sort();
+    let quantile = |percent: usize| took[took.len() * percent / 100];
+    assert!(quantile(50) < Duration::from_millis(60), "{:?}", quantile(50));
+    assert!(quantile(99) < Duration::from_millis(500), "{:?}", quantile(99));
+    assert!(took.last().is_some_and(|most| *most < Duration::from_secs(1)), "{:?}", took.last());
+    let asked = network.take_asked();
+    assert!(asked.len() < QUESTIONS * 5 / 2, "{}", asked.len());
+    // Nobody who is dead is asked again and again.
+    let in_vain = asked.iter().filter(|asked| dead.contains(&asked.server)).count();
+    assert!(in_vain < QUESTIONS / 20, "{in_vain}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_at_home_are_kept_out_of_what_a_forwarder_of_everything_says() {
+    let world = World::new(|_, name, _, answer| {
+        answer.add_answer(a(name, 600, 7));
+        Some(Duration::from_millis(10))
+    });
+    let route = |zone: &str| Route {
+        zone: zone.into(),
+        servers: vec!["10.0.0.9:53".parse().unwrap()],
+        first: false,
+    };
+    let config = ResolverConfig {
+        forward: vec![route("."), route("office.test")],
+        deny_answers: vec!["192.0.2.0/24".parse().unwrap()],
+        ..config()
+    };
+    let resolver = resolver(config, world);
+    for (question, addresses) in [("rebind.test.", 0), ("printer.office.test.", 1)] {
+        let answer = ask(&resolver, question, RecordType::A).await;
+        assert_eq!(answer.answers.len(), addresses, "{question}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sockets_that_wait_for_the_silent_leave_half_to_others() {
+    // Zones of dead servers, many of them, and one that lives.
+    let world = World::new(|server, name, _, answer| {
+        if server == IpAddr::from([10, 0, 0, 2]) {
+            answer.metadata.authoritative = true;
+            answer.add_answer(a(name, 0, 7));
+            return Some(Duration::from_millis(10));
+        }
+        if server != IpAddr::from([10, 0, 0, 1]) {
+            return None;
+        }
+        let zone = name.trim_to(1);
+        let last = match zone.iter().next().unwrap() {
+            b"live" => 2,
+            label => label[0],
+        };
+        let net = u8::from(last != 2);
+        refer(answer, &zone.to_string(), &[("ns.hosting.", Some([10, 0, net, last]))]);
+        Some(Duration::from_millis(10))
+    });
+    let scarce = Arc::new(Scarce { world, open: AtomicUsize::new(0), most: AtomicUsize::new(0) });
+    let config =
+        ResolverConfig { priming: false, qname_minimisation: Minimisation::Off, ..config() };
+    let resolver = resolver(config, scarce.clone());
+    // They are known to be alive.
+    assert_eq!(ask(&resolver, "www.live.", RecordType::A).await.rcode, ResponseCode::NoError);
+    let mut flood = tokio::task::JoinSet::new();
+    for zone in b'a'..=b'z' {
+        let resolver = resolver.clone();
+        let question = format!("www.{}.", char::from(zone));
+        flood.spawn(async move { ask(&resolver, &question, RecordType::A).await });
+    }
+    sleep(Duration::from_millis(700)).await;
+    scarce.most.store(0, Ordering::Relaxed);
+    for number in 0..10 {
+        let answer = ask(&resolver, &format!("{number}.live."), RecordType::A).await;
+        assert_eq!(answer.rcode, ResponseCode::NoError, "{:?}", answer.errors);
+    }
+    let most = scarce.most.load(Ordering::Relaxed);
+    assert!((2..=SOCKETS / 2 + 1).contains(&most), "{most}");
+    for answer in flood.join_all().await {
+        assert_eq!(answer.rcode, ResponseCode::ServFail);
+    }
+}
+
+/// Sockets of a [`Scarce`] network.
+const SOCKETS: usize = 16;
+
+/// A network with a few sockets.
+struct Scarce {
+    world: Arc<World>,
+    open: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Transport for Scarce {
+    fn exchange<'a>(
+        &'a self,
+        server: SocketAddr,
+        protocol: Protocol,
+        query: &'a [u8],
+        patience: Duration,
+        accept: &'a (dyn Fn(&[u8]) -> bool + Send + Sync),
+    ) -> Exchanging<'a> {
+        Box::pin(async move {
+            let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+            self.most.fetch_max(open, Ordering::Relaxed);
+            let reply = self.world.exchange(server, protocol, query, patience, accept).await;
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            reply
+        })
+    }
+
+    fn room(&self) -> Room {
+        let open = self.open.load(Ordering::Relaxed);
+        Room { free: SOCKETS.saturating_sub(open), limit: SOCKETS }
+    }
 }

@@ -13,7 +13,7 @@ server ns2.example.test dies
 ask www.example.test A
 expect SERVFAIL
 expect ede 22
-expect within 7s
+expect within 4s
 expect at most 24 queries
 server ns1.example.test recovers
 server ns2.example.test recovers

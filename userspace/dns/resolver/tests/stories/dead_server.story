@@ -1,5 +1,5 @@
 title: One of two servers is dead
-why: The first question pays one timeout at most, the next none: that a dead server is back is found out beside a question to another, not instead of it.
+why: The first question pays the patience with a stranger at most, the next none: that a dead server is back is found out beside a question to another, not instead of it.
 
 world usual
 zone example.test signed
@@ -14,7 +14,7 @@ server ns2.example.test 10.0.1.2 serves example.test
 ---
 ask www.example.test A
 expect NOERROR secure
-expect within 2s
+expect within 400ms
 ask mail.example.test A
 expect NOERROR secure
 ask ftp.example.test A

@@ -32,7 +32,7 @@ server ns13.example.test 10.0.1.13 serves example.test
 
 ---
 ask www.example.test A
-expect within 7s
+expect within 4s
 expect at most 40 queries
 ask www.example.test A refresh
 expect NOERROR secure

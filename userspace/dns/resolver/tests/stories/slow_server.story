@@ -10,4 +10,4 @@ server ns1.example.test 10.0.1.1 serves example.test
 ---
 ask www.example.test A
 expect NOERROR secure
-expect within 6s
+expect within 4s

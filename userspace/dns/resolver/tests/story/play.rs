@@ -13,7 +13,8 @@ use muralla_resolver::resolver::Resolver;
 use muralla_resolver::trace::Trace;
 use tokio::time::Instant;
 
-use super::network::{Asked, Attached, Network};
+use crate::private_internet::{Asked, Attached, Network};
+
 use super::script::{Expectation, Setting, Step, Story};
 
 /// What the last question came to.
@@ -78,7 +79,8 @@ async fn play_steps(story: &Story, seed: u64) -> Result<()> {
             }
             change => {
                 apply(change, &mut plan).with_context(place)?;
-                network.change(plan.build().with_context(place)?);
+                let changed = plan.build().with_context(place)?;
+                *network.internet.lock().unwrap() = Arc::new(changed);
             }
         }
     }

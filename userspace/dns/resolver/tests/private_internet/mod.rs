@@ -1,25 +1,24 @@
 //! The resolver's transport and clock over a private Internet, in virtual time.
 
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_proto::op::Message;
 use muralla_internet::{Internet, Protocol as Wire};
 use muralla_resolver::clock::Clock;
-use muralla_resolver::transport::{ExchangeError, Protocol, Transport};
+use muralla_resolver::transport::{ExchangeError, Exchanging, Protocol, Reply, Transport};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// When stories begin, Unix time: a moment of 2027.
-const BEGIN: u64 = 1_800_000_000;
+/// When it begins, Unix time: a moment of 2027.
+pub(crate) const BEGIN: u64 = 1_800_000_000;
 /// How long a refused connection takes.
 const REFUSAL: Duration = Duration::from_millis(10);
 
 /// A network that can change while it is used.
 pub(crate) struct Network {
-    internet: Mutex<Arc<Internet>>,
+    /// May be replaced.
+    pub(crate) internet: Mutex<Arc<Internet>>,
     asked: Mutex<Vec<Asked>>,
     begin: Instant,
 }
@@ -43,10 +42,6 @@ impl Network {
         Self { internet, asked: Mutex::default(), begin: Instant::now() }
     }
 
-    pub(crate) fn change(&self, internet: Internet) {
-        *self.internet.lock().unwrap() = Arc::new(internet);
-    }
-
     /// What was asked since the last call.
     pub(crate) fn take_asked(&self) -> Vec<Asked> {
         std::mem::take(&mut *self.asked.lock().unwrap())
@@ -57,8 +52,8 @@ impl Network {
     }
 
     fn note(&self, server: SocketAddr, protocol: Protocol, query: &[u8]) {
-        let message = Message::from_vec(query).expect("the resolver sends well-formed queries");
-        let question = message.queries.first().expect("a query has a question");
+        let message = Message::from_vec(query).unwrap();
+        let question = message.queries.first().unwrap();
         self.asked.lock().unwrap().push(Asked {
             server: server.ip(),
             protocol,
@@ -82,7 +77,7 @@ impl Transport for Attached {
         query: &'a [u8],
         patience: Duration,
         accept: &'a (dyn Fn(&[u8]) -> bool + Send + Sync),
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ExchangeError>> + Send + 'a>> {
+    ) -> Exchanging<'a> {
         Box::pin(async move {
             self.0.note(server, protocol, query);
             let internet = self.0.internet.lock().unwrap().clone();
@@ -100,7 +95,7 @@ impl Transport for Attached {
             for reply in replies.into_iter().filter(|reply| reply.after <= patience) {
                 sleep_until(sent + reply.after).await;
                 if accept(&reply.bytes) {
-                    return Ok(reply.bytes);
+                    return Ok(Reply { message: reply.bytes, trip: sent.elapsed() });
                 }
             }
             sleep_until(sent + patience).await;
