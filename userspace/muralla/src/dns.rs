@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use muralla_dns::config::DnsConfig;
@@ -150,22 +150,10 @@ impl Dns for Running {
     }
 
     fn stop(&self) -> Pending<'_, ()> {
-        /// Time for calls through the admin socket that still look at the role.
-        const PATIENCE: Duration = Duration::from_secs(2);
         Box::pin(async move {
             let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let Some(mut role) = taken else { return };
-            let end = Instant::now() + PATIENCE;
-            loop {
-                match Arc::try_unwrap(role) {
-                    Ok(role) => return role.stop().await,
-                    Err(shared) if Instant::now() < end => role = shared,
-                    Err(_) => {
-                        warn!("a call still holds the DNS role: its cache is not saved this time");
-                        return;
-                    }
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
+            if let Some(role) = taken {
+                role.stop().await;
             }
         })
     }

@@ -13,7 +13,8 @@ use muralla_abi::sample::{SNAPLEN, Sample};
 use muralla_dns::config::DnsConfig;
 use muralla_dns::log::LoggedQuery;
 use muralla_dns::report::{
-    CacheStatus, Latency, Level, Lookup, NicStatus, QueryCount, Status as DnsStatus, Zone,
+    CacheStatus, Latency, Level, Lookup, NicStatus, QueryCount, ResolverStatus, Security,
+    Status as DnsStatus, Transport, Zone, ZoneKind,
 };
 use muralla_dns::role::LookupError;
 use muralla_edge::config::{EdgeConfig, Role, RuleMode};
@@ -351,7 +352,7 @@ pub(crate) fn overview() -> Overview {
 
 pub(crate) fn dns_status() -> DnsStatus {
     let row = |rtype: &str, rcode: &str, level, count| QueryCount {
-        transport: "udp".to_owned(),
+        transport: Transport::Udp,
         rtype: rtype.to_owned(),
         rcode: rcode.to_owned(),
         level,
@@ -381,20 +382,18 @@ pub(crate) fn dns_status() -> DnsStatus {
             hottest: vec![("www.example.net. A".to_owned(), 500)],
         },
         nic: Some(NicStatus { entries: 100, capacity: 16_384, answered: 600, epoch: 2 }),
-        resolver: [
-            ("questions", 100),
-            ("upstream_queries", 300),
-            ("upstream_timeouts", 7),
-            ("upstream_servfails", 2),
-            ("upstream_tcp", 1),
-            ("failures", 15),
-            ("records", 4_000),
-            ("record_bytes", 1 << 20),
-            ("delegations", 200),
-            ("servers", 400),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .to_vec(),
+        resolver: ResolverStatus {
+            questions: 100,
+            failures: 15,
+            upstream_queries: 300,
+            upstream_timeouts: 7,
+            upstream_servfails: 2,
+            upstream_tcp: 1,
+            records: 4_000,
+            record_bytes: 1 << 20,
+            delegations: 200,
+            servers: 400,
+        },
         bogus: vec![("signature_expired".to_owned(), 4)],
         questions: 6,
         connections: 5,
@@ -418,7 +417,7 @@ pub(crate) fn bogus() -> Lookup {
         rtype: "A".to_owned(),
         rcode: "SERVFAIL".to_owned(),
         level: Level::Engine,
-        security: "bogus".to_owned(),
+        security: Security::Bogus,
         took: Duration::from_millis(31),
         answers: Vec::new(),
         authorities: Vec::new(),
@@ -433,7 +432,7 @@ pub(crate) fn bogus() -> Lookup {
 pub(crate) fn zones() -> Vec<Zone> {
     let routed = Zone {
         name: "corp.example".to_owned(),
-        kind: "forward".to_owned(),
+        kind: ZoneKind::Forward,
         serial: None,
         records: 0,
         bytes: 0,
@@ -443,7 +442,7 @@ pub(crate) fn zones() -> Vec<Zone> {
     };
     let zone = Zone {
         name: "example.net.".to_owned(),
-        kind: "zone".to_owned(),
+        kind: ZoneKind::Zone,
         serial: Some(2_026_112_401),
         records: 12,
         bytes: 4096,
@@ -458,7 +457,7 @@ fn logged_query() -> LoggedQuery {
     LoggedQuery {
         at: 1_795_536_124.5,
         client: "100.64.0.1:40000".parse().unwrap(),
-        transport: "udp".to_owned(),
+        transport: Transport::Udp,
         name: "www.example.net.".to_owned(),
         rtype: "A".to_owned(),
         rcode: "NOERROR".to_owned(),

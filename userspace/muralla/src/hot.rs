@@ -69,12 +69,12 @@ impl Pinned {
 
 impl HotAnswers for Pinned {
     fn publish(&mut self, answer: &HotAnswer<'_>) -> Published {
-        let HotKey { name, rtype, dnssec_ok, checking_disabled } = answer.key;
+        let HotKey { name, qtype, dnssec_ok, checking_disabled } = answer.key;
         // `hits` looks for a wall in each round; for each answer it would be too often.
         let Some(answers) = self.answers.as_mut() else { return Published::NoRoom };
         let answer = answers::HotAnswer {
             name,
-            qtype: *rtype,
+            qtype: *qtype,
             dnssec_ok: *dnssec_ok,
             checking_disabled: *checking_disabled,
             message: answer.message,
@@ -128,13 +128,13 @@ impl HotAnswers for Pinned {
 }
 
 fn theirs(key: &HotKey) -> answers::HotKey {
-    let HotKey { name, rtype, dnssec_ok, checking_disabled } = key.clone();
-    answers::HotKey { name, qtype: rtype, dnssec_ok, checking_disabled }
+    let HotKey { name, qtype, dnssec_ok, checking_disabled } = key.clone();
+    answers::HotKey { name, qtype, dnssec_ok, checking_disabled }
 }
 
 fn ours(key: answers::HotKey) -> HotKey {
     let answers::HotKey { name, qtype, dnssec_ok, checking_disabled } = key;
-    HotKey { name, rtype: qtype, dnssec_ok, checking_disabled }
+    HotKey { name, qtype, dnssec_ok, checking_disabled }
 }
 
 /// Whether a process fills the cache of the wall that stands there: it holds the folder of the maps locked.

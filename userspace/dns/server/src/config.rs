@@ -1,12 +1,12 @@
 //! What the operator may write about DNS, with its defaults.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use muralla_resolver::config::ResolverConfig;
+use muralla_resolver::config::{Budgets, ResolverConfig};
 use muralla_zones::LocalConfig;
 use serde::Serialize;
 
@@ -37,8 +37,42 @@ pub struct DnsConfig {
     pub canary: String,
     /// Recursion.
     pub resolver: ResolverConfig,
+    /// From where other servers are asked.
+    pub source: Source,
     /// Zones and lists of one's own.
     pub local: LocalConfig,
+}
+
+impl DnsConfig {
+    /// What of it decides how an answer comes out, as text to be compared. What is not known to be harmless is among it.
+    pub(crate) fn rules(&self) -> String {
+        let Self { stale, limits, resolver, .. } = self;
+        // Neither memory nor patience nor the way that a question takes changes what the answer to it is.
+        let ResolverConfig { ipv4, ipv6, priming, case_randomization, edns_payload, .. } =
+            ResolverConfig::default();
+        let resolver = ResolverConfig {
+            ipv4,
+            ipv6,
+            priming,
+            case_randomization,
+            edns_payload,
+            budgets: Budgets::default(),
+            cache_bytes: 0,
+            ..resolver.clone()
+        };
+        let LimitsConfig { longest_ttl, longest_negative_ttl, .. } = limits;
+        format!("{resolver:?} {longest_ttl:?} {longest_negative_ttl:?} {:?}", stale.keep)
+    }
+}
+
+/// Addresses of this machine from which other servers are asked; without one of a family, that which the routing table
+/// chooses.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Source {
+    /// For servers with IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// For servers with IPv6.
+    pub v6: Option<Ipv6Addr>,
 }
 
 /// Stale answers (RFC 8767).
@@ -70,7 +104,7 @@ pub struct LimitsConfig {
     pub longest_negative_ttl: Duration,
 }
 
-/// A sample of the queries, for `muralla dns log` and the daemon's log.
+/// A sample of the queries, for `muralla dns log`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct QueryLogConfig {
     /// One of so many queries is written; 0 for none.
@@ -98,6 +132,7 @@ impl Default for DnsConfig {
             log: QueryLogConfig { every: 0 },
             canary: "localhost".to_owned(),
             resolver: ResolverConfig::default(),
+            source: Source::default(),
             local: LocalConfig::default(),
         }
     }
@@ -113,6 +148,43 @@ impl Default for LimitsConfig {
             idle: Duration::from_secs(10),
             longest_ttl: Duration::from_secs(86_400),
             longest_negative_ttl: Duration::from_secs(3_600),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muralla_resolver::config::Validation;
+
+    use super::*;
+
+    #[test]
+    fn rules_are_what_decides_how_an_answer_comes_out() {
+        let changed = |change: fn(&mut DnsConfig)| {
+            let mut config = DnsConfig::default();
+            change(&mut config);
+            config.rules() != DnsConfig::default().rules()
+        };
+        let matters: [fn(&mut DnsConfig); 6] = [
+            |config| config.resolver.validation = Validation::Off,
+            |config| config.resolver.negative_trust_anchors.push(("example".into(), None)),
+            |config| config.resolver.deny_answers.push(IpNet::default()),
+            |config| config.resolver.trust_anchors.clear(),
+            |config| config.limits.longest_ttl = Duration::from_secs(60),
+            |config| config.stale.keep = Duration::ZERO,
+        ];
+        for (at, change) in matters.into_iter().enumerate() {
+            assert!(changed(change), "{at}");
+        }
+        let harmless: [fn(&mut DnsConfig); 5] = [
+            |config| config.threads = NonZero::new(3),
+            |config| config.cache = 1 << 20,
+            |config| config.limits.questions = 5,
+            |config| config.resolver.cache_bytes = 1 << 20,
+            |config| config.resolver.budgets.queries = 5,
+        ];
+        for (at, change) in harmless.into_iter().enumerate() {
+            assert!(!changed(change), "{at}");
         }
     }
 }

@@ -9,14 +9,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
+use muralla_dns_wire::answer::UDP_PAYLOAD;
+
 /// Datagrams in one system call.
 pub(crate) const BATCH: usize = 64;
 
 /// Longest query that is read: nobody needs more over UDP, and what is longer is cut and then refused as malformed.
 pub(crate) const LONGEST_QUERY: usize = 2_048;
 
-/// Longest answer over UDP (DNS flag day 2020).
-pub(crate) const LONGEST_ANSWER: usize = 1_232;
+/// Longest answer over UDP.
+pub(crate) const LONGEST_ANSWER: usize = UDP_PAYLOAD as usize;
 
 /// Bytes for control messages: one of either family.
 const CONTROL: usize = 64;

@@ -13,8 +13,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::desk::{Desk, IN};
 use crate::hot::{HotAnswer, HotAnswers, HotKey, Published};
-use crate::report::{Level, NicStatus};
-use crate::tally::{Answered, Transport};
+use crate::report::{Level, NicStatus, Transport};
+use crate::tally::Answered;
 
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_millis(250);
@@ -62,8 +62,12 @@ impl Warm {
     }
 
     fn take(&self) -> Vec<Key> {
-        self.wanted.store(true, Relaxed);
-        std::mem::take(&mut *self.keys.lock())
+        let mut keys = self.keys.lock();
+        if !self.wanted.swap(true, Relaxed) {
+            // Once, so that a hit has nothing to allocate.
+            keys.reserve_exact(WAITING);
+        }
+        keys.drain(..).collect()
     }
 }
 
@@ -129,7 +133,7 @@ impl Feeder {
                 rcode = published.rcode;
             }
             let answered =
-                Answered { transport: Transport::Udp, rtype: key.rtype, rcode, level: Level::Nic };
+                Answered { transport: Transport::Udp, rtype: key.qtype, rcode, level: Level::Nic };
             desk.shared_tally().queries_only(answered, hits);
             if let Some(key) = wire_key(&key) {
                 desk.credit(&key, hits);
@@ -246,12 +250,12 @@ pub(crate) async fn run(feeder: Arc<Feeder>, desk: Arc<Desk>, mut stop: watch::R
 fn hot_key(key: &Key) -> HotKey {
     HotKey {
         name: key.name().to_vec(),
-        rtype: key.qtype(),
+        qtype: key.qtype(),
         dnssec_ok: key.dnssec_ok(),
         checking_disabled: key.checking_disabled(),
     }
 }
 
 fn wire_key(key: &HotKey) -> Option<Key> {
-    Key::new(&key.name, key.rtype, IN, key.dnssec_ok, key.checking_disabled).ok()
+    Key::new(&key.name, key.qtype, IN, key.dnssec_ok, key.checking_disabled).ok()
 }

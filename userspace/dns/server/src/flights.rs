@@ -53,16 +53,18 @@ impl<K: Eq + Hash + Clone, W> Flights<K, W> {
         Self { state: Mutex::new(state) }
     }
 
-    /// Has one wait for the answer, whom `waiter` makes only if there is a place.
+    /// Has one wait for the answer, whom `waiter` makes only if there is a place. `stale` says whether there is a stale
+    /// answer, for who comes to a late flight: without one it is worth waiting for.
     pub(crate) fn board(
         &self,
         key: &K,
         client: IpAddr,
         room: Room,
+        stale: impl FnOnce() -> bool,
         waiter: impl FnOnce() -> W,
     ) -> Boarding {
         let mut state = self.state.lock();
-        if state.flights.get(key).is_some_and(|flight| flight.late) {
+        if state.flights.get(key).is_some_and(|flight| flight.late) && stale() {
             return Boarding::Late;
         }
         let seats = state.clients.get(&client).copied().unwrap_or(0);
@@ -166,11 +168,11 @@ mod tests {
     #[test]
     fn the_same_question_is_asked_once_and_answered_to_all() {
         let flights = Flights::new();
-        assert_eq!(flights.board(&"a", client(1), ROOM, || 1), Boarding::First);
-        assert_eq!(flights.board(&"a", client(2), ROOM, || 2), Boarding::Joined);
+        assert_eq!(flights.board(&"a", client(1), ROOM, || false, || 1), Boarding::First);
+        assert_eq!(flights.board(&"a", client(2), ROOM, || false, || 2), Boarding::Joined);
         assert!(!flights.depart_empty(&"a", 9));
         assert!(flights.depart_empty(&"b", 9));
-        assert_eq!(flights.board(&"b", client(1), ROOM, || 3), Boarding::Joined);
+        assert_eq!(flights.board(&"b", client(1), ROOM, || false, || 3), Boarding::Joined);
         assert_eq!((flights.len(), flights.waiting()), (2, 3));
         assert_eq!(flights.land(&"a"), [1, 2]);
         assert_eq!(flights.land(&"b"), [3]);
@@ -181,24 +183,26 @@ mod tests {
     #[test]
     fn one_client_leaves_room_for_others_and_all_leave_some_memory() {
         let flights = Flights::new();
-        assert_eq!(flights.board(&"a", client(1), ROOM, || 1), Boarding::First);
-        assert_eq!(flights.board(&"b", client(1), ROOM, || 2), Boarding::First);
-        assert_eq!(flights.board(&"a", client(1), ROOM, || 3), Boarding::Full);
-        assert_eq!(flights.board(&"a", client(2), ROOM, || 4), Boarding::Joined);
-        assert_eq!(flights.board(&"c", client(3), ROOM, || 5), Boarding::First);
-        assert_eq!(flights.board(&"d", client(4), ROOM, || 6), Boarding::Full);
+        assert_eq!(flights.board(&"a", client(1), ROOM, || false, || 1), Boarding::First);
+        assert_eq!(flights.board(&"b", client(1), ROOM, || false, || 2), Boarding::First);
+        assert_eq!(flights.board(&"a", client(1), ROOM, || false, || 3), Boarding::Full);
+        assert_eq!(flights.board(&"a", client(2), ROOM, || false, || 4), Boarding::Joined);
+        assert_eq!(flights.board(&"c", client(3), ROOM, || false, || 5), Boarding::First);
+        assert_eq!(flights.board(&"d", client(4), ROOM, || false, || 6), Boarding::Full);
         assert_eq!(flights.land(&"a"), [1, 4]);
-        assert_eq!(flights.board(&"d", client(4), ROOM, || 6), Boarding::First);
+        assert_eq!(flights.board(&"d", client(4), ROOM, || false, || 6), Boarding::First);
     }
 
     #[test]
     fn who_comes_to_a_late_flight_does_not_wait() {
         let flights = Flights::new();
-        assert_eq!(flights.board(&"a", client(1), ROOM, || 1), Boarding::First);
+        assert_eq!(flights.board(&"a", client(1), ROOM, || false, || 1), Boarding::First);
         assert_eq!(flights.late(&"a"), [1]);
-        assert_eq!(flights.board(&"a", client(1), ROOM, || 2), Boarding::Late);
-        assert_eq!(flights.land(&"a"), []);
-        assert_eq!(flights.board(&"a", client(1), ROOM, || 3), Boarding::First);
+        assert_eq!(flights.board(&"a", client(1), ROOM, || true, || 2), Boarding::Late);
+        // The stale answer was flushed meanwhile.
+        assert_eq!(flights.board(&"a", client(1), ROOM, || false, || 4), Boarding::Joined);
+        assert_eq!(flights.land(&"a"), [4]);
+        assert_eq!(flights.board(&"a", client(1), ROOM, || false, || 3), Boarding::First);
         assert_eq!(flights.late(&"never asked"), [0; 0]);
     }
 }

@@ -36,7 +36,7 @@ pub struct HotKey {
     /// Name in wire form, lower-cased.
     pub name: Vec<u8>,
     /// Type.
-    pub rtype: u16,
+    pub qtype: u16,
     /// Whether the query has the DO bit.
     pub dnssec_ok: bool,
     /// Whether the query has the CD bit.

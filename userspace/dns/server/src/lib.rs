@@ -14,6 +14,8 @@
 //! - `sockets`: made, or inherited from the process before
 //! - `clients`: who may ask
 //! - `tally`: counting, cheap enough for each query
+//! - `kept`: what outlives the process
+//! - `canary`: the proof that it answers
 
 pub mod config;
 pub mod hot;
@@ -21,12 +23,14 @@ pub mod log;
 pub mod report;
 pub mod role;
 
+mod canary;
 mod clients;
 mod datagrams;
 mod desk;
 mod encode;
 mod feeder;
 mod flights;
+mod kept;
 mod sockets;
 mod tally;
 mod tcp;

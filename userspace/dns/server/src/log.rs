@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use crate::report::Level;
+use crate::report::{Level, Transport};
 
 /// Queries that wait for a follower that is slow; older ones are lost to it.
 const BACKLOG: usize = 1_024;
@@ -19,8 +19,8 @@ pub struct LoggedQuery {
     pub at: f64,
     /// Who asked.
     pub client: SocketAddr,
-    /// `udp` or `tcp`.
-    pub transport: String,
+    /// How it came.
+    pub transport: Transport,
     /// Name asked for, in presentation form.
     pub name: String,
     /// Type asked for.
@@ -58,9 +58,7 @@ impl QueryLog {
             && self.count.fetch_add(1, Relaxed).is_multiple_of(every)
     }
 
-    pub(crate) fn write(&self, mut query: LoggedQuery) {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        query.at = since.as_secs_f64();
+    pub(crate) fn write(&self, query: LoggedQuery) {
         // Nobody follows any more: then nobody misses it.
         let _ = self.sender.send(query);
     }
@@ -68,4 +66,9 @@ impl QueryLog {
     pub(crate) fn follow(&self) -> broadcast::Receiver<LoggedQuery> {
         self.sender.subscribe()
     }
+}
+
+/// The time for [`LoggedQuery::at`].
+pub(crate) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

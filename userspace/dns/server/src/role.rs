@@ -1,45 +1,46 @@
 //! The role as one thing, which the binary holds.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use hickory_proto::op::{Message, Query};
-use hickory_proto::rr::{DNSClass, Name, RecordType};
+use hickory_proto::rr::{Name, RecordType};
+use muralla_dns_wire::Secrets;
 use muralla_resolver::clock::SystemClock;
-use muralla_resolver::engine::{Engine, Security};
+use muralla_resolver::engine::Engine;
 use muralla_resolver::network::Sockets;
 use muralla_resolver::trace::Trace;
-use muralla_resolver::{ConfigError, Resolver, Statistics};
+use muralla_resolver::{ConfigError, Resolver};
 use muralla_zones::LocalData;
 use parking_lot::{Mutex, RwLock};
-use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::config::DnsConfig;
-use crate::desk::Desk;
+use crate::desk::{self, Desk};
 use crate::feeder::{self, Feeder};
 use crate::hot::HotAnswers;
 use crate::log::LoggedQuery;
-use crate::report::{self, Lookup, Status, Zone};
+use crate::report::{self, Lookup, Status, Zone, ZoneKind};
 use crate::sockets::{self, ListenError, Listening};
 use crate::tally::{Event, Tally, Total};
 use crate::tcp::{self, Connections};
 use crate::udp::{self, Workers};
+use crate::{canary, kept};
 
 /// Time that questions under way have for their end when the role stops.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Time that the canary's query has.
-const CANARY_PATIENCE: Duration = Duration::from_secs(4);
+/// Time for which queries wait in the sockets while the cache of the last time is read. Most are back by then; what a
+/// larger one does not know yet is looked up.
+const HEAD_START: Duration = Duration::from_millis(100);
 
 /// Time between two looks at files that may have changed, and between two saves of the cache.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -102,12 +103,14 @@ pub struct Role {
     config: Mutex<DnsConfig>,
     reloading: Mutex<()>,
     desk: Arc<Desk>,
-    resolver: RwLock<Arc<Resolver>>,
+    resolver: Arc<RwLock<Arc<Resolver>>>,
     feeder: Option<Arc<Feeder>>,
     listening: Vec<Listening>,
     tallies: Vec<Arc<Tally>>,
     connections: Arc<Connections>,
-    workers: Workers,
+    workers: Mutex<Option<Workers>>,
+    /// Whether the cache of the last time is back: before that, what is in memory must not take its place.
+    loaded: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
     started: Instant,
     warnings: Mutex<Vec<String>>,
@@ -134,13 +137,10 @@ impl Role {
         let resolver = Arc::new(resolver(&config)?);
         let (local, warnings) = local_data(&config);
         let engine: Arc<dyn Engine> = Arc::clone(&resolver) as _;
-        let desk = Arc::new(Desk::new(&config, local, engine, runtime.clone()));
-        if let Some(file) = &config.cache_file {
-            load(&desk, file);
-            // What is local data now was perhaps none at that time.
-            desk.flush_local();
-        }
-
+        let resolver = Arc::new(RwLock::new(resolver));
+        let new = Secrets::new(rand::random(), None, desk::now());
+        let secrets = kept::secrets(config.cache_file.as_deref(), new);
+        let desk = Arc::new(Desk::new(&config, local, engine, secrets, runtime.clone()));
         let listening = sockets::listen(&config.listen, threads, inherited)?;
         let tallies: Vec<Arc<Tally>> = (0..threads).map(|_| Arc::default()).collect();
         let mut work: Vec<(Vec<Arc<OwnedFd>>, Arc<Tally>)> =
@@ -153,27 +153,32 @@ impl Role {
             }
             tcp::start(&desk, &connections, &listening.tcp, stopped.clone())?;
         }
-        let workers = udp::start(&desk, work)?;
         let feeder = hot.map(|hot| Arc::new(Feeder::new(hot)));
+        let loaded = load(&desk, feeder.clone(), config.cache_file.clone(), &runtime);
+        let workers = udp::start(&desk, work)?;
         if let Some(feeder) = &feeder {
             runtime.spawn(feeder::run(Arc::clone(feeder), Arc::clone(&desk), stopped.clone()));
         }
-        runtime.spawn(upkeep(
-            Arc::clone(&desk),
-            feeder.clone(),
-            config.cache_file.clone(),
-            stopped,
-        ));
+        let upkeep = Upkeep {
+            desk: Arc::clone(&desk),
+            resolver: Arc::clone(&resolver),
+            feeder: feeder.clone(),
+            cache_file: config.cache_file.clone(),
+            loaded: Arc::clone(&loaded),
+            saved: Mutex::new(Instant::now()),
+        };
+        runtime.spawn(upkeep.run(stopped));
         Ok(Self {
             config: Mutex::new(config),
             reloading: Mutex::new(()),
             desk,
-            resolver: RwLock::new(resolver),
+            resolver,
             feeder,
             listening,
             tallies,
             connections,
-            workers,
+            workers: Mutex::new(Some(workers)),
+            loaded,
             stop,
             started: Instant::now(),
             warnings: Mutex::new(warnings),
@@ -201,7 +206,7 @@ impl Role {
                 remarks.push(format!("[dns] {key} takes effect with the next restart"));
             }
         }
-        if new.resolver != old.resolver {
+        if (&new.resolver, new.source) != (&old.resolver, old.source) {
             let resolver = Arc::new(resolver(&new)?);
             self.desk.replace_engine(Arc::clone(&resolver) as _);
             *self.resolver.write() = resolver;
@@ -244,12 +249,7 @@ impl Role {
             rtype: rtype.to_string(),
             rcode: crate::tally::code_name(u16::from(answer.rcode) as u8),
             level,
-            security: match answer.security {
-                Security::Secure => "secure",
-                Security::Insecure => "insecure",
-                Security::Bogus => "bogus",
-            }
-            .to_owned(),
+            security: answer.security.into(),
             took: begin.elapsed(),
             answers: text(&answer.answers),
             authorities: text(&answer.authorities),
@@ -283,12 +283,13 @@ impl Role {
     pub fn zones(&self) -> Vec<Zone> {
         let config = self.config.lock();
         let mut zones = self.desk.zones();
+        let resolver = &config.resolver;
         for (kind, routes) in
-            [("forward", &config.resolver.forward), ("stub", &config.resolver.stub)]
+            [(ZoneKind::Forward, &resolver.forward), (ZoneKind::Stub, &resolver.stub)]
         {
             zones.extend(routes.iter().map(|route| Zone {
                 name: route.zone.clone(),
-                kind: kind.to_owned(),
+                kind,
                 serial: None,
                 records: 0,
                 bytes: 0,
@@ -334,6 +335,7 @@ impl Role {
             self.tallies.iter().map(Arc::as_ref).chain([self.desk.shared_tally()]).collect();
         let total = Total(&tallies);
         let resolver = Arc::clone(&self.resolver.read()).stats();
+        let bogus = resolver.bogus.iter();
         let queries = total.queries();
         let stale_served = queries
             .iter()
@@ -353,8 +355,8 @@ impl Role {
             latency: total.latency(),
             cache: self.desk.cache_status(),
             nic: self.feeder.as_ref().map(|feeder| feeder.status()),
-            resolver: counters(&resolver),
-            bogus: resolver.bogus.iter().map(|(code, count)| (reason(*code), *count)).collect(),
+            resolver: (&resolver).into(),
+            bogus: bogus.map(|(code, count)| (report::reason(*code), *count)).collect(),
             questions: self.desk.questions(),
             connections: self.connections.open(),
             stale_served,
@@ -372,42 +374,36 @@ impl Role {
     ///
     /// When there is none.
     pub async fn canary(&self) -> Result<Duration, String> {
-        let query = canary_query(&self.config.lock());
+        let query = canary::query(&self.config.lock());
         let Some(first) = self.listening.first() else {
             return Err("the role listens nowhere: give [dns] listen an address".to_owned());
         };
         let bound = first.udp.first().and_then(|socket| sockets::local_address(socket).ok());
-        let server = reachable(bound.unwrap_or(first.address));
-        match timeout(CANARY_PATIENCE, ask(server, query)).await {
-            Ok(Ok(took)) => Ok(took),
-            Ok(Err(error)) => Err(format!("the canary's query to {server} failed: {error}")),
-            Err(_) => Err(format!("no answer from {server} within {CANARY_PATIENCE:?}")),
-        }
+        canary::ask(bound.unwrap_or(first.address), query).await
     }
 
-    /// Reads no more queries, answers those under way, and keeps the cache for the next time.
-    pub async fn stop(self) {
-        let Self { desk, workers, stop, config, .. } = self;
+    /// Reads no more queries, answers those under way, and keeps the cache for the next time, whoever else still looks at
+    /// the role. The second time does nothing.
+    pub async fn stop(&self) {
+        let Some(workers) = self.workers.lock().take() else { return };
         // While it is saved, queries are still answered.
-        let file = config.into_inner().cache_file;
-        let saved = Arc::clone(&desk);
-        let saving = tokio::task::spawn_blocking(move || {
-            if let Some(file) = file {
-                save(&saved, &file);
+        let file = self.config.lock().cache_file.clone();
+        if let Some(file) = file.filter(|_| self.loaded.load(Ordering::Acquire)) {
+            let desk = Arc::clone(&self.desk);
+            let saving = tokio::task::spawn_blocking(move || kept::save_cache(&desk, &file));
+            if let Err(error) = saving.await {
+                warn!(%error, "the cache is not saved");
             }
-        });
-        if let Err(error) = saving.await {
-            warn!(%error, "the cache is not saved");
         }
-        let _ = stop.send(true);
+        let _ = self.stop.send(true);
         if let Err(error) = tokio::task::spawn_blocking(move || workers.stop()).await {
             warn!(%error, "the threads that own sockets can't be waited for");
         }
         let end = Instant::now() + DRAIN;
-        while desk.waiting() > 0 && Instant::now() < end {
+        while self.desk.waiting() > 0 && Instant::now() < end {
             sleep(Duration::from_millis(5)).await;
         }
-        desk.dismiss();
+        self.desk.dismiss();
     }
 
     fn forget_all(&self) {
@@ -415,59 +411,17 @@ impl Role {
     }
 }
 
-fn counters(statistics: &Statistics) -> Vec<(String, u64)> {
-    [
-        ("questions", statistics.questions),
-        ("upstream_queries", statistics.upstream_queries),
-        ("upstream_timeouts", statistics.upstream_timeouts),
-        ("upstream_servfails", statistics.upstream_servfails),
-        ("upstream_tcp", statistics.upstream_tcp),
-        ("failures", statistics.failures),
-        ("records", statistics.records as u64),
-        ("record_bytes", statistics.record_bytes as u64),
-        ("delegations", statistics.delegations as u64),
-        ("servers", statistics.servers as u64),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .to_vec()
-}
-
-/// Why validation failed, by the code of the extended error (RFC 8914), as metrics have it.
-fn reason(code: u16) -> String {
-    let name = match code {
-        1 => "unsupported_dnskey_algorithm",
-        2 => "unsupported_ds_digest",
-        5 => "indeterminate",
-        6 => "bogus",
-        7 => "signature_expired",
-        8 => "signature_not_yet_valid",
-        9 => "dnskey_missing",
-        10 => "rrsigs_missing",
-        11 => "no_zone_key_bit",
-        12 => "nsec_missing",
-        25 => "signature_expired_before_valid",
-        27 => "nsec3_iterations",
-        _ => return format!("code_{code}"),
-    };
-    name.to_owned()
-}
-
 fn resolver(config: &DnsConfig) -> Result<Resolver, ConfigError> {
     Resolver::new(
         config.resolver.clone(),
-        Arc::new(Sockets::new(None, None, UPSTREAM_SOCKETS)),
+        Arc::new(Sockets::new(config.source.v4, config.source.v6, UPSTREAM_SOCKETS)),
         Arc::new(SystemClock),
         rand::random(),
     )
 }
 
 fn local_data(config: &DnsConfig) -> (LocalData, Vec<String>) {
-    let routes = config.resolver.forward.iter().chain(&config.resolver.stub);
-    // Who forwards everything still wants private names answered here.
-    let zones =
-        routes.map(|route| route.zone.clone()).filter(|zone| !zone.trim_matches('.').is_empty());
-    let local = config.local.clone().without(zones);
-    let (local, problems) = LocalData::new(&local);
+    let (local, problems) = LocalData::new(&config.local);
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     for problem in &problems {
         warn!("{problem}");
@@ -475,126 +429,77 @@ fn local_data(config: &DnsConfig) -> (LocalData, Vec<String>) {
     (local, problems)
 }
 
-/// What is done now and then.
-async fn upkeep(
-    desk: Arc<Desk>,
+/// Has the cache of the last time read, and waits for it, but not for long. True once it is there.
+fn load(
+    desk: &Arc<Desk>,
     feeder: Option<Arc<Feeder>>,
-    cache: Option<std::path::PathBuf>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut saved = Instant::now();
-    loop {
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            () = sleep(REFRESH) => {}
-        }
-        let (desk, feeder) = (Arc::clone(&desk), feeder.clone());
-        let cache = cache.clone().filter(|_| saved.elapsed() >= SAVE);
-        if cache.is_some() {
-            saved = Instant::now();
-        }
-        let round = tokio::task::spawn_blocking(move || {
-            if desk.reload_changed()
-                && let Some(feeder) = feeder
-            {
+    cache_file: Option<PathBuf>,
+    runtime: &Handle,
+) -> Arc<AtomicBool> {
+    let loaded = Arc::new(AtomicBool::new(false));
+    let (done, end) = mpsc::sync_channel(1);
+    let (desk, there) = (Arc::clone(desk), Arc::clone(&loaded));
+    runtime.spawn_blocking(move || {
+        if let Some(file) = cache_file {
+            kept::load_cache(&desk, &file);
+            if let Some(feeder) = feeder {
+                // It may have been given what was flushed after loading.
                 feeder.flush();
             }
-            if let Some(file) = cache {
-                save(&desk, &file);
+        }
+        there.store(true, Ordering::Release);
+        // Nobody waits any more.
+        let _ = done.send(());
+    });
+    let _ = end.recv_timeout(HEAD_START);
+    loaded
+}
+
+/// What is done now and then.
+struct Upkeep {
+    desk: Arc<Desk>,
+    resolver: Arc<RwLock<Arc<Resolver>>>,
+    feeder: Option<Arc<Feeder>>,
+    cache_file: Option<PathBuf>,
+    loaded: Arc<AtomicBool>,
+    saved: Mutex<Instant>,
+}
+
+impl Upkeep {
+    async fn run(self, mut stop: watch::Receiver<bool>) {
+        let upkeep = Arc::new(self);
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = sleep(REFRESH) => {}
             }
-        });
-        // Only a panic can end it, and that was told already.
-        let _ = round.await;
-    }
-}
-
-fn load(desk: &Desk, file: &Path) {
-    let begin = Instant::now();
-    let opened = match File::open(file) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-        Err(error) => {
-            warn!(file = %file.display(), %error, "the cache of the last time can't be read: starting cold");
-            return;
-        }
-    };
-    match desk.load(&mut BufReader::new(opened)) {
-        Ok(loaded) => info!(?loaded, took = ?begin.elapsed(), "the cache of the last time is back"),
-        Err(error) => {
-            warn!(file = %file.display(), %error, "the cache of the last time is damaged; what was good of it is used");
+            let upkeep = Arc::clone(&upkeep);
+            // Only a panic can end it, and that was told already.
+            let _ = tokio::task::spawn_blocking(move || upkeep.round()).await;
         }
     }
-}
 
-/// Replaces the file whole, so that a crash in the middle leaves the old one.
-fn save(desk: &Desk, file: &Path) {
-    let new = file.with_extension("new");
-    let write = || -> io::Result<u64> {
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder)?;
+    fn round(&self) {
+        if self.desk.reload_changed()
+            && let Some(feeder) = &self.feeder
+        {
+            feeder.flush();
         }
-        let mut writer = BufWriter::with_capacity(1 << 20, File::create(&new)?);
-        let entries = desk.save(&mut writer)?;
-        writer.flush()?;
-        writer.get_ref().sync_data()?;
-        fs::rename(&new, file)?;
-        Ok(entries)
-    };
-    match write() {
-        Ok(entries) => info!(entries, file = %file.display(), "cache saved"),
-        Err(error) => {
-            // On a full disk the half of it would keep it full.
-            let _ = fs::remove_file(&new);
-            warn!(
-                %error,
-                "the cache can't be saved to {}: make room or choose another [dns] cache_file",
-                file.display()
-            );
+        let resolver = Arc::clone(&self.resolver.read());
+        match resolver.refresh_local_root() {
+            Ok(true) => info!("the new copy of the root zone is in use"),
+            Ok(false) => {}
+            Err(error) => warn!(%error, "the copy of the root zone of before stays in use"),
         }
-    }
-}
-
-/// An address at which a socket bound to `bound` can be reached from here.
-fn reachable(bound: SocketAddr) -> SocketAddr {
-    let address = match bound.ip() {
-        IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        address => address,
-    };
-    SocketAddr::new(address, bound.port())
-}
-
-/// A question that local data answers, so that an Internet that is away is no reason to restart the role. Without
-/// private zones it is one that is refused, which proves the way there and back all the same.
-fn canary_query(config: &DnsConfig) -> Message {
-    let mut query = Message::query();
-    query.metadata.recursion_desired = true;
-    let name = Name::from_utf8(&config.canary).unwrap_or_default();
-    let mut question = Query::query(name, RecordType::A);
-    if !config.local.private_zones {
-        question =
-            Query::query(Name::from_ascii("id.server.").unwrap_or_default(), RecordType::TXT);
-        question.set_query_class(DNSClass::CH);
-    }
-    query.add_query(question);
-    query
-}
-
-async fn ask(
-    server: SocketAddr,
-    query: Message,
-) -> Result<Duration, Box<dyn std::error::Error + Send + Sync>> {
-    let begin = Instant::now();
-    let socket = UdpSocket::bind(SocketAddr::new(server.ip(), 0)).await?;
-    socket.connect(server).await?;
-    let id = query.metadata.id;
-    socket.send(&query.to_vec()?).await?;
-    let mut answer = [0; 4_096];
-    loop {
-        let len = socket.recv(&mut answer).await?;
-        let answer = answer.get(..len).unwrap_or_default();
-        if answer.get(..2) == Some(&id.to_be_bytes()[..]) {
-            return Ok(begin.elapsed());
+        let rotated = self.desk.rotate_secrets(rand::random());
+        let Some(file) = &self.cache_file else { return };
+        if let Some(secrets) = rotated {
+            kept::save_secrets(file, &secrets);
+        }
+        let mut saved = self.saved.lock();
+        if saved.elapsed() >= SAVE && self.loaded.load(Ordering::Acquire) {
+            *saved = Instant::now();
+            kept::save_cache(&self.desk, file);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::report::{Latency, Level, QueryCount};
+use crate::report::{Latency, Level, QueryCount, Transport};
 
 /// Types counted by name; the rest is `other`.
 const TYPES: [(u16, &str); 16] = [
@@ -32,17 +32,10 @@ const CODES: [&str; 6] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP"
 const TYPE_SLOTS: usize = TYPES.len() + 1;
 const CODE_SLOTS: usize = CODES.len() + 1;
 const LEVELS: usize = Level::ALL.len();
-const QUERIES: usize = 2 * TYPE_SLOTS * CODE_SLOTS * LEVELS;
+const QUERIES: usize = Transport::ALL.len() * TYPE_SLOTS * CODE_SLOTS * LEVELS;
 
-/// Buckets of a latency histogram: powers of two from one microsecond to half a minute.
+/// Buckets of a latency histogram: powers of two from one microsecond to 17 seconds.
 const BUCKETS: usize = 25;
-
-/// How a query came.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Transport {
-    Udp = 0,
-    Tcp = 1,
-}
 
 /// What is counted of an answered query.
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +139,7 @@ impl Total<'_> {
             let (rest, rcode) = (rest / CODE_SLOTS, rest % CODE_SLOTS);
             let (transport, rtype) = (rest / TYPE_SLOTS, rest % TYPE_SLOTS);
             QueryCount {
-                transport: name(transport, &["udp", "tcp"]),
+                transport: Transport::ALL.get(transport).copied().unwrap_or(Transport::Udp),
                 rtype: name(rtype, &types),
                 rcode: name(rcode, &CODES),
                 level: Level::ALL.get(level).copied().unwrap_or(Level::None),
@@ -214,10 +207,10 @@ mod tests {
         two.answered(Answered { rtype: 999, rcode: 9, ..answered }, Duration::from_secs(1_000));
         let total = Total(&[&one, &two]);
         let named = |row: &QueryCount| {
-            (row.transport.clone(), row.rtype.clone(), row.rcode.clone(), row.level, row.count)
+            (row.transport, row.rtype.clone(), row.rcode.clone(), row.level, row.count)
         };
         let row = |rtype: &str, rcode: &str, count| {
-            ("tcp".to_owned(), rtype.to_owned(), rcode.to_owned(), Level::Wire, count)
+            (Transport::Tcp, rtype.to_owned(), rcode.to_owned(), Level::Wire, count)
         };
         assert_eq!(
             total.queries().iter().map(named).collect::<Vec<_>>(),

@@ -18,8 +18,9 @@ use tracing::{debug, warn};
 
 use crate::clients::client;
 use crate::desk::{Asker, Desk, Outcome, Reply};
+use crate::report::Transport;
 use crate::sockets;
-use crate::tally::{Event, Transport};
+use crate::tally::Event;
 
 /// Longest query that is read: one with every option that is known is a tenth of it.
 const LONGEST_QUERY: usize = 4_096;

@@ -13,7 +13,8 @@ use tracing::{error, warn};
 
 use crate::datagrams::{BATCH, Inbox, Outbox};
 use crate::desk::{Asker, Desk, Outcome, Reply};
-use crate::tally::{Answered, Event, Tally, Transport};
+use crate::report::Transport;
+use crate::tally::{Answered, Event, Tally};
 
 /// Batches that are read from one socket before the others have their turn.
 const TURN: usize = 16;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
-use hickory_proto::rr::rdata::opt::EdnsCode;
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use muralla_dns::config::DnsConfig;
 use muralla_dns::role::{Options, Role};
@@ -121,7 +121,7 @@ impl Stand {
         config.resolver.validation = Validation::Off;
         config.resolver.forward =
             vec![Route { zone: ".".to_owned(), servers: vec![upstream.address], first: false }];
-        config.resolver.budgets.milliseconds = 1_500;
+        config.resolver.budgets.time = Duration::from_millis(1_500);
         config.local.private_zones = true;
         config.local.zones = vec![ZoneConfig { name: "isp.example".to_owned(), file }];
         let runtime = Runtime::new().unwrap();
@@ -173,6 +173,16 @@ fn receive(client: &UdpSocket) -> Message {
 
 fn addresses(answer: &Message) -> Vec<String> {
     answer.answers.iter().map(|record| record.data.to_string()).collect()
+}
+
+/// Codes of the extended errors.
+fn errors(answer: &Message) -> Vec<u16> {
+    let options = answer.edns.iter().flat_map(|edns| edns.options().as_ref());
+    let errors = options.filter_map(|(_, option)| match option {
+        EdnsOption::Unknown(15, data) => Some(u16::from_be_bytes([data[0], data[1]])),
+        _ => None,
+    });
+    errors.collect()
 }
 
 #[test]
@@ -304,8 +314,11 @@ fn a_dead_upstream_is_bridged_by_stale_answers_that_say_so() {
     });
     assert!(counted);
     // What was never known fails, and says so.
-    let unknown = ask(&client, &query("unknown.example.", RecordType::A));
-    assert_eq!(unknown.metadata.response_code, ResponseCode::ServFail);
+    for cached in [false, true] {
+        let unknown = ask(&client, &with_edns(query("unknown.example.", RecordType::A)));
+        assert_eq!(unknown.metadata.response_code, ResponseCode::ServFail);
+        assert_eq!(errors(&unknown).contains(&13), cached, "EDE 13");
+    }
     // The Internet is back: so are fresh answers.
     stand.upstream.dead.store(false, Ordering::SeqCst);
     stand.upstream.ttl.store(300, Ordering::SeqCst);
@@ -366,6 +379,9 @@ fn a_restart_with_inherited_sockets_loses_no_query_and_keeps_the_cache() {
         .collect();
     assert_eq!(kept.len(), 3);
     stand.runtime.block_on(role.stop());
+    // Whoever looks at a role that has stopped does no harm.
+    stand.runtime.block_on(role.stop());
+    drop(role);
     // Nobody is there to answer, and the cache of the last time needs no upstream.
     stand.upstream.dead.store(true, Ordering::SeqCst);
     let waiting: Vec<UdpSocket> = (0..20).map(|_| stand.client("127.0.0.1")).collect();
@@ -377,6 +393,53 @@ fn a_restart_with_inherited_sockets_loses_no_query_and_keeps_the_cache() {
         assert_eq!(addresses(&receive(client)), ["192.0.2.1"]);
     }
     stand.runtime.block_on(role.stop());
+}
+
+#[test]
+fn a_cache_that_was_filled_by_other_rules_is_not_used() {
+    let mut stand = Stand::new();
+    let asked = query("www.elsewhere.example.", RecordType::A);
+    for (octet, expected) in [(1, "192.0.2.1"), (2, "192.0.2.1"), (3, "192.0.2.3")] {
+        stand.upstream.octet.store(octet, Ordering::SeqCst);
+        if octet == 3 {
+            stand.config.resolver.deny_answers = vec!["10.0.0.0/8".parse().unwrap()];
+        }
+        let role = stand.start(Vec::new());
+        let client = stand.client("127.0.0.1");
+        assert_eq!(addresses(&ask(&client, &asked)), [expected]);
+        stand.runtime.block_on(role.stop());
+    }
+}
+
+#[test]
+fn a_cookie_outlives_a_restart_and_not_its_secret() {
+    let mut stand = Stand::new();
+    // Whoever asks is a stranger, who gets no more than he sent unless he has a cookie.
+    stand.config.clients = Vec::new();
+    let with_cookie = |cookie: &[u8]| {
+        let mut query = with_edns(query("nobody.isp.example.", RecordType::A));
+        let edns = query.edns.as_mut().unwrap();
+        edns.options_mut().insert(EdnsOption::Unknown(10, cookie.to_vec()));
+        query
+    };
+    let mut cookie = b"customer".to_vec();
+    for (secrets_are_lost, truncated) in [(false, false), (false, false), (true, true)] {
+        if secrets_are_lost {
+            std::fs::write(stand.folder.path().join("cache.cookies"), "damaged").unwrap();
+        }
+        let role = stand.start(Vec::new());
+        if cookie.len() == 8 {
+            let answer = over_tcp(&stand, &[with_cookie(&cookie)]).remove(0);
+            let options = answer.edns.unwrap();
+            let Some(EdnsOption::Unknown(10, data)) = options.option(EdnsCode::Cookie) else {
+                panic!("no cookie");
+            };
+            cookie.clone_from(data);
+        }
+        let answer = ask(&stand.client("127.0.0.1"), &with_cookie(&cookie));
+        assert_eq!((answer.metadata.truncation, cookie.len()), (truncated, 24));
+        stand.runtime.block_on(role.stop());
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use siphasher::sip::SipHasher24;
 
+use crate::octets::Writer;
 use crate::query::ClientCookie;
 
 /// Age in seconds up to which a cookie is taken (RFC 9018 section 4.3).
@@ -17,14 +18,25 @@ const RENEW: u32 = 1_800;
 
 const VERSION: u8 = 1;
 
+/// Seconds for which cookies are made with one secret (RFC 7873 section 7.1 wants a new one about every day).
+const ROTATION: u32 = 86_400;
+
+/// What kept secrets begin with, their version included.
+const MAGIC: &[u8; 12] = b"MURALLAk\0\0\0\x01";
+
+/// Bytes of kept secrets: [`MAGIC`], the time of the current one, both secrets (zeroes for none) and a checksum.
+const KEPT: usize = MAGIC.len() + 4 + 32 + 8;
+
 /// Data of a whole cookie option as a server sends it: the client's part, then the server's.
 pub type Cookie = [u8; 24];
 
 /// The secrets of a server, or of all servers behind one address.
 #[derive(Clone, Copy)]
+#[cfg_attr(test, derive(Eq, PartialEq))]
 pub struct Secrets {
     current: [u8; 16],
     previous: Option<[u8; 16]>,
+    since: u32,
 }
 
 /// What a client's cookie is worth.
@@ -41,16 +53,48 @@ pub enum Verdict {
 }
 
 impl Secrets {
-    /// Cookies are made with `current`; those made with `previous` are still taken, so that a change of secrets
-    /// goes unnoticed.
-    pub fn new(current: [u8; 16], previous: Option<[u8; 16]>) -> Self {
-        Self { current, previous }
+    /// Cookies are made with `current`, from `since` on in seconds since 1970; those made with `previous` are still
+    /// taken, so that a change of secrets goes unnoticed.
+    pub fn new(current: [u8; 16], previous: Option<[u8; 16]>, since: u32) -> Self {
+        Self { current, previous, since }
     }
 
-    /// Begins to use another secret.
+    /// Whether the current secret has served its time at `now`: a day. One from the future has, too: the clock was
+    /// wrong then, or is now.
+    pub fn is_due(&self, now: u32) -> bool {
+        now.abs_diff(self.since) >= ROTATION
+    }
+
+    /// Begins to use another secret, random and never used before (RFC 9018 section 5). Cookies of the one before are
+    /// taken until it gives way itself, and those are more than an hour old by then.
     #[must_use]
-    pub fn rotated(self, secret: [u8; 16]) -> Self {
-        Self { current: secret, previous: Some(self.current) }
+    pub fn rotated(self, secret: [u8; 16], now: u32) -> Self {
+        Self { current: secret, previous: Some(self.current), since: now }
+    }
+
+    /// The secrets as they are kept, for nobody else to read.
+    pub fn to_bytes(&self) -> [u8; KEPT] {
+        let mut bytes = [0; KEPT];
+        let mut out = Writer::new(&mut bytes);
+        let previous = self.previous.unwrap_or_default();
+        let parts: [&[u8]; 4] = [MAGIC, &self.since.to_be_bytes(), &self.current, &previous];
+        let written = parts.iter().try_for_each(|part| out.put(part));
+        debug_assert!(written.is_some());
+        if let Some((data, sum)) = bytes.split_last_chunk_mut::<8>() {
+            *sum = checksum(data);
+        }
+        bytes
+    }
+
+    /// Takes what [`Self::to_bytes`] made, if it is whole.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (data, sum) = <&[u8; KEPT]>::try_from(bytes).ok()?.split_last_chunk::<8>()?;
+        (*sum == checksum(data)).then_some(())?;
+        let (since, secrets) = data.strip_prefix(MAGIC)?.split_first_chunk()?;
+        let (&current, rest) = secrets.split_first_chunk()?;
+        let previous = <[u8; 16]>::try_from(rest).ok()?;
+        let previous = Some(previous).filter(|secret| *secret != [0; 16]);
+        (current != [0; 16]).then(|| Self::new(current, previous, u32::from_be_bytes(*since)))
     }
 
     /// A cookie for a client; `now` in seconds since 1970, modulo 2^32.
@@ -110,6 +154,11 @@ fn hash(secret: &[u8; 16], client: [u8; 8], head: [u8; 8], address: IpAddr) -> [
     };
     let input = input.get(..length).unwrap_or(&input);
     SipHasher24::new_with_key(secret).hash(input).to_le_bytes()
+}
+
+/// Finds damage, not forgery.
+fn checksum(data: &[u8]) -> [u8; 8] {
+    SipHasher24::new().hash(data).to_be_bytes()
 }
 
 fn fill<'a>(input: &mut [u8; 32], bytes: impl Iterator<Item = &'a u8>) -> usize {
@@ -183,7 +232,7 @@ mod tests {
             let client = bytes(vector.client);
             let address = vector.address.parse().unwrap();
             let previous = vector.came.and_then(|(_, previous)| previous).map(bytes);
-            let secrets = Secrets::new(bytes(vector.secret), previous);
+            let secrets = Secrets::new(bytes(vector.secret), previous, 0);
             let made = secrets.make(client, address, vector.now);
             assert_eq!(made[..8], client);
             assert_eq!(made[8..], bytes::<16>(vector.goes));
@@ -202,7 +251,7 @@ mod tests {
     #[test]
     fn a_cookie_is_worth_something_for_an_hour() {
         let (client, address) = ([7; 8], "192.0.2.1".parse().unwrap());
-        let old = Secrets::new([1; 16], None);
+        let old = Secrets::new([1; 16], None, 0);
         let (fresh, renew, no) =
             (Verdict::Valid { renew: false }, Verdict::Valid { renew: true }, Verdict::Unproven);
         let made_at = 1_000_000_u32;
@@ -221,9 +270,9 @@ mod tests {
             let now = (i64::from(made_at) + later) as u32;
             assert_eq!(old.verify(&made, address, now), verdict, "{later}");
         }
-        let rotated = old.rotated([2; 16]);
+        let rotated = old.rotated([2; 16], made_at);
         assert_eq!(rotated.verify(&made, address, made_at), renew);
-        assert_eq!(rotated.rotated([3; 16]).verify(&made, address, made_at), no);
+        assert_eq!(rotated.rotated([3; 16], made_at).verify(&made, address, made_at), no);
         assert_eq!(old.verify(&made, "192.0.2.2".parse().unwrap(), made_at), no);
         assert_eq!(old.verify(&made, "::ffff:192.0.2.1".parse().unwrap(), made_at), fresh);
         let alone = ClientCookie::parse(&client).unwrap();
@@ -241,5 +290,42 @@ mod tests {
             forged[at] ^= 1;
         }
         assert!(!format!("{old:?}").contains('1'));
+    }
+
+    #[test]
+    fn a_secret_serves_for_a_day() {
+        let secrets = Secrets::new([1; 16], None, 1_000_000);
+        for (now, due) in [
+            (1_000_000, false),
+            (1_086_399, false),
+            (1_086_400, true),
+            // The clock was set back, by a correction and by more.
+            (999_990, false),
+            (913_600, true),
+            (0, true),
+        ] {
+            assert_eq!(secrets.is_due(now), due, "{now}");
+        }
+        let rotated = secrets.rotated([2; 16], 1_086_400);
+        assert!(!rotated.is_due(1_086_401));
+        assert_eq!(rotated.previous, Some([1; 16]));
+    }
+
+    #[test]
+    fn secrets_come_back_whole_or_not_at_all() {
+        let one = Secrets::new([1; 16], None, 77);
+        for secrets in [one, one.rotated([2; 16], 5)] {
+            let bytes = secrets.to_bytes();
+            assert!(Secrets::from_bytes(&bytes) == Some(secrets));
+            for len in 0..bytes.len() {
+                assert!(Secrets::from_bytes(&bytes[..len]).is_none(), "{len} bytes");
+            }
+            for at in 0..bytes.len() {
+                let mut damaged = bytes;
+                damaged[at] ^= 0x40;
+                assert!(Secrets::from_bytes(&damaged).is_none(), "byte {at}");
+            }
+        }
+        assert!(Secrets::from_bytes(&Secrets::new([0; 16], None, 77).to_bytes()).is_none());
     }
 }

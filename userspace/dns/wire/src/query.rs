@@ -298,7 +298,7 @@ impl Malformed {
             out.put(packet.get(HEADER..self.question_end)?)?;
         }
         if let Some(dnssec_ok) = self.dnssec_ok {
-            let opt = crate::answer::Opt::bare(rcode, dnssec_ok);
+            let opt = crate::answer::opt::Opt::bare(rcode, dnssec_ok);
             opt.write(&mut out, false)?;
         }
         Some(out.written())

@@ -125,6 +125,6 @@ pub(crate) fn cache_file() -> Vec<u8> {
         cache.credit(&key, at as u32 + 1, 1_000);
     }
     let mut file = Vec::new();
-    cache.save(&mut file, 1_000).unwrap();
+    cache.save(&mut file, 1_000, crate::fuzzing::RULES).unwrap();
     file
 }

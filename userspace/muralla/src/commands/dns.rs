@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use muralla_dns::report::{Level, Lookup, Status, Zone};
+use muralla_dns::report::{Level, Lookup, Security, Status, Zone, ZoneKind};
 use muralla_zones::{ListConfig, ListFormat};
 use serde::Serialize;
 use serde_json::json;
@@ -136,7 +136,7 @@ fn lookup_text(found: &Lookup) -> String {
         text,
         "{}, {}, from {}, {}",
         found.rcode,
-        found.security,
+        found.security.name(),
         place(found.level),
         milliseconds(found.took)
     );
@@ -167,11 +167,11 @@ fn sentence(found: &Lookup) -> String {
         "REFUSED" => format!("{name} is not answered for the one who asked."),
         _ => format!("{name} {rtype} could not be found out."),
     };
-    match (rcode.as_str(), security.as_str()) {
-        ("NOERROR" | "NXDOMAIN", "secure") => {
+    match (rcode.as_str(), security) {
+        ("NOERROR" | "NXDOMAIN", Security::Secure) => {
             text.push_str(" DNSSEC proves it, by a chain of signatures from a trust anchor.");
         }
-        (_, "bogus") => {
+        (_, Security::Bogus) => {
             text.push_str(" It should be signed, and is not, or wrongly:");
         }
         _ => {}
@@ -318,11 +318,11 @@ fn zones_text(zones: &[Zone]) -> String {
     let rows: Vec<[String; 7]> = zones
         .iter()
         .map(|zone| {
-            let routed = matches!(zone.kind.as_str(), "forward" | "stub");
+            let routed = zone.kind.is_route();
             let unless = |none: bool, text: String| if none { "-".to_owned() } else { text };
             [
                 zone.name.clone(),
-                zone.kind.clone(),
+                zone.kind.name().to_owned(),
                 zone.serial.map_or_else(|| "-".to_owned(), |serial| serial.to_string()),
                 unless(routed, zone.records.to_string()),
                 unless(routed, size::about(zone.bytes)),
@@ -344,7 +344,7 @@ fn zones_text(zones: &[Zone]) -> String {
 /// The operator's own, and only the number of those that every resolver has.
 fn own_zones_text(zones: &[Zone]) -> String {
     let (private, own): (Vec<Zone>, Vec<Zone>) =
-        zones.iter().cloned().partition(|zone| zone.kind == "private");
+        zones.iter().cloned().partition(|zone| zone.kind == ZoneKind::Private);
     let mut text = zones_text(&own);
     if !private.is_empty() {
         let _ = writeln!(
@@ -372,7 +372,7 @@ async fn log(call: &Call, client: &Client, on: bool, end: End) -> anyhow::Result
                 format!(
                     "{:<40} {:<4} {:<30} {:<6} {:<9} {:<7} {:>10}",
                     query.client.to_string(),
-                    query.transport,
+                    query.transport.name(),
                     query.name,
                     query.rtype,
                     query.rcode,
@@ -542,25 +542,25 @@ mod tests {
 
     #[test]
     fn each_end_has_its_sentence() {
-        let found = |rcode: &str, security: &str, answers: usize| {
+        let found = |rcode: &str, security: Security, answers: usize| {
             sentence(&Lookup {
                 rcode: rcode.to_owned(),
-                security: security.to_owned(),
+                security,
                 answers: vec![String::new(); answers],
                 errors: Vec::new(),
                 ..fake::bogus()
             })
         };
         for (rcode, security, answers, sentence) in [
-            ("NOERROR", "insecure", 1, "www.broken.example. has an answer for A."),
+            ("NOERROR", Security::Insecure, 1, "www.broken.example. has an answer for A."),
             (
                 "NOERROR",
-                "secure",
+                Security::Secure,
                 0,
                 "www.broken.example. exists, but has no A records. DNSSEC proves it, by a chain of signatures from a trust anchor.",
             ),
-            ("NXDOMAIN", "insecure", 0, "www.broken.example. does not exist."),
-            ("SERVFAIL", "insecure", 0, "www.broken.example. A could not be found out."),
+            ("NXDOMAIN", Security::Insecure, 0, "www.broken.example. does not exist."),
+            ("SERVFAIL", Security::Insecure, 0, "www.broken.example. A could not be found out."),
         ] {
             assert_eq!(found(rcode, security, answers), sentence);
         }
@@ -599,7 +599,7 @@ mod tests {
         let mut zones = fake::zones();
         zones.extend(zones.first().cloned().map(|zone| Zone {
             name: "10.in-addr.arpa.".to_owned(),
-            kind: "private".to_owned(),
+            kind: ZoneKind::Private,
             problem: None,
             ..zone
         }));

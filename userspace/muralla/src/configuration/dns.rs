@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use muralla_dns::config::{DnsConfig, LimitsConfig, QueryLogConfig, StaleConfig};
+use muralla_dns::config::{DnsConfig, LimitsConfig, QueryLogConfig, Source, StaleConfig};
 use muralla_edge::config::{EdgeConfig, RuleMode, ServiceKind};
 use muralla_resolver::config::{Budgets, Minimisation, ResolverConfig, Route, Validation};
 use muralla_zones::{ListConfig, ListFormat, LocalConfig, ZoneConfig};
@@ -92,7 +92,7 @@ pub(crate) fn read(
     config.stale = reader.stale(&mut section);
     config.limits = reader.limits(&mut section);
     config.log = reader.log(&mut section);
-    config.resolver = reader.resolver(&mut section);
+    (config.resolver, config.source) = reader.resolver(&mut section);
     config.resolver.negative_trust_anchors = reader.negative_trust_anchors(&mut section);
     let mut routed = BTreeMap::new();
     config.resolver.forward = reader.routes(&mut section, "forward", &config.listen, &mut routed);
@@ -285,9 +285,10 @@ impl Reader<'_> {
         log
     }
 
-    fn resolver(&self, section: &mut Section<'_>) -> ResolverConfig {
+    fn resolver(&self, section: &mut Section<'_>) -> (ResolverConfig, Source) {
         let mut config = ResolverConfig::default();
-        let Some(mut table) = section.section("resolver") else { return config };
+        let mut source = Source::default();
+        let Some(mut table) = section.section("resolver") else { return (config, source) };
         if let Some(hints) = self.root_hints(&mut table) {
             config.root_hints = hints;
         }
@@ -336,9 +337,49 @@ impl Reader<'_> {
         if let Some(cache) = table.size("cache", 64 << 10..(1 << 40) + 1) {
             config.cache_bytes = usize::try_from(cache.into_inner()).unwrap_or(usize::MAX);
         }
+        self.source(&mut table, &mut source);
         config.budgets = self.budgets(&mut table);
         table.finish();
-        config
+        (config, source)
+    }
+
+    /// The addresses that other servers are asked from, one of each family.
+    fn source(&self, table: &mut Section<'_>, source: &mut Source) {
+        let example = "[\"192.0.2.53\", \"2001:db8::53\"]";
+        for text in table.strings("source", "addresses", example).unwrap_or_default() {
+            let address =
+                text.get_ref().parse::<IpAddr>().ok().map(|address| address.to_canonical());
+            let broadcast = IpAddr::V4(Ipv4Addr::BROADCAST);
+            let usable = |address: &IpAddr| {
+                !address.is_unspecified() && !address.is_multicast() && *address != broadcast
+            };
+            let Some(address) = address.filter(usable) else {
+                self.complaints.error(
+                    &text.span(),
+                    format!("\"{}\" is no address to send from", text.get_ref()),
+                    format!("write addresses of this machine, as in source = {example}"),
+                );
+                continue;
+            };
+            let (family, before) = match address {
+                IpAddr::V4(address) => ("IPv4", source.v4.replace(address).is_some()),
+                IpAddr::V6(address) => ("IPv6", source.v6.replace(address).is_some()),
+            };
+            if before {
+                self.complaints.error(
+                    &text.span(),
+                    format!("a second {family} address to send from"),
+                    "give at most one IPv4 and one IPv6 address",
+                );
+            }
+            if self.surroundings.here && !address.is_loopback() && !self.surroundings.own(address) {
+                self.complaints.warning(
+                    &text.span(),
+                    format!("{address} is no address of this machine now"),
+                    format!("until it is, no server can be asked over {family}"),
+                );
+            }
+        }
     }
 
     fn budgets(&self, section: &mut Section<'_>) -> Budgets {
@@ -352,10 +393,8 @@ impl Reader<'_> {
         number(&mut table, "addresses", 1..129, &mut budgets.addresses);
         number(&mut table, "signatures", 1..10_001, &mut budgets.signatures);
         number(&mut table, "hashes", 1..1_000_001, &mut budgets.hashes);
-        let mut time = Duration::from_millis(budgets.milliseconds);
         let (least, most) = (Duration::from_millis(100), Duration::from_secs(60));
-        self.span(&mut table, "time", least..most + Duration::from_millis(1), &mut time);
-        budgets.milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.span(&mut table, "time", least..most + Duration::from_millis(1), &mut budgets.time);
         table.finish();
         budgets
     }

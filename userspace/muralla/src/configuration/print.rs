@@ -1,12 +1,12 @@
 //! The whole effective configuration as TOML that reads back as itself.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use muralla_dns::config::DnsConfig;
 use muralla_edge::config::{EdgeConfig, Limit, ServiceConfig, ServiceKind};
-use muralla_resolver::config::ResolverConfig;
 use toml::Value;
 
 use super::dns::{LIST_FORMATS, MINIMISATIONS, NO_FILE, VALIDATIONS};
@@ -94,7 +94,7 @@ fn names(text: &mut String, dns: &DnsConfig) {
     pair(text, "longest_negative_ttl", &span(limits.longest_negative_ttl));
     line(text, "\n[dns.log]");
     pair(text, "every", &dns.log.every.to_string());
-    resolver(text, &dns.resolver);
+    resolver(text, dns);
     for zone in &dns.local.zones {
         line(text, "\n[[dns.zone]]");
         pair(text, "name", &quoted(&zone.name));
@@ -115,7 +115,8 @@ fn names(text: &mut String, dns: &DnsConfig) {
     }
 }
 
-fn resolver(text: &mut String, resolver: &ResolverConfig) {
+fn resolver(text: &mut String, dns: &DnsConfig) {
+    let DnsConfig { resolver, source, .. } = dns;
     line(text, "\n[dns.resolver]");
     pair(text, "validation", &word(resolver.validation, &VALIDATIONS));
     pair(text, "qname_minimisation", &word(resolver.qname_minimisation, &MINIMISATIONS));
@@ -127,6 +128,8 @@ fn resolver(text: &mut String, resolver: &ResolverConfig) {
     if let Some(file) = &resolver.local_root {
         pair(text, "local_root", &path(file));
     }
+    let sources = [source.v4.map(IpAddr::from), source.v6.map(IpAddr::from)];
+    pair(text, "source", &list(sources.into_iter().flatten()));
     pair(text, "ipv4", &resolver.ipv4.to_string());
     pair(text, "ipv6", &resolver.ipv6.to_string());
     pair(text, "edns_payload", &resolver.edns_payload.to_string());
@@ -143,7 +146,7 @@ fn resolver(text: &mut String, resolver: &ResolverConfig) {
     pair(text, "depth", &budgets.depth.to_string());
     pair(text, "cname_chain", &budgets.cname_chain.to_string());
     pair(text, "referrals", &budgets.referrals.to_string());
-    pair(text, "time", &span(Duration::from_millis(budgets.milliseconds)));
+    pair(text, "time", &span(budgets.time));
     pair(text, "glueless", &budgets.glueless.to_string());
     pair(text, "addresses", &budgets.addresses.to_string());
     pair(text, "signatures", &budgets.signatures.to_string());

@@ -40,6 +40,7 @@ fn rich_dns() -> String {
         deny_servers = ["198.51.100.0/24"]
         deny_answers = ["10.0.0.0/8"]
         local_root = "/var/lib/muralla-dns/root.zone"
+        source = ["192.0.2.54", "2001:db8::54"]
         ipv4 = true
         ipv6 = false
         edns_payload = 1400
@@ -440,7 +441,9 @@ fn every_key_of_dns_reaches_its_place() {
         resolver.negative_trust_anchors,
         [("broken.example".to_owned(), Some(1_801_414_800))]
     );
-    assert_eq!(resolver.budgets.milliseconds, 2_500);
+    assert_eq!(resolver.budgets.time, std::time::Duration::from_millis(2_500));
+    assert_eq!(dns.source.v4, Some([192, 0, 2, 54].into()));
+    assert_eq!(dns.source.v6, "2001:db8::54".parse().ok());
     assert_eq!(resolver.root_hints.len(), 1);
     assert_eq!(resolver.forward[0].servers[1].to_string(), "203.0.113.54:5353");
     assert!(resolver.forward[0].first && !resolver.stub[0].first);
@@ -493,6 +496,18 @@ fn each_mistake_about_dns_is_named() {
             "`questions_per_client` is more than `questions`",
         ),
         (format!("{SMALLEST_DNS}[dns.resolver]\nvalidation = \"on\"\n"), "can not be \"on\""),
+        (
+            format!("{SMALLEST_DNS}[dns.resolver]\nsource = [\"192.0.2.0/24\"]\n"),
+            "\"192.0.2.0/24\" is no address to send from",
+        ),
+        (
+            format!("{SMALLEST_DNS}[dns.resolver]\nsource = [\"::\"]\n"),
+            "\"::\" is no address to send from",
+        ),
+        (
+            format!("{SMALLEST_DNS}[dns.resolver]\nsource = [\"192.0.2.1\", \"192.0.2.2\"]\n"),
+            "a second IPv4 address to send from",
+        ),
         (
             format!("{SMALLEST_DNS}[dns.resolver]\nroot_hints = [\"a.example\"]\n"),
             "\"a.example\" is no name with addresses",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muralla_dns::report::{Latency, NicStatus, QueryCount, Status};
+use muralla_dns::report::{Latency, NicStatus, QueryCount, ResolverStatus, Status};
 use muralla_telemetry::exposition::Family;
 
 use crate::admin::api::AnswersStatus;
@@ -49,7 +49,7 @@ fn queries(rows: &[QueryCount]) -> Family {
     );
     for row in rows {
         let labels = vec![
-            ("transport", row.transport.clone()),
+            ("transport", row.transport.name().to_owned()),
             ("type", row.rtype.clone()),
             ("rcode", row.rcode.clone()),
             ("level", row.level.name().to_owned()),
@@ -159,73 +159,49 @@ fn nic(status: &NicStatus) -> Vec<Family> {
     ]
 }
 
-/// What the resolver counts, by its own names.
-const RESOLVER: [(&str, Kind, &str, &str); 10] = [
-    ("questions", Kind::Counter, "muralla_dns_recursive_questions", "Questions for the resolver"),
-    (
-        "failures",
-        Kind::Counter,
-        "muralla_dns_recursive_failures",
-        "Questions that the resolver found no answer to",
-    ),
-    (
-        "upstream_queries",
-        Kind::Counter,
-        "muralla_dns_upstream_queries",
-        "Queries sent to other servers",
-    ),
-    (
-        "upstream_timeouts",
-        Kind::Counter,
-        "muralla_dns_upstream_timeouts",
-        "Queries to other servers without an answer in time",
-    ),
-    (
-        "upstream_servfails",
-        Kind::Counter,
-        "muralla_dns_upstream_servfails",
-        "Queries that other servers answered with SERVFAIL",
-    ),
-    (
-        "upstream_tcp",
-        Kind::Counter,
-        "muralla_dns_upstream_tcp_queries",
-        "Queries sent to other servers over TCP",
-    ),
-    ("records", Kind::Gauge, "muralla_dns_resolver_records", "Entries of the resolver's cache"),
-    (
-        "record_bytes",
-        Kind::Gauge,
-        "muralla_dns_resolver_record_bytes",
-        "Bytes of the resolver's cache of records",
-    ),
-    (
-        "delegations",
-        Kind::Gauge,
-        "muralla_dns_resolver_delegations",
-        "Delegations that the resolver knows",
-    ),
-    ("servers", Kind::Gauge, "muralla_dns_resolver_servers", "Servers that the resolver has met"),
-];
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Counter,
-    Gauge,
-}
-
-fn resolver(counters: &[(String, u64)]) -> Vec<Family> {
-    RESOLVER
-        .iter()
-        .filter_map(|(key, kind, name, help)| {
-            let (_, value) = counters.iter().find(|(counted, _)| counted == key)?;
-            let family = match kind {
-                Kind::Counter => Family::counter(name, help),
-                Kind::Gauge => Family::gauge(name, help),
-            };
-            Some(family.with(vec![], *value as f64))
-        })
-        .collect()
+fn resolver(status: &ResolverStatus) -> Vec<Family> {
+    let counter = |name, help, value: u64| Family::counter(name, help).with(vec![], value as f64);
+    let gauge = |name, help, value: u64| Family::gauge(name, help).with(vec![], value as f64);
+    vec![
+        counter("muralla_dns_recursive_questions", "Questions for the resolver", status.questions),
+        counter(
+            "muralla_dns_recursive_failures",
+            "Questions that the resolver found no answer to",
+            status.failures,
+        ),
+        counter(
+            "muralla_dns_upstream_queries",
+            "Queries sent to other servers",
+            status.upstream_queries,
+        ),
+        counter(
+            "muralla_dns_upstream_timeouts",
+            "Queries to other servers without an answer in time",
+            status.upstream_timeouts,
+        ),
+        counter(
+            "muralla_dns_upstream_servfails",
+            "Queries that other servers answered with SERVFAIL",
+            status.upstream_servfails,
+        ),
+        counter(
+            "muralla_dns_upstream_tcp_queries",
+            "Queries sent to other servers over TCP",
+            status.upstream_tcp,
+        ),
+        gauge("muralla_dns_resolver_records", "Entries of the resolver's cache", status.records),
+        gauge(
+            "muralla_dns_resolver_record_bytes",
+            "Bytes of the resolver's cache of records",
+            status.record_bytes,
+        ),
+        gauge(
+            "muralla_dns_resolver_delegations",
+            "Delegations that the resolver knows",
+            status.delegations,
+        ),
+        gauge("muralla_dns_resolver_servers", "Servers that the resolver has met", status.servers),
+    ]
 }
 
 fn alive(canary: &Result<Duration, String>) -> Vec<Family> {

@@ -195,12 +195,6 @@ fn dns_rates(before: &Status, now: &Status, seconds: f64) -> DnsRates {
     let queries = |wanted: &dyn Fn(&QueryCount) -> bool| {
         rate(&|status| status.queries.iter().filter(|row| wanted(row)).map(|row| row.count).sum())
     };
-    let counted = |name: &str| {
-        rate(&|status| {
-            let found = status.resolver.iter().find(|(counter, _)| counter == name);
-            found.map_or(0, |(_, count)| *count)
-        })
-    };
     let levels: Vec<(Level, f64)> =
         Level::ALL.map(|level| (level, queries(&|row| row.level == level))).to_vec();
     let total = levels.iter().map(|(_, rate)| rate).sum();
@@ -215,8 +209,8 @@ fn dns_rates(before: &Status, now: &Status, seconds: f64) -> DnsRates {
         failed: queries(&|row| row.rcode == "SERVFAIL"),
         p99: quantile(&buckets(before), &buckets(now), 0.99),
         hit_rate: (asked > 0.0).then(|| hits / asked),
-        upstream: counted("upstream_queries"),
-        timeouts: counted("upstream_timeouts"),
+        upstream: rate(&|status| status.resolver.upstream_queries),
+        timeouts: rate(&|status| status.resolver.upstream_timeouts),
         levels,
     }
 }
@@ -347,8 +341,8 @@ mod tests {
         for (bucket, more) in later.latency[0].buckets.iter_mut().zip([0, 990, 9, 1]) {
             bucket.1 += more;
         }
-        later.resolver[1].1 += 300;
-        later.resolver[2].1 += 4;
+        later.resolver.upstream_queries += 300;
+        later.resolver.upstream_timeouts += 4;
         let dns = meter.measure(with(later.clone()), Duration::from_secs(2)).dns.unwrap();
         assert_eq!(
             (dns.total, dns.failed, dns.upstream, dns.timeouts),

@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 use hickory_proto::serialize::binary::BinEncodable;
+use muralla_dns_wire::answer::CACHED_ERROR;
 use muralla_dns_wire::cache::{Hot, Loaded};
-use muralla_dns_wire::{Answer as Stored, Freshness, Key};
-use muralla_resolver::engine::{Answer, Engine, Request, Security};
+use muralla_dns_wire::{Answer as Stored, Freshness, Key, Kind, Secrets};
+use muralla_resolver::engine::{Answer, Engine, ExtendedError, Request, Security};
 use muralla_resolver::trace::Trace;
-use muralla_zones::{LocalData, ZoneKind, ZoneStatus};
+use muralla_zones::{LocalData, ZoneKind as LocalKind, ZoneStatus};
 use tokio::sync::broadcast;
 use tracing::{info, warn};
 
@@ -19,7 +20,7 @@ use super::{Desk, IN, Policy};
 use crate::config::DnsConfig;
 use crate::feeder::Warm;
 use crate::log::LoggedQuery;
-use crate::report::{CacheStatus, Level, Zone};
+use crate::report::{CacheStatus, Level, Zone, ZoneKind};
 use crate::role::{LookupError, Options};
 
 /// Names told by the status.
@@ -44,8 +45,22 @@ impl Desk {
     /// Forgets what the cache has of names that are local data.
     pub(crate) fn flush_local(&self) {
         self.rules.fetch_add(1, Ordering::AcqRel);
+        self.flush_covered();
+    }
+
+    fn flush_covered(&self) -> usize {
         let local = Arc::clone(&self.local.read());
-        self.cache.flush_covered(|name| local.covers(name));
+        self.cache.flush_covered(|name| local.covers(name))
+    }
+
+    /// Begins to make cookies with another secret, if the current one has served its time.
+    pub(crate) fn rotate_secrets(&self, secret: [u8; 16]) -> Option<Secrets> {
+        let now = self.now();
+        let mut secrets = self.secrets.write();
+        secrets.is_due(now).then(|| {
+            *secrets = secrets.rotated(secret, now);
+            *secrets
+        })
     }
 
     /// See [`crate::role::Role::lookup`].
@@ -74,7 +89,10 @@ impl Desk {
                 {
                     let security =
                         if stored.secure() { Security::Secure } else { Security::Insecure };
-                    return (Level::Wire, answer(message, security));
+                    return (
+                        Level::Wire,
+                        Answer { errors: told(&stored), ..answer(message, security) },
+                    );
                 }
             }
         }
@@ -204,12 +222,21 @@ impl Desk {
         }
     }
 
+    /// Brings a saved cache back, while questions are answered already. What is local data now was perhaps none when it
+    /// was saved; and what was flushed meanwhile must not be there again.
     pub(crate) fn load(&self, from: &mut impl io::Read) -> io::Result<Loaded> {
-        self.cache.load(from, self.now())
+        let rules = self.rules.load(Ordering::Acquire);
+        let loaded = self.cache.load(from, self.now(), &self.policy().rules);
+        if self.rules.load(Ordering::Acquire) == rules {
+            self.flush_covered();
+        } else {
+            self.cache.flush_all();
+        }
+        loaded
     }
 
     pub(crate) fn save(&self, to: &mut impl io::Write) -> io::Result<u64> {
-        self.cache.save(to, self.now())
+        self.cache.save(to, self.now(), &self.policy().rules)
     }
 }
 
@@ -223,16 +250,26 @@ fn answer(message: Message, security: Security) -> Answer {
     }
 }
 
+/// The extended errors of an answer out of the cache.
+fn told(stored: &Stored) -> Vec<ExtendedError> {
+    let own = stored.extended_error().map(|(code, text)| ExtendedError {
+        code,
+        text: String::from_utf8_lossy(text).into_owned(),
+    });
+    let cached = ExtendedError { code: CACHED_ERROR, text: String::new() };
+    own.into_iter().chain((stored.kind() == Kind::Failure).then_some(cached)).collect()
+}
+
 fn zone(status: ZoneStatus, now: u64) -> Zone {
     let kind = match status.kind {
-        ZoneKind::Zone => "zone",
-        ZoneKind::Ip4Set => "ip4set",
-        ZoneKind::DnSet => "dnset",
-        ZoneKind::Private => "private",
+        LocalKind::Zone => ZoneKind::Zone,
+        LocalKind::Ip4Set => ZoneKind::Ip4Set,
+        LocalKind::DnSet => ZoneKind::DnSet,
+        LocalKind::Private => ZoneKind::Private,
     };
     Zone {
         name: status.name,
-        kind: kind.to_owned(),
+        kind,
         serial: status.serial,
         records: status.records as u64,
         bytes: status.bytes as u64,

@@ -1,21 +1,24 @@
 //! The cache on disk.
 //!
-//! All numbers are big-endian. The file begins with [`MAGIC`] and a version. Each record is a mark, the length of
-//! its payload, the payload's checksum (SipHash-2-4, with a fixed key: it finds damage, not forgery), and the
-//! payload. Nothing in it is trusted: what is damaged is searched for the next mark, and each message is checked
+//! All numbers are big-endian. The file begins with [`MAGIC`], a version and a hash of the rules by which the answers
+//! were found. Each record is a mark, the length of its payload, the payload's checksum, and the payload. Both hashes are
+//! SipHash-2-4 with a fixed key: they find damage and differences, not forgery. Nothing in it is trusted: what is damaged is searched for the next mark, and each message is checked
 //! as one from the resolver is.
 
 use std::io::{self, Read, Write};
 
 use siphasher::sip::SipHasher24;
 
-use super::{Cache, Inserted};
+use super::{Cache, Inserted, shard};
 use crate::answer::{Answer, Facts, Freshness, Kind, MAX_ERROR_TEXT};
 use crate::key::Key;
 use crate::octets::{u16_at, u32_at};
 
 const MAGIC: &[u8; 8] = b"MURALLAc";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// [`MAGIC`], version and rules.
+const FILE_HEAD: usize = 20;
 
 const MARK: &[u8; 4] = b"\xfaA\xf5R";
 
@@ -41,19 +44,38 @@ pub struct Loaded {
     pub refused: u64,
     /// Bytes that belong to no undamaged record.
     pub damaged: u64,
+    /// Why nothing of it was read.
+    pub skipped: Option<Skipped>,
 }
 
-pub(super) fn save(cache: &Cache, mut writer: impl Write, now: u32) -> io::Result<u64> {
+/// Why a file is of no use as a whole.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Skipped {
+    /// It is another version's, or no cache at all.
+    #[error("it is not of this version's format")]
+    Format,
+    /// What it holds was found by other rules.
+    #[error("its answers were found with another configuration")]
+    Rules,
+}
+
+pub(super) fn save(
+    cache: &Cache,
+    mut writer: impl Write,
+    now: u32,
+    rules: &str,
+) -> io::Result<u64> {
     writer.write_all(MAGIC)?;
     writer.write_all(&VERSION.to_be_bytes())?;
+    writer.write_all(&checksum(rules.as_bytes()).to_be_bytes())?;
     let mut count = 0;
     let mut buffer = Vec::new();
     for shard in &cache.shards {
         for chunk in 0.. {
             buffer.clear();
-            let more = shard.0.lock().show_chunk(chunk, |key, hits, answer| {
+            let more = shard.0.lock().show_chunk(chunk, |hits, answer| {
                 if answer.freshness(now) != Freshness::Dead {
-                    push_record(&mut buffer, &key, hits, answer);
+                    push_record(&mut buffer, &shard::key_of(answer), hits, answer);
                     count += 1;
                 }
             });
@@ -98,16 +120,21 @@ fn checksum(payload: &[u8]) -> u64 {
     SipHasher24::new().hash(payload)
 }
 
-pub(super) fn load(cache: &Cache, reader: impl Read, now: u32) -> io::Result<Loaded> {
+pub(super) fn load(cache: &Cache, reader: impl Read, now: u32, rules: &str) -> io::Result<Loaded> {
     let mut loaded = Loaded::default();
     let mut window = Window { reader, buffer: Vec::new(), start: 0, ended: false };
-    let head = window.ahead(MAGIC.len() + 4)?;
-    if head.strip_prefix(MAGIC) != Some(&VERSION.to_be_bytes()) {
-        // Another version, or another file altogether.
-        loaded.damaged = window.drain()?;
+    let head = window.ahead(FILE_HEAD)?;
+    let head = head.strip_prefix(MAGIC).and_then(|head| head.strip_prefix(&VERSION.to_be_bytes()));
+    let same = head.map(|head| head == checksum(rules.as_bytes()).to_be_bytes());
+    loaded.skipped = match same {
+        None => Some(Skipped::Format),
+        Some(false) => Some(Skipped::Rules),
+        Some(true) => None,
+    };
+    if loaded.skipped.is_some() {
         return Ok(loaded);
     }
-    window.skip(MAGIC.len() + 4);
+    window.skip(FILE_HEAD);
     loop {
         let head = window.ahead(HEAD)?;
         if head.is_empty() {
@@ -226,11 +253,5 @@ impl<R: Read> Window<R> {
                 return Ok(skipped);
             }
         }
-    }
-
-    /// Leaves all that is left. Gives its number of bytes.
-    fn drain(&mut self) -> io::Result<u64> {
-        let rest = io::copy(&mut self.reader, &mut io::sink())?;
-        Ok(rest + (self.buffer.len() - self.start) as u64)
     }
 }

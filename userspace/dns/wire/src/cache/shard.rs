@@ -77,8 +77,9 @@ impl Entry {
             && self.answer.question() == key.question()
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
     fn key(&self) -> Key {
-        Key::with_flags(self.answer.question(), self.answer.kept.flags, self.answer.kept.view)
+        key_of(&self.answer)
     }
 
     fn hit(&mut self, hits: u32) {
@@ -139,7 +140,7 @@ impl Shard {
             Freshness::Fresh(left) => {
                 entry.hit(1);
                 let limits = Limits { stale: false, ..*limits };
-                let len = entry.answer.render_known(query, now, &limits, out);
+                let len = entry.answer.render_cached(query, now, &limits, out);
                 let found =
                     Found::Fresh { len, refresh_due: entry.refresh_due(left), hits: entry.hits };
                 self.counts.hits += 1;
@@ -174,7 +175,7 @@ impl Shard {
             Freshness::Dead => return None,
         };
         entry.hit(1);
-        let len = entry.answer.render_known(query, now, &Limits { stale, ..*limits }, out);
+        let len = entry.answer.render_cached(query, now, &Limits { stale, ..*limits }, out);
         let count = if stale { &mut self.counts.stale } else { &mut self.counts.hits };
         *count += 1;
         Some(len)
@@ -249,6 +250,7 @@ impl Shard {
         Inserted::Stored
     }
 
+    #[cfg(test)]
     pub(super) fn remove(&mut self, hash: u32, key: &Key) -> bool {
         let at = self.find(hash, key);
         self.take(at).is_some()
@@ -268,24 +270,27 @@ impl Shard {
         count
     }
 
-    /// Shows all entries with hits, and halves those.
-    pub(super) fn fade(&mut self, mut show: impl FnMut(Key, u32, &Answer)) {
-        for slot in self.chunks.iter_mut().flatten() {
+    /// Shows the entries of one chunk of the slab that were hit, and halves their hits; false if there is no such
+    /// chunk. A walk through all of them is made of many short steps, so that nobody waits long for the lock.
+    pub(super) fn fade_chunk(&mut self, chunk: usize, mut show: impl FnMut(u32, &Answer)) -> bool {
+        let Some(slots) = self.chunks.get_mut(chunk) else { return false };
+        for slot in slots {
             if let Slot::Full(entry) = slot
                 && entry.hits > 0
             {
-                show(entry.key(), entry.hits, &entry.answer);
+                show(entry.hits, &entry.answer);
                 entry.hits /= 2;
             }
         }
+        true
     }
 
     /// Shows the entries of one chunk of the slab; false if there is no such chunk.
-    pub(super) fn show_chunk(&self, chunk: usize, mut show: impl FnMut(Key, u32, &Answer)) -> bool {
+    pub(super) fn show_chunk(&self, chunk: usize, mut show: impl FnMut(u32, &Answer)) -> bool {
         let Some(slots) = self.chunks.get(chunk) else { return false };
         for slot in slots {
             if let Slot::Full(entry) = slot {
-                show(entry.key(), entry.hits, &entry.answer);
+                show(entry.hits, &entry.answer);
             }
         }
         true
@@ -487,6 +492,11 @@ impl Shard {
         assert_eq!(full.count() as u64, entries);
         assert!(entries == 0 || self.used() <= self.limit);
     }
+}
+
+/// What an entry is the answer to.
+pub(super) fn key_of(answer: &Answer) -> Key {
+    Key::with_flags(answer.question(), answer.kept.flags, answer.kept.view)
 }
 
 /// Bytes that an allocation takes: glibc adds a word and rounds up to 16, 32 at least.

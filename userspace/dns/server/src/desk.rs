@@ -25,15 +25,14 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use crate::clients::{Clients, client};
-
 use crate::config::{DnsConfig, LimitsConfig, StaleConfig};
 use crate::datagrams::{self, LONGEST_ANSWER, Path};
 use crate::encode::{self, Sections};
 use crate::feeder::Warm;
 use crate::flights::{Boarding, Flights, Room};
-use crate::log::{LoggedQuery, QueryLog};
-use crate::report::Level;
-use crate::tally::{Answered, Event, Tally, Transport, code_name, type_name};
+use crate::log::{self, LoggedQuery, QueryLog};
+use crate::report::{Level, Transport};
+use crate::tally::{Answered, Event, Tally, code_name, type_name};
 
 /// Seconds for which a failure is remembered here (RFC 9520 section 3.2: one second to five minutes). Short, since the
 /// engine has a memory of its own that grows with each failure.
@@ -57,7 +56,7 @@ pub(crate) struct Desk {
     local: RwLock<Arc<LocalData>>,
     engine: RwLock<Arc<dyn Engine>>,
     policy: RwLock<Arc<Policy>>,
-    secrets: Secrets,
+    secrets: RwLock<Secrets>,
     flights: Flights<Key, Waiter>,
     /// Changes with whatever makes earlier answers wrong: what departed before is not remembered when it lands.
     rules: AtomicU64,
@@ -75,6 +74,8 @@ pub(crate) struct Policy {
     pub(crate) limits: LimitsConfig,
     stale: StaleConfig,
     cookies: bool,
+    /// By what answers are found, as text to be compared.
+    rules: String,
 }
 
 /// Who asks.
@@ -118,6 +119,7 @@ impl Desk {
         config: &DnsConfig,
         local: LocalData,
         engine: Arc<dyn Engine>,
+        secrets: Secrets,
         runtime: Handle,
     ) -> Self {
         Self {
@@ -125,7 +127,7 @@ impl Desk {
             local: RwLock::new(Arc::new(local)),
             engine: RwLock::new(engine),
             policy: RwLock::new(Arc::new(Policy::new(config))),
-            secrets: Secrets::new(rand::random(), None),
+            secrets: RwLock::new(secrets),
             flights: Flights::new(),
             rules: AtomicU64::new(0),
             shared: Tally::default(),
@@ -144,8 +146,7 @@ impl Desk {
     /// Seconds since 1970, which are those of the cache. Time that is set back makes entries older than they are, never
     /// younger: see the cache.
     pub(crate) fn now(&self) -> u32 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+        now()
     }
 
     /// The counters of those who have no thread of their own.
@@ -262,7 +263,8 @@ impl Desk {
     ) -> bool {
         let limits = &policy.limits;
         let room = Room { total: limits.questions, client: limits.questions_per_client };
-        match self.flights.board(key, client(asker.peer.ip()), room, waiter) {
+        let stale = || self.has_stale(key);
+        match self.flights.board(key, client(asker.peer.ip()), room, stale, waiter) {
             Boarding::First => {
                 self.runtime.spawn(Arc::clone(self).fly(*key, false));
                 true
@@ -309,11 +311,11 @@ impl Desk {
             },
         };
         let failed = stored.as_ref().is_none_or(|stored| stored.kind() == Kind::Failure);
-        let stale = failed && self.has_stale(&key);
+        // A stale answer is better than none (RFC 8767), and one that was loaded meanwhile may even be fresh.
+        let known = failed && self.stale_in(&key).is_some();
         for waiter in landing.land() {
             match &stored {
-                // A stale answer is better than none (RFC 8767).
-                _ if stale => self.reply_stale(&key, waiter),
+                _ if known => self.reply_stale(&key, waiter),
                 Some(stored) => self.reply(stored, waiter),
                 None => self.refuse(waiter),
             }
@@ -478,8 +480,9 @@ impl Desk {
             return (None, proven);
         };
         let address = asker.peer.ip();
-        let good = self.secrets.verify(&sent, address, now) != Verdict::Unproven;
-        (Some(self.secrets.make(sent.client, address, now)), proven || good)
+        let secrets = *self.secrets.read();
+        let good = secrets.verify(&sent, address, now) != Verdict::Unproven;
+        (Some(secrets.make(sent.client, address, now)), proven || good)
     }
 
     /// Time until the answer that there is becomes stale; none if there is no answer to fall back on.
@@ -505,9 +508,9 @@ impl Desk {
             return;
         }
         self.log.write(LoggedQuery {
-            at: 0.0,
+            at: log::now(),
             client: asker.peer,
-            transport: if asker.transport == Transport::Udp { "udp" } else { "tcp" }.to_owned(),
+            transport: asker.transport,
             name: muralla_dns_wire::Name::from_wire(query.name())
                 .map(|name| name.to_string())
                 .unwrap_or_default(),
@@ -541,6 +544,7 @@ impl Policy {
             limits: limits.clone(),
             stale: stale.clone(),
             cookies: *cookies,
+            rules: config.rules(),
         }
     }
 }
@@ -573,11 +577,16 @@ impl Drop for Landing<'_> {
 /// (RFC 9715, and no amplification); with a cookie, over TCP, or as a client of ours he gets all.
 fn max_len(query: &Query<'_>, packet: &[u8], asker: Asker, trusted: bool) -> usize {
     if asker.transport == Transport::Tcp {
-        return usize::from(u16::MAX);
+        return Limits::tcp().max_len;
     }
-    let payload = query.edns.as_ref().map_or(512, |edns| usize::from(edns.udp_payload));
-    let payload = payload.min(LONGEST_ANSWER);
-    if trusted { payload } else { payload.min(packet.len()) }
+    let most = Limits::udp(query).max_len;
+    if trusted { most } else { most.min(packet.len()) }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }
 
 fn seconds(duration: Duration) -> u32 {
