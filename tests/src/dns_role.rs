@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use muralla_lab::Lab;
 use muralla_lab::process::Process;
 use muralla_lab::resolvers::wait_until_it_answers;
+use muralla_lab::role::preamble;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -45,21 +46,8 @@ impl<'lab> DnsRole<'lab> {
     /// # Errors
     /// When the file can't be written.
     pub fn configure(&self, dns: &str) -> Result<()> {
-        let (folder, address) = (self.folder.display(), self.address);
-        let text = format!(
-            r#"[admin]
-socket = "{folder}/admin.sock"
-dns_socket = "{folder}/dns.sock"
-[metrics]
-listen = "none"
-dns_listen = "none"
-[state]
-file = "{folder}/state.json"
-[dns]
-listen = ["{address}"]
-nic = false
-{dns}"#
-        );
+        let head = preamble(&self.folder);
+        let text = format!("{head}\n[dns]\nlisten = [\"{}\"]\nnic = false\n{dns}", self.address);
         fs::write(self.configuration(), text).context("writing the configuration")
     }
 

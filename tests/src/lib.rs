@@ -7,7 +7,6 @@
 //! - [`upstream`]: a resolver on the Internet, for a resolver of ours to forward to
 //! - [`resolution`]: a customer's queries, one at a time
 //! - [`dns_role`]: the real DNS role alone, without a wall
-//! - [`world`]: the private Internet on the lab's side of the Internet
 //! - [`agreement`]: many questions to two resolvers, and whether they answer the same
 //! - [`hostility`]: packets and connections that mean no good
 //! - [`patience`]: bounded waiting
@@ -24,7 +23,6 @@ pub mod patience;
 pub mod resolution;
 pub mod stream;
 pub mod upstream;
-pub mod world;
 
 pub use appliance::{Appliance, Settings};
 pub use patience::until;

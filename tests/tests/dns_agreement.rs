@@ -7,12 +7,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use muralla_internet::generate;
+use muralla_lab::private_internet::PrivateInternet;
 use muralla_lab::resolvers::{Resolver, ResolverOptions};
 use muralla_lab::topology::{CUSTOMERS_V4, CUSTOMERS_V6};
 use muralla_lab::{Family, Lab, LabOptions};
 use muralla_tests::agreement::{Aspect, Difference, Question, compare};
 use muralla_tests::dns_role::DnsRole;
-use muralla_tests::world::World;
 
 /// Zones of the second level, and the seed of it all.
 const ZONES: usize = 2_000;
@@ -106,7 +106,8 @@ fn dns_answers_agree_with_unbound() {
     let lab = Lab::up("dns-agreement", options).unwrap();
     let generated = generate(ZONES, SEED).unwrap();
     let questions = Arc::new(questions(&generated.questions));
-    let world = World::start(&lab, "10.53.0.0/16", Arc::new(generated.internet)).unwrap();
+    let internet = Arc::new(generated.internet);
+    let world = PrivateInternet::start(&lab, "10.53.0.0/16", internet, None).unwrap();
 
     let mut role = DnsRole::idle(&lab, "ours", OURS).unwrap();
     let hints = role.folder().join("root.hints");

@@ -3,15 +3,18 @@
 
 #![cfg(test)]
 
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 use muralla_lab::load::Load;
 use muralla_lab::load::steady::{Options, Steady};
-use muralla_lab::role::Role;
+use muralla_lab::role::{Role, preamble};
 use muralla_lab::topology::CUSTOMERS_V4;
 use muralla_lab::{Family, Lab, LabOptions};
+use muralla_tests::dns_role::DnsRole;
 use muralla_tests::resolution::{Answer, Asking, Stub};
 use muralla_tests::upstream::Upstream;
 use muralla_tests::{Appliance, Settings, until};
@@ -168,19 +171,75 @@ fn dns_the_operator_finds_out_why() {
 }
 
 #[test]
-fn dns_restarts_under_load_lose_no_query() {
+fn dns_a_list_of_a_million_is_read_while_it_is_asked() {
+    const ENTRIES: u32 = 1_000_000;
+    let options = LabOptions { customers: 8, nas: 1, internet: 1 };
+    let lab = Lab::up("walled-dns-list", options).unwrap();
+    let address = IpAddr::from([203, 0, 113, 42]);
+    let mut role = DnsRole::idle(&lab, "role", address).unwrap();
+    let file = role.folder().join("list");
+    // No two are the same, and neighbours in the file are far apart.
+    let entry = |number: u32| Ipv4Addr::from(number.wrapping_mul(2_654_435_761));
+    let install = |value: u8| {
+        let mut text = format!(":127.0.0.{value}:listed\n");
+        for number in 0..ENTRIES {
+            let _ = writeln!(text, "{}", entry(number));
+        }
+        // In one step: a list that is half written is none.
+        std::fs::write(file.with_extension("new"), text).unwrap();
+        std::fs::rename(file.with_extension("new"), &file).unwrap();
+    };
+    install(1);
+    role.configure(&format!(
+        "threads = 1\ncache_file = \"none\"\nclients = [\"{CUSTOMERS_V4}\"]\n\
+         [[dns.list]]\nname = \"bl.example\"\nfiles = [\"{}\"]\nformat = \"ip4set\"\n",
+        file.display()
+    ))
+    .unwrap();
+    role.run().unwrap();
+
+    let question = |number: u32| {
+        let [a, b, c, d] = entry(number).octets();
+        format!("{d}.{c}.{b}.{a}.bl.example")
+    };
+    // From its first entry to its last.
+    let questions: Vec<(String, u16)> =
+        (0..ENTRIES).step_by(997).map(|number| (question(number), 1)).collect();
+    let options = Options {
+        sources: lab.customer_hosts(Family::V4),
+        target: (address, 53).into(),
+        rate: 2_000,
+        patience: PATIENCE,
+        core: 1,
+    };
+    let clients = Steady::start(lab.customers(), Load::once(&questions), options).unwrap();
+    let stub = Stub::open(lab.customers(), lab.customer_hosts(Family::V4)[0], address).unwrap();
+    for value in 2..10 {
+        install(value);
+        let reloaded = role.muralla(&["dns", "zone", "reload", "bl.example"]).unwrap();
+        assert_eq!(reloaded.code, 0, "{reloaded:?}");
+        for number in [0, ENTRIES / 2, ENTRIES - 1] {
+            let answer =
+                stub.ask(&format!("{}.", question(number)), Asking::default(), PATIENCE).unwrap();
+            assert_eq!(answer.data, [format!("127.0.0.{value}")], "entry {number}");
+        }
+    }
+    let outcome = clients.stop().unwrap();
+    // Every one of them is listed, in the old list as in the new one.
+    assert_eq!((outcome.lost, outcome.wrong), (0, 0));
+    assert_eq!(outcome.codes[0], outcome.sent, "answers by code {:?}", outcome.codes);
+    assert!(outcome.sent > 1_000, "{}", outcome.sent);
+}
+
+#[test]
+fn dns_restarts_and_upgrades_under_load_lose_no_query() {
     let options = LabOptions { customers: 8, nas: 1, internet: 1 };
     let lab = Lab::up("walled-dns-restarts", options).unwrap();
     let upstream = Upstream::start(lab.internet(), lab.internet_hosts(Family::V4)[0]).unwrap();
     let binary = muralla_tests::appliance::binary().unwrap();
     let mut role = Role::start(&lab, "dns", &binary, 0, |folder| {
-        let path = folder.display();
-        let head = format!(
-            "[admin]\nsocket = \"{path}/admin.sock\"\ndns_socket = \"{path}/dns.sock\"\n\
-             [metrics]\nlisten = \"none\"\ndns_listen = \"none\"\n"
-        );
         let clients = format!("clients = [\"{CUSTOMERS_V4}\"]\nnic = false\n[dns.resolver]");
-        head + &tables(folder).replacen("[dns.resolver]", &clients, 1)
+        preamble(folder) + &tables(folder).replacen("[dns.resolver]", &clients, 1)
     })
     .unwrap();
     let address = lab.service(Family::V4);
@@ -200,10 +259,17 @@ fn dns_restarts_under_load_lose_no_query() {
     assert_eq!(Steady::once(lab.customers(), load, options.clone()).unwrap().lost, 0);
     let clients = Steady::start(lab.customers(), Load::once(&questions), options).unwrap();
     upstream.set_dead(true);
-    for _ in 0..5 {
+    // Every second time another build has come to the program's place meanwhile.
+    for number in 0..6 {
         thread::sleep(Duration::from_millis(300));
+        let old = role.build().unwrap();
+        let upgrade = number % 2 == 1;
+        if upgrade {
+            role.install(&format!("build {number}")).unwrap();
+        }
         role.end(Signal::TERM).unwrap();
         role.begin().unwrap();
+        assert_eq!(role.build().unwrap() != old, upgrade, "at {number}");
     }
     thread::sleep(Duration::from_millis(300));
     let outcome = clients.stop().unwrap();

@@ -70,7 +70,14 @@ impl Bench {
     const fn parts(self) -> &'static [Part] {
         match self {
             Self::Edge => &[Part::Packets, Part::Survival, Part::Continuity],
-            Self::Dns => &[Part::Hits, Part::Misses, Part::Floods, Part::Memory, Part::Continuity],
+            Self::Dns => &[
+                Part::Hits,
+                Part::Misses,
+                Part::Floods,
+                Part::Memory,
+                Part::Lists,
+                Part::Continuity,
+            ],
         }
     }
 }
@@ -91,6 +98,8 @@ enum Part {
     Floods,
     /// Memory for a cached name
     Memory,
+    /// Block lists of a million entries
+    Lists,
 }
 
 /// The lab's prefix: not that of a person's lab, which may be up.

@@ -35,6 +35,11 @@ impl House {
         self.root.join("ebpf/edge")
     }
 
+    /// The fuzz targets of the DNS wire code, a workspace of its own.
+    pub(crate) fn fuzz(&self) -> PathBuf {
+        self.root.join("userspace/dns/wire/fuzz")
+    }
+
     /// Where the compiled programs for the kernel are.
     pub(crate) fn ebpf_object(&self) -> PathBuf {
         self.target.join("ebpf/bpfel-unknown-none/release/muralla-edge")

@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod ebpf;
+mod fuzz;
 mod house;
 mod lab;
 mod package;
@@ -38,6 +39,7 @@ enum Xtask {
     Run(run::Args),
     Test(test::Args),
     Bench(bench::Args),
+    Fuzz(fuzz::Args),
     Package(package::Args),
     Lab(lab::Args),
 }
@@ -50,6 +52,7 @@ fn run(command: Xtask) -> Result<()> {
         Xtask::Run(args) => run::run(&house, &args),
         Xtask::Test(args) => test::run(&house, &args),
         Xtask::Bench(args) => bench::run(&house, &args),
+        Xtask::Fuzz(args) => fuzz::run(&house, &args),
         Xtask::Package(args) => package::run(&house, &args),
         Xtask::Lab(args) => lab::run(&args),
     }

@@ -17,7 +17,7 @@ use crate::build::{self, Profile};
 use crate::house::{House, is_root, program};
 use crate::process::{aloud, cargo};
 use crate::setup::{self, Purpose};
-use crate::{ebpf, package};
+use crate::{ebpf, fuzz, package};
 
 /// Run everything that must hold: formats, lints, and tests on the host, in the kernel and in namespaces
 #[derive(clap::Args)]
@@ -91,9 +91,9 @@ impl Part {
 
     fn subject(self) -> &'static str {
         match self {
-            Self::Fmt => "rustfmt, both workspaces",
-            Self::Clippy => "lints, both workspaces",
-            Self::Host => "unit, property and documentation tests",
+            Self::Fmt => "rustfmt, all three workspaces",
+            Self::Clippy => "lints, programs for the kernel and what runs beside them",
+            Self::Host => "unit, property and documentation tests, and a few seconds of fuzzing",
             Self::Kernel => "the programs in this machine's kernel",
             Self::Namespaces => "whole appliances between real peers",
             Self::Deploy => {
@@ -107,7 +107,7 @@ impl Part {
         let (programs, root): (&[&str], bool) = match self {
             Self::Fmt => (&["rustfmt", "cargo-fmt"], false),
             Self::Clippy => (&["cargo-clippy", "bpf-linker"], false),
-            Self::Host => (&["cargo-nextest", "bpf-linker"], false),
+            Self::Host => (&["cargo-nextest", "bpf-linker", "c++"], false),
             Self::Kernel => (&["cargo-nextest", "bpf-linker", "ip"], true),
             Self::Namespaces => (NAMESPACE_TOOLS, true),
             Self::Deploy => (DEPLOY_TOOLS, true),
@@ -129,7 +129,8 @@ impl Part {
             Self::Host => {
                 ebpf::build(house)?;
                 nextest(house, &format!("not (({KERNEL}) | ({NAMESPACES}))"))?;
-                aloud(cargo(house, &["test", "--workspace", "--doc"]))
+                aloud(cargo(house, &["test", "--workspace", "--doc"]))?;
+                fuzz::smoke(house)
             }
             Self::Kernel => {
                 ebpf::build(house)?;
@@ -176,9 +177,12 @@ const DEPLOY_TOOLS: &[&str] = &[
 
 fn fmt(house: &House) -> Result<()> {
     aloud(cargo(house, &["fmt", "--all", "--check"]))?;
-    let mut ebpf = cargo(house, &["fmt", "--check"]);
-    ebpf.current_dir(house.ebpf());
-    aloud(ebpf)
+    for apart in [house.ebpf(), house.fuzz()] {
+        let mut fmt = cargo(house, &["fmt", "--check"]);
+        fmt.current_dir(apart);
+        aloud(fmt)?;
+    }
+    Ok(())
 }
 
 fn clippy(house: &House) -> Result<()> {

@@ -10,7 +10,9 @@
 //! - [`process`]: programs that the lab started, and how they are found and ended again.
 //! - [`peers`]: Debian's unbound, freeradius and postfix in the edge namespace.
 //! - [`resolvers`]: Debian's recursive resolvers, to compare with.
-//! - [`role`]: `muralla run` with whatever configuration, restarted without losing what waits in its sockets.
+//! - [`private_internet`]: a root, zones and servers of our own, on the lab's Internet.
+//! - [`role`]: `muralla run` with whatever configuration, restarted and upgraded without losing what waits in its
+//!   sockets.
 //! - [`descriptor_store`]: what systemd keeps for a service while that restarts.
 //! - [`clients`]: legitimate clients at a steady rate, with their success and latency.
 //! - [`load`]: DNS queries in masses: as fast as a server answers, or at a rate.
@@ -31,6 +33,7 @@ pub mod load;
 pub mod namespace;
 pub mod peers;
 pub mod polling;
+pub mod private_internet;
 pub mod process;
 pub mod random;
 pub mod resolvers;

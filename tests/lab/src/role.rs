@@ -1,8 +1,11 @@
-//! `muralla run` in the edge namespace with a configuration of the caller's, restarted as systemd restarts it.
+//! `muralla run` in the edge namespace with a configuration of the caller's, restarted as systemd restarts it, and
+//! upgraded as a package manager upgrades it.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,11 +20,31 @@ use crate::topology::Lab;
 /// How long a daemon may take until it is ready, and until it ends.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a configuration of a daemon of its own begins with: its sockets and its state in a folder, and no port for
+/// metrics.
+pub fn preamble(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        r#"[admin]
+socket = "{folder}/admin.sock"
+dns_socket = "{folder}/dns.sock"
+
+[metrics]
+listen = "none"
+dns_listen = "none"
+
+[state]
+file = "{folder}/state.json"
+"#
+    )
+}
+
 /// A daemon in a folder of its own below the lab's. It ends when dropped.
 #[derive(Debug)]
 pub struct Role<'lab> {
     lab: &'lab Lab,
     name: String,
+    original: PathBuf,
     binary: PathBuf,
     configuration: PathBuf,
     core: usize,
@@ -50,6 +73,7 @@ impl<'lab> Role<'lab> {
         let mut role = Self {
             lab,
             name: name.to_owned(),
+            original: binary.to_owned(),
             binary: binary.to_owned(),
             configuration: file,
             core,
@@ -58,6 +82,36 @@ impl<'lab> Role<'lab> {
         };
         role.begin()?;
         Ok(role)
+    }
+
+    /// Puts another build into the program's place while the old one runs, as a package manager does: written beside
+    /// it, and renamed. The next [`Role::begin`] runs it. A build is the same program with `mark` behind its last
+    /// section, where the loader doesn't look, so that no two have the same bytes. The first time the place is the
+    /// daemon's folder; the program that [`Role::start`] was given stays as it is.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn install(&mut self, mark: &str) -> Result<()> {
+        let place = self.lab.folder().join(&self.name).join("muralla");
+        let beside = place.with_extension("new");
+        fs::copy(&self.original, &beside)
+            .with_context(|| format!("copying {}", self.original.display()))?;
+        let mut file = File::options().append(true).open(&beside).context("marking a build")?;
+        file.write_all(mark.as_bytes()).context("marking a build")?;
+        drop(file);
+        fs::rename(&beside, &place).with_context(|| format!("replacing {}", place.display()))?;
+        self.binary = place;
+        Ok(())
+    }
+
+    /// The file that runs, by device and inode: whether two processes run the same build.
+    ///
+    /// # Errors
+    /// When nothing runs.
+    pub fn build(&self) -> Result<(u64, u64)> {
+        let file = format!("/proc/{}/exe", self.pid()?);
+        let build = fs::metadata(&file).with_context(|| format!("looking at {file}"))?;
+        Ok((build.dev(), build.ino()))
     }
 
     /// Starts it again after [`Role::end`], with the descriptors that it stored. Returns how long it took until

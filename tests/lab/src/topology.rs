@@ -297,7 +297,7 @@ impl Lab {
         };
         let link = self.receivers.get(at).context("a lab without its receivers")?;
         let counters = AnswerCounters::attach(link).context("attaching the counting program")?;
-        Ok(AnswerCount { link, counters })
+        Ok(AnswerCount { link, counters: Arc::new(counters) })
     }
 
     /// Gives the edge another address for a service.
@@ -316,6 +316,28 @@ impl Lab {
     /// When `ip` fails.
     pub fn host_on_internet(&self, prefix: &str) -> Result<()> {
         self.internet.ip(&format!("route replace local {prefix} dev lo")).map(drop)
+    }
+
+    /// Takes hosts off the Internet, or puts them back: what is sent to them is lost, SYNs included, and nobody says so.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn silence(&self, hosts: &[IpAddr], silent: bool) -> Result<()> {
+        let verb = if silent { "replace" } else { "del" };
+        let file = self.folder().join("silence.batch");
+        for (family, v4) in [("-4", true), ("-6", false)] {
+            let lines: String = hosts
+                .iter()
+                .filter(|host| host.is_ipv4() == v4)
+                .map(|host| format!("route {verb} blackhole {host} table local\n"))
+                .collect();
+            if !lines.is_empty() {
+                fs::write(&file, lines).with_context(|| format!("writing {}", file.display()))?;
+                let file = file.to_string_lossy();
+                self.internet.run("ip", [family, "-batch", &*file])?;
+            }
+        }
+        Ok(())
     }
 
     fn lock_peers(&self) -> MutexGuard<'_, Vec<(Peer, Process)>> {
@@ -444,13 +466,17 @@ impl Lab {
 #[derive(Debug)]
 pub(crate) struct AnswerCount<'lab> {
     link: &'lab OwnedFd,
-    counters: AnswerCounters,
+    counters: Arc<AnswerCounters>,
 }
 
 impl AnswerCount<'_> {
     /// Answers so far by response code; from 16 on, truncated ones by response code.
     pub(crate) fn read(&self) -> [u64; COUNTERS] {
         self.counters.read()
+    }
+
+    pub(crate) fn counters(&self) -> Arc<AnswerCounters> {
+        Arc::clone(&self.counters)
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! - [`ground`]: the lab, the private Internet and what runs on which core
 //! - [`contender`]: who is compared, and how each is run
-//! - [`hits`], [`misses`], [`floods`], [`memory`], [`continuity`]: the parts
+//! - [`hits`], [`misses`], [`floods`], [`memory`], [`lists`], [`continuity`]: the parts
 
 mod contender;
 mod continuity;
 mod floods;
 mod ground;
 mod hits;
+mod lists;
 mod memory;
 mod misses;
 
@@ -37,7 +38,7 @@ pub(super) fn rows(house: &House, args: &Args, wants: &dyn Fn(Part) -> bool) -> 
     let binary = binary.as_deref();
     let zones = if args.quick { FEW_ZONES } else { ZONES };
     let mut rows = Vec::new();
-    let parts = [Part::Hits, Part::Misses, Part::Memory, Part::Continuity];
+    let parts = [Part::Hits, Part::Misses, Part::Memory, Part::Lists, Part::Continuity];
     if parts.into_iter().any(wants) {
         let ground = Ground::prepare(zones)?;
         if wants(Part::Hits) {
@@ -48,6 +49,9 @@ pub(super) fn rows(house: &House, args: &Args, wants: &dyn Fn(Part) -> bool) -> 
         }
         if wants(Part::Memory) {
             rows.extend(memory::rows(&ground, binary, args.quick)?);
+        }
+        if let (Some(binary), true) = (binary, wants(Part::Lists)) {
+            rows.extend(lists::rows(&ground, binary, args.quick)?);
         }
         if let (Some(binary), true) = (binary, wants(Part::Continuity)) {
             rows.extend(continuity::rows(&ground, binary, args.quick)?);

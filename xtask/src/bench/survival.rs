@@ -92,11 +92,62 @@ struct Measured {
     users: [Users; 3],
 }
 
+/// Users of one service, of all rounds.
 #[derive(Default)]
-struct Users {
+pub(super) struct Users {
     all: Experience,
     p50: Vec<f64>,
     p99: Vec<f64>,
+}
+
+impl Users {
+    /// Adds those of a round.
+    pub(super) fn add(&mut self, round: &Experience) {
+        self.p50.extend(round.quantile(0.5));
+        self.p99.extend(round.quantile(0.99));
+        self.all.add(round);
+    }
+}
+
+impl Scenario {
+    /// What the attacker has sent, if there is one. `id` makes a row's out of a scenario and what is told.
+    pub(super) fn offered(
+        &self,
+        id: &dyn Fn(&str, &str) -> String,
+        offered: &[f64],
+    ) -> Option<Row> {
+        // The attacker's core is full: what is offered is the most that it can do.
+        let unit = "packets/s (generator at its limit)";
+        let flooded = !self.floods.is_empty();
+        flooded.then(|| Row::plain(id(self.name, "offered"), median(offered), unit))
+    }
+
+    /// How users fared, beside a quiet network; with budgets if that is promised.
+    pub(super) fn users(
+        &self,
+        id: &dyn Fn(&str, &str) -> String,
+        now: &Users,
+        quiet: &Users,
+        promised: bool,
+    ) -> [Row; 3] {
+        let flooded = !self.floods.is_empty();
+        let row = |what: &str, unit: &str, value: f64, quiet: f64| Row {
+            against: flooded.then(|| id("quiet", what)),
+            ratio: flooded.then(|| value / quiet),
+            ..Row::plain(id(self.name, what), value, unit)
+        };
+        let success = |users: &Users| users.all.success().unwrap_or_default() * 100.0;
+        let mut served = row("success", "%", success(now), success(quiet));
+        let usual = row("p50", "ms", median(&now.p50), median(&quiet.p50));
+        let mut slow = row("p99", "ms", median(&now.p99), median(&quiet.p99));
+        if flooded && promised {
+            served.budget = Some(LEAST_SUCCESS);
+            served.within = served.ratio.map(|ratio| ratio >= LEAST_SUCCESS);
+            slow.budget = Some(MOST_P99);
+            slow.within = slow.ratio.map(|ratio| ratio <= MOST_P99);
+        }
+        [served, usual, slow]
+    }
 }
 
 pub(super) fn rows(
@@ -167,9 +218,7 @@ fn once(
     drop(floods);
     result.offered.push(offered);
     for (sum, users) in result.users.iter_mut().zip(users) {
-        sum.p50.extend(users.quantile(0.5));
-        sum.p99.extend(users.quantile(0.99));
-        sum.all.add(&users);
+        sum.add(&users);
     }
     Ok(())
 }
@@ -184,39 +233,15 @@ fn report(scenarios: &[Scenario], measured: &[Vec<Measured>]) -> Vec<Row> {
             let id = |scenario: &str, what: &str| {
                 format!("survival.{scenario}.{}.{what}", protection.name())
             };
-            let flooded = !scenario.floods.is_empty();
-            if flooded {
-                // The attacker's core is full: what is offered is the most that it can do.
-                let unit = "packets/s (generator at its limit)";
-                rows.push(Row::plain(id(scenario.name, "offered"), median(&now.offered), unit));
-            }
+            rows.extend(scenario.offered(&id, &now.offered));
             for (service, (now, quiet)) in
                 Service::ALL.into_iter().zip(now.users.iter().zip(&quiet.users))
             {
-                let row = |what: &str, unit: &str, value: f64, quiet: f64| {
-                    let what = format!("{}.{what}", service.name());
-                    Row {
-                        against: flooded.then(|| id("quiet", &what)),
-                        ratio: flooded.then(|| value / quiet),
-                        ..Row::plain(id(scenario.name, &what), value, unit)
-                    }
+                let id = |scenario: &str, what: &str| {
+                    id(scenario, &format!("{}.{what}", service.name()))
                 };
-                let promised =
-                    flooded && protection == Protection::Muralla && service == Service::Dns;
-                let success = |users: &Users| users.all.success().unwrap_or_default() * 100.0;
-                let mut served = row("success", "%", success(now), success(quiet));
-                if promised {
-                    served.budget = Some(LEAST_SUCCESS);
-                    served.within = served.ratio.map(|ratio| ratio >= LEAST_SUCCESS);
-                }
-                rows.push(served);
-                rows.push(row("p50", "ms", median(&now.p50), median(&quiet.p50)));
-                let mut slow = row("p99", "ms", median(&now.p99), median(&quiet.p99));
-                if promised {
-                    slow.budget = Some(MOST_P99);
-                    slow.within = slow.ratio.map(|ratio| ratio <= MOST_P99);
-                }
-                rows.push(slow);
+                let promised = protection == Protection::Muralla && service == Service::Dns;
+                rows.extend(scenario.users(&id, now, quiet, promised));
             }
         }
     }
@@ -224,7 +249,7 @@ fn report(scenarios: &[Scenario], measured: &[Vec<Measured>]) -> Vec<Row> {
 }
 
 /// Of a clean client's queries, this share is answered, compared with a quiet network.
-pub(super) const LEAST_SUCCESS: f64 = 0.999;
+const LEAST_SUCCESS: f64 = 0.999;
 
 /// A clean client's p99, compared with a quiet network.
-pub(super) const MOST_P99: f64 = 2.0;
+const MOST_P99: f64 = 2.0;

@@ -201,12 +201,30 @@ until = 2099-12-31
 }
 
 fn wall(lab: &Lab, extra: &str) -> String {
+    let edge = edge(lab.prefix(), "", extra);
+    format!(
+        r#"{edge}
+# A budget is what the servers behind can do, and these have half of two cores.
+[edge.service.dns]
+global = {{ rate = {DNS_BUDGET}, burst = {DNS_BUDGET} }}
+reserve = {{ rate = {DNS_BUDGET}, burst = {DNS_BUDGET} }}
+
+[edge.service.smtp]
+global = {{ rate = {SYN_BUDGET}, burst = {SYN_BUDGET} }}
+reserve = {{ rate = {SYN_BUDGET}, burst = {SYN_BUDGET} }}
+"#
+    )
+}
+
+/// The wall of a lab before its services: who is who, and the interfaces. `own` are more addresses of the edge, each
+/// after a comma, and `extra` more keys.
+pub(crate) fn edge(prefix: &str, own: &str, extra: &str) -> String {
     format!(
         r#"
 [edge]
 customers = ["{CUSTOMERS_V4}", "{CUSTOMERS_V6}"]
 nas = ["{NAS_V4}", "{NAS_V6}"]
-own = ["{SERVICE_V4}", "{SERVICE_V6}"]
+own = ["{SERVICE_V4}", "{SERVICE_V6}"{own}]
 # The lab's Internet lives in the prefixes for documentation, which no router on the real one
 # announces: with bogons enforced its hosts could send nothing, and to observe would end the checks of
 # their packets there. Its floods come from addresses that are routed, so nothing is hidden by this.
@@ -220,17 +238,8 @@ role = "internet"
 [[edge.interface]]
 name = "{CUSTOMERS_INTERFACE}"
 role = "customers"
-
-# A budget is what the servers behind can do, and these have half of two cores.
-[edge.service.dns]
-global = {{ rate = {DNS_BUDGET}, burst = {DNS_BUDGET} }}
-reserve = {{ rate = {DNS_BUDGET}, burst = {DNS_BUDGET} }}
-
-[edge.service.smtp]
-global = {{ rate = {SYN_BUDGET}, burst = {SYN_BUDGET} }}
-reserve = {{ rate = {SYN_BUDGET}, burst = {SYN_BUDGET} }}
 "#,
-        pins = pins(lab.prefix()).display(),
+        pins = pins(prefix).display(),
     )
 }
 

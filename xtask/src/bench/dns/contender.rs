@@ -9,17 +9,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use muralla_lab::cpu;
+use muralla_lab::private_internet::PrivateInternet;
 use muralla_lab::process::Process;
 use muralla_lab::resolvers::{Resolver, ResolverOptions};
-use muralla_lab::role::Role;
-use muralla_lab::topology::{
-    CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6,
-    SERVICE_V4, SERVICE_V6,
-};
+use muralla_lab::role::{Role, preamble};
+use muralla_lab::topology::{CUSTOMERS_V4, CUSTOMERS_V6};
 use serde::Deserialize;
 
-use super::ground::{Ground, Upstream};
-use crate::run::appliance::{pins, remove_pins};
+use super::ground::Ground;
+use crate::run::appliance::{edge, remove_pins};
 
 /// Bytes for each cache: more than any part of the benchmark fills.
 const CACHE: u64 = 512 << 20;
@@ -64,7 +62,7 @@ impl Contender {
     pub(super) fn start<'g>(
         self,
         ground: &'g Ground,
-        upstream: &Upstream,
+        upstream: &PrivateInternet,
         binary: Option<&Path>,
         stale: bool,
     ) -> Result<Standing<'g>> {
@@ -89,7 +87,7 @@ impl Contender {
             // What an earlier one has cached is no part of this.
             let _ = fs::remove_file(folder.join("cache"));
             let dns = dns(folder, &[address], upstream, self == Self::Nic);
-            format!("{}{wall}{dns}", common(folder))
+            format!("{}{wall}{dns}", preamble(folder))
         })?;
         role.wait_until_it_answers(address)?;
         Ok(Standing::Muralla { role, prefix: prefix.to_owned() })
@@ -199,55 +197,20 @@ impl Used {
     }
 }
 
-/// What every configuration of ours begins with.
-pub(super) fn common(folder: &Path) -> String {
-    let folder = folder.display();
-    format!(
-        r#"[admin]
-socket = "{folder}/admin.sock"
-dns_socket = "{folder}/dns.sock"
-
-[metrics]
-listen = "none"
-dns_listen = "none"
-
-[state]
-file = "{folder}/state.json"
-"#
-    )
-}
-
 /// The wall as in production, with limits that are charged, but that the generator can't reach.
 fn wall(prefix: &str) -> String {
     let limit = "{ rate = 10000000, burst = 10000000 }";
-    format!(
-        r#"
-[edge]
-customers = ["{CUSTOMERS_V4}", "{CUSTOMERS_V6}"]
-nas = ["{NAS_V4}", "{NAS_V6}"]
-own = ["{SERVICE_V4}", "{SERVICE_V6}", "203.0.113.0/24"]
-bogons = "off"
-pin_dir = "{pins}"
-
-[[edge.interface]]
-name = "{INTERNET_INTERFACE}"
-role = "internet"
-
-[[edge.interface]]
-name = "{CUSTOMERS_INTERFACE}"
-role = "customers"
-
-[edge.service.dns]
-source = {limit}
-global = {limit}
-reserve = {limit}
-"#,
-        pins = pins(prefix).display()
-    )
+    let edge = edge(prefix, r#", "203.0.113.0/24""#, "");
+    format!("{edge}\n[edge.service.dns]\nsource = {limit}\nglobal = {limit}\nreserve = {limit}\n")
 }
 
 /// The section of the role: one thread, and no limits that a benchmark from 32 addresses would meet.
-pub(super) fn dns(folder: &Path, listen: &[IpAddr], upstream: &Upstream, nic: bool) -> String {
+pub(super) fn dns(
+    folder: &Path,
+    listen: &[IpAddr],
+    upstream: &PrivateInternet,
+    nic: bool,
+) -> String {
     let listen: Vec<String> = listen.iter().map(|address| format!("\"{address}\"")).collect();
     let anchors: Vec<String> =
         upstream.trust_anchors.iter().map(|anchor| format!("\"{anchor}\"")).collect();

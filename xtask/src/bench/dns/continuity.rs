@@ -1,5 +1,6 @@
-//! What a restart of the role loses while it is asked, and how soon it is back with its cache.
+//! What restarts and upgrades of the role lose while it is asked, and how soon it is back with its cache.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::path::Path;
 use std::thread;
@@ -8,11 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use muralla_lab::load::Load;
 use muralla_lab::load::steady::Steady;
-use muralla_lab::role::Role;
+use muralla_lab::role::{Role, preamble};
 use rustix::process::Signal;
 
 use super::super::table::{Row, median};
-use super::contender::{Contender, common, dns};
+use super::contender::{Contender, dns};
 use super::ground::Ground;
 
 /// Queries a second.
@@ -28,7 +29,7 @@ pub(super) fn rows(ground: &Ground, binary: &Path, quick: bool) -> Result<Vec<Ro
     let address = Contender::Wire.address();
     ground.lab.add_service(address)?;
     let mut role = Role::start(&ground.lab, "muralla_kept", binary, ground.serving, |folder| {
-        format!("{}{}", common(folder), dns(folder, &[address], &ground.upstream, false))
+        format!("{}{}", preamble(folder), dns(folder, &[address], &ground.upstream, false))
     })?;
     role.wait_until_it_answers(address)?;
     role.end(Signal::TERM)?;
@@ -45,6 +46,17 @@ pub(super) fn rows(ground: &Ground, binary: &Path, quick: bool) -> Result<Vec<Ro
         thread::sleep(BREAK);
         Ok(None)
     };
+    // Another build at the program's path each time, and then what the service manager does for both.
+    let upgrades = Cell::new(0_usize);
+    let upgrade: Step<'_> = &|role| {
+        upgrades.set(upgrades.get() + 1);
+        role.install(&format!("build {}", upgrades.get()))?;
+        let old = role.build()?;
+        role.end(Signal::TERM)?;
+        let took = role.begin()?;
+        ensure!(role.build()? != old, "the build before the upgrade runs still");
+        Ok(Some(took))
+    };
     let restart: Step<'_> = &|role| {
         role.end(Signal::TERM)?;
         role.begin().map(Some)
@@ -55,7 +67,8 @@ pub(super) fn rows(ground: &Ground, binary: &Path, quick: bool) -> Result<Vec<Ro
     };
     for (name, promised, step) in [
         ("undisturbed", true, rest),
-        ("upgrade", true, restart),
+        ("restart", true, restart),
+        ("upgrade", true, upgrade),
         // What a process had read and not answered when it was killed is lost with it.
         ("crash", false, crash),
     ] {

@@ -7,18 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use muralla_lab::peers::{LARGE_NAME, Peer, ZONE};
-use muralla_lab::role::Role;
-use muralla_lab::topology::{
-    CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6,
-    SERVICE_V4, SERVICE_V6,
-};
+use muralla_lab::role::{Role, preamble};
+use muralla_lab::topology::{SERVICE_V4, SERVICE_V6};
 use muralla_lab::{Lab, LabOptions};
 
 use super::super::PREFIX;
-use super::super::survival::{LEAST_SUCCESS, MOST_P99, PATIENCE, SETTLED, Scenario, scenarios};
-use super::super::table::{Row, median};
-use super::contender::common;
-use crate::run::appliance::{Appliance, DNS_BUDGET, pins, remove_pins};
+use super::super::survival::{PATIENCE, SETTLED, Scenario, Users, scenarios};
+use super::super::table::Row;
+use crate::run::appliance::{Appliance, DNS_BUDGET, edge, remove_pins};
 use crate::run::attack::Floods;
 use crate::run::cores;
 use crate::run::traffic::{Experience, Service};
@@ -44,9 +40,7 @@ impl Server {
 #[derive(Default)]
 struct Measured {
     offered: Vec<f64>,
-    all: Experience,
-    p50: Vec<f64>,
-    p99: Vec<f64>,
+    users: Users,
 }
 
 pub(super) fn rows(binary: &Path, quick: bool) -> Result<Vec<Row>> {
@@ -103,7 +97,7 @@ file = "{}"
 "#,
                 zone.display()
             );
-            format!("{}{wall}{dns}", common(folder))
+            format!("{}{wall}{dns}", preamble(folder))
         })?;
         role.wait_until_it_answers(SERVICE_V4.into())?;
         Ok(Self::Muralla(Box::new(role)))
@@ -142,29 +136,9 @@ fn zone_file() -> String {
 
 /// The wall of `bench edge`.
 fn wall(lab: &Lab) -> String {
-    format!(
-        r#"
-[edge]
-customers = ["{CUSTOMERS_V4}", "{CUSTOMERS_V6}"]
-nas = ["{NAS_V4}", "{NAS_V6}"]
-own = ["{SERVICE_V4}", "{SERVICE_V6}"]
-bogons = "off"
-pin_dir = "{pins}"
-
-[[edge.interface]]
-name = "{INTERNET_INTERFACE}"
-role = "internet"
-
-[[edge.interface]]
-name = "{CUSTOMERS_INTERFACE}"
-role = "customers"
-
-[edge.service.dns]
-global = {{ rate = {DNS_BUDGET}, burst = {DNS_BUDGET} }}
-reserve = {{ rate = {DNS_BUDGET}, burst = {DNS_BUDGET} }}
-"#,
-        pins = pins(lab.prefix()).display()
-    )
+    let limit = format!("{{ rate = {DNS_BUDGET}, burst = {DNS_BUDGET} }}");
+    let edge = edge(lab.prefix(), "", "");
+    format!("{edge}\n[edge.service.dns]\nglobal = {limit}\nreserve = {limit}\n")
 }
 
 fn once(
@@ -189,11 +163,9 @@ fn once(
     let (begun, before) = (Instant::now(), floods.sent());
     thread::sleep(Duration::from_secs(seconds));
     let experience = Experience::from(users.interval());
+    result.users.add(&experience);
     result.offered.push((floods.sent() - before) as f64 / begun.elapsed().as_secs_f64());
     drop(floods);
-    result.p50.extend(experience.quantile(0.5));
-    result.p99.extend(experience.quantile(0.99));
-    result.all.add(&experience);
     Ok(())
 }
 
@@ -204,31 +176,9 @@ fn report(scenarios: &[Scenario], measured: &[Vec<Measured>]) -> Vec<Row> {
             let (Some(quiet), Some(now)) = (results.first(), results.get(at)) else { continue };
             let id =
                 |scenario: &str, what: &str| format!("floods.{scenario}.{}.{what}", server.name());
-            let flooded = !scenario.floods.is_empty();
-            if flooded {
-                let unit = "packets/s (generator at its limit)";
-                rows.push(Row::plain(id(scenario.name, "offered"), median(&now.offered), unit));
-            }
-            let row = |what: &str, unit: &str, value: f64, quiet: f64| Row {
-                against: flooded.then(|| id("quiet", what)),
-                ratio: flooded.then(|| value / quiet),
-                ..Row::plain(id(scenario.name, what), value, unit)
-            };
-            let promised = flooded && server == Server::Muralla;
-            let success = |measured: &Measured| measured.all.success().unwrap_or_default() * 100.0;
-            let mut served = row("success", "%", success(now), success(quiet));
-            if promised {
-                served.budget = Some(LEAST_SUCCESS);
-                served.within = served.ratio.map(|ratio| ratio >= LEAST_SUCCESS);
-            }
-            rows.push(served);
-            rows.push(row("p50", "ms", median(&now.p50), median(&quiet.p50)));
-            let mut slow = row("p99", "ms", median(&now.p99), median(&quiet.p99));
-            if promised {
-                slow.budget = Some(MOST_P99);
-                slow.within = slow.ratio.map(|ratio| ratio <= MOST_P99);
-            }
-            rows.push(slow);
+            rows.extend(scenario.offered(&id, &now.offered));
+            let promised = server == Server::Muralla;
+            rows.extend(scenario.users(&id, &now.users, &quiet.users, promised));
         }
     }
     rows

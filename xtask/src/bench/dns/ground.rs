@@ -3,23 +3,21 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use muralla_internet::{Internet, Plan, generate, serve};
+use anyhow::{Context, Result, ensure};
+use muralla_internet::{Internet, Plan, generate};
 use muralla_lab::load::steady::{Options, Steady};
 use muralla_lab::load::{Load, Outcome};
 use muralla_lab::polling::Polling;
+use muralla_lab::private_internet::PrivateInternet;
 use muralla_lab::{Family, Lab, LabOptions, Side};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::super::PREFIX;
 
-/// Where the private Internet's servers are.
-const SERVERS: &str = "10.0.0.0/8";
+/// Where private Internets' servers are.
+pub(super) const SERVERS: &str = "10.0.0.0/8";
 
 /// The lab, and which core does what.
 pub(super) struct Ground {
@@ -31,7 +29,7 @@ pub(super) struct Ground {
     /// The kernel's part of the serving core's work.
     pub(super) customers: Polling,
     pub(super) internet: Arc<Internet>,
-    pub(super) upstream: Upstream,
+    pub(super) upstream: PrivateInternet,
     /// Names and types, in an order without any.
     pub(super) questions: Vec<(String, u16)>,
     /// Cores that this thread could use before.
@@ -62,11 +60,10 @@ impl Ground {
             .collect();
         ensure!(!questions.is_empty(), "an Internet without questions");
         let lab = Lab::up(PREFIX, LabOptions::default())?;
-        lab.host_on_internet(SERVERS)?;
         let customers = Polling::divide(&lab, Side::Customers, serving, asking)?;
         Polling::divide(&lab, Side::Internet, serving, asking)?;
         let internet = Arc::new(made.internet);
-        let upstream = Upstream::start(&lab, asking, Arc::clone(&internet))?;
+        let upstream = PrivateInternet::start(&lab, SERVERS, Arc::clone(&internet), Some(asking))?;
         Ok(Self { lab, serving, asking, customers, internet, upstream, questions, before })
     }
 
@@ -144,58 +141,6 @@ fn number(kind: &str) -> Option<u16> {
         "SRV" => 33,
         _ => return None,
     })
-}
-
-/// Servers of an Internet, running on the lab's. They end when dropped.
-pub(super) struct Upstream {
-    pub(super) root_hints: String,
-    pub(super) trust_anchors: Vec<String>,
-    stopped: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<()>>>,
-}
-
-impl Upstream {
-    pub(super) fn start(lab: &Lab, core: usize, internet: Arc<Internet>) -> Result<Self> {
-        let (root_hints, trust_anchors) = (internet.root_hints(), internet.trust_anchors());
-        let stopped = Arc::new(AtomicBool::new(false));
-        let until = Arc::clone(&stopped);
-        let (up, is_up) = mpsc::channel();
-        let thread = lab.internet().thread("upstream", move || {
-            muralla_lab::cpu::pin(0, core)?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let addresses: Vec<SocketAddr> =
-                    internet.addresses().into_iter().map(|ip| SocketAddr::new(ip, 53)).collect();
-                let _serving = serve(internet, &addresses).await.context("serving an Internet")?;
-                let _ = up.send(());
-                while !until.load(Ordering::Relaxed) {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                Ok(())
-            })
-        })?;
-        let mut upstream = Self { root_hints, trust_anchors, stopped, thread: Some(thread) };
-        if is_up.recv().is_err() {
-            upstream.stop()?;
-        }
-        Ok(upstream)
-    }
-
-    fn stop(&mut self) -> Result<()> {
-        self.stopped.store(true, Ordering::Relaxed);
-        match self.thread.take() {
-            Some(thread) => thread.join().map_err(|_| anyhow!("the Internet panicked"))?,
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        if let Err(error) = self.stop() {
-            eprintln!("{error:#}");
-        }
-    }
 }
 
 /// A small Internet whose records live for a few seconds, delegations and keys included, so that one needn't

@@ -16,7 +16,7 @@ use super::ground::Ground;
 /// Different questions, asked by Zipf's law.
 const QUESTIONS: usize = 10_000;
 /// Queries in one round of the prepared ones.
-const DRAWS: usize = 1 << 17;
+pub(super) const DRAWS: usize = 1 << 17;
 /// Queries under way: as many as the wire between has room for, with some to spare.
 const WINDOW: u64 = 200;
 
@@ -85,7 +85,8 @@ pub(super) fn rows(ground: &Ground, binary: Option<&Path>, quick: bool) -> Resul
     Ok(report(&contenders, &measured))
 }
 
-fn once(
+/// Asks for as long as that; what came of it, and what it cost.
+pub(super) fn once(
     ground: &Ground,
     contender: Contender,
     standing: &Standing<'_>,

@@ -1,4 +1,4 @@
-//! The private Internet on the lab's side of the Internet, for resolvers that begin at its root.
+//! A private Internet on the lab's side of the Internet, for resolvers that begin at its root.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use muralla_internet::{Internet, serve};
-use muralla_lab::Lab;
 
-/// Servers of an Internet. They end when dropped.
+use crate::cpu::pin;
+use crate::topology::Lab;
+
+/// Servers of an Internet on a thread of their own. They end when dropped.
 #[derive(Debug)]
-pub struct World {
+pub struct PrivateInternet {
     /// Names and addresses of the root servers, as a zone file.
     pub root_hints: String,
     /// The root's DS records, as in a zone file.
@@ -22,19 +24,27 @@ pub struct World {
     thread: Option<JoinHandle<Result<()>>>,
 }
 
-impl World {
+impl PrivateInternet {
     /// Binds every server of the Internet. They must all have addresses within `prefix`, which becomes local on the
-    /// Internet's side.
+    /// Internet's side. With a core, that is the one they run on.
     ///
     /// # Errors
     /// When an address can't be bound.
-    pub fn start(lab: &Lab, prefix: &str, internet: Arc<Internet>) -> Result<Self> {
+    pub fn start(
+        lab: &Lab,
+        prefix: &str,
+        internet: Arc<Internet>,
+        core: Option<usize>,
+    ) -> Result<Self> {
         lab.host_on_internet(prefix)?;
         let (root_hints, trust_anchors) = (internet.root_hints(), internet.trust_anchors());
         let stopped = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&stopped);
         let (up, is_up) = mpsc::channel();
-        let thread = lab.internet().thread("world", move || {
+        let thread = lab.internet().thread("private-internet", move || {
+            if let Some(core) = core {
+                pin(0, core)?;
+            }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let addresses: Vec<SocketAddr> =
@@ -47,11 +57,11 @@ impl World {
                 Ok(())
             })
         })?;
-        let mut world = Self { root_hints, trust_anchors, stopped, thread: Some(thread) };
+        let mut internet = Self { root_hints, trust_anchors, stopped, thread: Some(thread) };
         if is_up.recv().is_err() {
-            world.stop()?;
+            internet.stop()?;
         }
-        Ok(world)
+        Ok(internet)
     }
 
     fn stop(&mut self) -> Result<()> {
@@ -63,7 +73,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for PrivateInternet {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
             eprintln!("{error:#}");
