@@ -481,7 +481,7 @@ impl Inner {
                     let ttl = ttl.min(keys.ttl()).min(MAX_TTL);
                     found.security = Some(Security::Secure);
                     found.limit(keys.ttl());
-                    self.cache.lock().keep(zone, RecordType::DNSKEY, found);
+                    self.keep(zone, RecordType::DNSKEY, &found);
                     self.succeeded(zone, RecordType::DNSKEY);
                     return Ok(Held::during(Trust::Secure(Arc::new(keys)), ttl));
                 }

@@ -17,7 +17,7 @@ use crate::delegation::{Delegation, usable};
 use crate::engine::Security;
 use crate::exchange::{Outcome, Question};
 use crate::resolver::{Context, Failure, Inner, Why};
-use crate::rrcache::{Found, What};
+use crate::rrcache::{Found, Kept, What};
 use crate::rrset::{RrSet, group};
 use crate::scrub::{self, Response, Useless};
 use crate::servers::{Choice, FIRST_PATIENCE, Waiting};
@@ -499,7 +499,7 @@ impl Inner {
         }
         round.add(found, ask.avoid, round.pool.len() + self.settings.budgets.addresses);
         let own = self.cache.lock().look(&place.zone, RecordType::NS);
-        let own: Vec<Name> = match own.map(|found| found.what) {
+        let own: Vec<Name> = match own.and_then(Kept::unpack).map(|found| found.what) {
             Some(What::Records(set)) if set.rtype == RecordType::NS => set
                 .name_servers()
                 .filter(|name| place.hosts.iter().all(|host| host.name != *name))

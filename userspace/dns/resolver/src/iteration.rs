@@ -141,7 +141,7 @@ impl Inner {
                 (_, Some(part)) => {
                     let reached = Reached { told, place: place.clone(), part: None };
                     let found = self.learn(&reached, &part, RecordType::A);
-                    self.cache.lock().keep(&part, RecordType::A, found);
+                    self.keep(&part, RecordType::A, &found);
                 }
             }
         }
@@ -298,7 +298,7 @@ impl Inner {
                 let first = links.next();
                 for (link, ttl, what) in links {
                     let further = found(what, link.proofs.clone(), ttl, Credibility::Additional);
-                    self.cache.lock().keep(&link.set.name, rtype, further);
+                    self.keep(&link.set.name, rtype, &further);
                 }
                 match first {
                     Some((link, ttl, what)) => {
@@ -351,7 +351,7 @@ impl Inner {
                     return Err(failure);
                 }
                 if found.security != Some(Security::Bogus) {
-                    self.cache.lock().keep(&name, rtype, found.clone());
+                    self.keep(&name, rtype, &found);
                     return Ok(found);
                 }
                 // Whoever wanted it unchecked got it of one server only.
@@ -386,7 +386,7 @@ impl Inner {
                 (Err(_), Some(found)) => {
                     // Nobody else is there: what was bogus stays so.
                     self.stats.bogus(&found.errors);
-                    self.cache.lock().keep(name, rtype, found.clone());
+                    self.keep(name, rtype, &found);
                     return Ok(found);
                 }
             };
@@ -400,7 +400,7 @@ impl Inner {
                 }
                 if let Err(failure) = self.judge(at, rtype, &mut found, ctx).await {
                     // It is there, if not validated: whoever checks by himself can have it.
-                    self.cache.lock().keep(at, rtype, found);
+                    self.keep(at, rtype, &found);
                     return Err(failure);
                 }
                 if found.security == Some(Security::Bogus) {
@@ -419,7 +419,7 @@ impl Inner {
                     self.stats.bogus(&found.errors);
                 }
             }
-            self.cache.lock().keep(at, rtype, found.clone());
+            self.keep(at, rtype, &found);
             return Ok(found);
         }
     }

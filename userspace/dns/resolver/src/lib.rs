@@ -34,6 +34,7 @@ mod iteration;
 mod local_root;
 mod minimise;
 pub mod network;
+mod packed;
 pub mod resolver;
 mod rrcache;
 mod rrset;

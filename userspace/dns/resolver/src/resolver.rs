@@ -26,7 +26,7 @@ use crate::engine::{Answer, Engine, ExtendedError, Request, Security};
 use crate::flights::Flights;
 
 use crate::local_root::RootFile;
-use crate::rrcache::{Found, RrCache, What};
+use crate::rrcache::{Found, Kept, RrCache, What};
 use crate::rrset::RrSet;
 use crate::scrub::addresses;
 use crate::servers::Servers;
@@ -563,8 +563,18 @@ impl Inner {
     /// What is in the cache, or denied by what is.
     pub(crate) fn recall(&self, name: &Name, rtype: RecordType) -> Option<Found> {
         let strict = self.settings.minimisation == crate::config::Minimisation::Strict;
-        let mut cache = self.cache.lock();
-        cache.look(name, rtype).or_else(|| cache.cut(name, strict))
+        let kept = {
+            let mut cache = self.cache.lock();
+            cache.look(name, rtype).or_else(|| cache.cut(name, strict))
+        };
+        kept?.unpack()
+    }
+
+    /// Keeps what was found, unless something more credible is known.
+    pub(crate) fn keep(&self, name: &Name, rtype: RecordType, found: &Found) {
+        if let Some(kept) = Kept::pack(found) {
+            self.cache.lock().keep(name, rtype, kept);
+        }
     }
 
     /// The configured zone that a question belongs to, unless a zone below it is known better.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::bounded::Bounded;
 use crate::engine::{ExtendedError, Security};
+use crate::packed::Packed;
 use crate::rrset::RrSet;
 
 /// Longest that anything is kept (RFC 8767 section 4 suggests days; a day is what resolvers do).
@@ -68,23 +69,78 @@ impl Found {
     pub(crate) fn limit(&mut self, seconds: u32) {
         self.expires = self.expires.min(Instant::now() + Duration::from_secs(seconds.into()));
     }
+}
+
+/// [`Found`] as it is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    kind: Kind,
+    /// The zone, the records if there are, and the proofs.
+    packed: Packed,
+    credibility: Credibility,
+    security: Option<Security>,
+    errors: Vec<ExtendedError>,
+    expires: Instant,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Records(RecordType),
+    NoData,
+    NoName,
+}
+
+impl Kept {
+    /// None if it is too large to be kept. Takes some microseconds, as [`Kept::unpack`] does: not to be done under
+    /// the cache's lock.
+    pub(crate) fn pack(found: &Found) -> Option<Self> {
+        let (kind, records) = match &found.what {
+            What::Records(set) => (Kind::Records(set.rtype), Some(set)),
+            What::NoData => (Kind::NoData, None),
+            What::NoName => (Kind::NoName, None),
+        };
+        let sets = records.into_iter().chain(&found.proofs);
+        Some(Self {
+            kind,
+            packed: Packed::pack(found.zone.as_ref(), sets.map(|set| &**set))?,
+            credibility: found.credibility,
+            security: found.security,
+            errors: found.errors.clone(),
+            expires: found.expires,
+        })
+    }
+
+    /// What was kept.
+    pub(crate) fn unpack(self) -> Option<Found> {
+        let (zone, sets) = self.packed.unpack()?;
+        let mut sets = sets.into_iter();
+        let what = match self.kind {
+            Kind::Records(_) => What::Records(sets.next()?),
+            Kind::NoData => What::NoData,
+            Kind::NoName => What::NoName,
+        };
+        Some(Found {
+            what,
+            proofs: sets.collect(),
+            zone,
+            credibility: self.credibility,
+            security: self.security,
+            errors: self.errors,
+            expires: self.expires,
+        })
+    }
 
     fn bytes(&self) -> usize {
-        let records = match &self.what {
-            What::Records(set) => set.bytes(),
-            What::NoData | What::NoName => 0,
-        };
-        let proofs: usize = self.proofs.iter().map(|set| set.bytes()).sum();
-        size_of::<Self>() + records + proofs
+        size_of::<Self>() + self.packed.len()
     }
 }
 
 /// What is looked for: a type at a name, or (`None`) that the name does not exist.
 pub(crate) type Key = (Name, Option<RecordType>);
 
-/// A cache of [`Found`]. Names must be in small letters.
+/// A cache of what was found. Names must be in small letters.
 #[derive(Debug)]
-pub(crate) struct RrCache(Bounded<Key, Found>);
+pub(crate) struct RrCache(Bounded<Key, Kept>);
 
 impl RrCache {
     /// A cache of at most `limit` bytes.
@@ -93,14 +149,14 @@ impl RrCache {
     }
 
     /// What is known of a name and type: the records, an alias, or a denial.
-    pub(crate) fn look(&mut self, name: &Name, rtype: RecordType) -> Option<Found> {
+    pub(crate) fn look(&mut self, name: &Name, rtype: RecordType) -> Option<Kept> {
         if let Some(found) = self.0.fresh(&(name.clone(), Some(rtype))) {
             return Some(found.clone());
         }
         // A DS record stands beside an alias of the child's side, and is not renamed by it; nor are its signatures.
         if !matches!(rtype, RecordType::CNAME | RecordType::DS | RecordType::RRSIG)
             && let Some(found) = self.0.fresh(&(name.clone(), Some(RecordType::CNAME)))
-            && matches!(found.what, What::Records(_))
+            && matches!(found.kind, Kind::Records(_))
         {
             return Some(found.clone());
         }
@@ -115,7 +171,7 @@ impl RrCache {
     }
 
     /// A denial of a name above this one that covers it (RFC 8020): any that is secure, and in strict mode all.
-    pub(crate) fn cut(&mut self, name: &Name, strict: bool) -> Option<Found> {
+    pub(crate) fn cut(&mut self, name: &Name, strict: bool) -> Option<Kept> {
         let labels = name.iter().len();
         (1..labels).rev().find_map(|count| {
             let found = self.0.fresh(&(name.trim_to(count), None))?;
@@ -124,11 +180,11 @@ impl RrCache {
     }
 
     /// Keeps what was found, unless something more credible is known.
-    pub(crate) fn keep(&mut self, name: &Name, rtype: RecordType, found: Found) {
-        let key = match &found.what {
-            What::Records(set) => (name.clone(), Some(set.rtype)),
-            What::NoData => (name.clone(), Some(rtype)),
-            What::NoName => (name.clone(), None),
+    pub(crate) fn keep(&mut self, name: &Name, rtype: RecordType, found: Kept) {
+        let key = match found.kind {
+            Kind::Records(rtype) => (name.clone(), Some(rtype)),
+            Kind::NoData => (name.clone(), Some(rtype)),
+            Kind::NoName => (name.clone(), None),
         };
         if let Some(known) = self.0.fresh(&key)
             && known.security != Some(Security::Bogus)
@@ -140,7 +196,7 @@ impl RrCache {
                 return;
             }
         }
-        if matches!(found.what, What::Records(_)) {
+        if matches!(found.kind, Kind::Records(_)) {
             // The name exists after all.
             self.0.remove(&(name.clone(), None));
         }
@@ -186,13 +242,17 @@ mod tests {
         }
     }
 
+    fn keep(cache: &mut RrCache, name: &Name, rtype: RecordType, found: Found) {
+        cache.keep(name, rtype, Kept::pack(&found).unwrap());
+    }
+
     fn address(owner: &str, last: u8) -> What {
         let record = Record::from_rdata(name(owner), 60, RData::A(A::new(192, 0, 2, last)));
         What::Records(Arc::new(crate::rrset::group(&[record]).remove(0)))
     }
 
-    fn last(found: &Found) -> u8 {
-        match &found.what {
+    fn last(found: Kept) -> u8 {
+        match &found.unpack().unwrap().what {
             What::Records(set) => match &set.records[0].data {
                 RData::A(a) => a.octets()[3],
                 _ => 0,
@@ -204,9 +264,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn entries_age_and_end() {
         let mut cache = RrCache::new(1 << 20);
-        cache.keep(&name("a."), RecordType::A, found(address("a.", 1), Credibility::Authority, 60));
+        keep(
+            &mut cache,
+            &name("a."),
+            RecordType::A,
+            found(address("a.", 1), Credibility::Authority, 60),
+        );
         tokio::time::advance(Duration::from_secs(59)).await;
-        assert_eq!(cache.look(&name("a."), RecordType::A).unwrap().ttl(), 1);
+        assert_eq!(cache.look(&name("a."), RecordType::A).unwrap().unpack().unwrap().ttl(), 1);
         assert!(cache.look(&name("a."), RecordType::AAAA).is_none());
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(cache.look(&name("a."), RecordType::A).is_none());
@@ -222,8 +287,13 @@ mod tests {
             (4, Credibility::Answer, 2),
             (5, Credibility::Authority, 5),
         ] {
-            cache.keep(&name("a."), RecordType::A, found(address("a.", number), credibility, 60));
-            assert_eq!(last(&cache.look(&name("a."), RecordType::A).unwrap()), expected);
+            keep(
+                &mut cache,
+                &name("a."),
+                RecordType::A,
+                found(address("a.", number), credibility, 60),
+            );
+            assert_eq!(last(cache.look(&name("a."), RecordType::A).unwrap()), expected);
         }
     }
 
@@ -231,15 +301,16 @@ mod tests {
     async fn a_denied_name_denies_what_is_below() {
         let mut cache = RrCache::new(1 << 20);
         let mut denial = found(What::NoName, Credibility::Authority, 60);
-        cache.keep(&name("b.a."), RecordType::A, denial.clone());
+        keep(&mut cache, &name("b.a."), RecordType::A, denial.clone());
         assert!(cache.look(&name("b.a."), RecordType::TXT).is_some());
         assert!(cache.cut(&name("c.b.a."), true).is_some());
         assert!(cache.cut(&name("c.b.a."), false).is_none());
         denial.security = Some(Security::Secure);
-        cache.keep(&name("b.a."), RecordType::A, denial);
+        keep(&mut cache, &name("b.a."), RecordType::A, denial);
         assert!(cache.cut(&name("d.c.b.a."), false).is_some());
         assert!(cache.cut(&name("c.a."), false).is_none());
-        cache.keep(
+        keep(
+            &mut cache,
             &name("b.a."),
             RecordType::A,
             found(address("b.a.", 1), Credibility::Authority, 60),
