@@ -4,7 +4,8 @@
 //! There is one publisher at a time. If it ends, the wall goes on to answer, each answer until its TTL ends; the next one
 //! begins with an empty cache, since zones and views may have changed meanwhile.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -44,7 +45,10 @@ pub struct Answers {
     spilled: Vec<u8>,
     /// What is published, and in which slot.
     published: BTreeMap<HotKey, u32>,
-    free: Vec<u32>,
+    /// The lowest is taken first.
+    free: BinaryHeap<Reverse<u32>>,
+    /// Slots below this one were given at some time: only these can have hits.
+    reach: u32,
     /// Slots that are left alone since then, the longest first.
     retired: VecDeque<(Duration, u32)>,
     /// Hits of everything so far.
@@ -212,7 +216,8 @@ impl Answers {
             places: vec![Place::default(); ANSWERS as usize],
             spilled: vec![0; ANSWER_LINES as usize],
             published: BTreeMap::new(),
-            free: Vec::new(),
+            free: BinaryHeap::new(),
+            reach: 0,
             retired: VecDeque::new(),
             total: 0,
             folder,
@@ -222,7 +227,7 @@ impl Answers {
         opened.flush(now);
         // Nobody knows what the one before has done a moment ago.
         opened.retired = (0..ANSWERS).map(|slot| (now, slot)).collect();
-        let hits = opened.read_hits()?;
+        let hits = opened.read_hits(ANSWERS)?;
         for (place, hits) in opened.places.iter_mut().zip(hits) {
             place.seen = hits;
         }
@@ -328,7 +333,7 @@ impl Answers {
     /// If the kernel doesn't tell.
     pub fn hits(&mut self) -> Result<Vec<(HotKey, u64)>, AnswersError> {
         let mut hot: BTreeMap<&HotKey, u64> = BTreeMap::new();
-        let hits = self.read_hits()?;
+        let hits = self.read_hits(self.reach)?;
         for (place, hits) in self.places.iter_mut().zip(hits) {
             let new = hits.saturating_sub(place.seen);
             place.seen = hits;
@@ -367,10 +372,12 @@ impl Answers {
         while let Some((since, slot)) = self.retired.front().copied()
             && since + GRACE <= now
         {
-            self.free.push(slot);
+            self.free.push(Reverse(slot));
             self.retired.pop_front();
         }
-        self.free.pop()
+        let Reverse(slot) = self.free.pop()?;
+        self.reach = self.reach.max(slot + 1);
+        Some(slot)
     }
 
     /// Writes a slot. A run that is reading it in spite of all that sees the stamp change before anything else does.
@@ -440,12 +447,15 @@ impl Answers {
         at(&self.state, word)
     }
 
-    /// Queries that each slot has answered.
-    fn read_hits(&self) -> Result<Vec<u64>, AnswersError> {
-        let values = kernel::read_per_cpu(self.hits.as_fd(), ANSWERS, 8).map_err(|source| {
+    /// Queries that each of the first `count` slots has answered.
+    fn read_hits(&self, count: u32) -> Result<Vec<u64>, AnswersError> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let values = kernel::read_per_cpu(self.hits.as_fd(), count, 8).map_err(|source| {
             AnswersError::Map { path: self.folder.join("ANSWER_HITS"), source }
         })?;
-        let cpus = values.len() / ANSWERS as usize;
+        let cpus = values.len() / count as usize;
         Ok(values.chunks(cpus.max(1)).map(|cpus| cpus.iter().sum()).collect())
     }
 }

@@ -2,14 +2,17 @@
 //! soon is looked up again in time.
 
 use std::collections::HashMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use muralla_dns_wire::{Answer, Freshness, Key, Kind};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::desk::{Desk, IN};
 use crate::hot::{HotAnswer, HotAnswers, HotKey, Published};
@@ -232,19 +235,32 @@ fn publish(
     true
 }
 
-/// Rounds until told to stop.
-pub(crate) async fn run(feeder: Arc<Feeder>, desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
-    let mut rounds = interval(ROUND);
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            _ = rounds.tick() => {}
+/// Niceness of the rounds: who answers queries goes first wherever both could.
+const GIVES_WAY_TO_ANSWERS: i32 = 19;
+
+/// Rounds until told to stop, in a thread of their own.
+///
+/// # Errors
+/// When the thread can't be started.
+pub(crate) fn run(
+    feeder: Arc<Feeder>,
+    desk: Arc<Desk>,
+    stop: watch::Receiver<bool>,
+    runtime: Handle,
+) -> io::Result<()> {
+    let rounds = move || {
+        let _context = runtime.enter();
+        // Of this thread alone, on Linux. Without it the rounds are only less polite.
+        if let Err(error) = rustix::process::setpriority_process(None, GIVES_WAY_TO_ANSWERS) {
+            tracing::debug!(%error, "the feeder keeps its priority");
         }
-        let (feeder, desk) = (Arc::clone(&feeder), Arc::clone(&desk));
-        // Only a panic can end it, and that was told already.
-        let _ = tokio::task::spawn_blocking(move || feeder.round(&desk)).await;
-    }
+        while !*stop.borrow() && stop.has_changed().is_ok() {
+            // A panic was told already, and is no reason to leave the card alone.
+            let _ = catch_unwind(AssertUnwindSafe(|| feeder.round(&desk)));
+            thread::sleep(ROUND);
+        }
+    };
+    thread::Builder::new().name("dns-feeder".to_owned()).spawn(rounds).map(drop)
 }
 
 fn hot_key(key: &Key) -> HotKey {

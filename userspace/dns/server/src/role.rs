@@ -157,7 +157,8 @@ impl Role {
         let loaded = load(&desk, feeder.clone(), config.cache_file.clone(), &runtime);
         let workers = udp::start(&desk, work)?;
         if let Some(feeder) = &feeder {
-            runtime.spawn(feeder::run(Arc::clone(feeder), Arc::clone(&desk), stopped.clone()));
+            let (feeder, desk) = (Arc::clone(feeder), Arc::clone(&desk));
+            feeder::run(feeder, desk, stopped.clone(), runtime.clone())?;
         }
         let upkeep = Upkeep {
             desk: Arc::clone(&desk),
