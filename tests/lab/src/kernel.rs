@@ -206,7 +206,13 @@ mod cannon {
     pub(super) const AHEAD: usize = 1;
     /// Runs of the program in which no frame could be sent, for so many were under way.
     pub(super) const FULL: usize = 2;
-    pub(super) const WORDS: usize = 3;
+    /// Frames of a burst that are still to be sent.
+    pub(super) const BURST: usize = 3;
+    pub(super) const WORDS: usize = 4;
+
+    /// Frames of a burst: there must be room for so many. A card tells of what arrived in bursts, too; one at a time,
+    /// each would interrupt the server that answers the one before, at a multiple of its cost.
+    pub(super) const FRAMES_OF_BURST: i32 = 32;
 
     /// Bytes of the longest frame.
     pub(super) const LONGEST: usize = 376;
@@ -428,15 +434,22 @@ fn firing([state, frames, answers]: [RawFd; 3], count: i32) -> Vec<[u8; 8]> {
     program.extend(look_up(state));
     program.extend([
         unless_null,
+        load64(8, 0, word(cannon::SENT)),
+        load64(2, 0, word(cannon::BURST)),
+        instruction(0x55, 2, 0, 10, 0),
+        // Room for another burst: or that there was none is counted.
         load64(1, 0, word(cannon::AHEAD)),
         instruction(0x0f, 7, 1, 0, 0),
-        load64(8, 0, word(cannon::SENT)),
-        // Room for one more: or that there was none is counted.
-        instruction(0xad, 8, 7, 4, 0),
+        instruction(0xbf, 1, 8, 0, 0),
+        instruction(0x07, 1, 0, 0, cannon::FRAMES_OF_BURST),
+        instruction(0xbd, 1, 7, 4, 0),
         load64(1, 0, word(cannon::FULL)),
         instruction(0x07, 1, 0, 0, 1),
         store64(0, 1, word(cannon::FULL)),
         instruction(0x05, 0, 0, TO_END, 0),
+        instruction(0xb7, 2, 0, 0, cannon::FRAMES_OF_BURST),
+        instruction(0x07, 2, 0, 0, -1),
+        store64(0, 2, word(cannon::BURST)),
         instruction(0xbf, 1, 8, 0, 0),
         instruction(0x07, 1, 0, 0, 1),
         store64(0, 1, word(cannon::SENT)),
