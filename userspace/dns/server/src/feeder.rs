@@ -64,13 +64,13 @@ impl Warm {
         }
     }
 
-    fn take(&self) -> Vec<Key> {
-        let mut keys = self.keys.lock();
-        if !self.wanted.swap(true, Relaxed) {
-            // Once, so that a hit has nothing to allocate.
-            keys.reserve_exact(WAITING);
-        }
-        keys.drain(..).collect()
+    /// Exchanges the questions noted for an empty list: who answers queries never waits while they are copied, and has
+    /// nothing to allocate.
+    fn take(&self, into: &mut Vec<Key>) {
+        into.clear();
+        into.reserve_exact(WAITING);
+        std::mem::swap(&mut *self.keys.lock(), into);
+        self.wanted.store(true, Relaxed);
     }
 }
 
@@ -84,6 +84,8 @@ struct State {
     published: HashMap<HotKey, Held>,
     /// Those that found no room, for the next round.
     again: Vec<Key>,
+    /// Those that became hot: a list that is used again.
+    warm: Vec<Key>,
     surveyed: Instant,
 }
 
@@ -108,6 +110,7 @@ impl Feeder {
                 hot,
                 published: HashMap::new(),
                 again: Vec::new(),
+                warm: Vec::new(),
                 surveyed: Instant::now(),
             }),
         }
@@ -128,7 +131,7 @@ impl Feeder {
     pub(crate) fn round(&self, desk: &Arc<Desk>) {
         let now = desk.now();
         let mut state = self.state.lock();
-        let State { hot, published, again, surveyed } = &mut *state;
+        let State { hot, published, again, warm, surveyed } = &mut *state;
         for (key, hits) in hot.hits() {
             let mut rcode = 0;
             if let Some(published) = published.get_mut(&key) {
@@ -147,7 +150,8 @@ impl Feeder {
             published.clear();
         }
         let mut candidates = std::mem::take(again);
-        candidates.extend(desk.warm().take());
+        desk.warm().take(warm);
+        candidates.append(warm);
         // Those that were looked up again meanwhile take the place of the old ones.
         let due = published.iter().filter(|(_, published)| now >= published.due);
         candidates.extend(due.filter_map(|(key, _)| wire_key(key)));

@@ -87,7 +87,14 @@ pub(crate) fn save_secrets(cache_file: &Path, secrets: &Secrets) {
 }
 
 fn secrets_file(cache_file: &Path) -> PathBuf {
-    cache_file.with_extension("cookies")
+    beside(cache_file, ".cookies")
+}
+
+/// A file whose name is longer by that, and so never the same one, whatever its extension.
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// None if there are none.
@@ -111,9 +118,7 @@ fn replace<T>(
     file: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<T>,
 ) -> io::Result<T> {
-    let mut new = file.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
+    let new = beside(file, ".new");
     let attempt = || {
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder)?;
@@ -150,7 +155,7 @@ mod tests {
         assert!(same(secrets(Some(&cache), of(1)), of(1)), "there were none");
         assert!(same(secrets(Some(&cache), of(2)), of(1)), "they are kept");
         assert!(same(secrets(None, of(2)), of(2)), "nothing is kept");
-        let file = cache.with_extension("cookies");
+        let file = secrets_file(&cache);
         let mode = || fs::metadata(&file).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(), 0o600);
 

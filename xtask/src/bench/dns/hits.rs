@@ -168,7 +168,7 @@ fn report(contenders: &[Contender], measured: &[Measured]) -> Vec<Row> {
             ("cost.process", &result.process, "cpu-s/million"),
             ("cost.receiving", &result.receiving, "cpu-s/million"),
             ("cost.unexplained", &result.unexplained, "cpu-s/million"),
-            ("generator.waited", &result.waited, "of the time"),
+            ("generator.waited", &result.waited, "of its turns"),
         ] {
             rows.push(Row::plain(id(contender, what), median(values), unit));
         }
