@@ -190,16 +190,16 @@ impl AnswerCounters {
 /// Frames that the kernel puts on a wire by itself, as those of a card: whoever receives them by XDP finds each in a
 /// page of its own, and needs not copy it there first, as what a socket sent to a veth pair.
 #[derive(Debug)]
-pub(crate) struct Cannon {
+pub(crate) struct Generator {
     program: OwnedFd,
-    /// The words of [`cannon`].
+    /// The words of [`generator`].
     state: SharedMap,
     _frames: SharedMap,
     counters: Arc<AnswerCounters>,
 }
 
-/// Words of what a cannon's program and its owner tell each other.
-mod cannon {
+/// Words of what a generator's program and its owner tell each other.
+mod generator {
     /// Frames sent.
     pub(super) const SENT: usize = 0;
     /// How many may be sent beyond those that were answered.
@@ -224,14 +224,14 @@ mod cannon {
     pub(super) const RUNS: u32 = 1 << 20;
 }
 
-impl Cannon {
-    /// Loads frames to be sent in turn. Nothing is sent before [`Cannon::allow`].
+impl Generator {
+    /// Loads frames to be sent in turn. Nothing is sent before [`Generator::allow`].
     pub(crate) fn load(frames: &[Vec<u8>], counters: Arc<AnswerCounters>) -> io::Result<Self> {
-        if frames.is_empty() || frames.iter().any(|frame| frame.len() > cannon::LONGEST) {
+        if frames.is_empty() || frames.iter().any(|frame| frame.len() > generator::LONGEST) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let shared = SharedMap::new(frames.len(), cannon::FRAME_WORDS)?;
-        for (frame, first) in frames.iter().zip((0..).step_by(cannon::FRAME_WORDS)) {
+        let shared = SharedMap::new(frames.len(), generator::FRAME_WORDS)?;
+        for (frame, first) in frames.iter().zip((0..).step_by(generator::FRAME_WORDS)) {
             let length = [frame.len() as u64];
             let words = frame.chunks(8).map(|bytes| {
                 let mut word = [0; 8];
@@ -242,16 +242,16 @@ impl Cannon {
                 shared.store(at, word);
             }
         }
-        let state = SharedMap::new(1, cannon::WORDS)?;
+        let state = SharedMap::new(1, generator::WORDS)?;
         let maps = [&state, &shared, &counters.shared].map(|shared| shared.map.as_raw_fd());
-        let program = load(&firing(maps, frames.len() as i32))?;
+        let program = load(&generating(maps, frames.len() as i32))?;
         Ok(Self { program, state, _frames: shared, counters })
     }
 
     /// Frames sent, and how often none could be, for so many were under way.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let read = |at| self.state.word(at).map_or(0, |word| word.load(Ordering::Relaxed));
-        (read(cannon::SENT), read(cannon::FULL))
+        (read(generator::SENT), read(generator::FULL))
     }
 
     /// Answers so far, of all kinds.
@@ -261,25 +261,25 @@ impl Cannon {
 
     /// From now on so many frames may be sent beyond those that were answered.
     pub(crate) fn allow(&self, ahead: u64) {
-        self.state.store(cannon::AHEAD, ahead);
+        self.state.store(generator::AHEAD, ahead);
     }
 
     /// Sends out of the interface of that index in the calling thread's namespace what may be sent, for some
     /// milliseconds, or a while longer if much may.
-    pub(crate) fn fire(&self, interface: u32) -> io::Result<()> {
+    pub(crate) fn run(&self, interface: u32) -> io::Result<()> {
         const TEST_RUN: libc::c_int = 10;
         const LIVE_FRAMES: u32 = 1 << 1;
-        let blank = [0_u8; cannon::BLANK];
+        let blank = [0_u8; generator::BLANK];
         let context = XdpContext {
-            data_end: cannon::BLANK as u32,
+            data_end: generator::BLANK as u32,
             ingress_interface: interface,
             ..XdpContext::default()
         };
         let mut run = TestRun {
             program: self.program.as_raw_fd() as u32,
-            data_size_in: cannon::BLANK as u32,
+            data_size_in: generator::BLANK as u32,
             data_in: blank.as_ptr() as u64,
-            repeat: cannon::RUNS,
+            repeat: generator::RUNS,
             context_size_in: size_of::<XdpContext>() as u32,
             context_in: (&raw const context) as u64,
             flags: LIVE_FRAMES,
@@ -420,8 +420,8 @@ fn counting(map: RawFd) -> Vec<[u8; 8]> {
     program
 }
 
-/// The program of a [`Cannon`], with the maps of its state, its frames and the counted answers.
-fn firing([state, frames, answers]: [RawFd; 3], count: i32) -> Vec<[u8; 8]> {
+/// The program of a [`Generator`], with the maps of its state, its frames and the counted answers.
+fn generating([state, frames, answers]: [RawFd; 3], count: i32) -> Vec<[u8; 8]> {
     // Where a jump to the end lies is filled in below.
     const TO_END: i16 = i16::MAX;
     let word = |at: usize| (at * 8) as i16;
@@ -434,25 +434,25 @@ fn firing([state, frames, answers]: [RawFd; 3], count: i32) -> Vec<[u8; 8]> {
     program.extend(look_up(state));
     program.extend([
         unless_null,
-        load64(8, 0, word(cannon::SENT)),
-        load64(2, 0, word(cannon::BURST)),
+        load64(8, 0, word(generator::SENT)),
+        load64(2, 0, word(generator::BURST)),
         instruction(0x55, 2, 0, 10, 0),
         // Room for another burst: or that there was none is counted.
-        load64(1, 0, word(cannon::AHEAD)),
+        load64(1, 0, word(generator::AHEAD)),
         instruction(0x0f, 7, 1, 0, 0),
         instruction(0xbf, 1, 8, 0, 0),
-        instruction(0x07, 1, 0, 0, cannon::FRAMES_OF_BURST),
+        instruction(0x07, 1, 0, 0, generator::FRAMES_OF_BURST),
         instruction(0xbd, 1, 7, 4, 0),
-        load64(1, 0, word(cannon::FULL)),
+        load64(1, 0, word(generator::FULL)),
         instruction(0x07, 1, 0, 0, 1),
-        store64(0, 1, word(cannon::FULL)),
+        store64(0, 1, word(generator::FULL)),
         instruction(0x05, 0, 0, TO_END, 0),
-        instruction(0xb7, 2, 0, 0, cannon::FRAMES_OF_BURST),
+        instruction(0xb7, 2, 0, 0, generator::FRAMES_OF_BURST),
         instruction(0x07, 2, 0, 0, -1),
-        store64(0, 2, word(cannon::BURST)),
+        store64(0, 2, word(generator::BURST)),
         instruction(0xbf, 1, 8, 0, 0),
         instruction(0x07, 1, 0, 0, 1),
-        store64(0, 1, word(cannon::SENT)),
+        store64(0, 1, word(generator::SENT)),
         instruction(0x97, 8, 0, 0, count),
         instruction(0x63, 10, 8, -4, 0),
     ]);
@@ -462,11 +462,11 @@ fn firing([state, frames, answers]: [RawFd; 3], count: i32) -> Vec<[u8; 8]> {
         instruction(0xbf, 9, 0, 0, 0),
         load64(7, 9, 0),
         instruction(0x15, 7, 0, TO_END, 0),
-        instruction(0x25, 7, 0, TO_END, cannon::LONGEST as i32),
+        instruction(0x25, 7, 0, TO_END, generator::LONGEST as i32),
         // As long as the frame is to be: bpf_xdp_adjust_tail.
         instruction(0xbf, 1, 6, 0, 0),
         instruction(0xbf, 2, 7, 0, 0),
-        instruction(0x17, 2, 0, 0, cannon::BLANK as i32),
+        instruction(0x17, 2, 0, 0, generator::BLANK as i32),
         instruction(0x85, 0, 0, 0, 65),
         instruction(0x55, 0, 0, TO_END, 0),
         // Its bytes: bpf_xdp_store_bytes.

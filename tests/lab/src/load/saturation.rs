@@ -17,7 +17,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::{Load, Outcome};
 use crate::cpu::pin;
 use crate::frames;
-use crate::kernel::Cannon;
+use crate::kernel::Generator;
 use crate::namespace::interface_index;
 use crate::random::Random;
 use crate::topology::{AnswerCount, FAR_INTERFACE, Lab, Side};
@@ -85,52 +85,52 @@ pub fn run<T>(
     let frames = prepare(load, options, namespace.mac(FAR_INTERFACE)?, lab.edge().mac(interface)?);
     let counters = lab.count_answers(options.side)?;
     let started = look()?;
-    let cannon = Cannon::load(&frames, counters.counters()).context("loading what sends")?;
-    let (cannon, ending) = (Arc::new(cannon), Arc::new(AtomicBool::new(false)));
+    let generator = Generator::load(&frames, counters.counters()).context("loading what sends")?;
+    let (generator, ending) = (Arc::new(generator), Arc::new(AtomicBool::new(false)));
     let sending = {
-        let (cannon, ending, core) = (Arc::clone(&cannon), Arc::clone(&ending), options.core);
+        let (generator, ending, core) = (Arc::clone(&generator), Arc::clone(&ending), options.core);
         namespace.thread("generator", move || {
             let interface = interface_index(FAR_INTERFACE)?;
             pin(0, core)?;
             while !ending.load(Ordering::Relaxed) {
-                cannon.fire(interface).context("sending queries")?;
+                generator.run(interface).context("sending queries")?;
             }
             Ok(())
         })?
     };
-    let saturation = ask(&cannon, &counters, options, || sending.is_finished());
+    let saturation = ask(&generator, &counters, options, || sending.is_finished());
     ending.store(true, Ordering::Relaxed);
     sending.join().map_err(|_| anyhow!("the generator panicked"))??;
     Ok((saturation?, started, look()?))
 }
 
 fn ask(
-    cannon: &Cannon,
+    generator: &Generator,
     counters: &AnswerCount<'_>,
     options: &Options,
     failed: impl Fn() -> bool,
 ) -> Result<Saturation> {
     let begun = Instant::now();
     let (mut seen, mut progress) = (0, begun);
-    cannon.allow(options.window);
+    generator.allow(options.window);
     while begun.elapsed() < options.duration && !failed() {
         thread::sleep(LOOK);
-        let (answered, now) = (cannon.answered(), Instant::now());
+        let (answered, now) = (generator.answered(), Instant::now());
         if answered > seen {
             (seen, progress) = (answered, now);
         } else if now - progress > PATIENCE {
-            let lost = cannon.counts().0 - answered;
-            cannon.allow(options.window + lost);
+            let lost = generator.counts().0 - answered;
+            generator.allow(options.window + lost);
             progress = now;
         }
     }
-    cannon.allow(0);
+    generator.allow(0);
     let elapsed = begun.elapsed();
-    let (sent, full) = cannon.counts();
+    let (sent, full) = generator.counts();
     // What is under way still arrives, and is no loss.
     let mut last = 0;
-    while cannon.answered() > last {
-        last = cannon.answered();
+    while generator.answered() > last {
+        last = generator.answered();
         thread::sleep(Duration::from_millis(20));
     }
     if last == 0 {
