@@ -13,10 +13,13 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinDecodable;
 use ipnet::IpNet;
-use muralla_dns_wire::answer::{self, Answer as Stored, Facts, Freshness, Kind, Limits};
+use muralla_dns_wire::answer::{
+    self, Answer as Stored, Facts, Freshness, Kind, Limits, UDP_PAYLOAD,
+};
 use muralla_dns_wire::cookie::{Cookie, Secrets, Verdict};
 use muralla_dns_wire::{Cache, Found, Key, Query};
 use muralla_resolver::engine::{Answer, Engine, ExtendedError, Request, Security};
+use muralla_sockets::datagrams::{self, Path};
 use muralla_zones::{Kind as Local, LocalAnswer, LocalData};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
@@ -26,7 +29,6 @@ use tracing::debug;
 
 use crate::clients::{Clients, client};
 use crate::config::{DnsConfig, LimitsConfig, StaleConfig};
-use crate::datagrams::{self, LONGEST_ANSWER, Path};
 use crate::encode::{self, Sections};
 use crate::feeder::Warm;
 use crate::flights::{Boarding, Flights, Room};
@@ -40,6 +42,9 @@ const FAILURE_TTL: u32 = 5;
 
 /// Class IN.
 pub(crate) const IN: u16 = 1;
+
+/// Longest answer over UDP.
+pub(crate) const LONGEST_ANSWER: usize = UDP_PAYLOAD as usize;
 
 /// One of so many places for questions is for those that nobody waits for.
 const PREFETCHES: usize = 8;

@@ -10,7 +10,6 @@
 //! - [`report`]: what it tells about itself
 //! - [`hot`]: the network card's cache, as this role sees it
 //! - [`log`]: a sample of the queries
-//! - `datagrams`: many in one system call
 //! - `sockets`: made, or inherited from the process before
 //! - `clients`: who may ask
 //! - `tally`: counting, cheap enough for each query
@@ -25,7 +24,6 @@ pub mod role;
 
 mod canary;
 mod clients;
-mod datagrams;
 mod desk;
 mod encode;
 mod feeder;

@@ -16,6 +16,7 @@ use muralla_resolver::engine::Engine;
 use muralla_resolver::network::Sockets;
 use muralla_resolver::trace::Trace;
 use muralla_resolver::{ConfigError, Resolver};
+use muralla_sockets::bound;
 use muralla_zones::LocalData;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
@@ -379,7 +380,7 @@ impl Role {
         let Some(first) = self.listening.first() else {
             return Err("the role listens nowhere: give [dns] listen an address".to_owned());
         };
-        let bound = first.udp.first().and_then(|socket| sockets::local_address(socket).ok());
+        let bound = first.udp.first().and_then(|socket| bound::local_address(socket).ok());
         canary::ask(bound.unwrap_or(first.address), query).await
     }
 

@@ -5,20 +5,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt};
+use muralla_sockets::bound;
 use tracing::warn;
-
-/// Bytes of queries that may wait in a UDP socket: some 5,000 of them, a tenth of a second at 50,000 a second.
-const RECEIVE_BUFFER: usize = 4 << 20;
-
-/// Bytes of answers that may wait in a UDP socket.
-const SEND_BUFFER: usize = 4 << 20;
-
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 1_024;
 
 /// The sockets of one address.
 #[derive(Debug)]
@@ -55,10 +46,10 @@ pub(crate) fn listen(
         let mut sockets = Vec::new();
         for thread in 0..threads {
             let kept = inherited.remove(&udp_name(address, thread));
-            sockets.push(kept.map_or_else(|| udp(address), Ok).map_err(refused)?);
+            sockets.push(kept.map_or_else(|| bound::udp(address), Ok).map_err(refused)?);
         }
         let kept = inherited.remove(&tcp_name(address));
-        let listener = kept.map_or_else(|| tcp(address), Ok).map_err(refused)?;
+        let listener = kept.map_or_else(|| bound::tcp(address), Ok).map_err(refused)?;
         all.push(Listening { address, udp: sockets, tcp: listener });
     }
     for name in inherited.keys() {
@@ -100,50 +91,4 @@ fn help(error: &io::Error) -> &'static str {
         }
         _ => "see the error",
     }
-}
-
-/// A UDP socket for one thread.
-pub(crate) fn udp(address: SocketAddr) -> io::Result<OwnedFd> {
-    let socket = bound(address, SocketType::DGRAM)?;
-    // As much as the machine allows, and beyond that where the process has CAP_NET_ADMIN.
-    if sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
-        sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)?;
-    }
-    sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
-    Ok(socket)
-}
-
-fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
-    let socket = bound(address, SocketType::STREAM)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(socket)
-}
-
-fn bound(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let protocol = if kind == SocketType::DGRAM { ipproto::UDP } else { ipproto::TCP };
-    let socket = socket_with(family, kind, flags, Some(protocol))?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if kind == SocketType::DGRAM {
-        sockopt::set_socket_reuseport(&socket, true)?;
-    }
-    if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, true)?;
-    }
-    if kind == SocketType::DGRAM && address.ip().is_unspecified() {
-        crate::datagrams::tell_destination(socket.as_fd(), address.is_ipv6())?;
-    }
-    rustix::net::bind(&socket, &address)?;
-    Ok(socket)
-}
-
-/// The address that a socket is bound to.
-pub(crate) fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
-    UdpSocket::from(socket.try_clone()?).local_addr()
-}
-
-/// A listener that shares the descriptor.
-pub(crate) fn listener(socket: &OwnedFd) -> io::Result<TcpListener> {
-    Ok(TcpListener::from(socket.try_clone()?))
 }

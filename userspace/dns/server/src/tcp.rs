@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use muralla_sockets::bound;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::OwnedWriteHalf;
@@ -19,7 +20,6 @@ use tracing::{debug, warn};
 use crate::clients::client;
 use crate::desk::{Asker, Desk, Outcome, Reply};
 use crate::report::Transport;
-use crate::sockets;
 use crate::tally::Event;
 
 /// Longest query that is read: one with every option that is known is a tenth of it.
@@ -66,7 +66,7 @@ pub(crate) fn start(
     listener: &OwnedFd,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let listener = sockets::listener(listener)?;
+    let listener = bound::listener(listener)?;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     tokio::spawn(accept(Arc::clone(desk), Arc::clone(connections), listener, stop));

@@ -8,16 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use muralla_sockets::datagrams::{BATCH, Inbox, Outbox};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use tracing::{error, warn};
 
-use crate::datagrams::{BATCH, Inbox, Outbox};
-use crate::desk::{Asker, Desk, Outcome, Reply};
+use crate::desk::{Asker, Desk, LONGEST_ANSWER, Outcome, Reply};
 use crate::report::Transport;
 use crate::tally::{Answered, Event, Tally};
 
 /// Batches that are read from one socket before the others have their turn.
 const TURN: usize = 16;
+
+/// Longest query that is read: nobody needs more over UDP, and what is longer is cut and then refused as malformed.
+const LONGEST_QUERY: usize = 2_048;
 
 /// The threads, until they are told to stop.
 pub(crate) struct Workers {
@@ -74,8 +77,8 @@ struct Worker {
     desk: Arc<Desk>,
     sockets: Vec<Arc<OwnedFd>>,
     tally: Arc<Tally>,
-    inbox: Inbox,
-    outbox: Outbox,
+    inbox: Inbox<LONGEST_QUERY>,
+    outbox: Outbox<LONGEST_ANSWER>,
     answered: [Option<Answered>; BATCH],
 }
 

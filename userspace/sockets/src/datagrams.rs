@@ -9,24 +9,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use muralla_dns_wire::answer::UDP_PAYLOAD;
-
 /// Datagrams in one system call.
-pub(crate) const BATCH: usize = 64;
-
-/// Longest query that is read: nobody needs more over UDP, and what is longer is cut and then refused as malformed.
-pub(crate) const LONGEST_QUERY: usize = 2_048;
-
-/// Longest answer over UDP.
-pub(crate) const LONGEST_ANSWER: usize = UDP_PAYLOAD as usize;
+pub const BATCH: usize = 64;
 
 /// Bytes for control messages: one of either family.
 const CONTROL: usize = 64;
 
 /// Who sent a datagram, and to which address of ours.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Path {
-    pub(crate) peer: SocketAddr,
+pub struct Path {
+    /// Who sent it, and is answered.
+    pub peer: SocketAddr,
     /// None where the socket is bound to one address anyway.
     local: Option<Local>,
 }
@@ -43,9 +36,9 @@ struct Local {
 #[derive(Clone, Copy)]
 struct Control([u8; CONTROL]);
 
-/// Received datagrams.
-pub(crate) struct Inbox {
-    data: Box<[[u8; LONGEST_QUERY]]>,
+/// Received datagrams of at most `LONGEST` bytes each; what is longer is cut.
+pub struct Inbox<const LONGEST: usize> {
+    data: Box<[[u8; LONGEST]]>,
     names: Box<[libc::sockaddr_storage]>,
     control: Box<[Control]>,
     iovecs: Box<[libc::iovec]>,
@@ -54,10 +47,17 @@ pub(crate) struct Inbox {
 }
 
 // SAFETY: the pointers within lead to the boxes beside them, which move along with their owner.
-unsafe impl Send for Inbox {}
+unsafe impl<const LONGEST: usize> Send for Inbox<LONGEST> {}
 
-impl Inbox {
-    pub(crate) fn new() -> Self {
+impl<const LONGEST: usize> Default for Inbox<LONGEST> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const LONGEST: usize> Inbox<LONGEST> {
+    /// Room for one batch.
+    pub fn new() -> Self {
         // SAFETY: all of these are plain numbers and pointers, for which zero is a value.
         let (names, iovecs, headers) = unsafe {
             (
@@ -67,7 +67,7 @@ impl Inbox {
             )
         };
         let mut inbox = Self {
-            data: vec![[0; LONGEST_QUERY]; BATCH].into_boxed_slice(),
+            data: vec![[0; LONGEST]; BATCH].into_boxed_slice(),
             names,
             control: vec![Control([0; CONTROL]); BATCH].into_boxed_slice(),
             iovecs,
@@ -83,7 +83,7 @@ impl Inbox {
             .zip(&mut inbox.control);
         for ((((header, iovec), data), name), control) in parts {
             iovec.iov_base = data.as_mut_ptr().cast();
-            iovec.iov_len = LONGEST_QUERY;
+            iovec.iov_len = LONGEST;
             header.msg_hdr.msg_iov = iovec;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_name = ptr::from_mut(name).cast();
@@ -93,7 +93,12 @@ impl Inbox {
     }
 
     /// Takes what waits at the socket, without waiting, and gives the number of datagrams.
-    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+    ///
+    /// # Errors
+    ///
+    /// When nothing waits (`WouldBlock`), or with what the system says; errors that an earlier answer caused (ICMP) come up
+    /// here, too.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.received = 0;
         for header in &mut self.headers {
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
@@ -117,7 +122,7 @@ impl Inbox {
     }
 
     /// The datagrams received last, those without a usable sender left out.
-    pub(crate) fn datagrams(&self) -> impl Iterator<Item = (&[u8], Path)> {
+    pub fn datagrams(&self) -> impl Iterator<Item = (&[u8], Path)> {
         self.headers.iter().zip(&self.data).zip(&self.names).take(self.received).filter_map(
             |((header, data), name)| {
                 let data = data.get(..header.msg_len as usize)?;
@@ -128,9 +133,9 @@ impl Inbox {
     }
 }
 
-/// Answers that wait to be sent.
-pub(crate) struct Outbox {
-    data: Box<[[u8; LONGEST_ANSWER]]>,
+/// Answers of at most `LONGEST` bytes each that wait to be sent.
+pub struct Outbox<const LONGEST: usize> {
+    data: Box<[[u8; LONGEST]]>,
     names: Box<[libc::sockaddr_storage]>,
     control: Box<[Control]>,
     iovecs: Box<[libc::iovec]>,
@@ -139,10 +144,17 @@ pub(crate) struct Outbox {
 }
 
 // SAFETY: as for the inbox.
-unsafe impl Send for Outbox {}
+unsafe impl<const LONGEST: usize> Send for Outbox<LONGEST> {}
 
-impl Outbox {
-    pub(crate) fn new() -> Self {
+impl<const LONGEST: usize> Default for Outbox<LONGEST> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const LONGEST: usize> Outbox<LONGEST> {
+    /// Room for one batch.
+    pub fn new() -> Self {
         // SAFETY: as for the inbox.
         let (names, iovecs, headers) = unsafe {
             (
@@ -152,7 +164,7 @@ impl Outbox {
             )
         };
         Self {
-            data: vec![[0; LONGEST_ANSWER]; BATCH].into_boxed_slice(),
+            data: vec![[0; LONGEST]; BATCH].into_boxed_slice(),
             names,
             control: vec![Control([0; CONTROL]); BATCH].into_boxed_slice(),
             iovecs,
@@ -162,12 +174,12 @@ impl Outbox {
     }
 
     /// The memory for the next answer; none if the box is full.
-    pub(crate) fn room(&mut self) -> Option<&mut [u8; LONGEST_ANSWER]> {
+    pub fn room(&mut self) -> Option<&mut [u8; LONGEST]> {
         self.data.get_mut(self.waiting)
     }
 
     /// Takes the first `len` bytes of [`Self::room`] as an answer along `path`.
-    pub(crate) fn push(&mut self, len: usize, path: &Path) {
+    pub fn push(&mut self, len: usize, path: &Path) {
         let at = self.waiting;
         let (Some(data), Some(name), Some(control), Some(iovec), Some(header)) = (
             self.data.get_mut(at),
@@ -179,14 +191,14 @@ impl Outbox {
             return;
         };
         iovec.iov_base = data.as_mut_ptr().cast();
-        iovec.iov_len = len.min(LONGEST_ANSWER);
+        iovec.iov_len = len.min(LONGEST);
         address_message(&mut header.msg_hdr, iovec, name, control, path);
         self.waiting += 1;
     }
 
     /// Sends what waits, and gives the number of answers that the kernel did not take: its buffer was full, or there is
     /// no way to the client.
-    pub(crate) fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
+    pub fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
         let (mut begin, mut lost) = (0, 0);
         while let Some(left) = self.headers.get_mut(begin..self.waiting)
             && !left.is_empty()
@@ -214,7 +226,11 @@ impl Outbox {
 }
 
 /// Sends one answer, without waiting.
-pub(crate) fn send_one(socket: BorrowedFd<'_>, answer: &[u8], path: &Path) -> io::Result<()> {
+///
+/// # Errors
+///
+/// When the kernel does not take it.
+pub fn send_one(socket: BorrowedFd<'_>, answer: &[u8], path: &Path) -> io::Result<()> {
     // SAFETY: plain numbers and pointers, for which zero is a value.
     let (mut name, mut header) =
         unsafe { (mem::zeroed::<libc::sockaddr_storage>(), mem::zeroed::<libc::msghdr>()) };
@@ -306,7 +322,11 @@ fn local(header: &libc::msghdr) -> Option<Local> {
 }
 
 /// Has the socket tell with each datagram which address it was sent to.
-pub(crate) fn tell_destination(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+///
+/// # Errors
+///
+/// When the socket is of the other family.
+pub fn tell_destination(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
     let (level, option) = if v6 {
         (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
     } else {
@@ -385,7 +405,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sockets;
+    use crate::bound;
 
     #[test]
     fn an_answer_leaves_from_the_address_that_was_asked() {
@@ -394,13 +414,13 @@ mod tests {
             ("127.0.0.9:0", "127.0.0.9", "127.0.0.1:0"),
             ("[::]:0", "::1", "[::1]:0"),
         ] {
-            let server = sockets::udp(wildcard.parse().unwrap()).unwrap();
+            let server = bound::udp(wildcard.parse().unwrap()).unwrap();
             let server = UdpSocket::from(server);
             let asked =
                 SocketAddr::new(asked.parse().unwrap(), server.local_addr().unwrap().port());
             let client = UdpSocket::bind(client).unwrap();
             client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-            let (mut inbox, mut outbox) = (Inbox::new(), Outbox::new());
+            let (mut inbox, mut outbox) = (Inbox::<64>::new(), Outbox::<64>::new());
             for query in [b"one", b"two"] {
                 client.send_to(query, asked).unwrap();
             }
