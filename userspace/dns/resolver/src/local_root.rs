@@ -87,6 +87,10 @@ fn stamp(path: &Path) -> Option<Stamp> {
 
 impl LocalRoot {
     fn load(path: &Path, stamp: Option<Stamp>, unix: u64) -> Result<Self, String> {
+        // Opening a FIFO would wait for a writer, so the kind is looked at before.
+        if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+            return Err("not a regular file".into());
+        }
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         let written = stamp.and_then(|(time, _)| time.duration_since(UNIX_EPOCH).ok());
         let root = Self::parse(&text, written.map_or(unix, |written| written.as_secs()))?;

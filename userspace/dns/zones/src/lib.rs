@@ -15,6 +15,7 @@
 
 mod config;
 mod denial;
+mod file;
 mod list;
 mod local;
 mod lookup;

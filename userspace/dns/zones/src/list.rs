@@ -6,8 +6,6 @@ mod text;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs;
-use std::io::Read;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -256,7 +254,7 @@ impl<'a> Loader<'a> {
     fn files<B: Build>(&mut self) -> Result<Vec<B::Set>, Vec<Problem>> {
         let mut sets = Vec::with_capacity(self.config.files.len());
         for file in &self.config.files {
-            let text = read(file).map_err(|error| {
+            let text = crate::file::read(file, FILE_BYTES).map_err(|error| {
                 vec![Problem::of(
                     file,
                     format!("can't be read: {error}"),
@@ -409,17 +407,4 @@ impl<'a> Loader<'a> {
         };
         (list, self.warnings)
     }
-}
-
-fn read(file: &Path) -> std::io::Result<Vec<u8>> {
-    let file = fs::File::open(file)?;
-    let data = file.metadata()?;
-    if !data.is_file() || data.len() > FILE_BYTES {
-        return Err(std::io::Error::other(format!(
-            "not a regular file of up to {FILE_BYTES} bytes"
-        )));
-    }
-    let mut text = Vec::with_capacity(data.len() as usize);
-    file.take(FILE_BYTES).read_to_end(&mut text)?;
-    Ok(text)
 }

@@ -2,10 +2,10 @@
 //! `$GENERATE`).
 
 use std::fs;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::file;
 use crate::name;
 use crate::problem::Problem;
 use crate::rdata::{self, number};
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
 
     fn file(&mut self, path: PathBuf, origin: Vec<u8>) {
         let stamp = Stamp::of(&path);
-        let read = load(&path, self.limits.bytes.saturating_sub(self.bytes));
+        let read = file::read(&path, self.limits.bytes.saturating_sub(self.bytes));
         self.open.push(path.canonicalize().unwrap_or_else(|_| path.clone()));
         self.out.files.push((path.clone(), stamp));
         match read {
@@ -400,21 +400,6 @@ impl<'a> Reader<'a> {
             }
         }
     }
-}
-
-fn load(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = fs::File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut text = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut text)?;
-    if text.len() as u64 > most {
-        return Err(io::Error::other(format!(
-            "more than the {most} bytes that are left for a zone"
-        )));
-    }
-    Ok(text)
 }
 
 fn sequence(text: &[u8]) -> Option<(u32, u32, usize)> {
