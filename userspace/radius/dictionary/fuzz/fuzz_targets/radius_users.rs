@@ -1,0 +1,5 @@
+//! A users file.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| muralla_radius_dictionary::fuzzing::users(data));
