@@ -1,0 +1,5 @@
+//! Records in any order.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| muralla_radius_accounting::fuzzing::table(data));
