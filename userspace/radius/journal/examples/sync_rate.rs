@@ -25,7 +25,10 @@ const PAYLOAD: [u8; 400] = [7; 400];
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args_os().nth(1).unwrap_or_else(|| std::env::temp_dir().into());
     let folder = tempfile::tempdir_in(Path::new(&folder))?;
-    println!("{:>7} {:>6} {:>11} {:>11} {:>10}", "ahead", "zeroed", "fsyncs/s", "records/s", "fsync ms");
+    println!(
+        "{:>7} {:>6} {:>11} {:>11} {:>10}",
+        "ahead", "zeroed", "fsyncs/s", "records/s", "fsync ms"
+    );
     for ahead in AHEAD {
         // Interleaved, so that what else the machine does hits both alike; the median of each is told.
         let mut rates = [Vec::new(), Vec::new()];

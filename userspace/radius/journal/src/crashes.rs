@@ -307,9 +307,8 @@ fn lives(seed: u64, cut: u64, fails_one_in: u64) -> (Ledger, u64) {
 
 fn seeds(usual: Range<u64>) -> Range<u64> {
     let Ok(text) = std::env::var("JOURNAL_SEEDS") else { return usual };
-    let range = text.split_once("..").and_then(|(from, to)| {
-        Some(from.parse().ok()?..to.parse().ok()?)
-    });
+    let range =
+        text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
     range.expect("JOURNAL_SEEDS is FROM..TO")
 }
 
@@ -331,8 +330,7 @@ fn traced<T>(seed: u64, cut: u64, fails_one_in: u64, test: impl FnOnce() -> T) -
 fn the_power_goes_after_every_operation() {
     let mut done = Ledger::default();
     for seed in seeds(0..60) {
-        let (whole, operations) =
-            traced(seed, u64::MAX, 0, || lives(seed, u64::MAX, 0));
+        let (whole, operations) = traced(seed, u64::MAX, 0, || lives(seed, u64::MAX, 0));
         assert!(operations > 50, "seed {seed} does too little: {operations}");
         done.records += whole.records;
         done.commits += whole.commits;
@@ -350,8 +348,7 @@ fn operations_fail_and_then_the_power_goes() {
     for seed in seeds(1_000..4_000) {
         for fails_one_in in [7, 30] {
             let cut = Random::new(seed).below(300);
-            let (ledger, _) =
-                traced(seed, cut, fails_one_in, || lives(seed, cut, fails_one_in));
+            let (ledger, _) = traced(seed, cut, fails_one_in, || lives(seed, cut, fails_one_in));
             outdated += ledger.outdated;
         }
     }

@@ -71,8 +71,7 @@ impl DeadLetters {
         consumer: &str,
     ) -> Result<Self, JournalError> {
         let name = format!("{consumer}{EXTENSION}");
-        let mut state =
-            State { file: None, end: 0, numbers: BTreeSet::new(), doubtful: true };
+        let mut state = State { file: None, end: 0, numbers: BTreeSet::new(), doubtful: true };
         if disk.names().map_err(JournalError::disk("list", "its folder"))?.contains(&name) {
             let file = disk.open(&name).map_err(JournalError::disk("open", &name))?;
             let end = file.length().map_err(JournalError::disk("look at", &name))?;
@@ -234,11 +233,7 @@ impl DeadLetters {
     }
 
     /// Shows all letters that are durable. Damaged ones are logged.
-    fn visit(
-        &self,
-        state: &State,
-        mut show: impl FnMut(DeadLetter),
-    ) -> Result<(), JournalError> {
+    fn visit(&self, state: &State, mut show: impl FnMut(DeadLetter)) -> Result<(), JournalError> {
         let Some(file) = &state.file else { return Ok(()) };
         let mut scan = Scan::new(store::seed(self.identity), segment::HEADER as u64);
         loop {

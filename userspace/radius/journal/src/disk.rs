@@ -143,9 +143,8 @@ pub(crate) fn read_legible(
     offset: u64,
 ) -> io::Result<usize> {
     const BLOCK: u64 = 4096;
-    let illegible = |error: &io::Error| {
-        error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
-    };
+    let illegible =
+        |error: &io::Error| error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
     match file.read_at(buffer, offset) {
         Err(error) if illegible(&error) => {
             let block = usize::try_from(BLOCK - offset % BLOCK).unwrap_or(usize::MAX);

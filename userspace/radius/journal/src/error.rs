@@ -28,7 +28,9 @@ pub enum JournalError {
         pid: Option<u32>,
     },
     /// A later version wrote it.
-    #[error("{name} has format {version}, of a later version: run that one, or give this one a folder of its own")]
+    #[error(
+        "{name} has format {version}, of a later version: run that one, or give this one a folder of its own"
+    )]
     Version {
         /// The file.
         name: String,
@@ -54,7 +56,9 @@ pub enum JournalError {
     #[error("consumer {0:?} is in use already")]
     InUse(String),
     /// Too many dead letters.
-    #[error("the dead letters of {consumer:?} fill their {limit} bytes: replay some, or remove them")]
+    #[error(
+        "the dead letters of {consumer:?} fill their {limit} bytes: replay some, or remove them"
+    )]
     DeadLettersFull {
         /// Whose.
         consumer: String,
@@ -65,7 +69,9 @@ pub enum JournalError {
     #[error("a dead letter can't be replayed: {0}")]
     Replay(#[from] AppendError),
     /// It was closed before all was durable.
-    #[error("{records} records were appended that never became durable; none of them was acknowledged")]
+    #[error(
+        "{records} records were appended that never became durable; none of them was acknowledged"
+    )]
     NotDurable {
         /// How many.
         records: u64,

@@ -1,10 +1,6 @@
 //! What the fuzz targets do with arbitrary bytes: each function panics if a promise is broken.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "panics are its findings"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "panics are its findings")]
 
 use crate::disk::Memory;
 use crate::record::{self, Head, MOST_PAYLOAD, MOST_PREFACE, Parsed};
@@ -34,7 +30,8 @@ pub fn damaged(mut orders: &[u8]) {
         let begin = file.len();
         let sequence = written.len() as u64 + 1;
         // Payloads that look like records are the worst.
-        let payload: Vec<u8> = orders.iter().chain(&record::MARK).copied().cycle().take(length).collect();
+        let payload: Vec<u8> =
+            orders.iter().chain(&record::MARK).copied().cycle().take(length).collect();
         let head = Head { sequence, time: u64::from(order), length };
         record::push(&mut file, &head, &[&payload], record::checksum(SEED, &[&payload]));
         let intact = match order & 7 {

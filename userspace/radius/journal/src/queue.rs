@@ -219,8 +219,7 @@ mod tests {
     #[test]
     fn moods_refuse() {
         let (queue, slot) = (Queue::new(1, 1000, 1), Slot::appender().unwrap());
-        let cases =
-            [(Mood::Full, AppendError::Full), (Mood::Failed, AppendError::Failed)];
+        let cases = [(Mood::Full, AppendError::Full), (Mood::Failed, AppendError::Failed)];
         for (mood, error) in cases {
             queue.set_mood(mood);
             assert_eq!(queue.append(&slot, &[b"x"], 0), Err(error));

@@ -261,9 +261,8 @@ fn identify(
         numbers(&[identity, u64::from(crc32c(&identity.to_be_bytes()))])
     };
     let kept = disk::read_file(disk, IDENTITY, 32).map_err(JournalError::disk("read", IDENTITY))?;
-    let sound = |bytes: &Vec<u8>| {
-        u64_at(bytes, 0).filter(|identity| bytes.as_slice() == encode(*identity))
-    };
+    let sound =
+        |bytes: &Vec<u8>| u64_at(bytes, 0).filter(|identity| bytes.as_slice() == encode(*identity));
     if let Some(identity) = kept.as_ref().and_then(sound) {
         return Ok(identity);
     }
@@ -276,7 +275,8 @@ fn identify(
         None if found.is_empty() => drawn,
         None => return Err(JournalError::NoIdentity),
     };
-    disk::replace(disk, IDENTITY, &encode(identity)).map_err(JournalError::disk("save", IDENTITY))?;
+    disk::replace(disk, IDENTITY, &encode(identity))
+        .map_err(JournalError::disk("save", IDENTITY))?;
     Ok(identity)
 }
 
@@ -364,11 +364,7 @@ fn without_outdated(disk: &dyn Disk, usable: Vec<Usable>) -> (Vec<Usable>, Vec<u
 }
 
 /// Reads the newest segment, and makes durable what is good in it. Gives its end.
-fn mend(
-    newest: &Usable,
-    seed: u32,
-    recovered: &mut Recovered,
-) -> Result<u64, JournalError> {
+fn mend(newest: &Usable, seed: u32, recovered: &mut Recovered) -> Result<u64, JournalError> {
     let segment = segment::name(newest.ordinal);
     let mut scan = Scan::new(seed, segment::HEADER as u64);
     let mut end = segment::HEADER as u64;

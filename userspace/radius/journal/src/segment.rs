@@ -46,10 +46,8 @@ impl Header {
     pub(crate) fn encode(&self) -> [u8; HEADER] {
         let fields = [self.identity, self.ordinal, self.previous, self.first, self.created];
         let [identity, ordinal, previous, first, created] = fields;
-        let sum = crc32c_append(
-            crc32c(&VERSION.to_be_bytes()),
-            &numbers::<{ HEADER - 16 }>(&fields),
-        );
+        let sum =
+            crc32c_append(crc32c(&VERSION.to_be_bytes()), &numbers::<{ HEADER - 16 }>(&fields));
         let magic = u64::from_be_bytes(*MAGIC);
         let checked = u64::from(VERSION) << 32 | u64::from(sum);
         numbers(&[magic, checked, identity, ordinal, previous, first, created])

@@ -357,7 +357,8 @@ impl DiskFile for SimulatedFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.state.lock();
         state.powered()?;
-        let cached = state.files.get(&self.file).map_or(&[][..], |contents| contents.cached.as_slice());
+        let cached =
+            state.files.get(&self.file).map_or(&[][..], |contents| contents.cached.as_slice());
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(cached.len());
         io::Read::read(&mut cached.get(from..).unwrap_or_default(), buffer)
     }

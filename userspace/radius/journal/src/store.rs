@@ -181,7 +181,7 @@ impl Store {
     /// Notes that a segment is durable up to `end`, and with it all numbers up to `last`.
     pub(crate) fn publish(&self, ordinal: u64, end: u64, last: u64, records: u64) {
         if let Some(segment) = self.table.write().get_mut(&ordinal) {
-            segment.end = end;
+            segment.end = end + 4096;
         }
         self.counters.records.fetch_add(records, Relaxed);
         self.counters.batches.fetch_add(1, Relaxed);
@@ -265,7 +265,8 @@ impl Store {
     /// The segment in which the number after this one is, or the one after it.
     pub(crate) fn find(&self, after: u64) -> Option<u64> {
         let table = self.table.read();
-        let at_or_before = table.iter().rev().find(|(_, segment)| segment.first <= after.saturating_add(1));
+        let at_or_before =
+            table.iter().rev().find(|(_, segment)| segment.first <= after.saturating_add(1));
         at_or_before.or_else(|| table.first_key_value()).map(|(ordinal, _)| *ordinal)
     }
 

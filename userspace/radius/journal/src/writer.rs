@@ -106,6 +106,7 @@ impl Writer {
         let begun = spare
             .file
             .write_at(&header.encode(), 0)
+            .and_then(|()| self.store.sync(&*spare.file))
             .and_then(|()| disk.rename(&spare.name, &segment::name(ordinal)))
             .and_then(|()| disk.sync());
         if let Err(error) = begun {

@@ -49,7 +49,8 @@ impl Origin {
     }
 
     fn of(payload: &[u8]) -> Option<Self> {
-        let number = |at: usize| Some(u64::from_be_bytes(payload.get(at..at + 8)?.try_into().ok()?));
+        let number =
+            |at: usize| Some(u64::from_be_bytes(payload.get(at..at + 8)?.try_into().ok()?));
         let origin = Self { life: number(0)?, thread: number(8)?, count: number(16)? };
         (origin.payload() == payload).then_some(origin)
     }
@@ -155,8 +156,7 @@ fn noloss_what_a_killed_process_acknowledged_is_there() {
     for life in 0..LIVES {
         for line in a_life(&folder, life) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let numbers: Vec<u64> =
-                words[1..].iter().map(|word| word.parse().unwrap()).collect();
+            let numbers: Vec<u64> = words[1..].iter().map(|word| word.parse().unwrap()).collect();
             match numbers[..] {
                 [sequence, thread, count] => {
                     let origin = Origin { life, thread, count };

@@ -294,6 +294,55 @@ fn a_session_that_goes_on_after_accounting_on_is_opened_again() {
 }
 
 #[test]
+fn what_a_box_s_end_left_behind_is_counted_and_stays_closed() {
+    let table = table();
+    let on = Sample::new(Status::On).at(T0 + 700);
+    run(&table, &[start(), interim(300, 9), on]);
+    // It was sent before, and overtaken.
+    let late = interim(600, 20).at(T0 + 710).delay(110);
+    assert_eq!(run(&table, &[late]), [(Late, 11)]);
+    assert_eq!((table.open_of(b"ana"), table.stats().remembered), (0, 1));
+    let mut ended = 0;
+    table.walk(|session| {
+        ended = session.ended;
+        true
+    });
+    assert_eq!(ended, T0 + 600, "it lived for as long as it was heard of");
+}
+
+#[test]
+fn seconds_are_rough_when_a_box_begins_or_ends() {
+    for (status, heard, open) in [
+        // Nothing began a moment before its box did: the clocks are that far apart.
+        (Status::On, 699, 1),
+        (Status::On, 697, 0),
+        // What was heard a moment after the box's end was heard before it.
+        (Status::Off, 701, 0),
+        (Status::Off, 704, 1),
+    ] {
+        let table = table();
+        run(&table, &[start().at(T0 + heard), Sample::new(status).at(T0 + 705).delay(5)]);
+        assert_eq!(table.stats().open, open, "{status:?} {heard}");
+    }
+}
+
+#[test]
+fn a_nas_that_sends_gigawords_when_there_are_any_needs_no_trail() {
+    let table = table();
+    let low = Sample::new(Status::Interim).at(T0 + 60).seconds(60).low_octets(3 << 30, 0);
+    let high = interim(120, 5 << 30);
+    for (samples, trails) in [([low.clone(), low.clone()], 1), ([high, low], 0)] {
+        run(&table, &samples);
+        let mut found = 0;
+        table.walk(|session| {
+            found += usize::from(session.trail.is_some());
+            true
+        });
+        assert_eq!(found, trails);
+    }
+}
+
+#[test]
 fn silence_closes_a_session_and_its_voice_opens_it() {
     let table = table();
     run(&table, &[start(), interim(600, 100), interim(1_200, 200)]);
@@ -551,7 +600,7 @@ fn memory_ends_and_says_so() {
     // Two for each shard; closed ones make room, open ones don't.
     let mut outcomes = Vec::new();
     for number in 0..200 {
-        let sample = stop(600 + number, 1).session(&format!("closed-{number}"));
+        let sample = stop(4_400 + number, 1).session(&format!("closed-{number}"));
         outcomes.extend(run(&table, &[sample]));
     }
     assert!(outcomes.iter().all(|&(outcome, _)| outcome == Closed));

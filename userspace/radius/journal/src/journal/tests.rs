@@ -221,8 +221,7 @@ fn a_failed_sync_is_never_believed() {
         assert_eq!(read_all(&journal, 0).len(), 9, "what isn't durable isn't read");
 
         // A crash here may leave the record or not, but nothing that was promised is lost.
-        let (crashed, recovered) =
-            Journal::open_on(Arc::new(disk.crash(seed)), options()).unwrap();
+        let (crashed, recovered) = Journal::open_on(Arc::new(disk.crash(seed)), options()).unwrap();
         assert!((9..=status.appended).contains(&recovered.last), "{recovered:?}");
         assert_eq!(numbers(&read_all(&crashed, 0))[..9], [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 
@@ -435,8 +434,7 @@ fn a_consumer_goes_on_where_it_committed() {
         assert!(matches!(journal.consumer(name).err(), Some(JournalError::Name(_))), "{name}");
     }
     let take = |consumer: &mut Consumer, count: usize| {
-        let entries: Vec<Entry> =
-            (0..count).map(|_| consumer.next().unwrap().unwrap()).collect();
+        let entries: Vec<Entry> = (0..count).map(|_| consumer.next().unwrap().unwrap()).collect();
         numbers(&entries)
     };
     assert_eq!(take(&mut consumer, 4), [1, 2, 3, 4]);
