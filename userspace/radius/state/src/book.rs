@@ -1,0 +1,521 @@
+//! What this server has of one pool: blocks that it alone gives out of, and who holds what in them. Pure; time is an argument.
+//!
+//! Why nothing is given out twice, whatever dies:
+//! - A block has one owner in the database, and the owner gives out of it only until its reservation ends. It counts that by
+//!   a clock that nobody sets, from before it asked for the reservation.
+//! - What was given out stays taken until its time ends. That is the short offer before the first accounting record, and the
+//!   lease from every record on. Nothing becomes free by time alone: the database is asked first, because another server may
+//!   have had the records.
+//! - Of a server that died, the offers of its last moments may not be in the database. So whoever has the block next (the
+//!   same server started again, or another when the reservation has ended) lets everything without a lease in it rest for as
+//!   long as an offer lives. Offers that were accepted have their accounting records by then.
+//! - What belongs to a subscriber for good, or is in use by someone the database knows, is never free.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::ops::RangeInclusive;
+
+use crate::addresses::Plan;
+
+/// Milliseconds of a clock that nobody sets.
+pub(crate) type Moment = u64;
+
+/// Who holds something: the user, and the line if anything tells his logins apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Who {
+    /// The user's name, hashed.
+    pub(crate) user: u64,
+    /// User, NAS and port, hashed.
+    pub(crate) line: Option<u64>,
+}
+
+/// A lease of which the database is to know.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fresh<T> {
+    pub(crate) number: u64,
+    pub(crate) line: Option<u64>,
+    pub(crate) since: Moment,
+    pub(crate) until: Moment,
+    pub(crate) label: T,
+}
+
+/// What the database knows of a lease.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) number: u64,
+    pub(crate) who: Who,
+    pub(crate) until: Moment,
+}
+
+/// This server's part of a pool. `T` is what is told to the database of a holder.
+#[derive(Debug)]
+pub(crate) struct Book<T> {
+    plan: Plan,
+    /// Milliseconds that an offer and a lease live.
+    offer: u64,
+    lease: u64,
+    /// Blocks by their first number, and when their reservation ends.
+    blocks: BTreeMap<u64, Moment>,
+    units: HashMap<u64, Unit>,
+    /// Free ones, the longest unused first. Some have been taken meanwhile.
+    free: VecDeque<u64>,
+    spare: usize,
+    held: usize,
+    lines: HashMap<u64, u64>,
+    /// When the time of something ends; one entry for each.
+    ends: BinaryHeap<Reverse<(Moment, u64)>>,
+    /// What belongs to a subscriber for good.
+    fixed: HashSet<u64>,
+    fresh: HashMap<u64, (Moment, T)>,
+    gone: HashSet<u64>,
+    given: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unit {
+    state: State,
+    user: u64,
+    /// Zero for none.
+    line: u64,
+    until: Moment,
+    /// Whether it is in the queue of free ones, and among the ends.
+    queued: bool,
+    ending: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Free,
+    Held,
+    /// Nobody known holds it, but somebody may.
+    Resting,
+}
+
+impl<T> Book<T> {
+    pub(crate) fn new(plan: Plan, offer: u64, lease: u64) -> Self {
+        Self {
+            plan,
+            offer,
+            lease,
+            blocks: BTreeMap::new(),
+            units: HashMap::new(),
+            free: VecDeque::new(),
+            spare: 0,
+            held: 0,
+            lines: HashMap::new(),
+            ends: BinaryHeap::new(),
+            fixed: HashSet::new(),
+            fresh: HashMap::new(),
+            gone: HashSet::new(),
+            given: 0,
+        }
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Takes other ranges or times over. What is held stays held, even outside of them.
+    pub(crate) fn replan(&mut self, plan: Plan, offer: u64, lease: u64) {
+        (self.offer, self.lease) = (offer, lease);
+        if self.plan == plan {
+            return;
+        }
+        self.plan = plan;
+        let blocks: Vec<u64> = self.blocks.keys().copied().collect();
+        for block in blocks {
+            let units: Vec<u64> = self.plan.units(block).collect();
+            for number in units {
+                let unit = self.units.entry(number).or_insert_with(Unit::free);
+                if unit.state == State::Free && !unit.queued {
+                    self.queue(number);
+                }
+            }
+        }
+        self.recount();
+    }
+
+    /// Something for somebody. The same line gets the same again while it holds it, and if possible after that.
+    pub(crate) fn lease(&mut self, who: Who, label: T, now: Moment) -> Option<u64> {
+        let kept = who.line.and_then(|line| self.lines.get(&line).copied());
+        let number =
+            kept.filter(|number| self.is_given_to(*number, who, now)).or_else(|| self.pop(now))?;
+        let until = now.saturating_add(self.offer);
+        let begins = self.take(number);
+        self.given = self.given.saturating_add(u64::from(begins));
+        let unit = self.units.get_mut(&number)?;
+        unit.until = unit.until.max(until);
+        self.name(number, who);
+        self.ending(number);
+        self.gone.remove(&number);
+        let since = self.fresh.get(&number).filter(|_| !begins).map_or(now, |(since, _)| *since);
+        self.fresh.insert(number, (since, label));
+        Some(number)
+    }
+
+    /// An accounting record says that somebody has it. Tells whether somebody else should have it.
+    pub(crate) fn renew(&mut self, number: u64, who: Who, now: Moment) -> bool {
+        let until = now.saturating_add(self.lease);
+        let Some(unit) = self.units.get(&number) else { return false };
+        if unit.state == State::Held && unit.user != who.user {
+            return true;
+        }
+        self.take(number);
+        if let Some(unit) = self.units.get_mut(&number) {
+            unit.until = unit.until.max(until);
+        }
+        self.gone.remove(&number);
+        self.name(number, who);
+        self.ending(number);
+        false
+    }
+
+    /// An accounting record says that somebody has it no more.
+    pub(crate) fn release(&mut self, number: u64, who: Who) {
+        let Some(unit) = self.units.get(&number) else { return };
+        let same_line = who.line.is_none_or(|line| unit.line == 0 || unit.line == line);
+        if unit.state == State::Held && unit.user == who.user && same_line {
+            self.fresh.remove(&number);
+            self.gone.insert(number);
+            self.set_free(number);
+        }
+    }
+
+    /// The database says that nobody has it any more, which another server wrote.
+    pub(crate) fn released(&mut self, number: u64, user: u64) {
+        let held = |unit: &Unit| unit.state == State::Held && unit.user == user;
+        if self.units.get(&number).is_some_and(held) && !self.fresh.contains_key(&number) {
+            self.set_free(number);
+        }
+    }
+
+    /// These belong to subscribers, of all that is in our blocks.
+    pub(crate) fn set_fixed(&mut self, covered: &[RangeInclusive<u64>]) {
+        self.fixed.clear();
+        for covered in covered {
+            self.fix(covered);
+        }
+        let unused: Vec<u64> = self
+            .units
+            .iter()
+            .filter(|(number, unit)| {
+                unit.state == State::Free && !unit.queued && !self.fixed.contains(*number)
+            })
+            .map(|(number, _)| *number)
+            .collect();
+        for number in unused {
+            self.queue(number);
+        }
+        self.recount();
+    }
+
+    /// These belong to a subscriber now.
+    pub(crate) fn fix(&mut self, covered: &RangeInclusive<u64>) {
+        let (start, end) = (*covered.start(), *covered.end());
+        if start > end {
+            return;
+        }
+        for block in self.blocks.range(self.plan.block_of(start)..=end).map(|(block, _)| block) {
+            let (first, last) = ((*block).max(start), self.plan.last_of(*block).min(end));
+            for number in first..=last {
+                let free = self.units.get(&number).is_some_and(|unit| unit.state == State::Free);
+                if self.fixed.insert(number) && free {
+                    self.spare = self.spare.saturating_sub(1);
+                }
+            }
+        }
+    }
+
+    /// A block is ours until then. What is not known to be held rests until `rest`.
+    pub(crate) fn take_block(
+        &mut self,
+        block: u64,
+        until: Moment,
+        rest: Option<Moment>,
+        known: impl IntoIterator<Item = Known>,
+    ) {
+        self.blocks.insert(block, until);
+        for known in known {
+            if self.plan.block_of(known.number) == block {
+                self.units.entry(known.number).or_insert_with(Unit::resting);
+                self.set_held(known);
+            }
+        }
+        let units: Vec<u64> = self.plan.units(block).collect();
+        for number in units {
+            if self.units.contains_key(&number) {
+                continue;
+            }
+            self.units.insert(number, Unit { until: rest.unwrap_or(0), ..Unit::resting() });
+            match rest {
+                None => self.set_free(number),
+                Some(_) => self.ending(number),
+            }
+        }
+    }
+
+    /// The reservation of a block was made longer.
+    pub(crate) fn extend(&mut self, block: u64, until: Moment) {
+        if let Some(end) = self.blocks.get_mut(&block) {
+            *end = (*end).max(until);
+        }
+    }
+
+    /// A block is ours no more.
+    pub(crate) fn drop_block(&mut self, block: u64) {
+        if self.blocks.remove(&block).is_none() {
+            return;
+        }
+        let last = self.plan.last_of(block);
+        let ours = |number: &u64| (block..=last).contains(number);
+        self.units.retain(|number, _| !ours(number));
+        self.fixed.retain(|number| !ours(number));
+        self.fresh.retain(|number, _| !ours(number));
+        self.gone.retain(|number| !ours(number));
+        self.recount();
+        let units = &self.units;
+        self.lines.retain(|_, number| units.contains_key(&*number));
+        self.free.retain(|number| units.contains_key(number));
+        let ends = std::mem::take(&mut self.ends);
+        self.ends =
+            ends.into_iter().filter(|Reverse((_, number))| units.contains_key(number)).collect();
+    }
+
+    /// Blocks, and when their reservations end.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (u64, Moment)> {
+        self.blocks.iter().map(|(block, until)| (*block, *until))
+    }
+
+    /// Blocks of which nothing is held, nor rests, nor waits to be written.
+    pub(crate) fn idle_blocks(&self) -> Vec<u64> {
+        let mut busy: HashSet<u64> = HashSet::new();
+        let used = self
+            .units
+            .iter()
+            .filter(|(_, unit)| unit.state != State::Free)
+            .map(|(number, _)| number);
+        for number in used.chain(self.fresh.keys()).chain(&self.gone) {
+            busy.insert(self.plan.block_of(*number));
+        }
+        self.blocks.keys().filter(|block| !busy.contains(*block)).copied().collect()
+    }
+
+    /// At most `most` whose time has ended, and when: the database is to be asked about them.
+    pub(crate) fn ended(&mut self, now: Moment, most: usize) -> Vec<(u64, Moment)> {
+        let mut ended = Vec::new();
+        while ended.len() < most {
+            let Some(Reverse((end, number))) = self.ends.peek().copied() else { break };
+            if end > now {
+                break;
+            }
+            self.ends.pop();
+            let Some(unit) = self.units.get_mut(&number) else { continue };
+            unit.ending = false;
+            if unit.state == State::Free {
+                continue;
+            }
+            let until = unit.until;
+            if until > now {
+                self.ending(number);
+                continue;
+            }
+            ended.push((number, until));
+        }
+        ended
+    }
+
+    /// What the database says of one whose time had ended: who has it, or nobody.
+    pub(crate) fn confirm(&mut self, number: u64, known: Option<Known>, now: Moment) {
+        let Some(unit) = self.units.get(&number) else { return };
+        if unit.state == State::Free {
+            return;
+        }
+        if unit.until > now {
+            // It was renewed while the database was asked.
+            self.ending(number);
+            return;
+        }
+        match known {
+            Some(known) => self.set_held(known),
+            None => {
+                self.fresh.remove(&number);
+                self.set_free(number);
+            }
+        }
+    }
+
+    /// It can't be said yet who has them: ask again then.
+    pub(crate) fn postpone(&mut self, numbers: &[u64], then: Moment) {
+        for number in numbers {
+            if let Some(unit) = self.units.get_mut(number) {
+                unit.until = unit.until.max(then);
+            }
+            self.ending(*number);
+        }
+    }
+
+    /// What the database is to be told: whose leases are new, and which are gone.
+    pub(crate) fn news(&mut self) -> (Vec<Fresh<T>>, Vec<u64>) {
+        let fresh = std::mem::take(&mut self.fresh);
+        let told = fresh.into_iter().filter_map(|(number, (since, label))| {
+            let unit = self.units.get(&number)?;
+            let line = (unit.line != 0).then_some(unit.line);
+            Some(Fresh { number, line, since, until: unit.until, label })
+        });
+        let told = told.collect();
+        (told, std::mem::take(&mut self.gone).into_iter().collect())
+    }
+
+    /// They could not be told: they are still news, unless there is newer.
+    pub(crate) fn untold(&mut self, fresh: Vec<Fresh<T>>, gone: Vec<u64>) {
+        for one in fresh {
+            let held = self.units.get(&one.number).is_some_and(|unit| unit.state == State::Held);
+            if held {
+                self.fresh.entry(one.number).or_insert((one.since, one.label));
+            }
+        }
+        for number in gone {
+            let free = self.units.get(&number).is_none_or(|unit| unit.state == State::Free);
+            if free {
+                self.gone.insert(number);
+            }
+        }
+    }
+
+    /// How many are free here.
+    pub(crate) fn spare(&self) -> usize {
+        self.spare
+    }
+
+    /// How many are held here.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// How many were given out since the last time it was asked.
+    pub(crate) fn take_given(&mut self) -> u64 {
+        std::mem::take(&mut self.given)
+    }
+
+    /// Whether what this line had last can be given to it.
+    fn is_given_to(&self, number: u64, who: Who, now: Moment) -> bool {
+        let Some(unit) = self.units.get(&number) else { return false };
+        let same = unit.user == who.user && Some(unit.line) == who.line;
+        match unit.state {
+            // It has it: an answer was lost, or the login before ended without a word.
+            State::Held => same && self.is_usable(number, now),
+            State::Free => same && self.is_usable(number, now),
+            State::Resting => false,
+        }
+    }
+
+    fn is_usable(&self, number: u64, now: Moment) -> bool {
+        let reserved =
+            self.blocks.get(&self.plan.block_of(number)).is_some_and(|until| *until > now);
+        reserved && self.plan.contains(number) && !self.fixed.contains(&number)
+    }
+
+    fn pop(&mut self, now: Moment) -> Option<u64> {
+        // A few only: a request waits for this.
+        for _ in 0..self.free.len().min(64) {
+            let number = self.free.pop_front()?;
+            let usable = self.is_usable(number, now);
+            let reserved =
+                self.blocks.get(&self.plan.block_of(number)).is_some_and(|until| *until > now);
+            let Some(unit) = self.units.get_mut(&number) else { continue };
+            unit.queued = false;
+            if unit.state != State::Free {
+                continue;
+            }
+            if usable {
+                return Some(number);
+            }
+            if !reserved {
+                // It waits for a longer reservation of its block.
+                unit.queued = true;
+                self.free.push_back(number);
+            }
+        }
+        None
+    }
+
+    fn name(&mut self, number: u64, who: Who) {
+        let Some(unit) = self.units.get_mut(&number) else { return };
+        let line = who.line.unwrap_or(0);
+        if unit.line != 0 && unit.line != line && self.lines.get(&unit.line) == Some(&number) {
+            self.lines.remove(&unit.line);
+        }
+        (unit.user, unit.line) = (who.user, line);
+        if line != 0 {
+            self.lines.insert(line, number);
+        }
+    }
+
+    fn ending(&mut self, number: u64) {
+        let Some(unit) = self.units.get_mut(&number) else { return };
+        if !unit.ending {
+            unit.ending = true;
+            self.ends.push(Reverse((unit.until, number)));
+        }
+    }
+
+    fn set_free(&mut self, number: u64) {
+        let Some(unit) = self.units.get_mut(&number) else { return };
+        let counts = unit.state != State::Free && !self.fixed.contains(&number);
+        self.spare += usize::from(counts);
+        self.held = self.held.saturating_sub(usize::from(unit.state == State::Held));
+        unit.state = State::Free;
+        unit.until = 0;
+        self.queue(number);
+    }
+
+    fn queue(&mut self, number: u64) {
+        let Some(unit) = self.units.get_mut(&number) else { return };
+        if !unit.queued {
+            unit.queued = true;
+            self.free.push_back(number);
+        }
+    }
+
+    fn set_held(&mut self, known: Known) {
+        self.take(known.number);
+        let Some(unit) = self.units.get_mut(&known.number) else { return };
+        unit.until = known.until;
+        self.name(known.number, known.who);
+        self.ending(known.number);
+    }
+
+    /// It is held from now on. Tells whether it was not before.
+    fn take(&mut self, number: u64) -> bool {
+        let Some(unit) = self.units.get_mut(&number) else { return false };
+        let counted = unit.state == State::Free && !self.fixed.contains(&number);
+        self.spare = self.spare.saturating_sub(usize::from(counted));
+        let begins = unit.state != State::Held;
+        unit.state = State::Held;
+        self.held += usize::from(begins);
+        begins
+    }
+
+    fn recount(&mut self) {
+        let free = |(number, unit): &(&u64, &Unit)| {
+            unit.state == State::Free && !self.fixed.contains(*number)
+        };
+        self.spare = self.units.iter().filter(free).count();
+        self.held = self.units.values().filter(|unit| unit.state == State::Held).count();
+    }
+}
+
+impl Unit {
+    /// One of which nothing is known yet.
+    fn resting() -> Self {
+        Self { state: State::Resting, user: 0, line: 0, until: 0, queued: false, ending: false }
+    }
+
+    /// One that nobody has had.
+    fn free() -> Self {
+        Self { state: State::Free, ..Self::resting() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

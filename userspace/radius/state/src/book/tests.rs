@@ -1,0 +1,285 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const OFFER: u64 = 10_000;
+const LEASE: u64 = 60_000;
+
+fn book(ranges: &[&str]) -> Book<&'static str> {
+    Book::new(Plan::new(32, 4, ranges.iter().copied()).unwrap(), OFFER, LEASE)
+}
+
+fn who(user: u64) -> Who {
+    Who { user, line: Some(user * 1000 + 1) }
+}
+
+/// A book with one block of 192.0.2.0 to .3.
+fn one_block() -> (Book<&'static str>, u64) {
+    let mut book = book(&["192.0.2.0-192.0.2.99"]);
+    let block = book.plan().blocks().next().unwrap();
+    book.take_block(block, 1_000_000, None, []);
+    assert_eq!(book.spare(), 4);
+    (book, block)
+}
+
+fn ended(book: &mut Book<&'static str>, now: Moment, most: usize) -> Vec<u64> {
+    book.ended(now, most).into_iter().map(|(number, _)| number).collect()
+}
+
+#[test]
+fn everybody_gets_something_else_until_nothing_is_left() {
+    let (mut book, block) = one_block();
+    let given: Vec<u64> = (0..4).map(|user| book.lease(who(user), "", 0).unwrap()).collect();
+    assert_eq!(given, [block, block + 1, block + 2, block + 3]);
+    assert_eq!(book.lease(who(9), "", 0), None);
+    assert_eq!((book.spare(), book.held(), book.take_given()), (0, 4, 4));
+    // A repeated request gets the same again.
+    assert_eq!(book.lease(who(2), "", 1), Some(block + 2));
+    // Without anything that tells logins apart, it is another login.
+    assert_eq!(book.lease(Who { user: 2, line: None }, "", 1), None);
+}
+
+#[test]
+fn the_longest_unused_comes_next_and_a_line_gets_its_own_again() {
+    let (mut book, block) = one_block();
+    for user in 0..3 {
+        book.lease(who(user), "", 0);
+    }
+    book.release(block + 1, who(1));
+    book.release(block, who(0));
+    assert_eq!(book.lease(who(7), "", 5), Some(block + 3), "never used");
+    assert_eq!(book.lease(who(0), "", 5), Some(block), "his own");
+    assert_eq!(book.lease(who(8), "", 5), Some(block + 1));
+    assert_eq!(book.lease(who(9), "", 5), None);
+}
+
+#[test]
+fn nobody_gives_back_what_another_has() {
+    let (mut book, block) = one_block();
+    book.lease(who(1), "", 0);
+    book.release(block, who(2));
+    book.release(block, Who { user: 1, line: Some(77) });
+    book.released(block, 2);
+    assert_eq!(book.spare(), 3);
+    assert!(book.renew(block, who(2), 5), "somebody else has it");
+    assert!(!book.renew(block, who(1), 5));
+    book.news();
+    book.released(block, 1);
+    assert_eq!(book.spare(), 4);
+}
+
+#[test]
+fn nothing_becomes_free_before_the_database_was_asked() {
+    let (mut book, block) = one_block();
+    book.lease(who(1), "", 0);
+    book.lease(who(2), "", 0);
+    book.renew(block, who(1), 1000);
+    assert_eq!(ended(&mut book, OFFER - 1, 9), Vec::<u64>::new());
+    assert_eq!(ended(&mut book, OFFER, 9), [block + 1], "an offer that nobody took");
+    assert_eq!(ended(&mut book, OFFER, 9), Vec::<u64>::new(), "asked about once");
+    assert_eq!(book.lease(who(3), "", OFFER), Some(block + 2));
+    book.postpone(&[block + 1], OFFER + 500);
+    assert_eq!(ended(&mut book, OFFER + 499, 9), Vec::<u64>::new());
+    assert_eq!(ended(&mut book, OFFER + 500, 9), [block + 1]);
+    book.confirm(block + 1, None, OFFER + 500);
+    assert_eq!(book.spare(), 2);
+    // The lease of the first was renewed elsewhere.
+    assert_eq!(ended(&mut book, 1000 + LEASE, 1), [block + 2]);
+    assert_eq!(ended(&mut book, 1000 + LEASE, 9), [block]);
+    book.confirm(block, Some(Known { number: block, who: who(1), until: 200_000 }), 1000 + LEASE);
+    assert_eq!(ended(&mut book, 199_999, 9), Vec::<u64>::new());
+    assert_eq!(ended(&mut book, 200_000, 9), [block]);
+    // And renewed here while the database was asked.
+    book.renew(block, who(1), 200_000);
+    book.confirm(block, None, 200_000);
+    assert_eq!(ended(&mut book, 200_000 + LEASE - 1, 9), Vec::<u64>::new());
+}
+
+#[test]
+fn what_a_dead_server_may_have_offered_rests() {
+    let mut book = book(&["192.0.2.0-192.0.2.99"]);
+    let block = book.plan().blocks().next().unwrap();
+    let known = Known { number: block + 2, who: who(2), until: 50_000 };
+    book.take_block(block, 1_000_000, Some(OFFER), [known]);
+    assert_eq!((book.spare(), book.held()), (0, 1));
+    assert_eq!(book.lease(who(1), "", 0), None);
+    assert!(!book.renew(block, who(3), 5), "one was taken, as its accounting tells");
+    assert_eq!(ended(&mut book, OFFER, 9), [block + 1, block + 3]);
+    book.confirm(block + 1, None, OFFER);
+    book.confirm(block + 3, None, OFFER);
+    assert_eq!(book.spare(), 2);
+    assert_eq!(book.lease(who(2), "", OFFER), Some(block + 2), "still his own");
+}
+
+#[test]
+fn nothing_is_given_out_of_a_reservation_that_has_ended() {
+    let (mut book, block) = one_block();
+    book.lease(who(1), "", 0);
+    assert_eq!(book.lease(who(2), "", 1_000_000), None);
+    assert_eq!(book.lease(who(1), "", 1_000_000), None, "not even the same again");
+    book.extend(block, 2_000_000);
+    assert_eq!(book.lease(who(2), "", 1_000_000), Some(block + 1));
+}
+
+#[test]
+fn what_is_fixed_or_outside_of_the_pool_is_never_given() {
+    let (mut book, block) = one_block();
+    book.fix(&(block..=block + 1));
+    assert_eq!(book.spare(), 2);
+    assert_eq!(book.lease(who(1), "", 0), Some(block + 2));
+    book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.2"]).unwrap(), OFFER, LEASE);
+    assert_eq!(book.lease(who(2), "", 0), None, "the last is outside now");
+    book.set_fixed(&[block + 1..=block + 1]);
+    assert_eq!(book.lease(who(2), "", 0), Some(block), "not fixed any more");
+    book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.3"]).unwrap(), OFFER, LEASE);
+    assert_eq!(book.lease(who(3), "", 0), Some(block + 3), "inside again");
+    assert_eq!(book.lease(who(4), "", 0), None);
+}
+
+#[test]
+fn the_database_is_told_what_is_new_and_what_is_gone() {
+    let (mut book, block) = one_block();
+    book.lease(who(1), "one", 5);
+    book.lease(who(2), "two", 6);
+    book.lease(who(1), "one", 7);
+    book.release(block + 1, who(2));
+    let (fresh, gone) = book.news();
+    let first = Fresh { number: block, line: Some(1001), since: 5, until: 7 + OFFER, label: "one" };
+    assert_eq!((fresh.clone(), gone.clone()), (vec![first], vec![block + 1]));
+    assert_eq!(book.news(), (Vec::new(), Vec::new()));
+    // It could not be told, and the one has been given to somebody else meanwhile.
+    book.lease(who(3), "three", 8);
+    book.lease(who(4), "four", 8);
+    book.lease(who(5), "five", 8);
+    book.release(block, who(1));
+    book.untold(fresh, gone);
+    let (fresh, gone) = book.news();
+    let mut labels: Vec<&str> = fresh.iter().map(|fresh| fresh.label).collect();
+    labels.sort_unstable();
+    assert_eq!((labels, gone), (vec!["five", "four", "three"], vec![block]));
+}
+
+#[test]
+fn blocks_come_and_go() {
+    let (mut book, block) = one_block();
+    let other = book.plan().blocks().nth(1).unwrap();
+    book.take_block(other, 1_000_000, None, []);
+    let given = book.lease(who(1), "", 0).unwrap();
+    assert_eq!(book.idle_blocks(), [other]);
+    book.drop_block(other);
+    assert_eq!(book.spare(), 3);
+    book.release(given, who(1));
+    assert_eq!(
+        book.idle_blocks(),
+        Vec::<u64>::new(),
+        "the database does not know yet that it is free"
+    );
+    book.news();
+    assert_eq!(book.idle_blocks(), [block]);
+    book.drop_block(block);
+    assert_eq!((book.spare(), book.held(), book.blocks().count()), (0, 0, 0));
+    assert_eq!(book.lease(who(1), "", 0), None);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Lease(u64),
+    Renew(u64),
+    Release(u64),
+    Wait(u64),
+    Ask,
+    Lose,
+    Take,
+    Fix(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0u64..12).prop_map(Step::Lease),
+        2 => (0u64..12).prop_map(Step::Renew),
+        3 => (0u64..12).prop_map(Step::Release),
+        2 => (1u64..30_000).prop_map(Step::Wait),
+        2 => Just(Step::Ask),
+        1 => Just(Step::Lose),
+        1 => Just(Step::Take),
+        1 => (0u64..16).prop_map(Step::Fix),
+    ]
+}
+
+proptest! {
+    /// Whatever happens in whatever order, what somebody holds is given to nobody else.
+    #[test]
+    fn nothing_is_ever_given_twice(steps in proptest::collection::vec(step(), 1..200)) {
+        let mut book = book(&["192.0.2.0-192.0.2.15"]);
+        let blocks: Vec<u64> = book.plan().blocks().collect();
+        let first = blocks[0];
+        let mut now = 0;
+        // Who holds what until when, told from outside.
+        let mut holders: HashMap<u64, (u64, u64)> = HashMap::new();
+        let mut fixed = HashSet::new();
+        book.take_block(blocks[0], u64::MAX, None, []);
+        book.take_block(blocks[1], u64::MAX, None, []);
+        for step in steps {
+            match step {
+                Step::Lease(user) => {
+                    if let Some(number) = book.lease(who(user), "", now) {
+                        prop_assert!(!fixed.contains(&number));
+                        if let Some((holder, until)) = holders.get(&number) {
+                            prop_assert!(*holder == user || *until <= now, "{number} is held by {holder}");
+                        }
+                        let until = holders.get(&number).filter(|(holder, _)| *holder == user);
+                        let until = until.map_or(0, |(_, until)| *until).max(now + OFFER);
+                        holders.retain(|_, (holder, _)| *holder != user);
+                        holders.insert(number, (user, until));
+                    }
+                }
+                Step::Renew(user) => {
+                    for (number, (holder, until)) in &mut holders {
+                        if *holder == user && *until > now {
+                            prop_assert!(!book.renew(*number, who(user), now));
+                            *until = (*until).max(now + LEASE);
+                        }
+                    }
+                }
+                Step::Release(user) => {
+                    for (number, (holder, _)) in &holders {
+                        if *holder == user {
+                            book.release(*number, who(user));
+                        }
+                    }
+                    holders.retain(|_, (holder, _)| *holder != user);
+                }
+                Step::Wait(time) => now += time,
+                Step::Ask => {
+                    for number in ended(&mut book, now, 3) {
+                        book.confirm(number, None, now);
+                    }
+                }
+                Step::Lose => book.drop_block(blocks[1]),
+                Step::Take => {
+                    let known: Vec<Known> = holders
+                        .iter()
+                        .filter(|(_, (_, until))| *until > now)
+                        .map(|(number, (user, until))| Known { number: *number, who: who(*user), until: *until })
+                        .collect();
+                    if book.blocks().count() == 1 {
+                        book.take_block(blocks[1], u64::MAX, None, known);
+                        // What is fixed is read again with every block.
+                        let all: Vec<RangeInclusive<u64>> = fixed.iter().map(|number| *number..=*number).collect();
+                        book.set_fixed(&all);
+                    }
+                }
+                Step::Fix(at) => {
+                    if !holders.contains_key(&(first + at)) {
+                        fixed.insert(first + at);
+                        book.fix(&(first + at..=first + at));
+                    }
+                }
+            }
+            let spare = book.units.iter().filter(|(number, unit)| {
+                unit.state == State::Free && !book.fixed.contains(*number)
+            });
+            prop_assert_eq!(book.spare(), spare.count());
+        }
+    }
+}

@@ -1,0 +1,491 @@
+//! Accounting into the database: a batch in one transaction, each as often as one likes.
+//!
+//! Everything here only grows: a record that is there stays; a session's numbers are the greatest of what all records tell; a
+//! day's usage is kept as the total that its session had reached. So the same batch written twice, batches that overlap or
+//! come out of order, and two servers that each had a part of a session, all lead to the same sums.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Range;
+
+use muralla_radius_accounting::usage::{Gain, Sum};
+use muralla_radius_accounting::{Day, ExportRow};
+use sqlx::AssertSqlSafe;
+
+use crate::changes::from_hex;
+use crate::engine::{Value, Work};
+use crate::leases::{line_of, text_of};
+use crate::sessions::{SessionRow, box_of, join_all, octets, port_of_row, settle};
+use crate::state::unix_now;
+use crate::stored::{plan, pools};
+use crate::{Assigned, State, StateError, dialect};
+
+/// What was written of a batch.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Exported {
+    /// Rows that are in the database now.
+    pub written: usize,
+    /// Rows that the database refuses: they will never be written, and are a matter for people.
+    pub poison: Vec<Poison>,
+}
+
+/// A row that can't be written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Poison {
+    /// Which of the batch.
+    pub index: usize,
+    /// Why.
+    pub reason: String,
+}
+
+impl State {
+    /// Writes a batch: records, sessions, usage, and leases of addresses, in one transaction. If the database refuses it, the
+    /// rows that are the cause are found by halves, and the others are written.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away. Then nothing, or a part of the batch, is written: write it again.
+    pub async fn export(&self, rows: &[ExportRow]) -> Result<Exported, StateError> {
+        let mut exported = Exported::default();
+        let mut left: Vec<Range<usize>> = std::iter::once(0..rows.len()).collect();
+        while let Some(range) = left.pop() {
+            let Some(part) = rows.get(range.clone()).filter(|part| !part.is_empty()) else {
+                continue;
+            };
+            match self.watched(self.write_batch(part)).await {
+                Ok(()) => exported.written += part.len(),
+                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if part.len() == 1 => {
+                    exported.poison.push(Poison { index: range.start, reason: error.to_string() });
+                }
+                Err(_) => {
+                    let middle = range.start + part.len() / 2;
+                    left.push(middle..range.end);
+                    left.push(range.start..middle);
+                }
+            }
+        }
+        Ok(exported)
+    }
+
+    /// Notes that everything which this server was told until now is in the database. To be called every few seconds while
+    /// there is nothing to export: what has ended is given to others only when every server has said so.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away.
+    pub async fn caught_up(&self) -> Result<(), StateError> {
+        self.watched(async {
+            let mut work = self.inner.engine.write().await?;
+            note_exported(&mut work, self.server(), 0).await?;
+            work.commit().await
+        })
+        .await
+    }
+
+    async fn write_batch(&self, rows: &[ExportRow]) -> Result<(), StateError> {
+        let mut work = self.inner.engine.write().await?;
+        self.write_records(&mut work, rows).await?;
+        let sessions = gathered(rows);
+        let keys: Vec<Value> = sessions.keys().map(|id| Value::from(&id[..])).collect();
+        // Before the sessions themselves, because it goes by what was known of them.
+        self.write_usage(&mut work, rows, &keys).await?;
+        let all: Vec<SessionRow> = sessions.into_values().collect();
+        join_all(&mut work, &all, self.server()).await?;
+        self.write_boots(&mut work, rows, &keys).await?;
+        settle(&mut work, "id IN ({})", &keys, self.server()).await?;
+        write_leases(&mut work, rows, &keys).await?;
+        let latest = rows.iter().map(|row| row.received_at).max().unwrap_or(0) / 1_000_000;
+        let age = i64::try_from(unix_now()).unwrap_or(i64::MAX).saturating_sub(latest).max(0);
+        note_exported(&mut work, self.server(), age).await?;
+        work.commit().await
+    }
+
+    async fn write_records(&self, work: &mut Work, rows: &[ExportRow]) -> Result<(), StateError> {
+        const COLUMNS: [&str; 27] = [
+            "event",
+            "session",
+            "status",
+            "at",
+            "received",
+            "server",
+            "user_name",
+            "login",
+            "nas",
+            "telco",
+            "box",
+            "acct_session_id",
+            "session_time",
+            "octets_in",
+            "octets_out",
+            "packets_in",
+            "packets_out",
+            "cause",
+            "address",
+            "prefix6",
+            "delegated6",
+            "address6",
+            "calling",
+            "called",
+            "port",
+            "class",
+            "doubts",
+        ];
+        let keep = self.inner.options.keep_interims;
+        let mut records: BTreeMap<Vec<u8>, Vec<Value>> = BTreeMap::new();
+        for row in rows.iter().filter(|row| keep || row.status != "interim") {
+            let Some(event) = from_hex(&row.event_id).filter(|event| !event.is_empty()) else {
+                return Err(StateError::invalid("a record", "its event has no name"));
+            };
+            let session = row.session_id.as_deref().and_then(from_hex);
+            let text = |text: &Option<String>| Value::from(text.clone().unwrap_or_default());
+            let values = vec![
+                Value::from(&event[..]),
+                session.into(),
+                row.status.into(),
+                row.event_at.into(),
+                (row.received_at / 1_000_000).into(),
+                self.server().into(),
+                row.subscriber.as_str().into(),
+                row.user_name.as_str().into(),
+                row.nas.as_str().into(),
+                text(&row.telco),
+                box_of(row).into(),
+                row.acct_session_id.as_str().into(),
+                octets(row.session_seconds).into(),
+                octets(row.octets_in).into(),
+                octets(row.octets_out).into(),
+                octets(row.packets_in).into(),
+                octets(row.packets_out).into(),
+                row.cause.unwrap_or(0).into(),
+                text(&row.framed_address),
+                text(&row.framed_prefix),
+                text(&row.delegated_prefix),
+                text(&row.framed_address6),
+                text(&row.calling_station),
+                text(&row.called_station),
+                port_of_row(row).unwrap_or_default().into(),
+                text(&row.class),
+                row.doubts.as_str().into(),
+            ];
+            records.entry(event).or_insert(values);
+        }
+        let head = format!("INSERT INTO radius_record ({})", COLUMNS.join(", "));
+        let records = records.into_values().collect();
+        work.bulk(&head, "ON CONFLICT (event) DO NOTHING", COLUMNS.len(), records).await
+    }
+
+    /// Writes the totals that sessions had reached at the end of each day. What was added since the last record that is
+    /// known is spread over the days between.
+    async fn write_usage(
+        &self,
+        work: &mut Work,
+        rows: &[ExportRow],
+        keys: &[Value],
+    ) -> Result<(), StateError> {
+        const TABLE: &str = "radius_usage";
+        let mut known: BTreeMap<Vec<u8>, Reached> = BTreeMap::new();
+        work.each_in(
+            "SELECT id, updated, session_time, octets_in, octets_out FROM radius_session WHERE id IN ({})",
+            &[],
+            keys,
+            |row| {
+                let reached = Reached {
+                    at: row.int(1)?,
+                    totals: [row.int(2)?, row.int(3)?, row.int(4)?],
+                };
+                known.insert(row.bytes(0)?, reached);
+                Ok(())
+            },
+        )
+        .await?;
+        let mut days: BTreeMap<(Vec<u8>, i32), [i64; 3]> = BTreeMap::new();
+        for row in rows {
+            let Some(session) = SessionRow::of(row) else { continue };
+            let first = Reached { at: session.started, totals: [0; 3] };
+            let reached = known.entry(session.id.to_vec()).or_insert(first);
+            let totals = [session.session_time, session.octets_in, session.octets_out];
+            for (day, totals) in
+                reached.advance(session.updated, totals, self.inner.options.utc_offset)
+            {
+                let at_end = days.entry((session.id.to_vec(), day)).or_default();
+                for (known, new) in at_end.iter_mut().zip(totals) {
+                    *known = new.max(*known);
+                }
+            }
+        }
+        let rows = days
+            .into_iter()
+            .map(|((session, day), [seconds, octets_in, octets_out])| {
+                vec![
+                    Value::from(&session[..]),
+                    i64::from(day).into(),
+                    seconds.into(),
+                    octets_in.into(),
+                    octets_out.into(),
+                ]
+            })
+            .collect();
+        let sets = ["session_time", "octets_in", "octets_out"]
+            .map(|column| dialect::greater(TABLE, column));
+        let tail = format!("ON CONFLICT (session, day) DO UPDATE SET {}", sets.join(", "));
+        let head = "INSERT INTO radius_usage (session, day, session_time, octets_in, octets_out)";
+        work.bulk(head, &tail, 5, rows).await
+    }
+
+    /// Closes what boxes that began or ended had open, whichever server was told.
+    async fn write_boots(
+        &self,
+        work: &mut Work,
+        rows: &[ExportRow],
+        keys: &[Value],
+    ) -> Result<(), StateError> {
+        let mut boots: BTreeMap<String, i64> = BTreeMap::new();
+        for row in rows {
+            // In the second in which a box begins, its first session may begin as well; in the one in which it ends, none.
+            let until = match row.status {
+                "accounting_on" => row.event_at.saturating_sub(1),
+                "accounting_off" => row.event_at,
+                _ => continue,
+            };
+            let at = boots.entry(box_of(row)).or_insert(until);
+            *at = until.max(*at);
+        }
+        let values =
+            boots.iter().map(|(name, at)| vec![name.as_str().into(), (*at).into()]).collect();
+        let tail =
+            format!("ON CONFLICT (box) DO UPDATE SET {}", dialect::greater("radius_boot", "at"));
+        work.bulk("INSERT INTO radius_boot (box, at)", &tail, 2, values).await?;
+        for (name, at) in &boots {
+            work.execute(
+                "UPDATE radius_session SET presumed = $2, presumption = 2 WHERE box = $1 AND state = 0 AND updated <= $2 AND presumed < $2",
+                vec![name.as_str().into(), (*at).into()],
+            )
+            .await?;
+        }
+        let names: Vec<Value> = boots.keys().map(|name| name.as_str().into()).collect();
+        settle(work, "state = 0 AND box IN ({})", &names, self.server()).await?;
+        // And what came late, of sessions from before.
+        work.execute_in(
+            "UPDATE radius_session SET presumed = (SELECT b.at FROM radius_boot b WHERE b.box = radius_session.box), presumption = 2 WHERE stopped = 0 AND updated <= (SELECT b.at FROM radius_boot b WHERE b.box = radius_session.box) AND presumed < (SELECT b.at FROM radius_boot b WHERE b.box = radius_session.box) AND id IN ({})",
+            &[],
+            keys,
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// What is known of a session's usage.
+#[derive(Clone, Copy, Debug)]
+struct Reached {
+    at: i64,
+    /// Seconds, octets in, octets out.
+    totals: [i64; 3],
+}
+
+impl Reached {
+    /// The totals at the end of each day between what is known and `totals` at `at`.
+    fn advance(&mut self, at: i64, totals: [i64; 3], offset: i32) -> Vec<(i32, [i64; 3])> {
+        let added: Vec<i64> =
+            totals.iter().zip(self.totals).map(|(new, known)| (new - known).max(0)).collect();
+        let moment = |at: i64| u32::try_from(at.max(0)).unwrap_or(u32::MAX);
+        let (seconds, octets_in, octets_out) = match added.as_slice() {
+            [seconds, octets_in, octets_out] if added.iter().any(|added| *added > 0) => {
+                (*seconds, *octets_in, *octets_out)
+            }
+            _ => {
+                // A session of which nothing is counted yet is a session of its day all the same.
+                let day = Day::of(at, offset).0;
+                let first = self.totals == [0; 3];
+                self.at = self.at.max(at);
+                return if first { vec![(day, [0; 3])] } else { Vec::new() };
+            }
+        };
+        let gain = Gain {
+            from: moment(self.at),
+            to: moment(at.max(self.at)),
+            octets_in: octets_in.max(0).cast_unsigned(),
+            octets_out: octets_out.max(0).cast_unsigned(),
+            seconds: u32::try_from(seconds.max(0)).unwrap_or(u32::MAX),
+            sessions: 0,
+        };
+        let mut so_far = self.totals;
+        let mut days = Vec::new();
+        for share in gain.by_day(|_| offset) {
+            let Sum { octets_in, octets_out, seconds, .. } = share.sum;
+            for (total, more) in so_far.iter_mut().zip([seconds, octets_in, octets_out]) {
+                *total = total.saturating_add_unsigned(more);
+            }
+            days.push((share.day.0, so_far));
+        }
+        self.at = self.at.max(at);
+        for (known, new) in self.totals.iter_mut().zip(totals) {
+            *known = new.max(*known);
+        }
+        days
+    }
+}
+
+/// What the rows of a batch tell of each session.
+fn gathered(rows: &[ExportRow]) -> BTreeMap<[u8; 16], SessionRow> {
+    // In order, so that two servers which write the same ones never wait for each other in a circle.
+    let mut sessions: BTreeMap<[u8; 16], SessionRow> = BTreeMap::new();
+    for row in rows.iter().filter_map(SessionRow::of) {
+        match sessions.entry(row.id) {
+            Entry::Vacant(entry) => {
+                entry.insert(row);
+            }
+            Entry::Occupied(mut entry) => entry.get_mut().join(row),
+        }
+    }
+    sessions
+}
+
+/// Renews the leases of sessions that are open, and gives back those of sessions that are not.
+async fn write_leases(
+    work: &mut Work,
+    rows: &[ExportRow],
+    keys: &[Value],
+) -> Result<(), StateError> {
+    let pools = pools(work).await?;
+    let plans: Vec<_> = pools.iter().filter_map(|pool| Some((pool, plan(pool).ok()?))).collect();
+    if plans.is_empty() {
+        return Ok(());
+    }
+    let now = dialect::now(work).await?;
+    let mut held: BTreeMap<String, (i64, Vec<Value>)> = BTreeMap::new();
+    let mut ended: Vec<(String, Vec<u8>, String)> = Vec::new();
+    work.each_in(
+        "SELECT id, state, user_name, nas, port, address, prefix6, delegated6, updated FROM radius_session WHERE id IN ({})",
+        &[],
+        keys,
+        |row| {
+            let (id, open, user, nas, port) =
+                (row.bytes(0)?, row.int(1)? == 0, row.text(2)?, row.text(3)?, row.text(4)?);
+            let updated = row.int(8)?;
+            for column in 5..8 {
+                let Ok(assigned) = row.text(column)?.parse::<Assigned>() else { continue };
+                let of = plans.iter().find_map(|(pool, plan)| Some((pool, plan, plan.number(assigned)?)));
+                let Some((pool, plan, number)) = of else { continue };
+                let address = assigned.to_string();
+                if !open {
+                    ended.push((address, id.clone(), user.clone()));
+                    continue;
+                }
+                let line = if port.is_empty() { 0 } else { line_of(&user, &nas, &port).cast_signed() };
+                let values = vec![
+                    address.as_str().into(),
+                    pool.name.as_str().into(),
+                    text_of(plan, plan.block_of(number)).into(),
+                    user.as_str().into(),
+                    nas.as_str().into(),
+                    line.into(),
+                    Value::from(&id[..]),
+                    now.into(),
+                    now.saturating_add(pool.lease_seconds.into()).into(),
+                    0i64.into(),
+                ];
+                // Of two that claim it, the later one.
+                if held.get(&address).is_none_or(|(before, _)| *before <= updated) {
+                    held.insert(address, (updated, values));
+                }
+            }
+            Ok(())
+        },
+    )
+    .await?;
+    let received = latest_by_session(rows);
+    let wall = i64::try_from(unix_now()).unwrap_or(i64::MAX);
+    ended.sort_unstable();
+    for (address, session, user) in ended {
+        let received = received.get(&session).copied().unwrap_or(wall);
+        let heard = now.saturating_sub(wall.saturating_sub(received).max(0));
+        // Somebody may have it again already: only what is this session's, or was given before its end.
+        work.execute(
+            "UPDATE radius_lease SET released = 1, expires = 0 WHERE address = $1 AND released = 0 AND (session = $2 OR (session IS NULL AND user_name = $3 AND since < $4))",
+            vec![address.into(), Value::Bytes(Some(session)), user.into(), heard.into()],
+        )
+        .await?;
+    }
+    work.bulk(
+        "INSERT INTO radius_lease (address, pool, block, user_name, nas, line, session, since, expires, released)",
+        "ON CONFLICT (address) DO UPDATE SET nas = excluded.nas, line = CASE WHEN excluded.line = 0 THEN radius_lease.line ELSE excluded.line END, session = excluded.session, expires = CASE WHEN excluded.expires > radius_lease.expires THEN excluded.expires ELSE radius_lease.expires END, released = 0 WHERE radius_lease.user_name = excluded.user_name",
+        10,
+        held.into_values().map(|(_, values)| values).collect(),
+    )
+    .await
+}
+
+/// When the last row of each session came, in seconds since 1970 by this server's clock.
+fn latest_by_session(rows: &[ExportRow]) -> BTreeMap<Vec<u8>, i64> {
+    let mut latest: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+    for row in rows {
+        if let Some(session) = row.session_id.as_deref().and_then(from_hex) {
+            let at = latest.entry(session).or_default();
+            *at = (row.received_at / 1_000_000).max(*at);
+        }
+    }
+    latest
+}
+
+/// Notes how old what this server has not written yet may be.
+async fn note_exported(work: &mut Work, server: &str, age: i64) -> Result<(), StateError> {
+    let now = dialect::now(work).await?;
+    let greater = dialect::greater("radius_server", "exported");
+    let sql = format!(
+        "INSERT INTO radius_server (name, incarnation, seen, exported) VALUES ($1, 0, $2, $3) ON CONFLICT (name) DO UPDATE SET seen = excluded.seen, {greater}"
+    );
+    let values = vec![server.into(), now.into(), now.saturating_sub(age).max(1).into()];
+    work.execute(AssertSqlSafe(sql), values).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DAY: i64 = 86_400;
+
+    #[test]
+    fn usage_is_spread_over_the_days_between() {
+        let mut reached = Reached { at: DAY * 10 - 600, totals: [0; 3] };
+        let days = reached.advance(DAY * 10 + 600, [1200, 1000, 10], 0);
+        assert_eq!(days, [(9, [600, 500, 5]), (10, [1200, 1000, 10])]);
+        // The same again, and what is older.
+        assert_eq!(reached.advance(DAY * 10 + 600, [1200, 1000, 10], 0), []);
+        assert_eq!(reached.advance(DAY * 10, [600, 500, 5], 0), []);
+        assert_eq!(reached.advance(DAY * 10 + 900, [1500, 1000, 20], 0), [(10, [1500, 1000, 20])]);
+    }
+
+    #[test]
+    fn a_session_without_usage_is_one_of_its_day() {
+        let mut reached = Reached { at: DAY * 10, totals: [0; 3] };
+        assert_eq!(reached.advance(DAY * 10, [0; 3], 3600), [(10, [0; 3])]);
+        assert_eq!(reached.advance(DAY * 10, [0; 3], -3600), [(9, [0; 3])]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_day_has_everything(
+            from in 0i64..1_000_000_000, steps in proptest::collection::vec((0i64..400_000, 0i64..1 << 40), 1..20),
+            offset in -43_200i32..43_200,
+        ) {
+            let mut reached = Reached { at: from, totals: [0; 3] };
+            let (mut at, mut total, mut last) = (from, 0, [0; 3]);
+            for (time, octets) in steps {
+                at += time;
+                total += octets;
+                let days = reached.advance(at, [at - from, total, total], offset);
+                prop_assert!(days.is_sorted_by(|(one, _), (other, _)| one < other));
+                if let Some((day, totals)) = days.last() {
+                    prop_assert!((Day::of(at - 1, offset)..=Day::of(at, offset)).contains(&Day(*day)));
+                    last = *totals;
+                }
+            }
+            prop_assert_eq!(last, [at - from, total, total]);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! What is changed in the database, in force here as soon as it is committed, by whomever it was made.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use muralla_radius_accounting::SessionId;
+use muralla_radius_dictionary::Dictionary;
+use muralla_radius_policy::Base;
+use sqlx::postgres::{PgListener, PgPool};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::backoff::Backoff;
+use crate::changes::{self, Changes, Position};
+use crate::engine::{Value, Work};
+use crate::load::{Loaded, load, profiles};
+use crate::sessions::{SESSION, session_of};
+use crate::state::unix_now;
+use crate::stored::{SUBSCRIBER, nases, subscriber_of};
+use crate::{Assigned, Leases, NasEntry, SessionEntry, State, StateError, convert};
+
+/// How often the log is read where nobody says that there is something new.
+const POLL: Duration = Duration::from_millis(250);
+
+/// How often it is read where somebody does, because he might be mistaken.
+const CHECK: Duration = Duration::from_secs(5);
+
+/// How long is waited for more after the first word of something new.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How often the log is cut.
+const CUT: Duration = Duration::from_secs(600);
+
+/// The channel that the triggers speak on.
+const CHANNEL: &str = "muralla_radius";
+
+/// What has changed. Subscribers and profiles are in the base already.
+#[derive(Clone, Debug)]
+pub enum Changed {
+    /// So many subscribers.
+    Subscribers(u64),
+    /// Profiles.
+    Profiles,
+    /// The base was loaded anew: too much was changed, or this server was away for too long.
+    Everything(Box<Loaded>),
+    /// The NASes, all of them as they are now.
+    Nases(Vec<NasEntry>),
+    /// Pools; [`Leases`] finds out by itself.
+    Pools,
+    /// Sessions that were opened or closed, by this server or others.
+    Sessions(Vec<SessionEntry>),
+    /// Sessions that are no more in the database.
+    SessionsGone(Vec<SessionId>),
+}
+
+impl State {
+    /// Follows the log of changes for ever, and puts into the base what it says; `changed` hears of it. While the database is
+    /// away, it is tried again with longer and longer waits; [`State::status`] tells since when. Ends when it is dropped.
+    pub async fn follow(
+        &self,
+        dictionary: &Dictionary,
+        base: &Base,
+        leases: Option<&Leases>,
+        from: Position,
+        mut changed: impl FnMut(Changed) + Send,
+    ) {
+        let mut position = from;
+        let mut backoff = Backoff::default();
+        let mut ears: Option<Ears> = None;
+        // Not all servers at once.
+        let mut cut = Instant::now() + CUT.mul_f64(rand::random());
+        loop {
+            match self.catch_up(dictionary, base, leases, &position, &mut changed).await {
+                Ok(new) => {
+                    position = new;
+                    backoff.succeeded();
+                    if Instant::now() >= cut {
+                        // What fails is tried again at the next time.
+                        let _ = self.prune_changes().await;
+                        cut = Instant::now() + CUT;
+                    }
+                    self.wait_for_news(&mut ears).await;
+                }
+                Err(_) => {
+                    ears = None;
+                    sleep(backoff.failed(rand::random())).await;
+                }
+            }
+        }
+    }
+
+    /// Puts into the base what was changed after a position; gives the new position. What [`State::follow`] does again and
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away. Then the position is still the old one; what was changed twice is no matter.
+    pub async fn catch_up(
+        &self,
+        dictionary: &Dictionary,
+        base: &Base,
+        leases: Option<&Leases>,
+        position: &Position,
+        changed: &mut (impl FnMut(Changed) + Send),
+    ) -> Result<Position, StateError> {
+        let keep = i64::try_from(self.inner.options.keep_changes.as_secs()).unwrap_or(i64::MAX);
+        let (changes, position, now, problems) = self
+            .watched(async {
+                let mut work = self.inner.engine.read().await?;
+                let (changes, position) = changes::after(&mut work, position, keep).await?;
+                let (position, problems) = if changes.everything {
+                    let loaded = load(&mut work, dictionary, base, |_| ()).await?;
+                    let position = loaded.position.clone();
+                    let problems = loaded.problems.clone();
+                    self.note_following(|following| following.reloads += 1);
+                    changed(Changed::Nases(loaded.nases.clone()));
+                    changed(Changed::Pools);
+                    changed(Changed::Everything(Box::new(loaded)));
+                    (position, problems)
+                } else {
+                    let problems =
+                        apply(&mut work, dictionary, base, leases, &changes, changed).await?;
+                    (position, problems)
+                };
+                apply_sessions(&mut work, &changes, changed).await?;
+                let now = position.at;
+                Ok((changes, position, now, problems))
+            })
+            .await?;
+        self.note_following(|following| {
+            following.current = unix_now();
+            following.changes += changes.rows;
+            if let Some(latest) = changes.latest {
+                following.lag = now.saturating_sub(latest).max(0).cast_unsigned();
+            }
+            for problem in problems {
+                following.note_problem(problem);
+            }
+        });
+        Ok(position)
+    }
+
+    /// Waits until there may be something new.
+    async fn wait_for_news(&self, ears: &mut Option<Ears>) {
+        let Some(pool) = self.inner.engine.postgres() else { return sleep(POLL).await };
+        match ears {
+            Some(open) if !open.task.is_finished() => {
+                if timeout(CHECK, open.heard.notified()).await.is_ok() {
+                    sleep(GATHER).await;
+                }
+            }
+            _ => {
+                // What came before it listened, nobody told it: no long wait now.
+                *ears = timeout(CHECK, Ears::open(pool)).await.ok().and_then(Result::ok);
+                sleep(POLL).await;
+            }
+        }
+    }
+}
+
+/// Listens to PostgreSQL in a task of its own, so that no word is cut off in the middle.
+struct Ears {
+    heard: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Ears {
+    async fn open(pool: &PgPool) -> Result<Self, sqlx::Error> {
+        let mut listener = PgListener::connect_with(pool).await?;
+        listener.listen(CHANNEL).await?;
+        let heard = Arc::new(Notify::new());
+        let says = Arc::clone(&heard);
+        let task = tokio::spawn(async move {
+            // It ends with the connection, and with it perhaps some words were lost.
+            while let Ok(Some(_)) = listener.try_recv().await {
+                says.notify_one();
+            }
+            says.notify_one();
+        });
+        Ok(Self { heard, task })
+    }
+}
+
+impl Drop for Ears {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Puts what was changed into the base. Gives what could not be used.
+async fn apply(
+    work: &mut Work,
+    dictionary: &Dictionary,
+    base: &Base,
+    leases: Option<&Leases>,
+    changes: &Changes,
+    changed: &mut (impl FnMut(Changed) + Send),
+) -> Result<Vec<String>, StateError> {
+    let mut problems = Vec::new();
+    if changes.profiles {
+        let (all, failed) = profiles(work, dictionary).await?;
+        problems.extend(failed);
+        let there: HashSet<&str> = all.iter().map(|profile| profile.name.as_str()).collect();
+        for (profile, result) in all.iter().zip(base.upsert_profiles(&all)) {
+            if let Err(error) = result {
+                problems.push(format!("profile {}: {error}", profile.name));
+            }
+        }
+        for name in base.profiles() {
+            if !there.contains(name.as_str()) {
+                base.remove_profile(&name);
+            }
+        }
+        problems.extend(base.problems());
+        changed(Changed::Profiles);
+    }
+    if !changes.subscribers.is_empty() {
+        let names: Vec<Value> =
+            changes.subscribers.iter().map(|name| name.as_str().into()).collect();
+        let mut left = changes.subscribers.clone();
+        let sql = format!("{SUBSCRIBER} WHERE name IN ({{}})");
+        work.each_in(&sql, &[], &names, |row| {
+            let name = row.text(0)?;
+            let subscriber = subscriber_of(&row)
+                .map_err(|error| error.to_string())
+                .and_then(|entry| convert::subscriber(dictionary, &entry))
+                .and_then(|subscriber| {
+                    base.upsert_subscriber(&subscriber).map_err(|error| error.to_string())?;
+                    Ok(subscriber)
+                });
+            match subscriber {
+                Ok(subscriber) => {
+                    left.remove(&name);
+                    for fixed in [
+                        subscriber.address.map(Assigned::V4),
+                        subscriber.prefix6.map(Assigned::V6),
+                        subscriber.delegated6.map(Assigned::V6),
+                    ] {
+                        if let (Some(leases), Some(fixed)) = (leases, fixed) {
+                            leases.fix(fixed);
+                        }
+                    }
+                }
+                // He stays among those who are taken out: the rule that can't be read may be one that keeps him out.
+                Err(reason) => problems.push(format!("subscriber {name}: {reason}")),
+            }
+            Ok(())
+        })
+        .await?;
+        for name in left {
+            base.remove_subscriber(&name);
+        }
+        changed(Changed::Subscribers(changes.subscribers.len() as u64));
+    }
+    if changes.nases {
+        let (entries, failed) = nases(work).await?;
+        problems.extend(failed);
+        changed(Changed::Nases(entries));
+    }
+    if changes.pools {
+        changed(Changed::Pools);
+    }
+    Ok(problems)
+}
+
+/// Tells of the sessions that were opened or closed.
+async fn apply_sessions(
+    work: &mut Work,
+    changes: &Changes,
+    changed: &mut (impl FnMut(Changed) + Send),
+) -> Result<(), StateError> {
+    if changes.sessions.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Value> = changes.sessions.iter().map(|id| Value::from(&id[..])).collect();
+    let mut gone = changes.sessions.clone();
+    let mut sessions = Vec::new();
+    let sql = format!("{SESSION} WHERE id IN ({{}})");
+    work.each_in(&sql, &[], &ids, |row| {
+        gone.remove(&row.bytes(0)?);
+        sessions.push(session_of(&row)?);
+        Ok(())
+    })
+    .await?;
+    if !sessions.is_empty() {
+        // A statement's list is filled by repeating its last one, but no row comes twice.
+        changed(Changed::Sessions(sessions));
+    }
+    let gone: Vec<SessionId> = gone
+        .into_iter()
+        .filter_map(|id| Some(SessionId::from_bytes(id.try_into().ok()?)))
+        .collect();
+    if !gone.is_empty() {
+        changed(Changed::SessionsGone(gone));
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Where the state lies.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where the state lies. Its texts never show a password.
+#[derive(Clone, Eq, PartialEq)]
+pub enum Location {
+    /// A file of SQLite, for one server.
+    Sqlite(PathBuf),
+    /// A database of PostgreSQL, for any number of servers: `postgres://user:password@host/database`, and
+    /// `?host=/run/postgresql` for a Unix socket.
+    Postgres(String),
+}
+
+impl Location {
+    /// The engine's name, as people know it.
+    #[must_use]
+    pub fn engine(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SQLite",
+            Self::Postgres(_) => "PostgreSQL",
+        }
+    }
+}
+
+impl FromStr for Location {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self::Postgres(text.to_owned()));
+        }
+        let path =
+            text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).unwrap_or(text);
+        Ok(Self::Sqlite(path.into()))
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "{}", path.display()),
+            Self::Postgres(url) => f.write_str(&without_secrets(url)),
+        }
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({self})", self.engine())
+    }
+}
+
+/// The URL without its password, and without parameters, which may hold one as well.
+fn without_secrets(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
+    // A password may hold an unquoted `@` or `/`: the last `@` ends it.
+    match rest.rsplit_once('@') {
+        None => format!("{scheme}://{rest}"),
+        Some((who, place)) => {
+            let user = who.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}@{place}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_show_no_password() {
+        for (text, shown) in [
+            ("postgres://u:secret@host:5432/radius", "postgres://u@host:5432/radius"),
+            ("postgresql://u:se@cr/et@host/radius?password=secret", "postgresql://u@host/radius"),
+            ("postgres:///radius?host=/run/postgresql&user=u", "postgres:///radius"),
+            ("sqlite:///var/lib/state.db", "/var/lib/state.db"),
+            ("sqlite:state.db", "state.db"),
+            (" /var/lib/state.db ", "/var/lib/state.db"),
+        ] {
+            let location: Location = text.parse().unwrap();
+            assert_eq!(location.to_string(), shown);
+            assert!(!format!("{location:?}").contains("secret"));
+        }
+        let debugged = format!("{:?}", "postgres://u:p@h/d".parse::<Location>().unwrap());
+        assert_eq!(debugged, "PostgreSQL(postgres://u@h/d)");
+    }
+}

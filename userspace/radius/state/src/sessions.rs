@@ -1,0 +1,680 @@
+//! Sessions in the database: as rows that can be joined in any order, as entries for people, and those of other servers in
+//! memory.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use muralla_radius_accounting::export::printable;
+use muralla_radius_accounting::{ExportRow, SessionId};
+use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
+
+use crate::changes::from_hex;
+use crate::engine::{Row, Value, Work};
+use crate::{State, StateError, dialect};
+
+/// Largest number of octets that is believed, 9 petabytes: a counter that says more is broken, and must not break a sum.
+pub(crate) const MOST_OCTETS: i64 = 1 << 53;
+
+/// Columns that follow the latest record.
+pub(crate) const TEXTS: [&str; 13] = [
+    "user_name",
+    "login",
+    "nas",
+    "telco",
+    "box",
+    "acct_session_id",
+    "address",
+    "prefix6",
+    "delegated6",
+    "address6",
+    "calling",
+    "called",
+    "port",
+];
+
+/// Columns that only grow.
+const GROWING: [&str; 8] = [
+    "stopped",
+    "session_time",
+    "octets_in",
+    "octets_out",
+    "packets_in",
+    "packets_out",
+    "cause",
+    "updated",
+];
+
+/// A session as records tell of it. [`SessionRow::join`] of two is what both tell: in whatever order and however often it is
+/// done, the outcome is the same.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SessionRow {
+    pub(crate) id: [u8; 16],
+    pub(crate) texts: [String; TEXTS.len()],
+    pub(crate) started: i64,
+    pub(crate) updated: i64,
+    pub(crate) stopped: i64,
+    pub(crate) presumed: i64,
+    pub(crate) presumption: i64,
+    pub(crate) session_time: i64,
+    pub(crate) octets_in: i64,
+    pub(crate) octets_out: i64,
+    pub(crate) packets_in: i64,
+    pub(crate) packets_out: i64,
+    pub(crate) cause: i64,
+}
+
+impl SessionRow {
+    /// What a row of accounting says of its session; none if it is about no session.
+    pub(crate) fn of(row: &ExportRow) -> Option<Self> {
+        let id = from_hex(row.session_id.as_deref()?)?.try_into().ok()?;
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let texts = [
+            row.subscriber.clone(),
+            row.user_name.clone(),
+            row.nas.clone(),
+            text(&row.telco),
+            box_of(row),
+            row.acct_session_id.clone(),
+            text(&row.framed_address),
+            text(&row.framed_prefix),
+            text(&row.delegated_prefix),
+            text(&row.framed_address6),
+            text(&row.calling_station),
+            text(&row.called_station),
+            port_of_row(row).unwrap_or_default(),
+        ];
+        let updated = row.updated_at.unwrap_or(row.event_at);
+        let number = number_of(row.state.unwrap_or_default());
+        let ended = row.ended_at.unwrap_or(updated).max(1);
+        Some(Self {
+            id,
+            texts,
+            started: row.started_at.unwrap_or(row.event_at),
+            updated,
+            stopped: if number == 1 { ended } else { 0 },
+            presumed: if number > 1 { updated.max(1) } else { 0 },
+            presumption: if number > 1 { number } else { 0 },
+            session_time: octets(row.session_seconds),
+            octets_in: octets(row.octets_in),
+            octets_out: octets(row.octets_out),
+            packets_in: octets(row.packets_in),
+            packets_out: octets(row.packets_out),
+            cause: row.cause.unwrap_or(0).clamp(0, u32::MAX.into()),
+        })
+    }
+
+    /// Whether it is open, as its numbers tell: what was stopped stays so; what was presumed to have ended is open again if
+    /// something later is known.
+    pub(crate) fn state(&self) -> i64 {
+        if self.stopped > 0 {
+            1
+        } else if self.presumed > 0 && self.presumed >= self.updated {
+            self.presumption
+        } else {
+            0
+        }
+    }
+
+    /// Takes over what the other tells of the same session.
+    pub(crate) fn join(&mut self, other: Self) {
+        for (mine, other_text) in self.texts.iter_mut().zip(other.texts) {
+            if !other_text.is_empty() && (mine.is_empty() || other.updated >= self.updated) {
+                *mine = other_text;
+            }
+        }
+        if other.presumed > self.presumed {
+            (self.presumed, self.presumption) = (other.presumed, other.presumption);
+        }
+        self.started = self.started.min(other.started);
+        self.updated = self.updated.max(other.updated);
+        self.stopped = self.stopped.max(other.stopped);
+        self.session_time = self.session_time.max(other.session_time);
+        self.octets_in = self.octets_in.max(other.octets_in);
+        self.octets_out = self.octets_out.max(other.octets_out);
+        self.packets_in = self.packets_in.max(other.packets_in);
+        self.packets_out = self.packets_out.max(other.packets_out);
+        self.cause = self.cause.max(other.cause);
+    }
+
+    fn values(&self, server: &str) -> Vec<Value> {
+        let mut values = vec![Value::from(&self.id[..]), self.state().into()];
+        values.extend(self.texts.iter().map(|text| Value::from(text.as_str())));
+        values.extend(
+            [
+                self.started,
+                self.presumed,
+                self.presumption,
+                self.stopped,
+                self.session_time,
+                self.octets_in,
+                self.octets_out,
+                self.packets_in,
+                self.packets_out,
+                self.cause,
+                self.updated,
+            ]
+            .map(Value::from),
+        );
+        values.push(server.into());
+        values
+    }
+}
+
+/// Writes rows, no session twice: joined with what is there.
+pub(crate) async fn join_all(
+    work: &mut Work,
+    rows: &[SessionRow],
+    server: &str,
+) -> Result<(), StateError> {
+    const TABLE: &str = "radius_session";
+    let mut columns = vec!["id", "state"];
+    columns.extend(TEXTS);
+    columns.extend(["started", "presumed", "presumption"]);
+    columns.extend(GROWING);
+    columns.push("server");
+    let head = format!("INSERT INTO {TABLE} ({})", columns.join(", "));
+    let newer = |column: &str| {
+        format!(
+            "{column} = CASE WHEN excluded.{column} <> '' AND ({TABLE}.{column} = '' OR excluded.updated >= {TABLE}.updated) THEN excluded.{column} ELSE {TABLE}.{column} END"
+        )
+    };
+    let mut sets: Vec<String> = TEXTS.iter().map(|column| newer(column)).collect();
+    sets.push(format!("presumption = CASE WHEN excluded.presumed > {TABLE}.presumed THEN excluded.presumption ELSE {TABLE}.presumption END"));
+    sets.push(dialect::greater(TABLE, "presumed"));
+    sets.push(dialect::less(TABLE, "started"));
+    sets.extend(GROWING.iter().map(|column| dialect::greater(TABLE, column)));
+    let tail = format!("ON CONFLICT (id) DO UPDATE SET {}", sets.join(", "));
+    let values = rows.iter().map(|row| row.values(server)).collect();
+    work.bulk(&head, &tail, columns.len(), values).await
+}
+
+/// Brings the states of sessions in line with their numbers, and notes who did. `which` is a condition with a list.
+pub(crate) async fn settle(
+    work: &mut Work,
+    which: &str,
+    keys: &[Value],
+    server: &str,
+) -> Result<u64, StateError> {
+    const STATE: &str = "CASE WHEN stopped > 0 THEN 1 WHEN presumed > 0 AND presumed >= updated THEN presumption ELSE 0 END";
+    let sql = format!(
+        "UPDATE radius_session SET state = {STATE}, server = $1 WHERE {which} AND state <> {STATE}"
+    );
+    work.execute_in(&sql, &[server.into()], keys).await
+}
+
+/// Whether a session is open, or by what it was closed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// It goes on.
+    Open,
+    /// Its NAS reported its end.
+    Stopped,
+    /// Its NAS began anew.
+    Rebooted,
+    /// Nothing was heard of it for too long.
+    Lost,
+    /// Its NAS gave its id to another.
+    Superseded,
+}
+
+impl SessionState {
+    /// All of them, by their number in the database.
+    pub const ALL: [Self; 5] =
+        [Self::Open, Self::Stopped, Self::Rebooted, Self::Lost, Self::Superseded];
+
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Stopped => "stopped",
+            Self::Rebooted => "rebooted",
+            Self::Lost => "lost",
+            Self::Superseded => "superseded",
+        }
+    }
+
+    pub(crate) fn of(number: i64) -> Self {
+        let at = usize::try_from(number).ok();
+        at.and_then(|at| Self::ALL.get(at)).copied().unwrap_or(Self::Lost)
+    }
+}
+
+impl fmt::Display for SessionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A session as the database knows it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct SessionEntry {
+    /// Its name, in hexadecimal digits.
+    pub id: String,
+    /// Whether it is open.
+    pub state: SessionState,
+    /// The subscriber.
+    pub user: String,
+    /// User-Name as it stood.
+    pub login: String,
+    /// The NAS's entry.
+    pub nas: String,
+    /// The telco it belongs to; may be empty.
+    pub telco: String,
+    /// Acct-Session-Id.
+    pub acct_session_id: String,
+    /// When it began, in seconds since 1970.
+    pub started: i64,
+    /// When it was last known to go on.
+    pub updated: i64,
+    /// When it ended; none while it is open.
+    pub ended: Option<i64>,
+    /// Session time in seconds.
+    pub session_time: i64,
+    /// Octets that the user sent.
+    pub octets_in: i64,
+    /// Octets that the user received.
+    pub octets_out: i64,
+    /// Packets that the user sent.
+    pub packets_in: i64,
+    /// Packets that the user received.
+    pub packets_out: i64,
+    /// Acct-Terminate-Cause; 0 if none was told.
+    pub cause: i64,
+    /// Framed-IP-Address; may be empty.
+    pub address: String,
+    /// Framed-IPv6-Prefix; may be empty.
+    pub prefix6: String,
+    /// Delegated-IPv6-Prefix; may be empty.
+    pub delegated6: String,
+    /// Framed-IPv6-Address; may be empty.
+    pub address6: String,
+    /// Calling-Station-Id; may be empty.
+    pub calling: String,
+    /// Called-Station-Id; may be empty.
+    pub called: String,
+    /// NAS-Port-Id, NAS-Port or Calling-Station-Id; may be empty.
+    pub port: String,
+    /// The server that changed its state last.
+    pub server: String,
+}
+
+impl SessionEntry {
+    /// Its name.
+    #[must_use]
+    pub fn session_id(&self) -> Option<SessionId> {
+        Some(SessionId::from_bytes(from_hex(&self.id)?.try_into().ok()?))
+    }
+}
+
+pub(crate) const SESSION: &str = "SELECT id, state, user_name, login, nas, telco, acct_session_id, started, updated, stopped, presumed, session_time, octets_in, octets_out, packets_in, packets_out, cause, address, prefix6, delegated6, address6, calling, called, port, server FROM radius_session";
+
+pub(crate) fn session_of(row: &Row) -> Result<SessionEntry, StateError> {
+    let state = SessionState::of(row.int(1)?);
+    let (updated, stopped) = (row.int(8)?, row.int(9)?);
+    Ok(SessionEntry {
+        id: hex(&row.bytes(0)?),
+        state,
+        user: row.text(2)?,
+        login: row.text(3)?,
+        nas: row.text(4)?,
+        telco: row.text(5)?,
+        acct_session_id: row.text(6)?,
+        started: row.int(7)?,
+        updated,
+        ended: match state {
+            SessionState::Open => None,
+            SessionState::Stopped => Some(stopped),
+            // Nobody pays for what nobody saw.
+            _ => Some(updated),
+        },
+        session_time: row.int(11)?,
+        octets_in: row.int(12)?,
+        octets_out: row.int(13)?,
+        packets_in: row.int(14)?,
+        packets_out: row.int(15)?,
+        cause: row.int(16)?,
+        address: row.text(17)?,
+        prefix6: row.text(18)?,
+        delegated6: row.text(19)?,
+        address6: row.text(20)?,
+        calling: row.text(21)?,
+        called: row.text(22)?,
+        port: row.text(23)?,
+        server: row.text(24)?,
+    })
+}
+
+/// Which sessions are looked for; empty is all of them.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionFilter {
+    /// Of one subscriber.
+    pub user: Option<String>,
+    /// On one NAS.
+    pub nas: Option<String>,
+    /// With one address or prefix.
+    pub address: Option<String>,
+    /// Only those that are open.
+    pub open: bool,
+}
+
+impl State {
+    /// At most `most` sessions, the latest first.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away.
+    pub async fn sessions(
+        &self,
+        filter: &SessionFilter,
+        most: u32,
+    ) -> Result<Vec<SessionEntry>, StateError> {
+        let mut sql = format!("{SESSION} WHERE 1 = 1");
+        let mut values = Vec::new();
+        let mut add = |condition: &str, value: &Option<String>| {
+            if let Some(value) = value {
+                values.push(Value::from(value.as_str()));
+                sql.push_str(&condition.replace("{}", &format!("${}", values.len())));
+            }
+        };
+        add(" AND user_name = {}", &filter.user);
+        add(" AND nas = {}", &filter.nas);
+        add(
+            " AND (address = {} OR prefix6 = {} OR delegated6 = {} OR address6 = {})",
+            &filter.address,
+        );
+        if filter.open {
+            sql.push_str(" AND state = 0");
+        }
+        values.push(i64::from(most).into());
+        sql.push_str(&format!(" ORDER BY started DESC, id LIMIT ${}", values.len()));
+        self.select(&sql, values, session_of).await
+    }
+
+    /// Shows every open session, such as those of other servers for [`Elsewhere`].
+    ///
+    /// # Errors
+    ///
+    /// If the database is away.
+    pub async fn each_open_session(
+        &self,
+        mut show: impl FnMut(SessionEntry) + Send,
+    ) -> Result<(), StateError> {
+        self.watched(async {
+            let mut work = self.inner.engine.read().await?;
+            let sql = format!("{SESSION} WHERE state = 0");
+            work.each_of_many(sqlx::AssertSqlSafe(sql), Vec::new(), |row| {
+                show(session_of(&row)?);
+                Ok(())
+            })
+            .await
+        })
+        .await
+    }
+}
+
+/// What is known of sessions by way of the database, for the count of a subscriber's sessions across servers. A server asks
+/// its own table first; here is what the others said.
+#[derive(Debug, Default)]
+pub struct Elsewhere {
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Open ones of other servers, by subscriber.
+    open: HashMap<Box<str>, Vec<SessionId>>,
+    users: HashMap<SessionId, Box<str>>,
+    /// Those that other servers closed, for which the own table may still wait.
+    closed: HashSet<SessionId>,
+}
+
+impl Elsewhere {
+    /// Most closed sessions that are remembered.
+    const MOST_CLOSED: usize = 1 << 20;
+
+    /// Hears of a session; `here` is this server's name, whose own news are no news.
+    pub fn hear(&self, session: &SessionEntry, here: &str) {
+        let Some(id) = session.session_id() else { return };
+        let mut known = self.known.write();
+        known.forget(id);
+        if session.server == here {
+            known.closed.remove(&id);
+            return;
+        }
+        if session.state == SessionState::Open {
+            known.closed.remove(&id);
+            known.open.entry(session.user.as_str().into()).or_default().push(id);
+            known.users.insert(id, session.user.as_str().into());
+        } else {
+            if known.closed.len() >= Self::MOST_CLOSED {
+                // Lost ones are closed by their silence a little later.
+                known.closed.clear();
+            }
+            known.closed.insert(id);
+        }
+    }
+
+    /// Hears that a session is no more in the database.
+    pub fn forget(&self, id: SessionId) {
+        let mut known = self.known.write();
+        known.forget(id);
+        known.closed.remove(&id);
+    }
+
+    /// Forgets everything, before it is told anew.
+    pub fn clear(&self) {
+        *self.known.write() = Known::default();
+    }
+
+    /// How many sessions of a subscriber are open at other servers; `here` tells which the own table counts already.
+    #[must_use]
+    pub fn open_of(&self, user: &str, here: impl Fn(SessionId) -> bool) -> usize {
+        let known = self.known.read();
+        known.open.get(user).map_or(0, |open| open.iter().filter(|id| !here(**id)).count())
+    }
+
+    /// Whether another server heard of a session's end.
+    #[must_use]
+    pub fn is_closed(&self, id: SessionId) -> bool {
+        self.known.read().closed.contains(&id)
+    }
+
+    /// Open sessions that are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.read().users.len()
+    }
+
+    /// Whether none are known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Known {
+    fn forget(&mut self, id: SessionId) {
+        let Some(user) = self.users.remove(&id) else { return };
+        if let Some(open) = self.open.get_mut(&user) {
+            open.retain(|other| *other != id);
+            if open.is_empty() {
+                self.open.remove(&user);
+            }
+        }
+    }
+}
+
+/// What tells two logins of a user at a NAS apart: the same at the login and in accounting.
+#[must_use]
+pub fn port_of(
+    port_id: Option<&[u8]>,
+    port: Option<u32>,
+    calling: Option<&[u8]>,
+) -> Option<String> {
+    match (port_id, port, calling) {
+        (Some(port_id), ..) if !port_id.is_empty() => Some(printable(port_id)),
+        (_, Some(port), _) => Some(port.to_string()),
+        (.., Some(calling)) if !calling.is_empty() => Some(printable(calling)),
+        _ => None,
+    }
+}
+
+/// The same of a row.
+pub(crate) fn port_of_row(row: &ExportRow) -> Option<String> {
+    let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let port = row.nas_port.map(|port| port.to_string());
+    filled(&row.nas_port_id).or(port).or_else(|| filled(&row.calling_station))
+}
+
+/// The box that a record is from, behind its NAS's entry.
+pub(crate) fn box_of(row: &ExportRow) -> String {
+    let (identifier, address) = (row.nas_identifier.as_deref(), row.nas_address.as_deref());
+    format!("{}|{}|{}", row.nas, identifier.unwrap_or_default(), address.unwrap_or_default())
+}
+
+pub(crate) fn octets(octets: i64) -> i64 {
+    octets.clamp(0, MOST_OCTETS)
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The number of a state in the database, by its name.
+fn number_of(name: &str) -> i64 {
+    let place = SessionState::ALL.iter().position(|state| state.name() == name);
+    place.and_then(|place| i64::try_from(place).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use muralla_radius_accounting as accounting;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_port_tells_logins_apart() {
+        assert_eq!(port_of(Some(b""), Some(7), None).as_deref(), Some("7"));
+        assert_eq!(port_of(Some(b"eth 1"), Some(7), None).as_deref(), Some("eth 1"));
+        assert_eq!(port_of(None, None, Some(b"0049")).as_deref(), Some("0049"));
+        assert_eq!(port_of(None, None, Some(b"")), None);
+    }
+
+    #[test]
+    fn states_have_the_names_that_accounting_gives_them() {
+        for (state, number) in accounting::State::ALL.iter().zip(0..) {
+            assert_eq!(number_of(state.name()), number);
+            assert_eq!(SessionState::of(number).name(), state.name());
+        }
+    }
+
+    fn row() -> impl Strategy<Value = SessionRow> {
+        let numbers = proptest::array::uniform7(0i64..5);
+        (numbers, 1i64..5, any::<bool>()).prop_map(|(numbers, updated, told)| {
+            let [started, stopped, presumed, session_time, octets_in, packets_in, cause] = numbers;
+            SessionRow {
+                id: [1; 16],
+                // One text for one time: two that differ at the same second are told apart by nothing.
+                texts: std::array::from_fn(|at| match told {
+                    true => format!("{at} {updated}"),
+                    false => String::new(),
+                }),
+                started,
+                updated,
+                stopped: stopped / 4,
+                presumed,
+                // One reason for one time, as above.
+                presumption: if presumed == 0 { 0 } else { 2 + presumed % 3 },
+                session_time,
+                octets_in,
+                octets_out: octets_in * 2,
+                packets_in,
+                packets_out: 0,
+                cause,
+            }
+        })
+    }
+
+    fn joined(rows: &[SessionRow]) -> SessionRow {
+        let mut rows = rows.iter().cloned();
+        let mut first = rows.next().unwrap();
+        rows.for_each(|row| first.join(row));
+        first
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_and_repetitions_change_nothing(
+            rows in proptest::collection::vec(row(), 1..6),
+            order in any::<proptest::sample::Index>(),
+        ) {
+            let mut other = rows.clone();
+            other.rotate_left(order.index(rows.len()));
+            other.reverse();
+            other.extend(rows.clone());
+            let (one, other) = (joined(&rows), joined(&other));
+            // A text that only an older row has stays, whichever comes first; so the texts of the latest that has one are
+            // compared where the latest has some.
+            let latest = rows.iter().map(|row| row.updated).max().unwrap();
+            let told = rows.iter().any(|row| row.updated == latest && !row.texts[0].is_empty());
+            if told {
+                prop_assert_eq!(&one.texts, &other.texts);
+            }
+            prop_assert_eq!(SessionRow { texts: other.texts.clone(), ..one }, other);
+        }
+    }
+
+    fn entry(id: u8, user: &str, state: SessionState, server: &str) -> SessionEntry {
+        SessionEntry {
+            id: hex(&[id; 16]),
+            state,
+            user: user.into(),
+            login: user.into(),
+            nas: "lns".into(),
+            telco: String::new(),
+            acct_session_id: "1".into(),
+            started: 1,
+            updated: 1,
+            ended: None,
+            session_time: 0,
+            octets_in: 0,
+            octets_out: 0,
+            packets_in: 0,
+            packets_out: 0,
+            cause: 0,
+            address: String::new(),
+            prefix6: String::new(),
+            delegated6: String::new(),
+            address6: String::new(),
+            calling: String::new(),
+            called: String::new(),
+            port: String::new(),
+            server: server.into(),
+        }
+    }
+
+    #[test]
+    fn sessions_of_other_servers_are_counted() {
+        let elsewhere = Elsewhere::default();
+        let id = |id: u8| SessionId::from_bytes([id; 16]);
+        for (number, server) in [(1, "b"), (2, "b"), (3, "a")] {
+            elsewhere.hear(&entry(number, "ann", SessionState::Open, server), "a");
+        }
+        elsewhere.hear(&entry(1, "ann", SessionState::Open, "b"), "a");
+        assert_eq!(elsewhere.open_of("ann", |_| false), 2, "the own one is no news");
+        assert_eq!(elsewhere.open_of("ann", |session| session == id(1)), 1, "counted here as well");
+        assert_eq!(elsewhere.open_of("bob", |_| false), 0);
+        elsewhere.hear(&entry(1, "ann", SessionState::Stopped, "b"), "a");
+        assert!(elsewhere.is_closed(id(1)) && !elsewhere.is_closed(id(2)));
+        assert_eq!(elsewhere.open_of("ann", |_| false), 1);
+        elsewhere.forget(id(2));
+        assert!(elsewhere.is_empty());
+        elsewhere.hear(&entry(1, "ann", SessionState::Open, "a"), "a");
+        assert!(!elsewhere.is_closed(id(1)), "open again here");
+    }
+}

@@ -1,0 +1,356 @@
+//! The handle on the state, and how the database is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use crate::backoff::Backoff;
+use crate::dialect;
+use crate::engine::{Engine, Value, Work};
+use crate::migrate::migrate;
+use crate::{Location, StateError};
+
+/// How long others are let go first when the schema is made, and how often it is tried.
+const PATIENCE: Duration = Duration::from_secs(20);
+const RETRY: Duration = Duration::from_millis(50);
+
+/// How this server works on the state.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This server's name: its own, among those that share the database, and the same after a restart.
+    pub server: String,
+    /// Seconds east of UTC at which a day begins, for the sums of a day.
+    pub utc_offset: i32,
+    /// Whether interim records are stored one by one. What they say is counted in any case.
+    pub keep_interims: bool,
+    /// How long the log of changes reaches back. A server that was away for longer reads everything again.
+    pub keep_changes: Duration,
+    /// How long a server may give addresses out of its blocks without hearing of the database.
+    pub hold_blocks: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self {
+            server: host,
+            utc_offset: 0,
+            keep_interims: false,
+            keep_changes: Duration::from_secs(24 * 3600),
+            hold_blocks: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// The state of RADIUS in a database. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
+    pub(crate) location: Location,
+    pub(crate) options: Options,
+    health: Mutex<Health>,
+}
+
+#[derive(Debug, Default)]
+struct Health {
+    away_since: Option<u64>,
+    last_error: Option<String>,
+    following: Option<Following>,
+}
+
+/// How the database is.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Status {
+    /// `SQLite` or `PostgreSQL`.
+    pub engine: String,
+    /// Where; without a password.
+    pub location: String,
+    /// This server's name.
+    pub server: String,
+    /// Since when it does not answer, in seconds since 1970; none if it does.
+    pub away_since: Option<u64>,
+    /// What went wrong last, while it is away.
+    pub last_error: Option<String>,
+    /// How the log of changes is followed; none before that began.
+    pub following: Option<Following>,
+}
+
+/// How the log of changes is followed.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Following {
+    /// When the log was last read to its end, in seconds since 1970.
+    pub current: u64,
+    /// Seconds from the latest change's commit to its being in force here, as far as whole seconds tell.
+    pub lag: u64,
+    /// Changes read since the start.
+    pub changes: u64,
+    /// Times that everything was read again.
+    pub reloads: u64,
+    /// Rows that can't be used, at most [`Following::MOST_PROBLEMS`].
+    pub problems: Vec<String>,
+}
+
+impl Following {
+    /// Most problems that are remembered.
+    pub const MOST_PROBLEMS: usize = 100;
+
+    pub(crate) fn note_problem(&mut self, problem: String) {
+        if self.problems.contains(&problem) {
+            return;
+        }
+        warn!(problem, "a row of the database can not be used");
+        if self.problems.len() >= Self::MOST_PROBLEMS {
+            self.problems.remove(0);
+        }
+        self.problems.push(problem);
+    }
+}
+
+/// How far something that takes long has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Progress {
+    /// What is being done, in a few words.
+    pub what: &'static str,
+    /// How many are done.
+    pub done: u64,
+    /// Of how many, if that is known.
+    pub total: Option<u64>,
+}
+
+impl State {
+    /// Opens the state and brings its schema up to date.
+    ///
+    /// # Errors
+    ///
+    /// If the location can't be used, the schema is newer than this program, or the database is away. In the last case
+    /// [`StateError::may_pass`] holds; see [`State::open_waiting`].
+    pub async fn open(location: &Location) -> Result<Self, StateError> {
+        Self::open_with(location, Options::default()).await
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    ///
+    /// See [`State::open`].
+    pub async fn open_with(location: &Location, options: Options) -> Result<Self, StateError> {
+        if options.server.is_empty() {
+            return Err(StateError::invalid("the server's name", "it is empty: give it one"));
+        }
+        let engine = Engine::new(location)?;
+        let patience = Instant::now() + PATIENCE;
+        // Where two make a file of SQLite at once, one of them may be told at once that it is locked.
+        while let Err(error) = migrate(&engine).await {
+            if !matches!(error, StateError::Conflict(_)) || Instant::now() > patience {
+                return Err(error);
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+        let health = Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { engine, location: location.clone(), options, health }) })
+    }
+
+    /// Opens the state, and if the database is away, tries for ever; `away` hears of each failure, and how long the next
+    /// attempt waits.
+    ///
+    /// # Errors
+    ///
+    /// See [`State::open`]; only what waiting does not help.
+    pub async fn open_waiting(
+        location: &Location,
+        options: Options,
+        mut away: impl FnMut(&StateError, Duration),
+    ) -> Result<Self, StateError> {
+        let mut backoff = Backoff::default();
+        loop {
+            match Self::open_with(location, options.clone()).await {
+                Err(error) if error.may_pass() => {
+                    let wait = backoff.failed(rand::random());
+                    away(&error, wait);
+                    tokio::time::sleep(wait).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// How the database is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let health = self.inner.health.lock();
+        Status {
+            engine: self.inner.location.engine().to_owned(),
+            location: self.inner.location.to_string(),
+            server: self.inner.options.server.clone(),
+            away_since: health.away_since,
+            last_error: health.last_error.clone(),
+            following: health.following.clone(),
+        }
+    }
+
+    /// Whether the database is away, as far as is known.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.inner.health.lock().away_since.is_some()
+    }
+
+    /// Asks the database for something small; tells how long it took.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer.
+    pub async fn ping(&self) -> Result<Duration, StateError> {
+        let begin = Instant::now();
+        self.watched(async {
+            let mut work = self.inner.engine.read().await?;
+            dialect::now(&mut work).await
+        })
+        .await?;
+        Ok(begin.elapsed())
+    }
+
+    /// This server's name.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.inner.options.server
+    }
+
+    /// Deletes what nobody needs any more: sessions that closed before `before` (in seconds since 1970), their records and
+    /// sums, and old changes. In small pieces, so that nobody waits.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away. What was deleted before stays so.
+    pub async fn prune(
+        &self,
+        before: i64,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<u64, StateError> {
+        const PIECE: i64 = 2000;
+        let mut done = 0;
+        loop {
+            let deleted = self
+                .watched(async {
+                    let mut work = self.inner.engine.write().await?;
+                    let mut ids = Vec::new();
+                    work.each(
+                        "SELECT id FROM radius_session WHERE state <> 0 AND started < $1 AND updated < $1 AND stopped < $1 LIMIT $2",
+                        vec![before.into(), PIECE.into()],
+                        |row| {
+                            ids.push(Value::Bytes(Some(row.bytes(0)?)));
+                            Ok(())
+                        },
+                    )
+                    .await?;
+                    work.execute_in("DELETE FROM radius_usage WHERE session IN ({})", &[], &ids).await?;
+                    work.execute_in("DELETE FROM radius_record WHERE session IN ({})", &[], &ids).await?;
+                    let mut deleted =
+                        work.execute_in("DELETE FROM radius_session WHERE id IN ({})", &[], &ids).await?;
+                    // On and Off have no session.
+                    deleted += work
+                        .execute(
+                            "DELETE FROM radius_record WHERE at < $1 AND session IS NULL",
+                            vec![before.into()],
+                        )
+                        .await?;
+                    work.commit().await?;
+                    Ok(deleted)
+                })
+                .await?;
+            if deleted == 0 {
+                break;
+            }
+            done += deleted;
+            progress(Progress { what: "deleting old sessions", done, total: None });
+        }
+        Ok(done + self.prune_changes().await?)
+    }
+
+    /// Deletes changes that are older than the log is to reach back. Called from time to time by who follows.
+    pub(crate) async fn prune_changes(&self) -> Result<u64, StateError> {
+        let keep = i64::try_from(self.inner.options.keep_changes.as_secs()).unwrap_or(i64::MAX);
+        let mut done = 0;
+        loop {
+            let deleted = self
+                .watched(async {
+                    let mut work = self.inner.engine.write().await?;
+                    let now = dialect::now(&mut work).await?;
+                    let deleted = work
+                        .execute(
+                            "DELETE FROM radius_change WHERE sequence IN (SELECT sequence FROM radius_change WHERE at < $1 ORDER BY at LIMIT 10000)",
+                            vec![now.saturating_sub(keep).into()],
+                        )
+                        .await?;
+                    work.commit().await?;
+                    Ok(deleted)
+                })
+                .await?;
+            done += deleted;
+            if deleted == 0 {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// Closes the connections. What clones do after that fails.
+    pub async fn close(&self) {
+        self.inner.engine.close().await;
+    }
+
+    /// Begins to read, and notes whether that goes.
+    pub(crate) async fn read(&self) -> Result<Work, StateError> {
+        self.watched(self.inner.engine.read()).await
+    }
+
+    /// Does something with the database, and notes whether it answers.
+    pub(crate) async fn watched<T>(
+        &self,
+        work: impl Future<Output = Result<T, StateError>>,
+    ) -> Result<T, StateError> {
+        let outcome = work.await;
+        match &outcome {
+            Err(error) if error.is_away() => self.note_away(error),
+            // That something was refused is an answer too.
+            _ => self.note_back(),
+        }
+        outcome
+    }
+
+    /// Notes how following goes.
+    pub(crate) fn note_following(&self, change: impl FnOnce(&mut Following)) {
+        change(self.inner.health.lock().following.get_or_insert_default());
+    }
+
+    fn note_away(&self, error: &StateError) {
+        let mut health = self.inner.health.lock();
+        health.last_error = Some(error.to_string());
+        if health.away_since.is_none() {
+            health.away_since = Some(unix_now());
+            drop(health);
+            warn!(location = %self.inner.location, %error, "the database is away: going on from memory and the journal");
+        }
+    }
+
+    fn note_back(&self) {
+        let mut health = self.inner.health.lock();
+        if let Some(since) = health.away_since.take() {
+            health.last_error = None;
+            drop(health);
+            let seconds = unix_now().saturating_sub(since);
+            info!(location = %self.inner.location, seconds, "the database is back");
+        }
+    }
+}
+
+/// Seconds since 1970 by this machine's clock, for people to read; nothing is decided by it.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

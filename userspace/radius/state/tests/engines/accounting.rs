@@ -1,0 +1,437 @@
+//! Accounting in the database: nothing lost, nothing doubled, shown by counting.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::common::{Database, accounting};
+use muralla_radius_accounting::{Day, ExportRow};
+use muralla_radius_dictionary::Dictionary;
+use muralla_radius_policy::{Base, Names};
+use muralla_radius_state::{
+    Changed, Elsewhere, Format, Report, SessionFilter, SessionState, State, SumBy, UsageFilter,
+};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::RowAccessor;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+on_both_engines![
+    the_same_records_in_any_order_give_the_same_sums,
+    poison_is_found_and_everything_else_is_written,
+    sessions_are_as_the_records_say,
+    a_box_that_begins_closes_what_it_had,
+    sums_are_by_user_nas_telco_and_day,
+    reports_are_files,
+    two_servers_count_a_users_sessions_together,
+    what_is_old_is_deleted,
+];
+
+const DAY: i64 = 86_400;
+/// Noon of a day.
+const NOON: i64 = 20_000 * DAY + DAY / 2;
+
+/// A session that reports at those times, with so many octets each second.
+fn session(
+    number: u64,
+    user: &str,
+    begin: i64,
+    reports: &[i64],
+    octets: i64,
+    stops: bool,
+) -> Vec<ExportRow> {
+    let mut rows = vec![accounting("start", number, user, begin)];
+    for (at, seconds) in reports.iter().enumerate() {
+        let last = stops && at + 1 == reports.len();
+        let mut row =
+            accounting(if last { "stop" } else { "interim" }, number, user, begin + seconds);
+        row.started_at = Some(begin);
+        row.session_seconds = *seconds;
+        (row.octets_in, row.octets_out) = (seconds * octets, seconds * octets * 10);
+        rows.push(row);
+    }
+    rows
+}
+
+async fn sums(state: &State) -> (i64, i64, i64, i64) {
+    let filter = UsageFilter { by: SumBy::Telco, daily: false, from: 0, to: 40_000, name: None };
+    let sums = state.usage(&filter).await.unwrap();
+    let of = |of: fn(&muralla_radius_state::UsageSum) -> i64| sums.iter().map(of).sum();
+    (
+        of(|sum| sum.sessions),
+        of(|sum| sum.session_time),
+        of(|sum| sum.octets_in),
+        of(|sum| sum.octets_out),
+    )
+}
+
+async fn the_same_records_in_any_order_give_the_same_sums(database: Database) {
+    let (a, b) = (database.state("a").await, database.state("b").await);
+    let mut rows: Vec<ExportRow> = Vec::new();
+    let (mut seconds, mut octets) = (0, 0);
+    for number in 0..60u64 {
+        let user = format!("user{}", number % 20);
+        let begin = NOON + i64::try_from(number).unwrap() * 977;
+        let last = 3600 + i64::try_from(number).unwrap() * 1800;
+        rows.extend(session(number, &user, begin, &[600, 1200, last], 100, number % 3 != 0));
+        seconds += last;
+        octets += last * 100;
+    }
+    let expected = (60, seconds, octets, octets * 10);
+    // In order, twice; then shuffled, in batches that overlap, by two servers at once.
+    a.export(&rows).await.unwrap();
+    assert_eq!(sums(&a).await, expected);
+    a.export(&rows).await.unwrap();
+    assert_eq!(sums(&a).await, expected);
+    database
+        .sql("DELETE FROM radius_usage; DELETE FROM radius_record; DELETE FROM radius_session")
+        .await;
+    let mut runner = TestRunner::new(Config { cases: 1, ..Config::default() });
+    let shuffled = |runner: &mut TestRunner| {
+        let strategy = Just(rows.clone()).prop_shuffle();
+        proptest::strategy::ValueTree::current(&strategy.new_tree(runner).unwrap())
+    };
+    let (one, other) = (shuffled(&mut runner), shuffled(&mut runner));
+    let export = async |state: &State, rows: &[ExportRow]| {
+        let mut from = 0;
+        while from < rows.len() {
+            let batch = &rows[from..rows.len().min(from + 37)];
+            loop {
+                match state.export(batch).await {
+                    Ok(exported) => {
+                        assert_eq!((exported.written, exported.poison.len()), (batch.len(), 0));
+                        break;
+                    }
+                    // Two servers that write the same at once may get into each other's way; then it is written again.
+                    Err(error) => assert!(error.may_pass(), "{error}"),
+                }
+            }
+            from += 23;
+        }
+    };
+    tokio::join!(export(&a, &one), export(&b, &other));
+    assert_eq!(sums(&a).await, expected);
+    let open = SessionFilter { open: true, ..SessionFilter::default() };
+    assert_eq!(a.sessions(&open, 1000).await.unwrap().len(), 20);
+    // Starts and stops once each, and no interim ones.
+    assert_eq!(database.number("SELECT count(*) FROM radius_record").await, 60 + 40);
+    let all = database.state_with("a", |options| options.keep_interims = true).await;
+    export(&all, &one).await;
+    assert_eq!(database.number("SELECT count(*) FROM radius_record").await, 240);
+    assert_eq!(sums(&a).await, expected);
+}
+
+async fn poison_is_found_and_everything_else_is_written(database: Database) {
+    let state = database.state("a").await;
+    let refuse = if database.is_postgres() {
+        "ALTER TABLE radius_record ADD CONSTRAINT poison CHECK (user_name <> 'poison')"
+    } else {
+        "CREATE TRIGGER poison BEFORE INSERT ON radius_record WHEN NEW.user_name = 'poison' BEGIN SELECT RAISE(ABORT, 'poison'); END"
+    };
+    database.sql(refuse).await;
+    let mut rows: Vec<ExportRow> =
+        (0..100u64).map(|number| accounting("start", number, "ann", NOON)).collect();
+    rows[17] = accounting("start", 17, "poison", NOON);
+    rows[18] = accounting("start", 18, "poison", NOON);
+    rows[99].event_id = "no name".into();
+    let exported = state.export(&rows).await.unwrap();
+    let poison: Vec<usize> = exported.poison.iter().map(|poison| poison.index).collect();
+    assert_eq!((exported.written, poison), (97, vec![17, 18, 99]), "{:?}", exported.poison);
+    assert!(exported.poison[0].reason.contains("poison"), "{:?}", exported.poison[0]);
+    assert_eq!(database.number("SELECT count(*) FROM radius_record").await, 97);
+    assert_eq!(state.status().away_since, None, "that is no outage");
+    assert_eq!(state.export(&[]).await.unwrap().written, 0);
+    // What a broken NAS says is no poison.
+    let mut broken = accounting("stop", 500, "b\\x00b", NOON);
+    (broken.octets_in, broken.octets_out, broken.session_seconds) = (i64::MAX, i64::MAX, i64::MAX);
+    (broken.cause, broken.packets_in) = (Some(i64::MAX), i64::MAX);
+    let exported = state.export(&[broken.clone(), broken]).await.unwrap();
+    assert_eq!((exported.written, exported.poison), (2, vec![]));
+    sums(&state).await;
+}
+
+async fn sessions_are_as_the_records_say(database: Database) {
+    let state = database.state("a").await;
+    let rows = session(1, "ann", NOON, &[600, 1200], 100, true);
+    let of = async |filter: SessionFilter| state.sessions(&filter, 10).await.unwrap();
+    let anns = || SessionFilter { user: Some("ann".into()), ..SessionFilter::default() };
+    state.export(&rows[1..2]).await.unwrap();
+    let seen = &of(anns()).await[0];
+    assert_eq!(
+        (seen.state, seen.started, seen.octets_in, seen.ended),
+        (SessionState::Open, NOON, 60_000, None)
+    );
+    // The stop, and only then the start.
+    state.export(&rows[2..]).await.unwrap();
+    state.export(&rows[..1]).await.unwrap();
+    let seen = &of(anns()).await[0];
+    assert_eq!((seen.state, seen.ended), (SessionState::Stopped, Some(NOON + 1200)));
+    assert_eq!((seen.octets_in, seen.session_time, seen.nas.as_str()), (120_000, 1200, "lns1"));
+    assert_eq!(seen.session_id().unwrap().to_string(), seen.id);
+
+    // Nothing was heard of another for too long; then something is.
+    let mut rows = session(2, "bob", NOON, &[600, 1200, 1800], 100, true);
+    let mut lost = rows[1].clone();
+    (lost.status, lost.state, lost.event_id) = ("closed", Some("lost"), format!("{:032x}", 77));
+    state.export(&[rows[0].clone(), rows[1].clone(), lost.clone()]).await.unwrap();
+    let bobs = || SessionFilter {
+        user: Some("bob".into()),
+        nas: Some("lns1".into()),
+        ..SessionFilter::default()
+    };
+    let seen = &of(bobs()).await[0];
+    assert_eq!((seen.state, seen.ended), (SessionState::Lost, Some(NOON + 600)));
+    state.export(&rows[2..3]).await.unwrap();
+    assert_eq!(of(bobs()).await[0].state, SessionState::Open);
+    state.export(&[lost]).await.unwrap();
+    assert_eq!(of(bobs()).await[0].state, SessionState::Open, "that was before");
+    rows[3].framed_address = Some("192.0.2.77".into());
+    state.export(&rows[3..]).await.unwrap();
+    let by_address =
+        SessionFilter { address: Some("192.0.2.77".into()), ..SessionFilter::default() };
+    assert_eq!(of(by_address).await[0].user, "bob");
+    assert_eq!(of(SessionFilter { open: true, ..SessionFilter::default() }).await, []);
+    assert_eq!(of(SessionFilter::default()).await.len(), 2);
+}
+
+async fn a_box_that_begins_closes_what_it_had(database: Database) {
+    let (a, b) = (database.state("a").await, database.state("b").await);
+    let mut other_box = accounting("start", 3, "carl", NOON);
+    other_box.nas_identifier = Some("lns2".into());
+    a.export(&[
+        accounting("start", 1, "ann", NOON),
+        accounting("start", 2, "bob", NOON + 100),
+        other_box,
+    ])
+    .await
+    .unwrap();
+    let boot = |at: i64| {
+        let mut boot = accounting("accounting_on", 0, "", at);
+        (boot.session_id, boot.state) = (None, None);
+        boot
+    };
+    // The other server is told; a session of the same second is one of the new life.
+    b.export(&[boot(NOON + 100)]).await.unwrap();
+    let open = SessionFilter { open: true, ..SessionFilter::default() };
+    let open = async || {
+        let mut open: Vec<String> =
+            a.sessions(&open, 10).await.unwrap().into_iter().map(|seen| seen.user).collect();
+        open.sort_unstable();
+        open
+    };
+    assert_eq!(open().await, ["bob", "carl"]);
+    // What comes late, of before the boot, is closed as well; what comes from after it is open.
+    a.export(&[accounting("start", 4, "dora", NOON - 50)]).await.unwrap();
+    assert_eq!(open().await, ["bob", "carl"]);
+    let mut later = accounting("interim", 4, "dora", NOON + 200);
+    later.started_at = Some(NOON - 50);
+    a.export(&[later]).await.unwrap();
+    assert_eq!(open().await, ["bob", "carl", "dora"], "the box did not begin anew after all");
+    let mut off = boot(NOON + 300);
+    off.status = "accounting_off";
+    b.export(&[off]).await.unwrap();
+    assert_eq!(open().await, ["carl"]);
+}
+
+async fn sums_are_by_user_nas_telco_and_day(database: Database) {
+    let state = database.state_with("a", |options| options.utc_offset = 3600).await;
+    let first = i32::try_from(NOON / DAY).unwrap();
+    // From noon for 24 hours: half of it on each day, but for the hour that local time is ahead.
+    state.export(&session(1, "ann", NOON, &[DAY], 10, true)).await.unwrap();
+    let mut other = session(2, "ann", NOON, &[600], 10, true);
+    for row in &mut other {
+        (row.nas, row.telco) = ("lns2".into(), None);
+    }
+    state.export(&other).await.unwrap();
+    state.export(&session(3, "bob", NOON + DAY, &[600], 10, false)).await.unwrap();
+    let sums = async |by, daily, from, to, name: Option<&str>| {
+        let filter = UsageFilter { by, daily, from, to, name: name.map(Into::into) };
+        let sums = state.usage(&filter).await.unwrap();
+        sums.into_iter()
+            .map(|sum| {
+                (
+                    sum.name,
+                    sum.day.unwrap_or_default(),
+                    sum.sessions,
+                    sum.session_time,
+                    sum.octets_in,
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    let row = |name: &str, day: i32, sessions, seconds: i64| {
+        let day = if day == 0 { String::new() } else { Day(day).to_string() };
+        (name.to_owned(), day, sessions, seconds, seconds * 10)
+    };
+    let (one, rest) = (DAY / 2 - 3600, DAY / 2 + 3600);
+    assert_eq!(
+        sums(SumBy::User, true, first, first + 1, None).await,
+        [
+            row("ann", first, 2, one + 600),
+            row("ann", first + 1, 1, rest),
+            row("bob", first + 1, 1, 600),
+        ]
+    );
+    assert_eq!(
+        sums(SumBy::User, false, first, first + 1, None).await,
+        [row("ann", 0, 2, DAY + 600), row("bob", 0, 1, 600)]
+    );
+    // A day alone has only its own share.
+    assert_eq!(
+        sums(SumBy::User, false, first + 1, first + 1, Some("ann")).await,
+        [row("ann", 0, 1, rest)]
+    );
+    assert_eq!(
+        sums(SumBy::Nas, false, first, first + 1, None).await,
+        [row("lns1", 0, 2, DAY + 600), row("lns2", 0, 1, 600)]
+    );
+    assert_eq!(
+        sums(SumBy::Telco, false, first, first + 1, None).await,
+        [row("", 0, 1, 600), row("north", 0, 2, DAY + 600)]
+    );
+    assert_eq!(sums(SumBy::User, true, first + 2, first + 9, None).await, []);
+}
+
+async fn reports_are_files(database: Database) {
+    let state = database.state("a").await;
+    let mut rows = session(1, "a\"nn, ä", NOON, &[600], 100, true);
+    rows.extend(session(2, "bob", NOON + 10, &[], 0, false));
+    rows.extend(session(3, "late", NOON + DAY, &[], 0, false));
+    state.export(&rows).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let sessions = Report::Sessions { from: NOON, to: NOON + DAY };
+    let write = async |report: &Report, format, name: &str| {
+        state.report(report, format, File::create(path(name)).unwrap(), |_| ()).await.unwrap()
+    };
+    assert_eq!(write(&sessions, Format::Csv, "s.csv").await, 2);
+    let mut reader = csv::Reader::from_path(path("s.csv")).unwrap();
+    let place = |headers: &csv::StringRecord, name: &str| {
+        headers.iter().position(|header| header == name).unwrap()
+    };
+    let headers = reader.headers().unwrap().clone();
+    let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(&records[0][place(&headers, "user")], "a\"nn, ä");
+    assert_eq!(&records[0][place(&headers, "octets_out")], "600000");
+    assert_eq!(&records[0][place(&headers, "started")], "2024-10-04T12:00:00Z");
+    assert_eq!(&records[1][place(&headers, "ended")], "");
+
+    assert_eq!(write(&sessions, Format::Json, "s.json").await, 2);
+    let text = std::fs::read_to_string(path("s.json")).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (lines[0]["state"].as_str(), lines[1]["state"].as_str()),
+        (Some("stopped"), Some("open"))
+    );
+
+    let records = Report::Records { from: NOON, to: NOON + DAY };
+    assert_eq!(write(&records, Format::Parquet, "r.parquet").await, 3);
+    let reader = SerializedFileReader::new(File::open(path("r.parquet")).unwrap()).unwrap();
+    let names: Vec<String> = reader
+        .metadata()
+        .file_metadata()
+        .schema()
+        .get_fields()
+        .iter()
+        .map(|field| field.name().to_owned())
+        .collect();
+    let at = |name: &str| names.iter().position(|other| other == name).unwrap();
+    let rows: Vec<parquet::record::Row> =
+        reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+    let users: Vec<&String> = rows.iter().map(|row| row.get_string(at("user")).unwrap()).collect();
+    assert_eq!(users, ["a\"nn, ä", "bob", "a\"nn, ä"]);
+    assert_eq!(rows[2].get_long(at("octets_in")).unwrap(), 60_000);
+    assert_eq!(rows[2].get_timestamp_millis(at("at")).unwrap(), (NOON + 600) * 1000);
+
+    let usage =
+        Report::Usage(UsageFilter { by: SumBy::Nas, daily: true, from: 0, to: 40_000, name: None });
+    assert_eq!(write(&usage, Format::Csv, "u.csv").await, 2);
+    let text = std::fs::read_to_string(path("u.csv")).unwrap();
+    assert!(text.contains("lns1,2024-10-04,2,600,60000,600000"), "{text}");
+}
+
+async fn two_servers_count_a_users_sessions_together(database: Database) {
+    let (a, b) = (database.state("a").await, database.state("b").await);
+    let dictionary = Dictionary::built_in();
+    let base = Arc::new(Base::new(Arc::clone(&dictionary), Names::default(), [1, 2]));
+    b.export(&session(1, "ann", NOON, &[], 0, false)).await.unwrap();
+    // What was open before it began to follow.
+    let elsewhere = Arc::new(Elsewhere::default());
+    let position = a.load_into(&dictionary, &base, |_| ()).await.unwrap().position;
+    a.each_open_session(|session| elsewhere.hear(&session, "a")).await.unwrap();
+    assert_eq!(elsewhere.open_of("ann", |_| false), 1);
+    let follower = tokio::spawn({
+        let (a, base, elsewhere) = (a.clone(), Arc::clone(&base), Arc::clone(&elsewhere));
+        async move {
+            let heard = |changed: Changed| match changed {
+                Changed::Sessions(sessions) => {
+                    sessions.iter().for_each(|session| elsewhere.hear(session, "a"));
+                }
+                Changed::SessionsGone(gone) => gone.into_iter().for_each(|id| elsewhere.forget(id)),
+                _ => {}
+            };
+            a.follow(&dictionary, &base, None, position, heard).await;
+        }
+    });
+    let until = async |count: usize| {
+        for _ in 0..500 {
+            if elsewhere.open_of("ann", |_| false) == count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("not {count} but {}", elsewhere.open_of("ann", |_| false));
+    };
+    b.export(&session(2, "ann", NOON + 5, &[], 0, false)).await.unwrap();
+    until(2).await;
+    // Its own are no news, and an update that changes no state is none either.
+    a.export(&session(3, "ann", NOON + 5, &[], 0, false)).await.unwrap();
+    b.export(&session(2, "ann", NOON + 5, &[600], 10, false)).await.unwrap();
+    // The NAS fails over: what began there ends here, and the other way round.
+    a.export(&session(1, "ann", NOON, &[700], 10, true)).await.unwrap();
+    until(1).await;
+    b.export(&session(3, "ann", NOON + 5, &[700], 10, true)).await.unwrap();
+    let third = muralla_radius_accounting::SessionId::from_bytes(3u128.to_be_bytes());
+    for _ in 0..500 {
+        if elsewhere.is_closed(third) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(elsewhere.is_closed(third), "its own table may forget it");
+    database.sql("DELETE FROM radius_session").await;
+    until(0).await;
+    follower.abort();
+}
+
+async fn what_is_old_is_deleted(database: Database) {
+    let state = database.state_with("a", |options| options.keep_changes = Duration::ZERO).await;
+    state.export(&session(1, "old", NOON, &[600], 10, true)).await.unwrap();
+    state.export(&session(2, "open", NOON, &[600], 10, false)).await.unwrap();
+    state.export(&session(3, "new", NOON + DAY, &[600], 10, true)).await.unwrap();
+    let mut boot = accounting("accounting_on", 0, "", NOON - 10);
+    (boot.session_id, boot.state) = (None, None);
+    state.export(&[boot]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let mut told = 0;
+    state.prune(NOON + DAY, |_| told += 1).await.unwrap();
+    assert_eq!(told, 1);
+    let mut left: Vec<String> = state
+        .sessions(&SessionFilter::default(), 10)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|session| session.user)
+        .collect();
+    left.sort_unstable();
+    assert_eq!(left, ["new", "open"]);
+    for (table, rows) in [("radius_usage", 2), ("radius_record", 3), ("radius_change", 0)] {
+        assert_eq!(
+            database.number(&format!("SELECT count(*) FROM {table}")).await,
+            rows,
+            "{table}"
+        );
+    }
+    state.prune(NOON + DAY, |_| ()).await.unwrap();
+}

@@ -1,0 +1,354 @@
+//! An address is never given to two, whatever dies.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::common::{Database, accounting};
+use muralla_radius_dictionary::Dictionary;
+use muralla_radius_policy::PoolError;
+use muralla_radius_state::{Assigned, Holder, Leases, PoolEntry, State, SubscriberEntry};
+use parking_lot::Mutex;
+
+on_both_engines![
+    two_servers_that_die_again_and_again_give_nothing_twice,
+    what_one_gives_back_another_has,
+    what_belongs_to_somebody_is_given_to_nobody_else,
+    accounting_at_another_server_renews_and_releases,
+    what_was_offered_and_not_taken_comes_back,
+    prefixes_are_given_like_addresses,
+    a_second_process_of_one_name_takes_over,
+];
+
+fn holder<'a>(user: &'a str, port: &'a str) -> Holder<'a> {
+    Holder { user, nas: "lns1", port: Some(port) }
+}
+
+async fn pool(state: &State, ranges: &[&str], offer: u32, lease: u32) {
+    let mut pool = PoolEntry::ipv4("home", ranges.iter().copied());
+    (pool.offer_seconds, pool.lease_seconds, pool.block) = (offer, lease, Some(8));
+    state.put_pool(&pool).await.unwrap();
+}
+
+/// Who has what, seen from outside: by address, the user.
+#[derive(Default)]
+struct Truth {
+    held: HashMap<Assigned, String>,
+    given: u64,
+    doubled: Vec<String>,
+}
+
+async fn two_servers_that_die_again_and_again_give_nothing_twice(database: Database) {
+    let first = database.state("a").await;
+    pool(&first, &["198.51.100.0-198.51.100.255", "203.0.113.16-203.0.113.247"], 3600, 3600).await;
+    let truth = Arc::new(Mutex::new(Truth::default()));
+    let servers: Vec<_> = ["a", "b"]
+        .into_iter()
+        .map(|server| {
+            let (location, truth) = (database.location.clone(), Arc::clone(&truth));
+            tokio::spawn(async move {
+                for life in 0..4 {
+                    let options = muralla_radius_state::Options {
+                        server: server.into(),
+                        ..muralla_radius_state::Options::default()
+                    };
+                    let state = State::open_with(&location, options).await.unwrap();
+                    let leases = Leases::start(&state).await.unwrap();
+                    live(&leases, &truth, server, life).await;
+                    // It dies: nothing is written down, nothing given back. Who had something has it still.
+                    drop(leases);
+                    state.close().await;
+                }
+            })
+        })
+        .collect();
+    for server in servers {
+        server.await.unwrap();
+    }
+    let truth = truth.lock();
+    assert_eq!(truth.doubled, Vec::<String>::new());
+    assert!(truth.given > 200, "{} were given", truth.given);
+    // All that is held is within the pool, and nobody has it who has something else.
+    let users: HashSet<&String> = truth.held.values().collect();
+    assert_eq!(users.len(), truth.held.len());
+}
+
+/// Customers of a server come and go, in many tasks, while it keeps its blocks in order.
+async fn live(leases: &Leases, truth: &Arc<Mutex<Truth>>, server: &str, life: u32) {
+    let tasks: Vec<_> = (0..6)
+        .map(|task| {
+            let (leases, truth, server) = (leases.clone(), Arc::clone(truth), server.to_owned());
+            tokio::spawn(async move {
+                for number in 0..12 {
+                    let user = format!("{server}-{life}-{task}-{number}");
+                    let given = leases.lease("home", &holder(&user, &user), Instant::now());
+                    if let Ok(address) = given {
+                        let other = {
+                            let mut truth = truth.lock();
+                            truth.given += 1;
+                            truth.held.insert(address, user.clone())
+                        };
+                        if let Some(other) = other {
+                            truth.lock().doubled.push(format!("{address}: {other} and {user}"));
+                        }
+                        // Two of three go again: noted first, for from the release on the next may have it.
+                        if number % 3 != 0 {
+                            truth.lock().held.remove(&address);
+                            leases.release(address, &holder(&user, &user));
+                        }
+                    }
+                    tokio::time::sleep(Duration::from_millis(7)).await;
+                }
+            })
+        })
+        .collect();
+    while !tasks.iter().all(tokio::task::JoinHandle::is_finished) {
+        leases.keep().await.unwrap();
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+async fn what_one_gives_back_another_has(database: Database) {
+    let (a, b) = (database.state("a").await, database.state("b").await);
+    pool(&a, &["192.0.2.0-192.0.2.7"], 300, 300).await;
+    let (first, second) = (Leases::start(&a).await.unwrap(), Leases::start(&b).await.unwrap());
+    let now = Instant::now();
+    let address = first.lease("home", &holder("ann", "1"), now).unwrap();
+    assert_eq!(second.lease("home", &holder("bob", "1"), now), Err(PoolError::Empty), "a has all");
+    assert_eq!(second.lease("none", &holder("bob", "1"), now), Err(PoolError::Unknown));
+    assert_eq!(second.status()[0].exhausted, 1);
+    first.give_back().await.unwrap();
+    assert_eq!(
+        first.lease("home", &holder("carl", "1"), now),
+        Err(PoolError::Away),
+        "it has ended"
+    );
+    second.keep().await.unwrap();
+    let mut given = HashSet::from([address]);
+    for number in 0..7 {
+        let user = format!("user{number}");
+        let next = second.lease("home", &holder(&user, "1"), now).unwrap();
+        assert!(given.insert(next), "{next} is ann's");
+    }
+    assert_eq!(second.lease("home", &holder("bob", "1"), now), Err(PoolError::Empty));
+    // What she had is hers still, at whatever server.
+    assert_eq!(second.lease("home", &holder("ann", "1"), now), Ok(address));
+    second.keep().await.unwrap();
+    let used = &b.pool_use().await.unwrap()[0];
+    assert_eq!((used.size, used.leased, used.blocks.len()), (8, 8, 1));
+    assert_eq!(b.leases(Some("home"), "", 100).await.unwrap().len(), 8);
+    assert_eq!(b.leases(Some("other"), "", 100).await.unwrap().len(), 0);
+
+    // A server that never comes back: others have its blocks when its offers have ended.
+    assert!(b.forget_server("a").await.is_err(), "it was here a moment ago");
+    assert!(b.forget_server("b").await.is_err(), "it is here");
+    assert!(b.forget_server("c").await.is_err(), "there is none");
+    database.sql("UPDATE radius_server SET seen = seen - 100 WHERE name = 'a'").await;
+    b.forget_server("a").await.unwrap();
+}
+
+async fn what_belongs_to_somebody_is_given_to_nobody_else(database: Database) {
+    let (state, dictionary) = (database.state("a").await, Dictionary::built_in());
+    let fixed = |name: &str, last: u8| SubscriberEntry {
+        name: name.into(),
+        address: Some([192, 0, 2, last].into()),
+        ..SubscriberEntry::default()
+    };
+    state.put_subscriber(&dictionary, &fixed("ann", 3)).await.unwrap();
+    pool(&state, &["192.0.2.0-192.0.2.7"], 300, 300).await;
+    let leases = Leases::start(&state).await.unwrap();
+    assert_eq!(leases.status()[0].spare, 7);
+    leases.fix(Assigned::V4([192, 0, 2, 5].into()));
+    let now = Instant::now();
+    let given: HashSet<String> = (0..8)
+        .filter_map(|number| {
+            let user = format!("user{number}");
+            Some(leases.lease("home", &holder(&user, "1"), now).ok()?.to_string())
+        })
+        .collect();
+    assert_eq!(given.len(), 6);
+    assert!(!given.contains("192.0.2.3") && !given.contains("192.0.2.5"), "{given:?}");
+}
+
+async fn accounting_at_another_server_renews_and_releases(database: Database) {
+    let (a, b) = (database.state("a").await, database.state("b").await);
+    pool(&a, &["192.0.2.0-192.0.2.7"], 2, 3600).await;
+    let leases = Leases::start(&a).await.unwrap();
+    let now = Instant::now();
+    let (ann, bob) = (holder("ann", "1"), holder("bob", "2"));
+    let (anns, bobs) =
+        (leases.lease("home", &ann, now).unwrap(), leases.lease("home", &bob, now).unwrap());
+    leases.keep().await.unwrap();
+    // Her accounting goes to the other server; his never comes. A port is part of it.
+    let at = unix_now();
+    let mut start = accounting("start", 1, "ann", at);
+    start.framed_address = Some(anns.to_string());
+    b.export(std::slice::from_ref(&start)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    for state in [&a, &b] {
+        state.caught_up().await.unwrap();
+    }
+    leases.keep().await.unwrap();
+    let spare = leases.status()[0].spare;
+    assert_eq!(spare, 7, "what was offered to him is free, what she has is not");
+    // From here on nothing ends by itself.
+    pool(&a, &["192.0.2.0-192.0.2.7"], 3600, 3600).await;
+    leases.keep().await.unwrap();
+    assert_eq!(leases.lease("home", &bob, Instant::now()), Ok(bobs), "he gets it again");
+    // Somebody else's accounting does not take it from her.
+    let mut other = accounting("start", 2, "mallory", at);
+    other.framed_address = Some(anns.to_string());
+    b.export(&[other]).await.unwrap();
+    assert_eq!(a.leases(None, "", 9).await.unwrap()[0].user, "ann");
+    let mut stop = accounting("stop", 1, "ann", at + 5);
+    (stop.framed_address, stop.started_at) = (start.framed_address.clone(), Some(at));
+    b.export(&[stop.clone()]).await.unwrap();
+    leases.keep().await.unwrap();
+    assert_eq!(leases.status()[0].spare, 7, "hers is free, his is not");
+    // Given to somebody again, and then her Stop comes once more, and her Start, late.
+    let mut users = HashSet::new();
+    for number in 0..7 {
+        let user = format!("user{number}");
+        users.insert(leases.lease("home", &holder(&user, &user), Instant::now()).unwrap());
+    }
+    assert!(users.contains(&anns));
+    leases.keep().await.unwrap();
+    b.export(&[stop, start]).await.unwrap();
+    leases.keep().await.unwrap();
+    assert_eq!(leases.status()[0].spare, 0);
+    assert_eq!(a.leases(None, "", 99).await.unwrap().len(), 8);
+}
+
+async fn what_was_offered_and_not_taken_comes_back(database: Database) {
+    let state = database.state("a").await;
+    pool(&state, &["192.0.2.0-192.0.2.7"], 1, 3600).await;
+    let leases = Leases::start(&state).await.unwrap();
+    for number in 0..8 {
+        let user = format!("user{number}");
+        leases.lease("home", &holder(&user, "1"), Instant::now()).unwrap();
+    }
+    leases.keep().await.unwrap();
+    // Its accounting lies in the journal: the database has not heard everything yet.
+    state.caught_up().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    leases.keep().await.unwrap();
+    assert_eq!(leases.status()[0].spare, 0, "somebody may have taken it");
+    state.caught_up().await.unwrap();
+    database
+        .sql("UPDATE radius_lease SET expires = expires + 3600 WHERE address = '192.0.2.6'")
+        .await;
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while leases.status()[0].spare != 7 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            state.caught_up().await.unwrap();
+            leases.keep().await.unwrap();
+        }
+    })
+    .await
+    .expect("what nobody took is free");
+    assert_eq!(state.leases(None, "", 9).await.unwrap().len(), 1);
+}
+
+async fn prefixes_are_given_like_addresses(database: Database) {
+    let (state, dictionary) = (database.state("a").await, Dictionary::built_in());
+    state.put_pool(&PoolEntry::ipv6("home6", 56, ["2001:db8::/50"])).await.unwrap();
+    let fixed = SubscriberEntry {
+        name: "ann".into(),
+        delegated6: Some("2001:db8:0:100::/60".parse().unwrap()),
+        ..SubscriberEntry::default()
+    };
+    state.put_subscriber(&dictionary, &fixed).await.unwrap();
+    let leases = Leases::start(&state).await.unwrap();
+    let mut given = HashSet::new();
+    for number in 0..200 {
+        let user = format!("user{number}");
+        if let Ok(prefix) = leases.lease("home6", &holder(&user, "1"), Instant::now()) {
+            assert!(given.insert(prefix), "{prefix}");
+        } else {
+            leases.keep().await.unwrap();
+        }
+    }
+    assert_eq!(given.len(), 63, "of 64, one is hers for good, in part");
+    assert!(!given.contains(&"2001:db8:0:100::/56".parse().unwrap()));
+    leases.keep().await.unwrap();
+    assert_eq!(state.pool_use().await.unwrap()[0].leased, 63);
+}
+
+async fn a_second_process_of_one_name_takes_over(database: Database) {
+    let (old, new) = (database.state("a").await, database.state("a").await);
+    pool(&old, &["192.0.2.0-192.0.2.31"], 1, 3600).await;
+    let first = Leases::start(&old).await.unwrap();
+    let written = first.lease("home", &holder("ann", "1"), Instant::now()).unwrap();
+    first.keep().await.unwrap();
+    let unwritten = first.lease("home", &holder("bob", "1"), Instant::now()).unwrap();
+    let second = Leases::start(&new).await.unwrap();
+    // What the old one may have offered rests; what is nobody's block is free.
+    let other = second.lease("home", &holder("carl", "1"), Instant::now()).unwrap();
+    assert!(other != written && other != unwritten);
+    first.keep().await.unwrap();
+    assert!(first.is_fenced());
+    assert_eq!(first.lease("home", &holder("dora", "1"), Instant::now()), Err(PoolError::Away));
+    assert!(!second.is_fenced());
+    let lease_of = |entries: &[muralla_radius_state::LeaseEntry], user: &str| {
+        entries.iter().find(|entry| entry.user == user).map(|entry| entry.address.clone())
+    };
+    second.keep().await.unwrap();
+    let entries = new.leases(None, "", 99).await.unwrap();
+    assert_eq!(lease_of(&entries, "bob"), Some(unwritten.to_string()), "told at the end");
+    // After the rest everything but what is known is free.
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while second.status()[0].spare < 21 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            database
+                .sql("UPDATE radius_lease SET expires = expires + 3600 WHERE expires < 4000000000")
+                .await;
+            second.keep().await.unwrap();
+        }
+    })
+    .await
+    .expect("it is free after the rest");
+    assert_eq!(second.lease("home", &holder("ann", "1"), Instant::now()), Ok(written));
+    assert_eq!(second.lease("home", &holder("bob", "1"), Instant::now()), Ok(unwritten));
+}
+
+/// While the database is away, what is reserved is given; when it is back, it hears of all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn logins_go_on_while_the_database_is_away() {
+    let database = Database::postgres();
+    let state = database.state("a").await;
+    pool(&state, &["192.0.2.0-192.0.2.63"], 300, 3600).await;
+    let leases = Leases::start(&state).await.unwrap();
+    let runner = tokio::spawn({
+        let leases = leases.clone();
+        async move { leases.run().await }
+    });
+    database.kill();
+    let mut given = HashSet::new();
+    for number in 0..8 {
+        let user = format!("user{number}");
+        given.insert(leases.lease("home", &holder(&user, "1"), Instant::now()).unwrap());
+    }
+    assert_eq!(given.len(), 8);
+    assert!(
+        state.export(&[accounting("start", 1, "ann", unix_now())]).await.unwrap_err().may_pass()
+    );
+    assert!(state.status().away_since.is_some() && state.is_away());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    database.start();
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while state.is_away() || state.pool_use().await.map_or(0, |used| used[0].leased) < 8 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("the database hears of everything");
+    assert_eq!(state.status().last_error, None);
+    runner.abort();
+}
+
+fn unix_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    since.as_secs().try_into().unwrap()
+}
