@@ -1,0 +1,490 @@
+//! The place where every request is decided, whatever thread brought it, from what is in memory alone.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ipnet::Ipv6Net;
+use muralla_radius_accounting::record::Uptime;
+use muralla_radius_accounting::{self as accounting, Record, SessionView, Table, payload};
+use muralla_radius_policy::attempts::{Limit, Limits, Subject};
+use muralla_radius_policy::names::LONGEST_NAME;
+use muralla_radius_policy::{
+    Accept, Attempts, Base, Checked, Costly, Decision, Gate, Holder, Moment, Nas as PolicyNas,
+    Offered, PoolError, Pools, Reason, Refusal, Request, Salts, Sessions, decide, resume,
+};
+use muralla_radius_state::{self as state, Assigned, Elsewhere, Leases};
+use muralla_radius_wire::hidden::LONGEST_PASSWORD;
+use muralla_radius_wire::{Code, Packet, Secret, Writer, kind};
+use parking_lot::RwLock;
+
+use crate::config::{AnswersConfig, LimitsConfig, RadiusConfig};
+use crate::nases::{Nas, Nases};
+use crate::report::Answer;
+use crate::tail::{self, Seen, Tail, Tailed};
+
+/// Sessions of one user that are looked at one by one, to find the one at the same port.
+const MOST_SESSIONS: usize = 64;
+
+/// See the module.
+pub(crate) struct Desk {
+    pub(crate) base: Arc<Base>,
+    /// The sessions that records were sent here of.
+    pub(crate) sessions: Arc<Table>,
+    /// Those of other servers, by way of the database.
+    pub(crate) elsewhere: Arc<Elsewhere>,
+    pub(crate) tail: Tail,
+    /// None until the database has answered for the first time.
+    leases: RwLock<Option<Leases>>,
+    attempts: RwLock<Attempts>,
+    context: RwLock<Arc<Context>>,
+    /// Whether subscribers and NASes were loaded.
+    open: AtomicBool,
+    begun: Instant,
+}
+
+/// What of the configuration a request meets.
+pub(crate) struct Context {
+    pub(crate) nases: Nases,
+    /// This machine itself, with a secret that no other process has.
+    pub(crate) own: Arc<Nas>,
+    /// Addresses of this machine that its own requests may come from, besides the loopback ones.
+    own_addresses: Vec<IpAddr>,
+    pub(crate) answers: AnswersConfig,
+    pub(crate) limits: LimitsConfig,
+    utc_offset: i32,
+}
+
+/// A request whose sender is known.
+#[derive(Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub(crate) packet: &'a Packet<'a>,
+    pub(crate) source: SocketAddr,
+    pub(crate) nas: &'a Nas,
+    pub(crate) secret: &'a Secret,
+    pub(crate) since: Instant,
+}
+
+/// What becomes of an Access-Request.
+pub(crate) enum Ruling {
+    /// An Access-Accept lies in the buffer.
+    Accept(usize),
+    /// An Access-Reject lies in the buffer.
+    Reject(usize, &'static str),
+    /// There is no answer.
+    Drop(&'static str),
+    /// The password takes long to check: elsewhere.
+    Costly(Costly),
+}
+
+/// Memory of one thread.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    payload: Vec<u8>,
+}
+
+/// What the clocks say, as of one look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wall {
+    time: SystemTime,
+    since: Duration,
+    uptime: Uptime,
+}
+
+impl Wall {
+    /// Looks.
+    pub(crate) fn now() -> Self {
+        let time = SystemTime::now();
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { time, since, uptime: uptime() }
+    }
+
+    /// As the session table wants it.
+    pub(crate) fn moment(self) -> accounting::Moment {
+        accounting::Moment { wall: self.nanoseconds(), uptime: self.uptime }
+    }
+
+    pub(crate) fn time(self) -> SystemTime {
+        self.time
+    }
+
+    pub(crate) fn seconds(self) -> u64 {
+        self.since.as_secs()
+    }
+
+    pub(crate) fn nanoseconds(self) -> u64 {
+        u64::try_from(self.since.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Context {
+    pub(crate) fn new(
+        config: &RadiusConfig,
+        nases: Nases,
+        own: Arc<Nas>,
+        own_addresses: Vec<IpAddr>,
+    ) -> Self {
+        Self {
+            nases,
+            own,
+            own_addresses,
+            answers: config.answers.clone(),
+            limits: config.limits.clone(),
+            utc_offset: config.utc_offset,
+        }
+    }
+
+    /// The same with other NASes.
+    pub(crate) fn with_nases(&self, nases: Nases) -> Self {
+        Self {
+            nases,
+            own: Arc::clone(&self.own),
+            own_addresses: self.own_addresses.clone(),
+            answers: self.answers.clone(),
+            limits: self.limits.clone(),
+            utc_offset: self.utc_offset,
+        }
+    }
+
+    /// Whether a packet can have come from this machine.
+    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_loopback() || self.own_addresses.contains(&address)
+    }
+}
+
+impl Desk {
+    pub(crate) fn new(
+        config: &RadiusConfig,
+        context: Context,
+        base: Arc<Base>,
+        sessions: Arc<Table>,
+    ) -> Self {
+        Self {
+            base,
+            sessions,
+            elsewhere: Arc::default(),
+            tail: Tail::default(),
+            leases: RwLock::new(None),
+            attempts: RwLock::new(attempts(&config.limits)),
+            context: RwLock::new(Arc::new(context)),
+            open: AtomicBool::new(false),
+            begun: Instant::now(),
+        }
+    }
+
+    /// The configuration in force.
+    pub(crate) fn context(&self) -> Arc<Context> {
+        Arc::clone(&self.context.read())
+    }
+
+    /// Replaces it.
+    pub(crate) fn replace_context(&self, context: Context) {
+        *self.context.write() = Arc::new(context);
+    }
+
+    /// Forgets failures, where other limits hold from now on.
+    pub(crate) fn replace_attempts(&self, limits: &LimitsConfig) {
+        *self.attempts.write() = attempts(limits);
+    }
+
+    /// From now on there are pools.
+    pub(crate) fn set_leases(&self, leases: Leases) {
+        *self.leases.write() = Some(leases);
+    }
+
+    /// What is given out of pools, once the database has answered.
+    pub(crate) fn leases(&self) -> Option<Leases> {
+        self.leases.read().clone()
+    }
+
+    /// From now on subscribers and NASes are in memory.
+    pub(crate) fn open(&self) {
+        self.open.store(true, Ordering::Release);
+    }
+
+    /// Whether subscribers and NASes are in memory.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Decides on an Access-Request, and writes the answer. `checked` is of a password that was looked at elsewhere.
+    pub(crate) fn authorise(
+        &self,
+        context: &Context,
+        question: &Question<'_>,
+        checked: Option<Checked>,
+        now: Instant,
+        wall: Wall,
+        room: &mut [u8],
+    ) -> Ruling {
+        let packet = question.packet;
+        let mut password = [0; LONGEST_PASSWORD];
+        let offered = match Offered::of(packet, question.secret, &mut password) {
+            Ok(offered) => offered,
+            Err(why) => {
+                return self.refuse(question, "unknown", &Refusal::unreadable(why), room);
+            }
+        };
+        let method = offered.method().name();
+        let nas = PolicyNas {
+            name: &question.nas.name,
+            groups: &question.nas.groups,
+            telco: question.nas.telco.as_deref(),
+            address: question.source.ip(),
+        };
+        let request = Request { packet, offered: &offered, nas };
+        let user_name = packet.first(kind::USER_NAME).unwrap_or_default();
+        let mut spelling = [0; LONGEST_NAME];
+        let subject = Subject {
+            user: self.base.key(user_name, &mut spelling).unwrap_or(user_name),
+            place: packet.first(kind::CALLING_STATION_ID),
+            nas: question.nas.name.as_bytes(),
+        };
+        // What the operator tries out himself is nobody's guess.
+        let watched = !std::ptr::eq(question.nas, &*context.own);
+        let clock = milliseconds(now.saturating_duration_since(self.begun));
+        let attempts = self.attempts.read();
+        let sessions = OpenSessions { desk: self, wall };
+        let moment = Moment {
+            unix: i64::try_from(wall.seconds()).unwrap_or(i64::MAX),
+            offset: context.utc_offset,
+        };
+        let guessed = || watched && self.is_ready() && attempts.gate(&subject, clock) != Gate::Open;
+        let decision = match checked {
+            Some(checked) => {
+                resume(&self.base, checked, &request, &sessions, &AllPools(self, now), moment)
+            }
+            None if guessed() => Decision::Reject(Refusal::new(Reason::Attempts, &request)),
+            None => decide(&self.base, &request, &sessions, &AllPools(self, now), moment),
+        };
+        match decision {
+            Decision::Accept(accept) => {
+                if watched {
+                    attempts.succeeded(&subject, clock);
+                }
+                match write_accept(question, &accept, room) {
+                    Some(len) => {
+                        let remark =
+                            || accept.shortage().map(|pool| format!("no prefix left in {pool}"));
+                        self.show(question, method, Answer::Accept.name(), false, remark);
+                        Ruling::Accept(len)
+                    }
+                    None => {
+                        let refusal = Refusal::new(Reason::TooLong, &request);
+                        self.refuse(question, method, &refusal, room)
+                    }
+                }
+            }
+            Decision::Reject(refusal) => {
+                if watched && refusal.reason.is_failed_attempt() {
+                    attempts.failed(&subject, clock);
+                }
+                self.refuse(question, method, &refusal, room)
+            }
+            Decision::Drop(refusal) => {
+                self.show(question, method, "drop", true, || Some(refusal.to_string()));
+                Ruling::Drop(refusal.reason.name())
+            }
+            Decision::Costly(costly) => Ruling::Costly(costly),
+        }
+    }
+
+    /// Makes a journal's payload of an Accounting-Request.
+    ///
+    /// # Errors
+    ///
+    /// The reason, for counters, when nothing can be made of it.
+    pub(crate) fn record<'s>(
+        &self,
+        question: &Question<'_>,
+        wall: Wall,
+        scratch: &'s mut Scratch,
+    ) -> Result<&'s [u8], &'static str> {
+        let nas = question.nas;
+        let record = Record::of(question.packet, &nas.id, question.source, wall.nanoseconds());
+        let record = record.map_err(|unusable| {
+            self.show(question, "unknown", "drop", true, || Some(unusable.to_string()));
+            unusable.reason()
+        })?;
+        let mut spelling = [0; LONGEST_NAME];
+        let subscriber = Some(record.user).filter(|user| !user.is_empty());
+        let subscriber = subscriber.and_then(|user| self.base.key(user, &mut spelling));
+        let subscriber = subscriber.and_then(|name| str::from_utf8(name).ok());
+        let record = record.with_subscriber(subscriber).with_telco(nas.telco.as_deref());
+        let record = record.with_uptime(Some(wall.uptime));
+        scratch.payload.clear();
+        payload::encode(&record, &mut scratch.payload);
+        self.show(question, record.status.name(), Answer::Accounting.name(), false, || None);
+        Ok(&scratch.payload)
+    }
+
+    /// Writes an Accounting-Response; none if it has no room.
+    pub(crate) fn acknowledge(&self, question: &Question<'_>, room: &mut [u8]) -> Option<usize> {
+        let Question { packet, secret, .. } = question;
+        let mut writer = Writer::reply(room, Code::ACCOUNTING_RESPONSE, packet, secret);
+        writer.copy_proxy_state(packet);
+        writer.finish().ok()
+    }
+
+    fn refuse(
+        &self,
+        question: &Question<'_>,
+        method: &str,
+        refusal: &Refusal,
+        room: &mut [u8],
+    ) -> Ruling {
+        let Question { packet, secret, .. } = question;
+        let reason = refusal.reason.name();
+        self.show(question, method, Answer::Reject.name(), true, || Some(refusal.to_string()));
+        let mut writer = Writer::reply(room, Code::ACCESS_REJECT, packet, secret);
+        refusal.write(&self.base.settings(), rand::random(), &mut writer);
+        writer.copy_proxy_state(packet);
+        match writer.finish() {
+            Ok(len) => Ruling::Reject(len, reason),
+            Err(_) => Ruling::Drop(reason),
+        }
+    }
+
+    /// Shows a request to those who follow.
+    fn show(
+        &self,
+        question: &Question<'_>,
+        method: &str,
+        verdict: &str,
+        failure: bool,
+        reason: impl FnOnce() -> Option<String>,
+    ) {
+        let packet = question.packet;
+        let seen = Seen {
+            user: packet.first(kind::USER_NAME),
+            nas: &question.nas.name,
+            calling_station: packet.first(kind::CALLING_STATION_ID),
+            failure,
+        };
+        let text = |kind| packet.first(kind).map(|text| String::from_utf8_lossy(text).into_owned());
+        self.tail.show(&seen, || Tailed {
+            at: tail::now(),
+            source: question.source,
+            nas: question.nas.name.to_string(),
+            code: packet.code().name().to_owned(),
+            id: packet.id(),
+            user: text(kind::USER_NAME),
+            calling_station: text(kind::CALLING_STATION_ID),
+            called_station: text(kind::CALLED_STATION_ID),
+            nas_port: packet.number(kind::NAS_PORT),
+            method: method.to_owned(),
+            verdict: verdict.to_owned(),
+            reason: reason(),
+            took: question.since.elapsed(),
+            missed: 0,
+        });
+    }
+}
+
+fn write_accept(question: &Question<'_>, accept: &Accept, room: &mut [u8]) -> Option<usize> {
+    let Question { packet, secret, .. } = question;
+    let mut writer = Writer::reply(room, Code::ACCESS_ACCEPT, packet, secret);
+    accept.write(Salts::from_random(rand::random()), &mut writer);
+    writer.copy_proxy_state(packet);
+    writer.finish().ok()
+}
+
+fn attempts(limits: &LimitsConfig) -> Attempts {
+    let limit = |burst, every: Duration| Limit { burst, every: milliseconds(every).max(1) };
+    let bounds = Limits {
+        user: limit(limits.user_failures, limits.user_forgiven),
+        nas: limit(limits.nas_failures, limits.nas_forgiven),
+    };
+    Attempts::new(limits.remembered, bounds, rand::random())
+}
+
+/// The sessions that are open by the accounting, here and at other servers.
+struct OpenSessions<'a> {
+    desk: &'a Desk,
+    wall: Wall,
+}
+
+impl Sessions for OpenSessions<'_> {
+    fn open(&self, holder: &Holder<'_>) -> usize {
+        let Desk { base, sessions, elsewhere, .. } = self.desk;
+        let mut spelling = [0; LONGEST_NAME];
+        let name = holder.user.as_bytes();
+        let key = base.key(name, &mut spelling).unwrap_or(name);
+        let count = sessions.open_of(key);
+        let here = match count {
+            0 => Vec::new(),
+            _ => sessions.sessions_of(key, MOST_SESSIONS, self.wall.moment()),
+        };
+        // Of a NAS that failed over, the end may have been told to another server.
+        let over = here
+            .iter()
+            .filter(|session| elsewhere.is_closed(session.id) || is_at_same_port(session, holder));
+        let elsewhere = str::from_utf8(key).map_or(0, |key| {
+            elsewhere.open_of(key, |id| here.iter().any(|session| session.id == id))
+        });
+        count.saturating_sub(over.count()) + elsewhere
+    }
+}
+
+fn is_at_same_port(session: &SessionView, holder: &Holder<'_>) -> bool {
+    session.nas == holder.nas
+        && (holder.session.is_some_and(|id| id == session.session)
+            || match holder.port_id {
+                Some(port_id) => session.nas_port_id.as_deref() == Some(port_id),
+                None => holder.port.is_some() && holder.port == session.nas_port,
+            })
+}
+
+/// The pools, as far as this server has reserved something of them.
+struct AllPools<'a>(&'a Desk, Instant);
+
+impl AllPools<'_> {
+    fn lease(&self, pool: &str, holder: &Holder<'_>) -> Result<Assigned, PoolError> {
+        let Self(desk, now) = self;
+        let leases = desk.leases.read();
+        let leases = leases.as_ref().ok_or(PoolError::Away)?;
+        let port = state::port_of(holder.port_id, holder.port, holder.station);
+        // In the spelling that the records of the session will have.
+        let mut spelling = [0; LONGEST_NAME];
+        let user = desk.base.key(holder.user.as_bytes(), &mut spelling);
+        let user = user.and_then(|user| str::from_utf8(user).ok()).unwrap_or(holder.user);
+        let holder = state::Holder { user, nas: holder.nas, port: port.as_deref() };
+        leases.lease(pool, &holder, *now)
+    }
+}
+
+impl Pools for AllPools<'_> {
+    fn address(&self, pool: &str, holder: &Holder<'_>) -> Result<Ipv4Addr, PoolError> {
+        match self.lease(pool, holder)? {
+            Assigned::V4(address) => Ok(address),
+            Assigned::V6(_) => Err(PoolError::Unknown),
+        }
+    }
+
+    fn prefix(&self, pool: &str, holder: &Holder<'_>) -> Result<Ipv6Net, PoolError> {
+        match self.lease(pool, holder)? {
+            Assigned::V6(prefix) => Ok(prefix),
+            Assigned::V4(_) => Err(PoolError::Unknown),
+        }
+    }
+}
+
+/// Time since the machine's boot, and which boot that was.
+fn uptime() -> Uptime {
+    static BOOT: OnceLock<u32> = OnceLock::new();
+    let boot = *BOOT.get_or_init(|| {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        // Its first digits are as random as the others. Without it every process is taken for another life of the machine.
+        let digits = id.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        digits.unwrap_or_else(rand::random)
+    });
+    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let nanos = u64::try_from(since.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000);
+    Uptime { boot, nanos: nanos.saturating_add(u64::try_from(since.tv_nsec).unwrap_or(0)) }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,167 @@
+//! A copy of what a database elsewhere has, on this machine's disk, for a start while that is away.
+//!
+//! It has subscribers, profiles and NASes as they were when it was made; what is given out of pools it has not, since other
+//! servers may give it out meanwhile.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use muralla_radius_dictionary::Dictionary;
+use muralla_radius_policy::Base;
+use muralla_radius_state::{Loaded, Location, State, StateError};
+use tracing::warn;
+
+/// Subscribers that are copied at once.
+const PIECE: u32 = 2_000;
+
+/// Makes the copy anew, and gives the number of subscribers in it.
+///
+/// # Errors
+///
+/// When the database does not answer, or the file can't be written. Then the copy of before stays.
+pub(crate) async fn copy(
+    state: &State,
+    dictionary: &Arc<Dictionary>,
+    file: &Path,
+) -> Result<u64, StateError> {
+    let mut new = file.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let disk = |source: io::Error| StateError::File { what: new.display().to_string(), source };
+    remove(&new).map_err(disk)?;
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).map_err(disk)?;
+    }
+    // Passwords are in it. An empty file is a database without tables.
+    File::options().write(true).create_new(true).mode(0o600).open(&new).map_err(disk)?;
+    let copy = State::open(&Location::Sqlite(new.clone())).await?;
+    let copied = fill(&copy, state, dictionary).await;
+    copy.close().await;
+    let copied = copied?;
+    fs::rename(&new, file).map_err(disk)?;
+    Ok(copied)
+}
+
+async fn fill(
+    copy: &State,
+    state: &State,
+    dictionary: &Arc<Dictionary>,
+) -> Result<u64, StateError> {
+    let (mut copied, mut after) = (0, String::new());
+    copy.put_profiles(dictionary, &state.profiles().await?).await?;
+    for nas in state.nases().await?.0 {
+        copy.put_nas(&nas).await?;
+    }
+    loop {
+        let piece = state.subscribers(&after, PIECE).await?;
+        let Some(last) = piece.last() else { return Ok(copied) };
+        after.clone_from(&last.name);
+        if copy.put_subscribers(dictionary, &piece, |_| ()).await.is_ok() {
+            copied += piece.len() as u64;
+            continue;
+        }
+        // One of them makes no sense: it is refused in any case, and the others are not to miss in the copy.
+        for subscriber in &piece {
+            match copy.put_subscriber(dictionary, subscriber).await {
+                Ok(()) => copied += 1,
+                Err(error) if error.may_pass() => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Loads the copy, and tells from when it is; none if there is none.
+pub(crate) async fn load(
+    dictionary: &Dictionary,
+    base: &Base,
+    file: &Path,
+) -> Option<(Loaded, SystemTime)> {
+    let made = fs::metadata(file).and_then(|data| data.modified()).ok()?;
+    let location = Location::Sqlite(file.to_owned());
+    let loaded = async {
+        let copy = State::open(&location).await?;
+        let loaded = copy.load_into(dictionary, base, |_| ()).await;
+        copy.close().await;
+        loaded
+    };
+    match loaded.await {
+        Ok(loaded) => Some((loaded, made)),
+        Err(error) => {
+            warn!(%error, file = %file.display(), "the copy of the database can't be used");
+            None
+        }
+    }
+}
+
+/// Removes a database with what lies beside it.
+fn remove(file: &Path) -> io::Result<()> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(suffix);
+        match fs::remove_file(PathBuf::from(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use muralla_radius_policy::Names;
+    use muralla_radius_state::{Hidden, NasEntry, ProfileEntry, SubscriberEntry};
+
+    use super::*;
+
+    fn subscriber(name: String) -> SubscriberEntry {
+        SubscriberEntry {
+            name,
+            credential: Hidden::new("{CLEARTEXT}arctangent"),
+            profiles: vec!["home".to_owned()],
+            ..SubscriberEntry::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_copied_is_loaded_and_a_second_copy_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let dictionary = Dictionary::built_in();
+        let there = State::open(&Location::Sqlite(folder.path().join("there"))).await.unwrap();
+        let home = ProfileEntry { name: "home".to_owned(), ..ProfileEntry::default() };
+        there.put_profiles(&dictionary, &[home]).await.unwrap();
+        let nas = NasEntry::new("one", "192.0.2.0/24".parse().unwrap(), "a secret");
+        there.put_nas(&nas).await.unwrap();
+        // More than one piece.
+        let many = PIECE as usize + 7;
+        let all: Vec<_> = (0..many).map(|number| subscriber(format!("user {number}"))).collect();
+        there.put_subscribers(&dictionary, &all, |_| ()).await.unwrap();
+
+        let file = folder.path().join("deep").join("copy.db");
+        let base = Base::new(Arc::clone(&dictionary), Names::default(), [1, 2]);
+        assert!(load(&dictionary, &base, &file).await.is_none(), "there is none yet");
+        assert_eq!(copy(&there, &dictionary, &file).await.unwrap(), many as u64);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let (loaded, _) = load(&dictionary, &base, &file).await.unwrap();
+        assert_eq!((loaded.subscribers, loaded.profiles), (many as u64, 1));
+        assert_eq!(loaded.nases, [nas]);
+        assert!(base.is_ready() && base.subscriber("user 2001").is_some());
+
+        there.remove_subscriber("user 2001").await.unwrap();
+        // What a crash left of an attempt is no hindrance.
+        fs::write(folder.path().join("deep").join("copy.db.new"), "half").unwrap();
+        assert_eq!(copy(&there, &dictionary, &file).await.unwrap(), many as u64 - 1);
+        load(&dictionary, &base, &file).await.unwrap();
+        assert!(base.subscriber("user 2001").is_none());
+
+        fs::write(&file, "nonsense").unwrap();
+        assert!(load(&dictionary, &base, &file).await.is_none());
+        assert!(base.is_ready(), "what is in memory stays");
+    }
+}

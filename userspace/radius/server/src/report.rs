@@ -1,0 +1,313 @@
+//! What the role tells about itself, for the admin socket, the metrics and the live view.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+pub use muralla_radius_state::{PoolStatus, Status as DatabaseStatus};
+use serde::{Deserialize, Serialize};
+
+/// What an answer was.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Access-Accept.
+    Accept,
+    /// Access-Reject.
+    Reject,
+    /// Accounting-Response: the record is durable.
+    Accounting,
+    /// To a Status-Server (RFC 5997).
+    Status,
+    /// One given before, to a NAS that asked again (RFC 5080 section 2.2.2).
+    Repeat,
+}
+
+impl Answer {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Accept, Self::Reject, Self::Accounting, Self::Status, Self::Repeat];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Reject => "reject",
+            Self::Accounting => "accounting",
+            Self::Status => "status",
+            Self::Repeat => "repeat",
+        }
+    }
+}
+
+/// Where a packet ended that got no acceptance.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Refused with an Access-Reject.
+    Rejected,
+    /// Dropped: the NAS asks again, or another server.
+    Dropped,
+    /// Dropped: it is no RADIUS packet.
+    Malformed,
+    /// Dropped: it can't be shown to be from a NAS that shares the secret.
+    Unverified,
+}
+
+impl Stage {
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Dropped => "dropped",
+            Self::Malformed => "malformed",
+            Self::Unverified => "unverified",
+        }
+    }
+}
+
+/// State of the role at one moment.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Status {
+    /// Addresses of authentication.
+    pub auth: Vec<String>,
+    /// Addresses of accounting.
+    pub acct: Vec<String>,
+    /// Threads that own sockets.
+    pub threads: usize,
+    /// Seconds since the start.
+    pub uptime: u64,
+    /// Whether the subscribers are in memory, so that requests are answered.
+    pub ready: bool,
+    /// Answers by kind.
+    pub answers: Vec<(Answer, u64)>,
+    /// Latency of answers by kind.
+    pub latency: Vec<Latency>,
+    /// Refusals and silences by reason.
+    pub reasons: Vec<ReasonCount>,
+    /// The NASes.
+    pub nases: Vec<NasStatus>,
+    /// Subscribers in memory.
+    pub subscribers: u64,
+    /// Profiles in memory.
+    pub profiles: u64,
+    /// Sessions open by the accounting, of records that came here.
+    pub sessions: u64,
+    /// Sessions open at other servers, by way of the database.
+    pub sessions_elsewhere: u64,
+    /// Accounting records by what they did to a session.
+    pub records: Vec<(String, u64)>,
+    /// Sessions closed because nothing was heard of them.
+    pub zombies: u64,
+    /// Refusals that wait for their time.
+    pub delayed_rejects: u64,
+    /// Acknowledgements that wait for the journal.
+    pub pending_acknowledgements: u64,
+    /// Password checks that wait for a thread.
+    pub costly_waiting: u64,
+    /// The accounting journal.
+    pub journal: JournalStatus,
+    /// The database; none before its first answer.
+    pub database: Option<DatabaseStatus>,
+    /// Accounting records and closed sessions written into it since the start.
+    pub exported: u64,
+    /// Records put aside since the start because it refuses them.
+    pub put_aside: u64,
+    /// Closed sessions that wait for it.
+    pub closings_waiting: u64,
+    /// The address pools, as this server sees them.
+    pub pools: Vec<PoolStatus>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// A histogram of latencies.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Latency {
+    /// What the answers were.
+    pub answer: Answer,
+    /// Upper bounds in seconds with the number of answers at or below each; not cumulative.
+    pub buckets: Vec<(f64, u64)>,
+    /// Sum in seconds.
+    pub sum: f64,
+}
+
+/// Packets that ended for one reason.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ReasonCount {
+    /// Where.
+    pub stage: Stage,
+    /// Why, in a word.
+    pub reason: String,
+    /// How many since the start.
+    pub count: u64,
+}
+
+/// A NAS.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct NasStatus {
+    /// Name.
+    pub name: String,
+    /// Prefixes that its packets come from.
+    pub prefixes: Vec<String>,
+    /// Whose it is.
+    pub telco: Option<String>,
+    /// Whether it may ask without Message-Authenticator.
+    pub message_authenticator_optional: bool,
+    /// Whether a secret to come is taken too.
+    pub rolling: bool,
+    /// Genuine Access-Requests.
+    pub requests: u64,
+    /// Access-Accepts.
+    pub accepted: u64,
+    /// Access-Rejects.
+    pub rejected: u64,
+    /// Genuine Accounting-Requests.
+    pub accounting: u64,
+    /// Accounting-Responses.
+    pub acknowledged: u64,
+    /// Requests that it sent again.
+    pub repeated: u64,
+    /// Packets from it that were dropped.
+    pub dropped: u64,
+    /// Packets signed with the secret to come: the roll is at its end when all are.
+    pub next_secret: u64,
+    /// Seconds since its last genuine packet; none if there was none.
+    pub seen: Option<u64>,
+}
+
+/// The accounting journal.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct JournalStatus {
+    /// Whether records are taken: `good`, `full`, `failed` or `closed`.
+    pub health: String,
+    /// The number of the last record that was taken.
+    pub appended: u64,
+    /// The number up to which a power cut can take none any more.
+    pub durable: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Calls of fdatasync since the start.
+    pub fsyncs: u64,
+    /// Records since the start.
+    pub records: u64,
+    /// Seconds that these took together.
+    pub fsync_seconds: f64,
+    /// Age of the oldest segment in seconds.
+    pub oldest: Option<u64>,
+    /// What failed last.
+    pub error: Option<String>,
+    /// Bytes that were found damaged since the start.
+    pub damaged: u64,
+    /// Records that each consumer has still before it.
+    pub lag: Vec<(String, u64)>,
+    /// Records put aside because they can't be stored.
+    pub dead_letters: u64,
+}
+
+/// A session that is open.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Session {
+    /// Its id with us, which is unique over all NASes.
+    pub id: String,
+    /// The subscriber, or else User-Name.
+    pub user: String,
+    /// User-Name as the NAS sent it.
+    pub login: String,
+    /// The NAS by name.
+    pub nas: String,
+    /// NAS-IP-Address, or NAS-IPv6-Address.
+    pub nas_address: Option<IpAddr>,
+    /// NAS-Port.
+    pub port: Option<u32>,
+    /// Acct-Session-Id as the NAS has it.
+    pub session_id: String,
+    /// Framed-IP-Address.
+    pub address: Option<Ipv4Addr>,
+    /// Framed-IPv6-Prefix and Delegated-IPv6-Prefix.
+    pub prefixes: Vec<String>,
+    /// Calling-Station-Id.
+    pub calling_station: Option<String>,
+    /// Begin, in seconds since 1970.
+    pub started: i64,
+    /// Until when it was known to go on, in seconds since 1970.
+    pub updated: i64,
+    /// Seconds since it was heard of.
+    pub quiet: u64,
+    /// Octets from the user.
+    pub input_octets: u64,
+    /// Octets to the user.
+    pub output_octets: u64,
+}
+
+/// A record that can't be stored.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct DeadRecord {
+    /// Its number in the journal.
+    pub sequence: u64,
+    /// When it came, in seconds since 1970.
+    pub at: i64,
+    /// Why.
+    pub reason: String,
+    /// User-Name, if it can be read at all.
+    pub user: Option<String>,
+    /// The NAS by name.
+    pub nas: Option<String>,
+    /// Acct-Status-Type in a word.
+    pub status: Option<String>,
+}
+
+/// What became of a Disconnect-Request or CoA-Request for one session (RFC 5176).
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct DynamicOutcome {
+    /// The user.
+    pub user: String,
+    /// The session, as the NAS has it.
+    pub session_id: String,
+    /// The NAS by name.
+    pub nas: String,
+    /// Where the request went.
+    pub sent_to: Option<SocketAddr>,
+    /// What came back.
+    pub verdict: DynamicVerdict,
+    /// In words.
+    pub words: String,
+    /// How often the request was sent.
+    pub attempts: u32,
+    /// Time until the answer, or until it was given up.
+    pub took: Duration,
+}
+
+/// What came back.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DynamicVerdict {
+    /// The NAS did it.
+    Acknowledged,
+    /// The NAS refused.
+    Refused,
+    /// Nothing came back.
+    Silent,
+    /// It could not be sent.
+    Unsent,
+}
+
+/// The result of `muralla radius test`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct TestOutcome {
+    /// The user.
+    pub user: String,
+    /// How the password was offered.
+    pub method: String,
+    /// Whether the answer was an Access-Accept; none without an answer.
+    pub accepted: Option<bool>,
+    /// The code in words (`Access-Accept`).
+    pub code: Option<String>,
+    /// The answer's attributes in words.
+    pub attributes: Vec<String>,
+    /// What there is to say besides.
+    pub remarks: Vec<String>,
+    /// Time from the request to the answer, the delay of a refusal in it.
+    pub took: Duration,
+}

@@ -1,0 +1,909 @@
+//! The role as one thing, which the binary holds.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc;
+use std::thread::{JoinHandle, available_parallelism};
+use std::time::{Duration, Instant, SystemTime};
+
+use ipnet::IpNet;
+use muralla_journal::disk::Disk;
+use muralla_journal::{ConsumerStatus, Health, Journal, JournalError, Options};
+use muralla_radius_accounting::{SessionId, SessionView, State as SessionState, payload};
+use muralla_radius_dictionary::{Dictionary, DictionaryError, Encoded, Pair};
+use muralla_radius_policy::{Base, Case, Names, Realm, Reason, Settings, Texts};
+use muralla_radius_state::{SessionFilter, State, StateError};
+use muralla_radius_wire::Secret;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc as channel, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::accounting::{self, Ledger, seconds_of};
+use crate::canary;
+use crate::config::{
+    AnswersConfig, JournalConfig, NameCase, NamesConfig, NasConfig, RadiusConfig, RealmRule,
+    StateLocation,
+};
+use crate::costly::Costly;
+use crate::desk::{Context, Desk, Wall};
+use crate::dynamic::{self, Target, Wish};
+use crate::listening::{self, ListenError, Listening, Service};
+use crate::nases::{Nas, Nases, SELF};
+use crate::report::{
+    DeadRecord, DynamicOutcome, DynamicVerdict, JournalStatus, NasStatus, Session, Status,
+    TestOutcome,
+};
+use crate::supply::{self, Supply};
+use crate::tail::{Filter, Tailed};
+use crate::tally::{Tally, Total};
+use crate::testing::{self, Login};
+use crate::threads::{self, Gauges, Mailbox, Port, Work, Workers};
+
+/// Time for which the start waits for the database: a file of our own is there at once, or never.
+const OPENING_FILE: Duration = Duration::from_secs(30);
+const OPENING_DATABASE: Duration = Duration::from_millis(1_500);
+
+/// Time that a look into the database may take for something that can do without.
+const GLANCE: Duration = Duration::from_secs(2);
+
+/// Sessions that one order may disconnect or change.
+const MOST_TARGETS: usize = 1_000;
+
+/// Why the role can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration asks for what can't be.
+    #[error("{}", .0.join("; "))]
+    Config(Vec<String>),
+    /// A socket can't be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A dictionary can't be read.
+    #[error("[radius] dictionaries: {0}")]
+    Dictionary(#[from] DictionaryError),
+    /// The journal can't be kept.
+    #[error("[radius.journal]: {0}")]
+    Journal(#[from] JournalError),
+    /// The state can't be used.
+    #[error("[radius.state]: {0}")]
+    State(#[from] StateError),
+    /// The system refuses threads or descriptors.
+    #[error("the system refuses: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Why a new configuration was not taken. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It asks for what can't be.
+    #[error("{}", .0.join("; "))]
+    Config(Vec<String>),
+}
+
+/// Why an order of the operator's was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// No session fits.
+    #[error("no session is open that fits; `muralla radius sessions` shows those that are")]
+    NoSession,
+    /// An item is none, or has no place in a packet.
+    #[error("{0}")]
+    Item(String),
+    /// The role answers nowhere, or has stopped.
+    #[error("{0}")]
+    NotHere(&'static str),
+    /// The journal refuses.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The request has too many items.
+    #[error(transparent)]
+    TooLong(#[from] muralla_radius_wire::TooLong),
+}
+
+/// Sessions that an order is about.
+#[derive(Clone, Debug)]
+pub enum Selector {
+    /// All of a user.
+    User(String),
+    /// One, by its id with us.
+    Session(SessionId),
+    /// Those with an address.
+    Address(IpAddr),
+    /// All of a NAS.
+    Nas(String),
+}
+
+/// The RADIUS role, running.
+pub struct Role {
+    supply: Arc<Supply>,
+    desk: Arc<Desk>,
+    listening: Vec<Listening>,
+    tallies: Vec<Arc<Tally>>,
+    gauges: Vec<Arc<Gauges>>,
+    costly: Arc<Costly>,
+    workers: Mutex<Option<Workers>>,
+    ledger: Mutex<Option<Ledger>>,
+    journal: Mutex<Option<Journal>>,
+    follower: Mutex<Option<JoinHandle<()>>>,
+    stop: watch::Sender<bool>,
+    reloading: Mutex<()>,
+    started: Instant,
+}
+
+impl Role {
+    /// Starts to answer. `inherited` are descriptors that an earlier process left with systemd, by name. What the journal
+    /// has and nobody has read yet is read.
+    ///
+    /// # Errors
+    ///
+    /// When it can't answer as configured. A database that is away is no reason.
+    pub fn start(
+        config: RadiusConfig,
+        inherited: Vec<(String, OwnedFd)>,
+        runtime: Handle,
+    ) -> Result<Self, StartError> {
+        let (journal, recovered) =
+            Journal::open(&config.journal.folder, journal_options(&config.journal))?;
+        info!(?recovered, "the journal is open");
+        Self::start_with(config, inherited, runtime, journal)
+    }
+
+    /// The same with a journal on another disk than that of the configuration, such as one that fails when a test wants it
+    /// to.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn start_on(
+        config: RadiusConfig,
+        inherited: Vec<(String, OwnedFd)>,
+        runtime: Handle,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Self, StartError> {
+        let (journal, _) = Journal::open_on(disk, journal_options(&config.journal))?;
+        Self::start_with(config, inherited, runtime, journal)
+    }
+
+    fn start_with(
+        config: RadiusConfig,
+        inherited: Vec<(String, OwnedFd)>,
+        runtime: Handle,
+        journal: Journal,
+    ) -> Result<Self, StartError> {
+        let _guard = runtime.enter();
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(StartError::Config(problems));
+        }
+        let settings = policy_settings(&config.answers).map_err(StartError::Config)?;
+        for warning in config.warnings() {
+            warn!("{warning}");
+        }
+        let threads = config.threads.map_or_else(
+            || available_parallelism().map_or(1, |cores| cores.get()),
+            |threads| threads.get(),
+        );
+        let dictionary = Arc::new(dictionary(&config)?);
+        let base = Base::new(Arc::clone(&dictionary), names(&config.names), rand::random());
+        base.set_settings(settings);
+        let opened = open_state(&config, &runtime)?;
+
+        let snapshot = snapshot_file(&config);
+        let (table, position) =
+            accounting::restore(&accounting::settings(&config.accounting), &snapshot);
+        let (nases, problems) = Nases::new(&config.nas, &[], &Nases::default(), threads);
+        for problem in &problems {
+            warn!("{problem}");
+        }
+        let own = Arc::new(own(threads)?);
+        let context = Context::new(&config, nases, own, supply::own_addresses(&config));
+        let desk = Arc::new(Desk::new(&config, context, Arc::new(base), Arc::new(table)));
+
+        let listening = listening::listen(&config.auth, &config.acct, threads, inherited)?;
+        let limits = &config.limits;
+        let costly = Arc::new(Costly::start(limits.costly_threads.get(), limits.costly_queue)?);
+        let mut work = Vec::new();
+        for _ in 0..threads {
+            work.push(Work {
+                ports: Vec::new(),
+                tally: Arc::default(),
+                mailbox: Arc::new(Mailbox::new()?),
+                gauges: Arc::default(),
+                appender: journal.appender()?,
+            });
+        }
+        for listening in &listening {
+            for (work, socket) in work.iter_mut().zip(&listening.sockets) {
+                let socket = socket.try_clone()?;
+                work.ports.push(Port { service: listening.service, socket });
+            }
+        }
+        let tallies = work.iter().map(|work| Arc::clone(&work.tally)).collect();
+        let gauges = work.iter().map(|work| Arc::clone(&work.gauges)).collect();
+        let mailboxes: Vec<Arc<Mailbox>> =
+            work.iter().map(|work| Arc::clone(&work.mailbox)).collect();
+        let supply = Supply::new(Arc::clone(&desk), dictionary, config, threads, mailboxes);
+        let supply = Arc::new(supply);
+        let accounting = supply.config.lock().accounting.clone();
+        let ledger = Ledger::start(
+            &journal,
+            Arc::clone(&desk),
+            &accounting,
+            snapshot,
+            position,
+            Arc::clone(&supply.state),
+            runtime.clone(),
+        )?;
+        let workers = threads::start(&desk, &costly, work)?;
+        let (stop, stopped) = watch::channel(false);
+        let follower = Arc::clone(&supply).start(opened, stopped, runtime.clone())?;
+        Ok(Self {
+            supply,
+            desk,
+            listening,
+            tallies,
+            gauges,
+            costly,
+            workers: Mutex::new(Some(workers)),
+            ledger: Mutex::new(Some(ledger)),
+            journal: Mutex::new(Some(journal)),
+            follower: Mutex::new(Some(follower)),
+            stop,
+            reloading: Mutex::new(()),
+            started: Instant::now(),
+        })
+    }
+
+    /// Takes a new configuration, and says what of it needs a restart or did not work out.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was changed.
+    pub fn reload(&self, new: RadiusConfig) -> Result<Vec<String>, ReloadError> {
+        let _reloading = self.reloading.lock();
+        let problems = new.problems();
+        if !problems.is_empty() {
+            return Err(ReloadError::Config(problems));
+        }
+        let settings = policy_settings(&new.answers).map_err(ReloadError::Config)?;
+        let old = self.supply.config.lock().clone();
+        let mut remarks = Vec::new();
+        let life = |answers: &AnswersConfig| (answers.reply_life, answers.reply_cache);
+        let checks =
+            |config: &RadiusConfig| (config.limits.costly_threads, config.limits.costly_queue);
+        for (key, differs) in [
+            ("[radius] auth and acct", (&new.auth, &new.acct) != (&old.auth, &old.acct)),
+            ("[radius] threads", new.threads != old.threads),
+            ("[radius] dictionaries", new.dictionaries != old.dictionaries),
+            ("[radius.state]", new.state != old.state),
+            ("[radius.journal]", new.journal != old.journal),
+            ("[radius.names]", new.names != old.names),
+            ("[radius.accounting]", new.accounting != old.accounting),
+            (
+                "[radius.answers] reply_life and reply_cache",
+                life(&new.answers) != life(&old.answers),
+            ),
+            ("[radius.limits] costly_threads and costly_queue", checks(&new) != checks(&old)),
+        ] {
+            if differs {
+                remarks.push(format!("{key} takes effect with the next restart"));
+            }
+        }
+        remarks.extend(new.warnings());
+        self.desk.base.set_settings(settings);
+        remarks.extend(self.supply.renew(new));
+        for remark in &remarks {
+            warn!("{remark}");
+        }
+        Ok(remarks)
+    }
+
+    /// The database, once it has answered: for whoever enters subscribers, profiles, NASes and pools, or wants reports.
+    pub fn state(&self) -> Option<State> {
+        self.supply.state()
+    }
+
+    /// The attributes that have names.
+    pub fn dictionary(&self) -> &Arc<Dictionary> {
+        &self.supply.dictionary
+    }
+
+    /// The NASes, by prefix and name: what the wall lets through to the RADIUS ports.
+    pub fn nases(&self) -> Vec<(IpNet, String)> {
+        let context = self.desk.context();
+        context.nases.iter().map(|nas| (nas.prefix, nas.name.to_string())).collect()
+    }
+
+    /// Requests as they are answered; none if too many follow already.
+    pub fn tail(&self, filter: Filter) -> Option<channel::Receiver<Tailed>> {
+        self.desk.tail.follow(filter)
+    }
+
+    /// Open sessions, at most so many: all of them, or those that are chosen. Of those that were told to other servers, the
+    /// database knows.
+    pub fn sessions(&self, selector: Option<&Selector>, most: usize) -> Vec<Session> {
+        self.views(selector, most).iter().map(session).collect()
+    }
+
+    /// Ends sessions (RFC 5176), and says how it went with each.
+    ///
+    /// # Errors
+    ///
+    /// When there are none.
+    pub async fn disconnect(&self, selector: &Selector) -> Result<Vec<DynamicOutcome>, OrderError> {
+        self.order(selector, Wish::Disconnect).await
+    }
+
+    /// Changes sessions (RFC 5176) by items in a dictionary's words (`Session-Timeout = 600`), and says how it went with
+    /// each.
+    ///
+    /// # Errors
+    ///
+    /// When there are none, or an item can't be sent.
+    pub async fn change(
+        &self,
+        selector: &Selector,
+        items: &[String],
+    ) -> Result<Vec<DynamicOutcome>, OrderError> {
+        self.order(selector, Wish::Change(self.encode(items)?)).await
+    }
+
+    /// Tries a login: a real request through a real socket. `items` are attributes that the request has besides.
+    ///
+    /// # Errors
+    ///
+    /// When the request can't be made.
+    pub async fn test(
+        &self,
+        mut login: Login,
+        items: &[String],
+    ) -> Result<TestOutcome, OrderError> {
+        login.attributes = self.encode(items)?;
+        let bound = self.first(Service::Auth).ok_or(OrderError::NotHere(
+            "the role answers no logins: give [radius] auth an address",
+        ))?;
+        let secret = self.own_secret().ok_or(OrderError::NotHere("the role has no secret"))?;
+        Ok(testing::ask(bound, &secret, &self.supply.dictionary, &login).await?)
+    }
+
+    /// Asks with a real Status-Server through real sockets of ours, on both ports, and gives the time that the slower answer
+    /// took.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub async fn canary(&self) -> Result<Duration, String> {
+        let secret = self.own_secret().ok_or("the role has no secret of its own")?;
+        let ask = async |service| match self.first(service) {
+            Some(bound) => canary::ask(service, bound, &secret).await,
+            None => Ok(Duration::ZERO),
+        };
+        let (auth, acct) = tokio::join!(ask(Service::Auth), ask(Service::Acct));
+        Ok(auth?.max(acct?))
+    }
+
+    /// Records that can't be stored.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be read.
+    pub async fn dead_letters(&self) -> Result<Vec<DeadRecord>, OrderError> {
+        const STOPPED: OrderError = OrderError::NotHere("the role has stopped");
+        let listed = self.ledger.lock().as_ref().ok_or(STOPPED)?.dead_letters();
+        let letters = listed.await.map_err(|_| STOPPED)??;
+        let told = letters.into_iter().map(|letter| {
+            let record = payload::decode(&letter.payload).ok();
+            let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+            DeadRecord {
+                sequence: letter.sequence,
+                at: seconds_of(letter.time),
+                reason: letter.reason,
+                user: record.as_ref().map(|record| text(record.user)),
+                nas: record.as_ref().map(|record| record.nas.to_owned()),
+                status: record.as_ref().map(|record| record.status.name().to_owned()),
+            }
+        });
+        Ok(told.collect())
+    }
+
+    /// Tries to store them once more, and gives their number.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be put into the journal again.
+    pub async fn replay_dead_letters(&self) -> Result<usize, OrderError> {
+        const STOPPED: OrderError = OrderError::NotHere("the role has stopped");
+        let appender = self.journal.lock().as_ref().ok_or(STOPPED)?.appender()?;
+        let replayed = self.ledger.lock().as_ref().ok_or(STOPPED)?.replay(appender);
+        Ok(replayed.await.map_err(|_| STOPPED)??)
+    }
+
+    /// The sockets, to be kept by systemd through a restart.
+    pub fn descriptors(&self) -> Vec<(String, BorrowedFd<'_>)> {
+        self.listening
+            .iter()
+            .flat_map(Listening::descriptors)
+            .map(|(name, socket)| (name, socket.as_fd()))
+            .collect()
+    }
+
+    /// The state of it all.
+    pub fn status(&self) -> Status {
+        let tallies: Vec<&Tally> = self.tallies.iter().map(Arc::as_ref).collect();
+        let total = Total(&tallies);
+        let context = self.desk.context();
+        let gauge = |gauge: fn(&Gauges) -> u64| self.gauges.iter().map(|all| gauge(all)).sum();
+        let listen = |service| {
+            let those = self.listening.iter().filter(move |listening| listening.service == service);
+            those.map(|listening| listening.bound().to_string()).collect()
+        };
+        let figures = self.ledger.lock().as_ref().map(Ledger::figures).unwrap_or_default();
+        let mut records = figures.outcomes;
+        records.push(("unreadable".to_owned(), figures.unreadable));
+        Status {
+            auth: listen(Service::Auth),
+            acct: listen(Service::Acct),
+            threads: self.tallies.len(),
+            uptime: self.started.elapsed().as_secs(),
+            ready: self.desk.is_ready(),
+            answers: total.answers(),
+            latency: total.latency(),
+            reasons: total.reasons(),
+            nases: nas_status(&context.nases),
+            subscribers: self.desk.base.subscribers() as u64,
+            profiles: self.desk.base.profiles().len() as u64,
+            sessions: self.desk.sessions.stats().open as u64,
+            sessions_elsewhere: self.desk.elsewhere.len() as u64,
+            records,
+            zombies: figures.zombies,
+            delayed_rejects: gauge(|gauges| gauges.delayed_rejects.load(Relaxed)),
+            pending_acknowledgements: gauge(|gauges| gauges.pending_acknowledgements.load(Relaxed)),
+            costly_waiting: self.costly.waiting() as u64,
+            journal: self
+                .journal
+                .lock()
+                .as_ref()
+                .map(|journal| journal_status(journal, figures.applied))
+                .unwrap_or_default(),
+            database: self.supply.state().map(|state| state.status()),
+            exported: figures.exported,
+            put_aside: figures.put_aside,
+            closings_waiting: figures.closings_waiting,
+            pools: self.desk.leases().map(|leases| leases.status()).unwrap_or_default(),
+            warnings: self.supply.warnings(),
+        }
+    }
+
+    /// Reads no more requests, answers those under way, keeps the sessions for the next time, and closes the journal. The
+    /// second time does nothing.
+    pub async fn stop(&self) {
+        let Some(workers) = self.workers.lock().take() else { return };
+        if let Err(error) = tokio::task::spawn_blocking(move || workers.stop()).await {
+            warn!(%error, "the threads that own sockets can't be waited for");
+        }
+        let ledger = self.ledger.lock().take();
+        let ended = tokio::task::spawn_blocking(move || ledger.map(Ledger::stop)).await;
+        if let Err(error) = ended {
+            warn!(%error, "the threads of the accounting can't be waited for");
+        }
+        // Not before: what was accounted for last is in the database now.
+        let _ = self.stop.send(true);
+        let (journal, follower) = (self.journal.lock().take(), self.follower.lock().take());
+        let closed = tokio::task::spawn_blocking(move || {
+            if follower.is_some_and(|follower| follower.join().is_err()) {
+                warn!("the thread that follows the database had panicked");
+            }
+            journal.map_or(Ok(()), Journal::close)
+        });
+        match closed.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the journal is not closed as it should be"),
+            Err(error) => warn!(%error, "the journal can't be waited for"),
+        }
+        if let Some(state) = self.supply.state() {
+            state.close().await;
+        }
+    }
+
+    fn own_secret(&self) -> Option<Secret> {
+        self.desk.context().own.secrets.first().cloned()
+    }
+
+    fn first(&self, service: Service) -> Option<SocketAddr> {
+        let mut those = self.listening.iter().filter(|listening| listening.service == service);
+        those.next().map(Listening::bound)
+    }
+
+    fn views(&self, selector: Option<&Selector>, most: usize) -> Vec<SessionView> {
+        let now = Wall::now().moment();
+        let table = &self.desk.sessions;
+        match selector {
+            None => {
+                let mut views = Vec::new();
+                table.for_each_open(now, |view| {
+                    views.push(view);
+                    views.len() < most
+                });
+                views.truncate(most);
+                views
+            }
+            Some(Selector::User(user)) => {
+                let mut spelling = [0; muralla_radius_policy::names::LONGEST_NAME];
+                let name = user.as_bytes();
+                let key = self.desk.base.key(name, &mut spelling).unwrap_or(name);
+                table.sessions_of(key, most, now)
+            }
+            Some(Selector::Session(id)) => {
+                let open = |view: &SessionView| view.state == SessionState::Open;
+                table.session(*id, now).filter(open).into_iter().collect()
+            }
+            Some(Selector::Address(address)) => {
+                let mut views = table.sessions_with(*address, now);
+                views.truncate(most);
+                views
+            }
+            Some(Selector::Nas(nas)) => table.sessions_on(nas, most, now),
+        }
+    }
+
+    /// Attributes as they stand in a packet.
+    fn encode(&self, items: &[String]) -> Result<Vec<u8>, OrderError> {
+        let mut bytes = Vec::new();
+        for item in items {
+            let wrong = |reason: String| OrderError::Item(format!("{item}: {reason}"));
+            let pair = Pair::parse(&self.supply.dictionary, item)
+                .map_err(|error| wrong(error.to_string()))?;
+            match self.supply.dictionary.encode(&pair, &mut bytes) {
+                Ok(Encoded::Hidden(_)) => {
+                    return Err(wrong(
+                        "it is hidden by a secret, and can't be sent this way".to_owned(),
+                    ));
+                }
+                Ok(_) => {}
+                Err(error) => return Err(wrong(error.to_string())),
+            }
+        }
+        Ok(bytes)
+    }
+
+    async fn order(
+        &self,
+        selector: &Selector,
+        wish: Wish,
+    ) -> Result<Vec<DynamicOutcome>, OrderError> {
+        let views = self.views(Some(selector), MOST_TARGETS);
+        let mut known: HashSet<SessionId> = HashSet::new();
+        let mut all = Vec::new();
+        for view in &views {
+            known.insert(view.id);
+            all.push(Aim::of_view(view));
+        }
+        for aim in self.aims_elsewhere(selector).await {
+            if aim.id.is_none_or(|id| known.insert(id)) {
+                all.push(aim);
+            }
+        }
+        if all.is_empty() {
+            return Err(OrderError::NoSession);
+        }
+        let context = self.desk.context();
+        let config = self.supply.config.lock().dynamic.clone();
+        let mut asking = JoinSet::new();
+        for aim in all {
+            let nas = context.nases.named(&aim.nas).cloned();
+            let to = context.nases.reachable(&aim.nas, aim.target.nas_address);
+            let (wish, config) = (wish.clone(), config.clone());
+            asking.spawn(async move { ask(aim, nas, to, &wish, &config).await });
+        }
+        let mut outcomes = Vec::new();
+        while let Some(outcome) = asking.join_next().await {
+            // Only a panic can take one away, and that was told already.
+            outcomes.extend(outcome);
+        }
+        Ok(outcomes)
+    }
+
+    /// Sessions of which only the database knows: other servers were told of them.
+    async fn aims_elsewhere(&self, selector: &Selector) -> Vec<Aim> {
+        let Some(state) = self.supply.state() else { return Vec::new() };
+        let mut filter = SessionFilter { open: true, ..SessionFilter::default() };
+        match selector {
+            Selector::User(user) => {
+                let mut spelling = [0; muralla_radius_policy::names::LONGEST_NAME];
+                let key = self.desk.base.key(user.as_bytes(), &mut spelling);
+                let key = key.map(|key| String::from_utf8_lossy(key).into_owned());
+                filter.user = Some(key.unwrap_or_else(|| user.clone()));
+            }
+            Selector::Address(address) => filter.address = Some(address.to_string()),
+            Selector::Nas(nas) => filter.nas = Some(nas.clone()),
+            // Whoever has its id has it from the server that knows it.
+            Selector::Session(_) => return Vec::new(),
+        }
+        let most = u32::try_from(MOST_TARGETS).unwrap_or(u32::MAX);
+        match timeout(GLANCE, state.sessions(&filter, most)).await {
+            Ok(Ok(entries)) => {
+                // What was told here the table knows better: if it has it not, it has ended.
+                let others = entries.into_iter().filter(|entry| entry.server != state.server());
+                others.map(Aim::of_entry).collect()
+            }
+            Ok(Err(error)) => {
+                warn!(%error, "sessions of other servers can't be asked for");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+}
+
+/// A session that something is asked of.
+struct Aim {
+    id: Option<SessionId>,
+    user: String,
+    session_id: String,
+    nas: String,
+    target: Target,
+}
+
+impl Aim {
+    fn of_view(view: &SessionView) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let some = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
+        Self {
+            id: Some(view.id),
+            user: text(&view.user),
+            session_id: text(&view.session),
+            nas: view.nas.clone(),
+            target: Target {
+                user: some(&view.user),
+                session_id: some(&view.session),
+                nas_port: view.nas_port,
+                framed: view.framed_address,
+                nas_identifier: view.nas_identifier.clone(),
+                nas_address: view.nas_address,
+            },
+        }
+    }
+
+    fn of_entry(entry: muralla_radius_state::SessionEntry) -> Self {
+        let some = |text: &str| (!text.is_empty()).then(|| text.as_bytes().to_vec());
+        Self {
+            id: entry.session_id(),
+            target: Target {
+                user: some(&entry.login),
+                session_id: some(&entry.acct_session_id),
+                framed: entry.address.parse().ok(),
+                ..Target::default()
+            },
+            user: entry.login,
+            session_id: entry.acct_session_id,
+            nas: entry.nas,
+        }
+    }
+}
+
+/// Asks the NAS of one session, by its secret in force and then by the one to come.
+async fn ask(
+    aim: Aim,
+    nas: Option<Arc<Nas>>,
+    to: Option<SocketAddr>,
+    wish: &Wish,
+    config: &crate::config::DynamicConfig,
+) -> DynamicOutcome {
+    let mut outcome = DynamicOutcome {
+        user: aim.user,
+        session_id: aim.session_id,
+        nas: aim.nas,
+        sent_to: to,
+        verdict: DynamicVerdict::Unsent,
+        words: String::new(),
+        attempts: 0,
+        took: Duration::ZERO,
+    };
+    let (Some(nas), Some(to)) = (nas, to) else {
+        outcome.words = "nobody knows the address of its NAS: give the NAS a prefix of one address, or have it send \
+                         NAS-IP-Address"
+            .to_owned();
+        return outcome;
+    };
+    for secret in &nas.secrets {
+        let asked = dynamic::ask(to, secret, &aim.target, wish, config).await;
+        outcome.verdict = asked.verdict;
+        outcome.words = asked.words;
+        outcome.attempts += asked.attempts;
+        outcome.took += asked.took;
+        if asked.verdict != DynamicVerdict::Silent {
+            break;
+        }
+    }
+    outcome
+}
+
+fn journal_options(config: &JournalConfig) -> Options {
+    Options {
+        segment: config.segment,
+        gather: config.gather,
+        keep: config.keep,
+        reserve: config.reserve,
+        ..Options::default()
+    }
+}
+
+fn snapshot_file(config: &RadiusConfig) -> PathBuf {
+    let beside = || config.journal.folder.with_file_name("sessions");
+    config.accounting.snapshot_file.clone().unwrap_or_else(beside)
+}
+
+/// This machine as a NAS, with a secret that only this process knows.
+fn own(threads: usize) -> io::Result<Nas> {
+    let random: [u8; 32] = rand::random();
+    let everywhere = IpNet::new(IpAddr::from([0; 4]), 0).map_err(io::Error::other)?;
+    let config = NasConfig::new(SELF, everywhere, data(&random));
+    let (nases, _) = Nases::new(&[config], &[], &Nases::default(), threads);
+    let own = nases.named(SELF).map(|nas| Nas::clone(nas));
+    own.ok_or_else(|| io::Error::other("this machine can't be a NAS"))
+}
+
+/// Bytes as text.
+fn data(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn dictionary(config: &RadiusConfig) -> Result<Dictionary, DictionaryError> {
+    let mut dictionary = Dictionary::clone(&Dictionary::built_in()).in_zone(config.utc_offset);
+    for file in &config.dictionaries {
+        dictionary = dictionary.with_file(file)?;
+    }
+    Ok(dictionary)
+}
+
+fn names(config: &NamesConfig) -> Names {
+    let rule = |rule: RealmRule| match rule {
+        RealmRule::Keep => Realm::Keep,
+        RealmRule::Strip => Realm::Strip,
+        RealmRule::Refuse => Realm::Refuse,
+    };
+    let case = match config.case {
+        NameCase::Exact => Case::Exact,
+        NameCase::Folded => Case::Folded,
+    };
+    let mut names = Names::new(case).with_other_realms(rule(config.other_realms));
+    for (realm, what) in &config.realms {
+        names = names.with_realm(realm, rule(*what));
+    }
+    match &config.default_realm {
+        Some(realm) => names.with_default_realm(realm),
+        None => names,
+    }
+}
+
+/// What refusals say.
+fn policy_settings(config: &AnswersConfig) -> Result<Settings, Vec<String>> {
+    let (mut texts, mut problems) = (Texts::default(), Vec::new());
+    for (name, text) in &config.texts {
+        let reason = Reason::ALL.iter().find(|reason| reason.name() == name);
+        let set = match reason {
+            Some(reason) => texts.set(*reason, text).map_err(|error| error.to_string()),
+            None => {
+                let all: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+                Err(format!("there is no reason `{name}`; there are {}", all.join(", ")))
+            }
+        };
+        problems.extend(set.err().map(|error| format!("[radius.answers] texts: {error}")));
+    }
+    if !config.say_why {
+        for reason in Reason::ALL {
+            // No text is not too long.
+            let _ = texts.set(*reason, "");
+        }
+    }
+    if problems.is_empty() { Ok(Settings { texts, ..Settings::default() }) } else { Err(problems) }
+}
+
+/// Opens the state, but does not wait long for one that is away.
+fn open_state(config: &RadiusConfig, runtime: &Handle) -> Result<Option<State>, StateError> {
+    let (location, options) = supply::options(&config.state, config.utc_offset);
+    let patience = match config.state.location {
+        StateLocation::Embedded(_) => OPENING_FILE,
+        StateLocation::Postgres(_) => OPENING_DATABASE,
+    };
+    let (sender, opened) = mpsc::sync_channel(1);
+    runtime.spawn(async move {
+        // Nobody waits any more: then it is opened anew.
+        let _ = sender.send(State::open_with(&location, options).await);
+    });
+    match opened.recv_timeout(patience) {
+        Ok(Ok(state)) => Ok(Some(state)),
+        Ok(Err(error)) if !error.may_pass() => Err(error),
+        Ok(Err(_)) | Err(_) => Ok(None),
+    }
+}
+
+fn session(view: &SessionView) -> Session {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let prefixes = [view.framed_prefix, view.delegated_prefix].into_iter().flatten();
+    Session {
+        id: view.id.to_string(),
+        user: text(&view.subscriber),
+        login: text(&view.user),
+        nas: view.nas.clone(),
+        nas_address: view.nas_address,
+        port: view.nas_port,
+        session_id: text(&view.session),
+        address: view.framed_address,
+        prefixes: prefixes.map(|prefix| prefix.to_string()).collect(),
+        calling_station: view.calling.as_deref().map(text),
+        started: view.started.into(),
+        updated: view.updated.into(),
+        quiet: view.quiet.into(),
+        input_octets: view.octets_in,
+        output_octets: view.octets_out,
+    }
+}
+
+fn nas_status(nases: &Nases) -> Vec<NasStatus> {
+    let mut by_name: BTreeMap<&str, Vec<&Arc<Nas>>> = BTreeMap::new();
+    for nas in nases.iter() {
+        by_name.entry(&nas.name).or_default().push(nas);
+    }
+    let now = Wall::now().seconds();
+    let status = |(name, all): (&str, Vec<&Arc<Nas>>)| {
+        let counts = all.first().map(|nas| nas.counts.sum()).unwrap_or_default();
+        NasStatus {
+            name: name.to_owned(),
+            prefixes: all.iter().map(|nas| nas.prefix.to_string()).collect(),
+            telco: all.iter().find_map(|nas| nas.telco.as_deref()).map(str::to_owned),
+            message_authenticator_optional: all.iter().any(|nas| nas.is_lax()),
+            rolling: all.iter().any(|nas| nas.secrets.len() > 1),
+            requests: counts.requests,
+            accepted: counts.accepted,
+            rejected: counts.rejected,
+            accounting: counts.accounting,
+            acknowledged: counts.acknowledged,
+            repeated: counts.repeated,
+            dropped: counts.dropped,
+            next_secret: counts.next_secret,
+            seen: (counts.seen > 0).then(|| now.saturating_sub(counts.seen)),
+        }
+    };
+    by_name.into_iter().map(status).collect()
+}
+
+fn journal_status(journal: &Journal, applied: u64) -> JournalStatus {
+    let status = journal.status();
+    // The table's position is kept with its snapshots; what it has taken is more.
+    let lag = |consumer: ConsumerStatus| match consumer.name.as_str() {
+        accounting::SESSIONS => (consumer.name, status.durable.saturating_sub(applied)),
+        _ => (consumer.name, consumer.lag),
+    };
+    JournalStatus {
+        health: match status.health {
+            Health::Good => "good",
+            Health::Full => "full",
+            Health::Failed => "failed",
+            Health::Closed => "closed",
+        }
+        .to_owned(),
+        appended: status.appended,
+        durable: status.durable,
+        segments: status.segments as u64,
+        bytes: status.bytes,
+        fsyncs: status.fsyncs,
+        fsync_seconds: status.sync_time.as_secs_f64(),
+        records: status.records,
+        oldest: status
+            .oldest
+            .map(|oldest| SystemTime::now().duration_since(oldest).unwrap_or_default().as_secs()),
+        error: status.last_error,
+        damaged: status.damaged,
+        dead_letters: status.consumers.iter().map(|consumer| consumer.dead_letters as u64).sum(),
+        lag: status.consumers.into_iter().map(lag).collect(),
+    }
+}

@@ -1,0 +1,387 @@
+//! What comes from the database into memory: subscribers, profiles, NASes, pools, and other servers' sessions.
+//!
+//! It is loaded once and then followed. As long as the database is away, everything goes on with what is there.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use muralla_radius_dictionary::Dictionary;
+use muralla_radius_state::{
+    self as state, Backoff, Changed, Elsewhere, Leases, Location, NasEntry, Options, State,
+    StateError,
+};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use crate::config::{
+    HiddenText, MessageAuthenticator, NasConfig, RadiusConfig, StateConfig, StateLocation,
+};
+use crate::desk::{Context, Desk};
+use crate::kept;
+use crate::nases::Nases;
+use crate::threads::Mailbox;
+
+/// Most problems of the database's rows that a status tells.
+const MOST_PROBLEMS: usize = 20;
+
+/// Time after the start until the database is copied, and between two copies.
+const FIRST_COPY: Duration = Duration::from_secs(60);
+const COPY: Duration = Duration::from_secs(3_600);
+
+/// What the role and the supply share.
+pub(crate) struct Supply {
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) dictionary: Arc<Dictionary>,
+    /// There once the database has answered for the first time.
+    pub(crate) state: Arc<Mutex<Option<State>>>,
+    pub(crate) config: Mutex<RadiusConfig>,
+    pub(crate) threads: usize,
+    mailboxes: Vec<Arc<Mailbox>>,
+    /// The NASes of the database, as of the last word.
+    entries: Mutex<Vec<NasConfig>>,
+    problems: Mutex<Problems>,
+}
+
+/// What an operator should know.
+#[derive(Default)]
+struct Problems {
+    nases: Vec<String>,
+    rows: Vec<String>,
+    /// Why there is no database at all.
+    fatal: Option<String>,
+}
+
+/// Where the state lies, and how this server works on it.
+pub(crate) fn options(config: &StateConfig, utc_offset: i32) -> (Location, Options) {
+    let location = match &config.location {
+        StateLocation::Embedded(path) => Location::Sqlite(path.clone()),
+        StateLocation::Postgres(url) => Location::Postgres(url.reveal().to_owned()),
+    };
+    let defaults = Options::default();
+    let options = Options {
+        server: config.server.clone().unwrap_or(defaults.server),
+        utc_offset,
+        keep_interims: config.keep_interims,
+        keep_changes: config.keep_changes,
+        hold_blocks: config.hold_blocks,
+    };
+    (location, options)
+}
+
+impl Supply {
+    pub(crate) fn new(
+        desk: Arc<Desk>,
+        dictionary: Arc<Dictionary>,
+        config: RadiusConfig,
+        threads: usize,
+        mailboxes: Vec<Arc<Mailbox>>,
+    ) -> Self {
+        Self {
+            desk,
+            dictionary,
+            state: Arc::default(),
+            config: Mutex::new(config),
+            threads,
+            mailboxes,
+            entries: Mutex::default(),
+            problems: Mutex::default(),
+        }
+    }
+
+    /// The database, once it has answered.
+    pub(crate) fn state(&self) -> Option<State> {
+        self.state.lock().clone()
+    }
+
+    /// Puts the NASes of configuration and database into force, and says what can't be used.
+    pub(crate) fn renew_nases(&self) -> Vec<String> {
+        // One after the other, so that the last to come is the last in force.
+        let config = self.config.lock();
+        let before = self.desk.context();
+        let entries = self.entries.lock();
+        let (nases, problems) = Nases::new(&config.nas, &entries, &before.nases, self.threads);
+        self.desk.replace_context(before.with_nases(nases));
+        self.problems.lock().nases.clone_from(&problems);
+        problems
+    }
+
+    /// The same with a new configuration.
+    pub(crate) fn renew(&self, new: RadiusConfig) -> Vec<String> {
+        {
+            let mut config = self.config.lock();
+            let before = self.desk.context();
+            // With the NASes of before until those of now are there.
+            let (nases, _) =
+                Nases::new(&config.nas, &self.entries.lock(), &before.nases, self.threads);
+            let own_addresses = own_addresses(&new);
+            let context = Context::new(&new, nases, Arc::clone(&before.own), own_addresses);
+            self.desk.replace_context(context);
+            if config.limits != new.limits {
+                self.desk.replace_attempts(&new.limits);
+            }
+            *config = new;
+        }
+        self.renew_nases()
+    }
+
+    /// What an operator should know.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.config.lock().warnings();
+        let problems = self.problems.lock();
+        warnings.extend(problems.nases.iter().chain(&problems.rows).cloned());
+        warnings.extend(problems.fatal.clone());
+        drop(problems);
+        let optional = self.entries.lock();
+        let optional = optional
+            .iter()
+            .filter(|nas| nas.message_authenticator == MessageAuthenticator::Optional);
+        warnings.extend(optional.map(|nas| {
+            format!(
+                "NAS {} ({}) of the database may ask without Message-Authenticator (CVE-2024-3596)",
+                nas.name, nas.prefix
+            )
+        }));
+        warnings
+    }
+
+    fn take_nases(&self, entries: Vec<NasEntry>) {
+        *self.entries.lock() = entries.into_iter().map(nas).collect();
+        for problem in self.renew_nases() {
+            warn!("{problem}");
+        }
+    }
+
+    fn take_problems(&self, problems: &[String], refused: u64) {
+        let mut rows: Vec<String> = problems.iter().take(MOST_PROBLEMS).cloned().collect();
+        for row in &rows {
+            warn!("{row}");
+        }
+        if refused > rows.len() as u64 {
+            rows.push(format!("{refused} rows of the database can't be used in all"));
+        }
+        self.problems.lock().rows = rows;
+    }
+
+    /// Loads, and then follows until the end, on a thread of its own: to read a million subscribers is work. `opened` is what
+    /// the first attempt to open the database gave.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no more threads.
+    pub(crate) fn start(
+        self: Arc<Self>,
+        opened: Option<State>,
+        stop: watch::Receiver<bool>,
+        runtime: Handle,
+    ) -> io::Result<JoinHandle<()>> {
+        let run = move || runtime.block_on(self.run(opened, stop));
+        thread::Builder::new().name("radius-supply".to_owned()).spawn(run)
+    }
+
+    async fn run(&self, opened: Option<State>, mut stop: watch::Receiver<bool>) {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = self.follow(opened) => {}
+        }
+    }
+
+    async fn follow(&self, opened: Option<State>) {
+        if opened.is_none() {
+            self.load_copy().await;
+        }
+        let Some(state) = self.open(opened).await else { return };
+        *self.state.lock() = Some(state.clone());
+        let loaded = self
+            .persist("loading the subscribers", || {
+                state.load_into(&self.dictionary, &self.desk.base, |_| ())
+            })
+            .await;
+        info!(
+            subscribers = loaded.subscribers,
+            profiles = loaded.profiles,
+            nases = loaded.nases.len(),
+            refused = loaded.refused,
+            "the subscribers are loaded"
+        );
+        self.take_all(loaded.nases, &loaded.problems, loaded.refused);
+        let leases = self.persist("reserving addresses", || Leases::start(&state)).await;
+        self.desk.set_leases(leases.clone());
+        let elsewhere = Arc::clone(&self.desk.elsewhere);
+        self.persist("reading other servers' sessions", || hear_all(&state, &elsewhere)).await;
+        let (again, wanted) = watch::channel(());
+        let changed = |changed| self.take(changed, &state, &again);
+        tokio::join!(
+            leases.run(),
+            state.follow(
+                &self.dictionary,
+                &self.desk.base,
+                Some(&leases),
+                loaded.position,
+                changed
+            ),
+            hear_again(&state, &elsewhere, wanted),
+            self.keep_copy(&state),
+        );
+    }
+
+    /// Puts into force what was loaded besides the subscribers, and has requests answered.
+    fn take_all(&self, nases: Vec<NasEntry>, problems: &[String], refused: u64) {
+        self.take_nases(nases);
+        self.take_problems(problems, refused);
+        self.desk.open();
+        for mailbox in &self.mailboxes {
+            mailbox.ring();
+        }
+    }
+
+    /// Where the copy of a database elsewhere lies.
+    fn copy(&self) -> Option<PathBuf> {
+        let state = &self.config.lock().state;
+        match &state.location {
+            StateLocation::Embedded(_) => None,
+            StateLocation::Postgres(_) => state.copy.clone(),
+        }
+    }
+
+    /// Begins with the copy, as the database is away.
+    async fn load_copy(&self) {
+        let Some(file) = self.copy() else { return };
+        let Some((loaded, made)) = kept::load(&self.dictionary, &self.desk.base, &file).await
+        else {
+            return;
+        };
+        warn!(
+            age = ?made.elapsed().unwrap_or_default(),
+            subscribers = loaded.subscribers,
+            "the database is away: answering from the copy of it"
+        );
+        self.take_all(loaded.nases, &loaded.problems, loaded.refused);
+    }
+
+    /// Makes the copy anew now and then.
+    async fn keep_copy(&self, state: &State) {
+        sleep(FIRST_COPY).await;
+        while let Some(file) = self.copy() {
+            match kept::copy(state, &self.dictionary, &file).await {
+                Ok(subscribers) => {
+                    info!(subscribers, file = %file.display(), "the database is copied")
+                }
+                Err(reason) => {
+                    warn!(%reason, "the database can't be copied; the copy of before stays")
+                }
+            }
+            sleep(COPY).await;
+        }
+    }
+
+    fn take(&self, changed: Changed, state: &State, again: &watch::Sender<()>) {
+        match changed {
+            // They are in the base, and leases find pools by themselves.
+            Changed::Subscribers(_) | Changed::Profiles | Changed::Pools => {}
+            Changed::Nases(entries) => self.take_nases(entries),
+            Changed::Everything(loaded) => {
+                self.take_problems(&loaded.problems, loaded.refused);
+                // What became of sessions meanwhile may have been passed over.
+                again.send_replace(());
+            }
+            Changed::Sessions(sessions) => {
+                for session in &sessions {
+                    self.desk.elsewhere.hear(session, state.server());
+                }
+            }
+            Changed::SessionsGone(gone) => {
+                gone.into_iter().for_each(|id| self.desk.elsewhere.forget(id));
+            }
+        }
+    }
+
+    async fn open(&self, opened: Option<State>) -> Option<State> {
+        if opened.is_some() {
+            return opened;
+        }
+        let (location, options) = {
+            let config = self.config.lock();
+            options(&config.state, config.utc_offset)
+        };
+        let mut told = false;
+        let away = |reason: &StateError, _: Duration| {
+            if !std::mem::replace(&mut told, true) {
+                warn!(%reason, "the database does not answer; accounting goes into the journal");
+            }
+        };
+        match State::open_waiting(&location, options, away).await {
+            Ok(state) => Some(state),
+            Err(reason) => {
+                error!(%reason, "the database can't be used");
+                self.problems.lock().fatal = Some(format!("the database can't be used: {reason}"));
+                None
+            }
+        }
+    }
+
+    /// Tries until it succeeds.
+    async fn persist<T, F: Future<Output = Result<T, StateError>>>(
+        &self,
+        what: &str,
+        mut attempt: impl FnMut() -> F,
+    ) -> T {
+        let mut backoff = Backoff::default();
+        loop {
+            match attempt().await {
+                Ok(done) => return done,
+                Err(reason) => {
+                    let wait = backoff.failed(rand::random());
+                    warn!(%reason, ?wait, "{what} failed; trying again");
+                    sleep(wait).await;
+                }
+            }
+        }
+    }
+}
+
+/// Reads the open sessions of other servers anew.
+async fn hear_all(state: &State, elsewhere: &Elsewhere) -> Result<(), StateError> {
+    elsewhere.clear();
+    state.each_open_session(|session| elsewhere.hear(&session, state.server())).await
+}
+
+async fn hear_again(state: &State, elsewhere: &Elsewhere, mut wanted: watch::Receiver<()>) {
+    while wanted.changed().await.is_ok() {
+        let mut backoff = Backoff::default();
+        while let Err(reason) = hear_all(state, elsewhere).await {
+            let wait = backoff.failed(rand::random());
+            warn!(%reason, "other servers' sessions can't be read; trying again");
+            sleep(wait).await;
+        }
+    }
+}
+
+/// Addresses that requests of this machine to itself may come from.
+pub(crate) fn own_addresses(config: &RadiusConfig) -> Vec<std::net::IpAddr> {
+    let all = config.auth.iter().chain(&config.acct).map(|address| address.ip().to_canonical());
+    all.filter(|address| !address.is_unspecified()).collect()
+}
+
+fn nas(entry: NasEntry) -> NasConfig {
+    let hidden = |text: &state::Hidden| HiddenText::new(text.reveal());
+    NasConfig {
+        name: entry.name,
+        prefix: entry.prefix,
+        secret: hidden(&entry.secret),
+        next_secret: entry.next_secret.as_ref().map(hidden),
+        telco: entry.telco,
+        groups: Vec::new(),
+        message_authenticator: if entry.relaxed {
+            MessageAuthenticator::Optional
+        } else {
+            MessageAuthenticator::Required
+        },
+        coa_port: entry.coa_port,
+    }
+}
