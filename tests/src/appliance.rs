@@ -164,6 +164,7 @@ impl Appliance {
             r#"[admin]
 socket = "{socket}"
 dns_socket = "{dns_socket}"
+radius_socket = "{dns_socket}"
 [metrics]
 listen = "{metrics}"
 [state]

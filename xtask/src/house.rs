@@ -35,9 +35,12 @@ impl House {
         self.root.join("ebpf/edge")
     }
 
-    /// The fuzz targets of the DNS wire code, a workspace of its own.
-    pub(crate) fn fuzz(&self) -> PathBuf {
-        self.root.join("userspace/dns/wire/fuzz")
+    /// The fuzz targets of each crate that has any, each a workspace of its own.
+    pub(crate) fn fuzz(&self) -> Vec<PathBuf> {
+        let crates =
+            ["dns/wire", "radius/accounting", "radius/dictionary", "radius/journal", "radius/wire"];
+        let userspace = self.root.join("userspace");
+        crates.map(|name| userspace.join(name).join("fuzz")).to_vec()
     }
 
     /// Where the compiled programs for the kernel are.

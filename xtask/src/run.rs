@@ -77,18 +77,14 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
     let binary = binary(house, args.binary.as_deref())?;
     let stopped = stop_by_signal()?;
     let attacker = cores::divide()?;
-    println!(
-        "Building the lab: freeradius and postfix behind the edge, a name server on the Internet ..."
-    );
+    println!("Building the lab: postfix behind the edge, a name server on the Internet ...");
     let lab = Lab::up(DEFAULT_PREFIX, LabOptions::default())?;
     cores::divide_queues(&lab)?;
-    for peer in [Peer::Freeradius, Peer::Postfix] {
-        lab.start_peer(peer)?;
-    }
+    lab.start_peer(Peer::Postfix)?;
     let (_authority, server) = authority::start(&lab, &binary)?;
     let wall = if args.no_wall { "without the wall" } else { "and putting the wall up" };
-    println!("Starting DNS at the edge, {wall} ...");
-    let appliance = Appliance::with_dns(&lab, &binary, !args.no_wall, &server)?;
+    println!("Starting DNS and RADIUS at the edge, {wall} ...");
+    let appliance = Appliance::with_services(&lab, &binary, !args.no_wall, &server)?;
     let mut scene = Scene::new(&lab, appliance, attacker)?;
     let mut second = 0;
     let each_second = |scene: &mut Scene<'_>| {

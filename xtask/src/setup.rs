@@ -94,7 +94,7 @@ const CLIPPY: Package = package("rust-web-clippy", "/usr/bin/cargo-clippy");
 const LLVM: Package = package("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config");
 
 /// Real peers and real clients for the lab and the tests, and what looks at the results.
-const LAB: [Package; 20] = [
+const LAB: [Package; 22] = [
     package("iproute2", "ip"),
     package("ethtool", "ethtool"),
     package("bpftool", "bpftool"),
@@ -109,6 +109,8 @@ const LAB: [Package; 20] = [
     daemon("pdns-recursor", "pdns_recursor"),
     daemon("freeradius", "freeradius"),
     package("freeradius-utils", "radclient"),
+    package("freeradius-postgresql", "/usr/lib/freeradius/rlm_sql_postgresql.so"),
+    daemon("postgresql", "/usr/lib/postgresql"),
     daemon("postfix", "postfix"),
     package("bind9-dnsutils", "dig"),
     package("dnsperf", "dnsperf"),

@@ -177,7 +177,7 @@ const DEPLOY_TOOLS: &[&str] = &[
 
 fn fmt(house: &House) -> Result<()> {
     aloud(cargo(house, &["fmt", "--all", "--check"]))?;
-    for apart in [house.ebpf(), house.fuzz()] {
+    for apart in house.fuzz().into_iter().chain([house.ebpf()]) {
         let mut fmt = cargo(house, &["fmt", "--check"]);
         fmt.current_dir(apart);
         aloud(fmt)?;

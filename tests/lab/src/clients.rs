@@ -56,7 +56,7 @@ impl Kind {
         Self::Dns { names: names.map(|name| format!("{name}.{}", crate::peers::ZONE)).to_vec() }
     }
 
-    /// A subscriber that the lab's freeradius knows.
+    /// A subscriber that the lab's RADIUS server knows.
     pub fn radius() -> Self {
         Self::Radius {
             secret: crate::peers::RADIUS_SECRET.to_owned(),

@@ -20,9 +20,9 @@ use crate::topology::{Family, Lab, NAS_V4, NAS_V6, SERVICE_V4, SERVICE_V6};
 pub const ZONE: &str = "lab.test";
 /// A name with 60 addresses: an answer of 512 bytes has no room for them, and is truncated.
 pub const LARGE_NAME: &str = "large.lab.test";
-/// The secret that freeradius shares with every NAS.
-pub const RADIUS_SECRET: &str = "lab-secret";
-/// A subscriber that freeradius accepts.
+/// The secret that the RADIUS server shares with every NAS.
+pub const RADIUS_SECRET: &str = "a secret of this lab alone";
+/// A subscriber that the RADIUS server accepts.
 pub const RADIUS_USER: &str = "alice";
 /// That subscriber's password.
 pub const RADIUS_PASSWORD: &str = "correct horse";

@@ -28,10 +28,12 @@ pub fn preamble(folder: &Path) -> String {
         r#"[admin]
 socket = "{folder}/admin.sock"
 dns_socket = "{folder}/dns.sock"
+radius_socket = "{folder}/radius.sock"
 
 [metrics]
 listen = "none"
 dns_listen = "none"
+radius_listen = "none"
 
 [state]
 file = "{folder}/state.json"

@@ -8,25 +8,28 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
 use crate::configuration::{
-    DEFAULT_DNS_SOCKET, DEFAULT_PATH, DEFAULT_SOCKET, duration, prefix_argument,
+    DEFAULT_DNS_SOCKET, DEFAULT_PATH, DEFAULT_RADIUS_SOCKET, DEFAULT_SOCKET, duration,
+    parse_moment, prefix_argument,
 };
 use crate::roles::Role;
 
-/// The wall in front of an Internet provider's DNS, RADIUS and mail, and the DNS behind it.
+/// The wall in front of an Internet provider's DNS, RADIUS and mail, and the DNS and RADIUS behind it.
 ///
 /// Drops floods, forgeries and offenders at the network card, before they cost the services behind it
 /// anything, and says why it dropped each. Resolves names for the customers, and answers for the
-/// provider's own zones.
+/// provider's own zones. Authenticates subscribers for every NAS, and keeps each accounting record on
+/// disk before it acknowledges it.
 #[derive(Debug, Parser)]
 #[command(
     version,
     after_help = "\
 Begin with:
   muralla check                  is the configuration right?
-  muralla run                    put the wall up, and answer DNS (systemctl start muralla muralla-dns)
+  muralla run                    put the wall up, answer DNS and RADIUS (systemctl start muralla muralla-dns muralla-radius)
   muralla top                    what is going on?
   muralla drops                  why was that dropped?
-  muralla dns trace NAME         why does that name not resolve?"
+  muralla dns trace NAME         why does that name not resolve?
+  muralla radius test USER       why can that subscriber not log in?"
 )]
 pub(crate) struct Cli {
     /// The configuration file.
@@ -45,7 +48,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the roles of the configuration, until SIGTERM: [edge] puts the wall up and looks after it, [dns]
-    /// answers DNS.
+    /// answers DNS, [radius] answers RADIUS.
     ///
     /// The wall stays in force when the daemon ends, however it ends; `muralla edge detach` takes it
     /// down. SIGHUP reloads the configuration.
@@ -53,7 +56,8 @@ pub(crate) enum Command {
 Examples:
   muralla run                          every role that the configuration has, in one process
   muralla run --role edge              the wall alone, as muralla.service does
-  muralla run --role dns               DNS alone, as muralla-dns.service does: needs neither eBPF nor [edge]")]
+  muralla run --role dns               DNS alone, as muralla-dns.service does: needs neither eBPF nor [edge]
+  muralla run --role radius            RADIUS alone, as muralla-radius.service does")]
     Run {
         /// Only this role; may be repeated. Without it, all that are configured.
         #[arg(long = "role", value_name = "ROLE", value_enum)]
@@ -74,7 +78,7 @@ Examples:
         #[arg(long)]
         print: bool,
     },
-    /// Show whether the wall stands and DNS answers, and what needs attention.
+    /// Show whether the wall stands, and DNS and RADIUS answer, and what needs attention.
     ///
     /// Exit code 0 if every interface is protected and every configured role runs, 1 if not.
     Status,
@@ -167,6 +171,9 @@ It is kept through restarts. To keep it with everything else, write it into `all
     /// Look names up, and look after caches and zones.
     #[command(subcommand)]
     Dns(DnsCommand),
+    /// Look after subscribers, NASes, sessions and accounting.
+    #[command(subcommand)]
+    Radius(Box<RadiusCommand>),
     /// Attach and detach the programs at the network interfaces.
     #[command(subcommand)]
     Edge(EdgeCommand),
@@ -196,7 +203,7 @@ Whether it is banned is up to [edge.bans]; without --handshake it never is, for 
         #[arg(long)]
         account: Option<String>,
     },
-    /// Ask every process for a sign of life; DNS for an answer to a real query.
+    /// Ask every process for a sign of life; DNS and RADIUS for an answer to a real request.
     Ping,
 }
 
@@ -318,6 +325,410 @@ Exit code 0: good; 1: not good.")]
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum RadiusCommand {
+    /// Show requests, refusals by reason, NASes, journal and database at a glance.
+    Status,
+    /// List, show, add, change and remove subscribers. A change holds at once, on every server.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// The same of profiles: what subscribers have in common.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// The same of NASes, in the database instead of the configuration.
+    #[command(subcommand)]
+    Nas(NasCommand),
+    /// The same of address pools.
+    #[command(subcommand)]
+    Pool(PoolCommand),
+    /// List open sessions.
+    #[command(after_help = "\
+Examples:
+  muralla radius sessions                    all
+  muralla radius sessions --user alice
+  muralla radius sessions --nas bras1 --json | jq .[].user")]
+    Sessions {
+        /// Of this user.
+        #[arg(long)]
+        user: Option<String>,
+        /// At this NAS, by name.
+        #[arg(long)]
+        nas: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 1_000)]
+        most: usize,
+    },
+    /// End a user's sessions at the NASes (Disconnect-Request, RFC 5176).
+    ///
+    /// Exit code 0 if every NAS did it, 1 if not.
+    Disconnect {
+        user: String,
+        /// Only this session, by its id as `sessions --json` shows it.
+        #[arg(long, value_name = "ID")]
+        session: Option<String>,
+    },
+    /// Change a user's sessions at the NASes (CoA-Request, RFC 5176).
+    #[command(after_help = "\
+Example:
+  muralla radius change alice 'Mikrotik-Rate-Limit = \"1M/1M\"'")]
+    Change {
+        user: String,
+        /// What is to hold from now on.
+        #[arg(required = true, value_name = "ATTRIBUTE = VALUE")]
+        attributes: Vec<String>,
+        /// Only this session, by its id as `sessions --json` shows it.
+        #[arg(long, value_name = "ID")]
+        session: Option<String>,
+    },
+    /// Log a subscriber in as a NAS would, through the server's own socket, and show the answer.
+    ///
+    /// Exit code 0 if accepted, 1 if not.
+    #[command(after_help = "\
+Examples:
+  muralla radius test alice                            asks for the password
+  muralla radius test alice --method mschap2 --password-file -
+  muralla radius test alice --attribute 'Calling-Station-Id = \"00-11-22-33-44-55\"'")]
+    Test {
+        user: String,
+        /// How the password is offered.
+        #[arg(long, default_value = "pap", value_parser = ["pap", "chap", "mschap2"])]
+        method: String,
+        #[command(flatten)]
+        password: PasswordFile,
+        /// A further attribute of the request; may be repeated.
+        #[arg(long = "attribute", value_name = "ATTRIBUTE = VALUE")]
+        attributes: Vec<String>,
+    },
+    /// Follow requests as they are answered: who, through which NAS, how it ended, and why.
+    #[command(after_help = "\
+Examples:
+  muralla radius tail --failures
+  muralla radius tail --user alice --seconds 60")]
+    Tail {
+        /// Of this user.
+        #[arg(long)]
+        user: Option<String>,
+        /// Through this NAS, by name.
+        #[arg(long)]
+        nas: Option<String>,
+        /// From this station.
+        #[arg(long, value_name = "ID")]
+        calling_station: Option<String>,
+        /// Only what was not accepted.
+        #[arg(long)]
+        failures: bool,
+        /// One of so many of those that fit.
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        every: u32,
+        #[command(flatten)]
+        end: End,
+    },
+    /// Take subscribers over from FreeRADIUS: a `users` file, or its SQL tables.
+    #[command(after_help = "\
+Examples:
+  muralla radius import --users /etc/freeradius/3.0/mods-config/files/authorize
+  muralla radius import --sql postgres://radius:password@db/radius      radcheck, radreply, radusergroup, ...
+  muralla radius import --sql sqlite:/var/lib/freeradius/radius.db
+  muralla radius import --clients /etc/freeradius/3.0/clients.conf      NASes and their secrets
+What could not be taken is listed with line and reason. The same import again changes nothing.")]
+    #[group(required = true, multiple = false)]
+    Import {
+        /// FreeRADIUS' users file.
+        #[arg(long, value_name = "FILE")]
+        users: Option<PathBuf>,
+        /// A database with FreeRADIUS' tables.
+        #[arg(long, value_name = "URL")]
+        sql: Option<String>,
+        /// FreeRADIUS' clients.conf.
+        #[arg(long, value_name = "FILE")]
+        clients: Option<PathBuf>,
+    },
+    /// Write sessions, records or daily sums as CSV, JSON lines or Parquet.
+    #[command(after_help = "\
+Examples:
+  muralla radius export --from 2026-11-01 --to 2026-12-01 --what records -o records.csv
+  muralla radius export --from 2026-11-01 --to 2026-12-01 -o november.csv
+  muralla radius export --from 2026-11-01 --to 2026-12-01 --format parquet -o november.parquet")]
+    Export {
+        #[command(flatten)]
+        range: DateRange,
+        /// Sessions that began in that time, every record of it, or sums by user and day.
+        #[arg(long, default_value = "sessions", value_parser = ["sessions", "records", "sums"])]
+        what: String,
+        #[arg(long, default_value = "csv", value_parser = ["csv", "json", "parquet"])]
+        format: String,
+        /// The file to write; - for standard output.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Sum up time and octets, for billing.
+    #[command(after_help = "\
+Examples:
+  muralla radius sums --from 2026-11-01 --to 2026-12-01 --by telco
+  muralla radius sums --from 2026-11-01 --to 2026-12-01 --by user --json")]
+    Sums {
+        #[command(flatten)]
+        range: DateRange,
+        #[arg(long, default_value = "user", value_parser = ["user", "nas", "telco"])]
+        by: String,
+    },
+    /// Accounting records that can't be stored: list them, or try again after the cause is mended.
+    DeadLetters {
+        /// Hand them to the database again.
+        #[arg(long)]
+        retry: bool,
+    },
+}
+
+/// From the beginning of a day to that of another.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct DateRange {
+    /// First day, such as 2026-11-01, or a moment such as 2026-11-01T06:00:00Z.
+    #[arg(long, value_name = "WHEN", value_parser = when_argument)]
+    pub(crate) from: u64,
+    /// The day after the last one.
+    #[arg(long, value_name = "WHEN", value_parser = when_argument)]
+    pub(crate) to: u64,
+}
+
+/// Where a password comes from: never from the command line, which others can see.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PasswordFile {
+    /// A file with the password in its first line; - for standard input. Without it, you are asked.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// List subscribers by name.
+    List {
+        /// Only names that begin like this.
+        #[arg(default_value = "")]
+        prefix: String,
+        /// At most so many.
+        #[arg(long, default_value_t = 1_000)]
+        most: u32,
+    },
+    /// Show all that is known of a subscriber, but for the password.
+    Show { name: String },
+    /// Add a subscriber.
+    #[command(after_help = "\
+Examples:
+  muralla radius user add alice --profile home                     asks for the password
+  muralla radius user add alice --password-file - --scheme cleartext
+CHAP and MS-CHAP work only with passwords stored in cleartext, MS-CHAP also with `nt`.")]
+    Add {
+        name: String,
+        #[command(flatten)]
+        password: PasswordFile,
+        #[command(flatten)]
+        items: Box<UserItems>,
+    },
+    /// Change what is given, and leave the rest.
+    Set {
+        name: String,
+        #[command(flatten)]
+        items: Box<UserItems>,
+    },
+    /// Give a new password.
+    Password {
+        name: String,
+        #[command(flatten)]
+        password: PasswordFile,
+        /// How it is stored.
+        #[arg(long, default_value = "argon2", value_parser = SCHEMES)]
+        scheme: String,
+    },
+    /// Keep a subscriber from logging in; what is open stays open until `disconnect`.
+    Disable { name: String },
+    /// Let a subscriber log in again.
+    Enable { name: String },
+    /// Remove a subscriber. The accounting stays.
+    Remove { name: String },
+}
+
+/// How passwords are stored.
+pub(crate) const SCHEMES: [&str; 5] = ["argon2", "bcrypt", "ssha", "nt", "cleartext"];
+
+/// What may be said of a subscriber.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct UserItems {
+    /// How the password is stored.
+    #[arg(long, default_value = "argon2", value_parser = SCHEMES)]
+    pub(crate) scheme: String,
+    /// A profile; may be repeated: the first that applies is taken. "" for none.
+    #[arg(long = "profile", value_name = "NAME")]
+    pub(crate) profiles: Vec<String>,
+    /// An attribute that a request must have, such as 'Calling-Station-Id == \"00-11-22\"'; may be repeated.
+    #[arg(long = "check", value_name = "ITEM")]
+    pub(crate) check: Vec<String>,
+    /// An attribute of the answer, such as 'Framed-IP-Netmask = 255.255.255.255'; may be repeated.
+    #[arg(long = "reply", value_name = "ITEM")]
+    pub(crate) reply: Vec<String>,
+    /// Sessions at once.
+    #[arg(long, value_name = "N")]
+    pub(crate) simultaneous: Option<u16>,
+    /// A fixed IPv4 address.
+    #[arg(long)]
+    pub(crate) address: Option<std::net::Ipv4Addr>,
+    /// A fixed Framed-IPv6-Prefix.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) prefix6: Option<ipnet::Ipv6Net>,
+    /// A fixed Delegated-IPv6-Prefix.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) delegated6: Option<ipnet::Ipv6Net>,
+    /// The pool that IPv4 addresses come from.
+    #[arg(long)]
+    pub(crate) pool: Option<String>,
+    /// The pool that Framed-IPv6-Prefixes come from.
+    #[arg(long, value_name = "POOL")]
+    pub(crate) pool6: Option<String>,
+    /// The pool that Delegated-IPv6-Prefixes come from.
+    #[arg(long, value_name = "POOL")]
+    pub(crate) delegated_pool6: Option<String>,
+    /// The first moment at which the subscriber may log in.
+    #[arg(long, value_name = "WHEN", value_parser = when_argument)]
+    pub(crate) not_before: Option<u64>,
+    /// The moment at which it ends.
+    #[arg(long, value_name = "WHEN", value_parser = when_argument)]
+    pub(crate) not_after: Option<u64>,
+    /// Online time that is left: 10h, 30d.
+    #[arg(long, value_name = "TIME", value_parser = duration::argument)]
+    pub(crate) credit: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// List profiles.
+    List,
+    /// Show a profile.
+    Show { name: String },
+    /// Add a profile, or change what is given of one.
+    #[command(after_help = "\
+Example:
+  muralla radius profile set home --pool home --session-timeout 1d --simultaneous 1 \\
+      --reply 'Mikrotik-Rate-Limit := \"10M/10M\"' --hours 'Wk0700-2300,Sa,Su'")]
+    Set {
+        name: String,
+        #[command(flatten)]
+        items: Box<ProfileItems>,
+    },
+    /// Remove a profile. Refused while a subscriber has it.
+    Remove { name: String },
+}
+
+/// What may be said of a profile.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ProfileItems {
+    /// An attribute that a request must have; may be repeated.
+    #[arg(long = "check", value_name = "ITEM")]
+    pub(crate) check: Vec<String>,
+    /// An attribute of the answer; may be repeated.
+    #[arg(long = "reply", value_name = "ITEM")]
+    pub(crate) reply: Vec<String>,
+    /// A profile that holds where this one says nothing.
+    #[arg(long = "parent", value_name = "NAME")]
+    pub(crate) parents: Vec<String>,
+    /// Sessions at once of each subscriber.
+    #[arg(long, value_name = "N")]
+    pub(crate) simultaneous: Option<u16>,
+    /// The pool that IPv4 addresses come from.
+    #[arg(long)]
+    pub(crate) pool: Option<String>,
+    /// The pool that Framed-IPv6-Prefixes come from.
+    #[arg(long, value_name = "POOL")]
+    pub(crate) pool6: Option<String>,
+    /// The pool that Delegated-IPv6-Prefixes come from.
+    #[arg(long, value_name = "POOL")]
+    pub(crate) delegated_pool6: Option<String>,
+    /// Whether the subscriber's next profile may apply, too.
+    #[arg(long)]
+    pub(crate) fall_through: Option<bool>,
+    /// When subscribers may log in, such as 'Wk0700-2300,Sa,Su'.
+    #[arg(long, value_name = "TIMES")]
+    pub(crate) hours: Option<String>,
+    /// Longest session.
+    #[arg(long, value_name = "TIME", value_parser = duration::argument)]
+    pub(crate) session_timeout: Option<Duration>,
+    /// Longest silence of the user.
+    #[arg(long, value_name = "TIME", value_parser = duration::argument)]
+    pub(crate) idle_timeout: Option<Duration>,
+    /// How often the NAS is to tell of a session.
+    #[arg(long, value_name = "TIME", value_parser = duration::argument)]
+    pub(crate) interim: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NasCommand {
+    /// List NASes, of the configuration and of the database.
+    List,
+    /// Add a NAS, or change what is given of one.
+    #[command(after_help = "\
+Examples:
+  muralla radius nas set 192.0.2.16/28 --name bras1 --telco north    makes a secret, and shows it once
+  muralla radius nas set 192.0.2.16/28 --next-secret-file -          begins to roll the secret
+  muralla radius nas roll 192.0.2.16/28                              ends it: the next one is the only one")]
+    Set {
+        /// Where its packets come from; the longest prefix counts.
+        #[arg(value_parser = prefix_argument)]
+        prefix: IpNet,
+        /// Its name in metrics, logs and records; several prefixes may have one.
+        #[arg(long)]
+        name: Option<String>,
+        /// A file with the secret in its first line; - for standard input.
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
+        /// The same of the secret to come, which is taken, too.
+        #[arg(long, value_name = "FILE")]
+        next_secret_file: Option<PathBuf>,
+        /// Whose NAS it is, for sums.
+        #[arg(long)]
+        telco: Option<String>,
+        /// A group that check items may name (Huntgroup-Name); may be repeated.
+        #[arg(long = "group", value_name = "NAME")]
+        groups: Vec<String>,
+        /// Whether an Access-Request needs a Message-Authenticator. `optional` lets answers be forged (CVE-2024-3596).
+        #[arg(long, value_parser = ["required", "optional"])]
+        message_authenticator: Option<String>,
+        /// Where it takes Disconnect and CoA.
+        #[arg(long)]
+        coa_port: Option<u16>,
+    },
+    /// End the roll of a secret: the next one is the only one from now on.
+    Roll {
+        #[arg(value_parser = prefix_argument)]
+        prefix: IpNet,
+    },
+    /// Remove a NAS of the database.
+    Remove {
+        #[arg(value_parser = prefix_argument)]
+        prefix: IpNet,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PoolCommand {
+    /// List pools, with how full they are.
+    List,
+    /// Add addresses to a pool.
+    #[command(after_help = "\
+Examples:
+  muralla radius pool add home 100.64.0.0/16
+  muralla radius pool add home6 2001:db8:1000::/36 --length 56        prefixes to delegate")]
+    Add {
+        name: String,
+        /// 192.0.2.0/24 without its first and last address, 192.0.2.0-192.0.2.255 with them, or 2001:db8::/40.
+        #[arg(required = true)]
+        ranges: Vec<String>,
+        /// Length of the IPv6 prefixes that are given away.
+        #[arg(long)]
+        length: Option<u8>,
+    },
+    /// Give no more addresses of a range away, or none of the whole pool; those in use stay until their sessions end.
+    Remove { name: String, ranges: Vec<String> },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum EdgeCommand {
     /// Put the wall up again after `detach`.
     Attach,
@@ -352,8 +763,10 @@ pub(crate) struct End {
 pub(crate) struct Addresses {
     /// Of a process with the wall, which may have other roles as well.
     pub(crate) common: PathBuf,
-    /// Of a process with DNS alone.
+    /// Of a process with DNS, but without the wall.
     pub(crate) dns: PathBuf,
+    /// Of a process with RADIUS alone.
+    pub(crate) radius: PathBuf,
 }
 
 impl Cli {
@@ -361,19 +774,30 @@ impl Cli {
     /// must not keep anybody from asking the daemon.
     pub(crate) fn addresses(&self) -> Addresses {
         if let Some(socket) = &self.socket {
-            return Addresses { common: socket.clone(), dns: socket.clone() };
+            let socket = || socket.clone();
+            return Addresses { common: socket(), dns: socket(), radius: socket() };
         }
         match crate::configuration::load(&self.config) {
             Ok(accepted) => {
                 let admin = accepted.configuration.admin;
-                Addresses { common: admin.socket, dns: admin.dns_socket }
+                Addresses {
+                    common: admin.socket,
+                    dns: admin.dns_socket,
+                    radius: admin.radius_socket,
+                }
             }
             Err(_) => Addresses {
                 common: PathBuf::from(DEFAULT_SOCKET),
                 dns: PathBuf::from(DEFAULT_DNS_SOCKET),
+                radius: PathBuf::from(DEFAULT_RADIUS_SOCKET),
             },
         }
     }
+}
+
+fn when_argument(text: &str) -> Result<u64, String> {
+    let wrong = || "a day such as 2026-11-01, or a moment such as 2026-11-01T06:00:00Z".to_owned();
+    text.parse().ok().and_then(|moment| parse_moment(&moment)).ok_or_else(wrong)
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -411,6 +835,25 @@ mod tests {
             "muralla dns zone reload",
             "muralla dns zone reload example.net",
             "muralla dns log -f --count 3",
+            "muralla run --role radius",
+            "muralla radius status",
+            "muralla radius user list al",
+            "muralla radius user add alice --password-file - --scheme cleartext --profile home",
+            "muralla radius user set alice --not-after 2027-01-01 --credit 10h --simultaneous 1",
+            "muralla radius user password alice",
+            "muralla radius profile set home --pool home --session-timeout 1d --hours Wk0700-2300",
+            "muralla radius nas set 192.0.2.16/28 --name bras1 --message-authenticator optional",
+            "muralla radius nas roll 192.0.2.16/28",
+            "muralla radius pool add home6 2001:db8:1000::/36 --length 56",
+            "muralla radius sessions --user alice --json",
+            "muralla radius disconnect alice --session 0000001a",
+            "muralla radius change alice Class=1",
+            "muralla radius test alice --method mschap2",
+            "muralla radius tail --failures --seconds 3",
+            "muralla radius import --users authorize",
+            "muralla radius export --from 2026-11-01 --to 2026-12-01 --format parquet -o -",
+            "muralla radius sums --from 2026-11-01 --to 2026-12-01 --by telco",
+            "muralla radius dead-letters --retry",
             "muralla check --json --print x.toml",
             "muralla top --once",
             "muralla drops --reason bogon --count 3 --seconds 1.5",
@@ -433,6 +876,10 @@ mod tests {
             "muralla dns flush a.example --zone example",
             "muralla dns zone check",
             "muralla dns zone check x --format rpz",
+            "muralla radius import",
+            "muralla radius test",
+            "muralla radius sums --from yesterday --to 2026-12-01",
+            "muralla radius user add alice --scheme rot13",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -1,6 +1,7 @@
 //! The subcommands that ask a daemon, or do without one.
 
 pub(crate) mod dns;
+pub(crate) mod radius;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,15 +34,24 @@ use muralla_edge::wall::{BlockEntry, InterfaceStatus, Mode, Status};
 pub(crate) struct Call {
     /// Of the process with the wall.
     pub(crate) client: Client,
-    /// Of the process with DNS alone.
+    /// Of the process with DNS, but without the wall.
     pub(crate) dns: Client,
+    /// Of the process with RADIUS alone.
+    pub(crate) radius: Client,
+    /// The configuration file.
+    pub(crate) config: PathBuf,
     pub(crate) json: bool,
 }
 
 impl Call {
     /// Every address at which a process may listen, the wall's first.
     pub(crate) fn clients(&self) -> impl Iterator<Item = &Client> {
-        [&self.client, &self.dns].into_iter().take(if self.dns == self.client { 1 } else { 2 })
+        let all = [&self.client, &self.dns, &self.radius];
+        // With --socket they are one.
+        all.into_iter().enumerate().filter_map(move |(index, client)| {
+            let first = all.iter().position(|other| *other == client) == Some(index);
+            first.then_some(client)
+        })
     }
 
     /// What each process that is there says to the same call.
@@ -83,10 +93,19 @@ impl Call {
         Ok(all.fold(first, Overview::with))
     }
 
-    /// The process that does DNS: one of its own, or the common one.
-    pub(crate) async fn dns(&self) -> Result<&Client, ClientError> {
-        let own = self.dns.get::<String>("/v1/ping").await;
-        Ok(if own.is_err_and(|error| error.nobody_there()) { &self.client } else { &self.dns })
+    /// The process that has a role; the common one where none says so, for the reason that it gives.
+    pub(crate) async fn process_with(&self, role: Role) -> &Client {
+        for client in self.clients() {
+            let roles = client.get::<Vec<Role>>("/v1/roles").await;
+            if roles.is_ok_and(|roles| roles.contains(&role)) {
+                return client;
+            }
+        }
+        match role {
+            Role::Edge => &self.client,
+            Role::Dns => &self.dns,
+            Role::Radius => &self.radius,
+        }
     }
 }
 
@@ -154,7 +173,16 @@ fn good(configuration: &Configuration) -> String {
             dns.resolver.stub.len()
         )
     });
-    let parts: Vec<String> = wall.into_iter().chain(names).collect();
+    let access = configuration.radius.as_ref().map(|radius| {
+        let listen = radius.auth.iter().chain(&radius.acct).map(ToString::to_string);
+        format!(
+            "RADIUS on {}; {} NAS prefixes beside those of the database, journal in {}",
+            listen.collect::<Vec<_>>().join(", "),
+            radius.nas.len(),
+            radius.journal.folder.display()
+        )
+    });
+    let parts: Vec<String> = wall.into_iter().chain(names).chain(access).collect();
     format!("configuration is good: {}\n", parts.join("\n  "))
 }
 
@@ -169,6 +197,7 @@ pub(crate) async fn status(call: &Call, config: &Path) -> anyhow::Result<ExitCod
                 let unit = match role {
                     Role::Edge => "muralla",
                     Role::Dns => "muralla-dns",
+                    Role::Radius => "muralla-radius",
                 };
                 overview.warnings.insert(
                     0,
@@ -215,6 +244,9 @@ fn overview_text(overview: &Overview) -> String {
     }
     if let Some(dns) = &overview.dns {
         text.push_str(&dns::status_text(dns));
+    }
+    if let Some(radius) = &overview.radius {
+        text.push_str(&radius::summary(radius));
     }
     for promise in &overview.promises {
         let _ = writeln!(

@@ -1,10 +1,14 @@
 //! The running daemon's state, behind the admin socket, the metrics and the loops alike. Everything here
-//! blocks: callers in async code go through [`blocking`]. What is asynchronous about DNS is in [`dns`](self::dns).
+//! blocks: callers in async code go through [`blocking`]. What is asynchronous about DNS is in [`dns`](self::dns),
+//! and about RADIUS in [`radius`](self::radius).
 
 mod dns;
+mod pulse;
+mod radius;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,18 +20,24 @@ use muralla_edge::config::EdgeConfig;
 use muralla_edge::offenders::{Judgement, Offence};
 use muralla_edge::talkers::Top;
 use muralla_telemetry::budget::{Promise, TARGET};
+use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::admin::api::{self, BlockForm, Done, Overview, ReloadOutcome};
 use crate::configuration::guard::{self, Surroundings, overlap};
+use crate::configuration::radius::nas_file;
 use crate::configuration::{self, Configuration};
 use crate::dns::Dns;
 use crate::edge::{Builder, Edge, SampleSource};
 use crate::following::{self, Hub};
 use crate::hot;
+use crate::radius::Radius;
 use crate::roles::{Role, Roles};
+use muralla_edge::feeds;
 use muralla_edge::wall::{BlockEntry, BlockRequest, CounterRow, Status};
+pub(crate) use pulse::Canary;
+use pulse::Pulse;
 
 /// Longest note on a block, in bytes.
 const LONGEST_NOTE: usize = 256;
@@ -44,8 +54,8 @@ pub(crate) enum Refused {
     NoRole(Role),
     #[error("{0} would cut off {1}, {2}")]
     Protected(IpNet, IpNet, String),
-    #[error("DNS does not answer: {0}")]
-    Silent(String),
+    #[error("{role} does not answer: {reason}", role = .0.title(), reason = .1)]
+    Silent(Role, String),
     #[error("{what}")]
     Invalid { what: String, help: &'static str },
     #[error("{0}")]
@@ -64,10 +74,18 @@ impl Refused {
             Self::NoRole(Role::Dns) => Some(
                 "ask the process that has it: `systemctl start muralla-dns`, or [dns] in the configuration",
             ),
+            Self::NoRole(Role::Radius) => Some(
+                "ask the process that has it: `systemctl start muralla-radius`, or [radius] in the configuration",
+            ),
             Self::Protected(..) => {
                 Some("block only what is around it; nobody may be locked out by his own wall")
             }
-            Self::Silent(_) => Some("`journalctl -u muralla-dns -e` and `muralla status` say more"),
+            Self::Silent(Role::Radius, _) => {
+                Some("`journalctl -u muralla-radius -e` and `muralla status` say more")
+            }
+            Self::Silent(..) => {
+                Some("`journalctl -u muralla-dns -e` and `muralla status` say more")
+            }
             Self::Invalid { help, .. } => Some(help),
             Self::Configuration(_) => {
                 Some("nothing was changed; `muralla check` shows the same before a reload")
@@ -83,9 +101,12 @@ pub(crate) struct Daemon {
     builder: Box<dyn Builder>,
     /// None in a process without that role.
     dns: Option<Arc<dyn Dns>>,
-    /// The latest canary, once there was one.
-    canary: Mutex<Option<Result<Duration, String>>>,
-    answering: Promise,
+    dns_pulse: Pulse,
+    /// None in a process without that role.
+    radius: Option<Arc<dyn Radius>>,
+    radius_pulse: Pulse,
+    /// The NASes that were written down for the wall last.
+    nases: Mutex<Option<Vec<IpNet>>>,
     /// The network card's cache at the latest tick.
     answers: Mutex<Option<dns::Seen>>,
     /// None while the operator has it detached, and in a process without that role.
@@ -127,8 +148,10 @@ impl Daemon {
             roles,
             builder,
             dns: None,
-            canary: Mutex::new(None),
-            answering: Promise::new("DNS", TARGET),
+            dns_pulse: Pulse::new("DNS", "DNS"),
+            radius: None,
+            radius_pulse: Pulse::new("RADIUS", "AAA"),
+            nases: Mutex::new(None),
             answers: Mutex::new(None),
             edge: Mutex::new(None),
             sources,
@@ -147,6 +170,28 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// Has systemd keep the sockets through a restart, and close those of `before` that are not among them:
+    /// a socket that nobody reads would swallow its share of the requests.
+    pub(crate) fn keep_sockets(&self, before: &[String]) {
+        let dns = self.dns.as_ref().map(|dns| dns.descriptors()).unwrap_or_default();
+        let radius = self.radius.as_ref().map(|radius| radius.descriptors()).unwrap_or_default();
+        let kept: Vec<(String, OwnedFd)> = dns.into_iter().chain(radius).collect();
+        for name in before.iter().filter(|name| kept.iter().all(|(other, _)| other != *name)) {
+            let gone = [NotifyState::FdStoreRemove, NotifyState::FdName(name)];
+            if let Err(error) = sd_notify::notify(&gone) {
+                warn!(name, %error, "systemd can't be told to close a socket");
+            }
+        }
+        for (name, descriptor) in &kept {
+            // Without FDPOLL=0 systemd would drop a socket at the first ICMP error that it holds.
+            let keep =
+                [NotifyState::FdStore, NotifyState::FdName(name), NotifyState::Custom("FDPOLL=0")];
+            if let Err(error) = sd_notify::notify_with_fds(&keep, &[descriptor.as_fd()]) {
+                warn!(name, %error, "a socket can't be kept through a restart");
+            }
+        }
+    }
+
     pub(crate) fn roles(&self) -> &Roles {
         &self.roles
     }
@@ -155,7 +200,8 @@ impl Daemon {
     pub(crate) fn promises(&self) -> Vec<Promise> {
         let promise = |role| match role {
             Role::Edge => self.standing.clone(),
-            Role::Dns => self.answering.clone(),
+            Role::Dns => self.dns_pulse.promise().clone(),
+            Role::Radius => self.radius_pulse.promise().clone(),
         };
         self.roles.iter().map(promise).collect()
     }
@@ -251,7 +297,16 @@ impl Daemon {
         if let (Some(dns), Some(config)) = (&self.dns, &new.dns) {
             remarks.extend(dns.reload(config.clone())?);
         }
-        if let Err(refused) = self.reload_wall(&new, &mut remarks) {
+        let others = self.reload_radius(&new, &mut remarks);
+        let others = others.and_then(|()| {
+            let walled = self.reload_wall(&new, &mut remarks);
+            if let (Err(_), Some(radius), Some(config)) = (&walled, &self.radius, &old.radius) {
+                let back = radius.reload(config.clone());
+                back.context("the new RADIUS configuration can't be taken back")?;
+            }
+            walled
+        });
+        if let Err(refused) = others {
             if let (Some(dns), Some(config)) = (&self.dns, old.dns) {
                 dns.reload(config).context("the new DNS configuration can't be taken back")?;
             }
@@ -323,8 +378,10 @@ impl Daemon {
     fn fingerprint(&self) -> Fingerprint {
         let Ok(config) = self.wall() else { return Fingerprint::default() };
         let feeds = config.feeds.iter().map(|feed| &feed.file);
+        let nases = lock(&self.configuration).radius.as_ref().map(nas_file);
         let files = feeds
             .chain(&config.allow_files)
+            .chain(&nases)
             .map(|file| {
                 let metadata = std::fs::metadata(file).ok();
                 let print = metadata.and_then(|data| Some((data.modified().ok()?, data.len())));
@@ -336,6 +393,7 @@ impl Daemon {
 
     /// What is done every second: programs back where they are missing, expired bans out.
     pub(crate) fn tick(&self) {
+        self.write_nases();
         if !self.roles.has(Role::Edge) {
             return;
         }
@@ -369,6 +427,18 @@ impl Daemon {
         *warned = warnings;
     }
 
+    /// A real request through a real socket of every role that answers any.
+    pub(crate) async fn probe(&self) -> Result<(), Refused> {
+        if self.roles.has(Role::Dns) {
+            self.dns_probe().await?;
+        }
+        if self.roles.has(Role::Radius) {
+            let answered = self.radius_probe().await;
+            answered.map_err(|reason| Refused::Silent(Role::Radius, reason))?;
+        }
+        Ok(())
+    }
+
     /// Warnings as the latest tick saw them.
     pub(crate) fn warnings(&self) -> Vec<String> {
         lock(&self.warned).clone()
@@ -386,10 +456,16 @@ impl Daemon {
         }
         let dns = self.dns.as_ref().map(|dns| dns.status());
         if let Some(dns) = &dns {
-            warnings.extend(self.silent());
+            warnings.extend(self.dns_pulse.silence());
             warnings.extend(dns.warnings.iter().map(|warning| format!("dns: {warning}")));
         }
-        let silent = self.latest_canary().is_some_and(|canary| canary.is_err());
+        let radius = self.radius.as_ref().map(|radius| radius.status());
+        if let Some(radius) = &radius {
+            warnings.extend(self.radius_pulse.silence());
+            warnings.extend(radius.warnings.iter().map(|warning| format!("radius: {warning}")));
+        }
+        let pulses = [&self.dns_pulse, &self.radius_pulse];
+        let silent = pulses.iter().any(|pulse| pulse.silence().is_some());
         let answers = self.answers();
         warnings.extend(self.answers_warning());
         let reload = self.reload_outcome();
@@ -417,6 +493,7 @@ impl Daemon {
             edge,
             answers,
             dns,
+            radius,
             silent,
         }
     }
@@ -572,8 +649,18 @@ impl Daemon {
 }
 
 /// The wall's configuration with those whom it must never lock out: people at work on this machine, and
-/// the servers that the resolver depends on.
+/// the servers that the resolver depends on; and with the NASes that RADIUS knows.
 fn guarded(mut config: EdgeConfig, whole: &Configuration) -> EdgeConfig {
+    if let Some(radius) = &whole.radius {
+        let named = radius.nas.iter().map(|nas| nas.prefix.trunc());
+        // Before the role has written its list, those of the file have to do.
+        let written = feeds::read(&nas_file(radius)).map(|feed| feed.prefixes).unwrap_or_default();
+        for prefix in named.chain(written) {
+            if !config.nas.contains(&prefix) {
+                config.nas.push(prefix);
+            }
+        }
+    }
     for prefix in Surroundings::look().with(whole.upstreams()).let_through() {
         if !config.protected.contains(&prefix) {
             config.protected.push(prefix);

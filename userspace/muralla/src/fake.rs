@@ -1,4 +1,4 @@
-//! A wall without a kernel and DNS without sockets, for tests.
+//! A wall without a kernel, and DNS and RADIUS without sockets, for tests.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,16 +20,25 @@ use muralla_dns::role::LookupError;
 use muralla_edge::config::{EdgeConfig, Role, RuleMode};
 use muralla_edge::offenders::{Judgement, Offence};
 use muralla_edge::talkers::{Talker, Top};
+use muralla_radius::config::RadiusConfig;
+use muralla_radius::report::{
+    Answer, DeadRecord, DynamicOutcome, DynamicVerdict, JournalStatus, NasStatus, PoolStatus,
+    ReasonCount, Session, Stage, Status as RadiusStatus, TestOutcome,
+};
+use muralla_radius::tail::{Filter, Tailed};
 use muralla_resolver::trace::Step;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::admin::api::{self, AnswersStatus, LookupForm, Overview};
+use crate::admin::api::{
+    self, AnswersStatus, ChangeForm, LookupForm, Overview, SessionsForm, TestForm,
+};
 use crate::configuration;
 use crate::daemon::Daemon;
 use crate::dns::{Dns, Pending, Starter};
 use crate::edge::{Builder, Edge, SampleSource};
+use crate::radius::{self, Radius};
 use crate::roles::{Role as Part, Roles};
 use crate::run::Makers;
 use muralla_edge::wall::{
@@ -45,6 +54,8 @@ pub(crate) struct Deeds {
     pub(crate) refreshed: usize,
     pub(crate) customers_seen: Vec<(IpAddr, String)>,
     pub(crate) refuse_reload: bool,
+    /// Who may ask for RADIUS, by the latest reload.
+    pub(crate) nas: Vec<IpNet>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -93,6 +104,189 @@ impl Starter for FakeStarter {
         deeds.config = Some(config);
         deeds.inherited = inherited.into_iter().map(|(name, _)| name).collect();
         Ok(Arc::new(FakeDns { deeds: Arc::clone(&self.0), log: broadcast::Sender::new(16) }))
+    }
+}
+
+/// What was done to the RADIUS roles that a [`FakeRadiusStarter`] started.
+#[derive(Debug, Default)]
+pub(crate) struct RadiusDeeds {
+    pub(crate) started: usize,
+    pub(crate) reloaded: usize,
+    pub(crate) stopped: usize,
+    /// Names of the descriptors that it was given.
+    pub(crate) inherited: Vec<String>,
+    /// Whether requests go unanswered.
+    pub(crate) silent: bool,
+    /// The configuration in force.
+    pub(crate) config: Option<RadiusConfig>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FakeRadiusStarter(pub(crate) Arc<Mutex<RadiusDeeds>>);
+
+impl radius::Starter for FakeRadiusStarter {
+    fn start(
+        &self,
+        config: RadiusConfig,
+        inherited: Vec<(String, OwnedFd)>,
+        _runtime: Handle,
+    ) -> anyhow::Result<Arc<dyn Radius>> {
+        let mut deeds = self.0.lock().unwrap();
+        deeds.started += 1;
+        deeds.config = Some(config);
+        deeds.inherited = inherited.into_iter().map(|(name, _)| name).collect();
+        Ok(Arc::new(FakeRadius(Arc::clone(&self.0))))
+    }
+}
+
+struct FakeRadius(Arc<Mutex<RadiusDeeds>>);
+
+impl Radius for FakeRadius {
+    fn reload(&self, config: RadiusConfig) -> anyhow::Result<Vec<String>> {
+        let mut deeds = self.0.lock().unwrap();
+        deeds.reloaded += 1;
+        deeds.config = Some(config);
+        Ok(Vec::new())
+    }
+
+    fn status(&self) -> RadiusStatus {
+        radius_status()
+    }
+
+    fn sessions(&self, form: &SessionsForm) -> Vec<Session> {
+        let fits = |session: &Session| form.user.as_ref().is_none_or(|user| *user == session.user);
+        [session("alice"), session("bob")].into_iter().filter(fits).take(form.most).collect()
+    }
+
+    fn change(&self, form: ChangeForm) -> Pending<'_, anyhow::Result<Vec<DynamicOutcome>>> {
+        let outcome = DynamicOutcome {
+            user: form.user,
+            session_id: "0000001a".to_owned(),
+            nas: "bras1".to_owned(),
+            sent_to: Some("192.0.2.17:3799".parse().unwrap()),
+            verdict: DynamicVerdict::Acknowledged,
+            words: "done".to_owned(),
+            attempts: 1,
+            took: Duration::from_millis(3),
+        };
+        Box::pin(std::future::ready(Ok(vec![outcome])))
+    }
+
+    fn test(&self, form: TestForm) -> Pending<'_, anyhow::Result<TestOutcome>> {
+        let outcome = TestOutcome {
+            user: form.user,
+            method: form.method,
+            accepted: Some(form.password == "right"),
+            code: Some("Access-Accept".to_owned()),
+            attributes: vec!["Session-Timeout = 3600".to_owned()],
+            remarks: Vec::new(),
+            took: Duration::from_micros(80),
+        };
+        Box::pin(std::future::ready(Ok(outcome)))
+    }
+
+    fn tail(&self, _filter: Filter) -> Option<mpsc::Receiver<Tailed>> {
+        None
+    }
+
+    fn dead_letters(&self) -> Pending<'_, anyhow::Result<Vec<DeadRecord>>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn retry_dead_letters(&self) -> Pending<'_, anyhow::Result<usize>> {
+        Box::pin(std::future::ready(Ok(2)))
+    }
+
+    fn nases(&self) -> Vec<IpNet> {
+        vec!["192.0.2.16/28".parse().unwrap(), "198.51.100.9/32".parse().unwrap()]
+    }
+
+    fn descriptors(&self) -> Vec<(String, OwnedFd)> {
+        Vec::new()
+    }
+
+    fn canary(&self) -> Pending<'_, Result<Duration, String>> {
+        let silent = self.0.lock().unwrap().silent;
+        Box::pin(async move {
+            if silent { Err("no answer".to_owned()) } else { Ok(Duration::from_micros(90)) }
+        })
+    }
+
+    fn stop(&self) -> Pending<'_, ()> {
+        self.0.lock().unwrap().stopped += 1;
+        Box::pin(std::future::ready(()))
+    }
+}
+
+pub(crate) fn radius_status() -> RadiusStatus {
+    RadiusStatus {
+        auth: vec!["0.0.0.0:1812".to_owned()],
+        acct: vec!["0.0.0.0:1813".to_owned()],
+        threads: 2,
+        uptime: 3600,
+        ready: true,
+        answers: vec![(Answer::Accept, 900), (Answer::Reject, 40), (Answer::Accounting, 2000)],
+        reasons: vec![ReasonCount {
+            stage: Stage::Rejected,
+            reason: "wrong_password".to_owned(),
+            count: 40,
+        }],
+        nases: vec![NasStatus {
+            name: "bras1".to_owned(),
+            prefixes: vec!["192.0.2.16/28".to_owned()],
+            telco: Some("north".to_owned()),
+            message_authenticator_optional: true,
+            rolling: false,
+            requests: 940,
+            accepted: 900,
+            rejected: 40,
+            accounting: 2000,
+            acknowledged: 2000,
+            repeated: 3,
+            dropped: 1,
+            next_secret: 0,
+            seen: Some(2),
+        }],
+        subscribers: 500_000,
+        profiles: 12,
+        sessions: 41_000,
+        journal: JournalStatus {
+            health: "good".to_owned(),
+            appended: 2000,
+            durable: 2000,
+            lag: vec![("database".to_owned(), 17)],
+            ..JournalStatus::default()
+        },
+        pools: vec![PoolStatus {
+            name: "home".to_owned(),
+            size: 65_536,
+            blocks: 200,
+            held: 41_000,
+            spare: 256,
+            exhausted: 0,
+            conflicts: 0,
+        }],
+        ..RadiusStatus::default()
+    }
+}
+
+fn session(user: &str) -> Session {
+    Session {
+        id: "00112233445566778899aabbccddeeff".to_owned(),
+        user: user.to_owned(),
+        login: user.to_owned(),
+        nas: "bras1".to_owned(),
+        nas_address: Some("192.0.2.17".parse().unwrap()),
+        port: Some(7),
+        session_id: "0000001a".to_owned(),
+        address: Some("100.64.1.2".parse().unwrap()),
+        prefixes: Vec::new(),
+        calling_station: Some("00-11-22-33-44-55".to_owned()),
+        started: 1_795_536_000,
+        updated: 1_795_536_600,
+        quiet: 60,
+        input_octets: 1 << 20,
+        output_octets: 1 << 30,
     }
 }
 
@@ -166,12 +360,13 @@ struct FakeEdge {
 }
 
 impl Edge for FakeEdge {
-    fn reload(&mut self, _config: EdgeConfig) -> anyhow::Result<Vec<String>> {
+    fn reload(&mut self, config: EdgeConfig) -> anyhow::Result<Vec<String>> {
         let mut deeds = self.deeds.lock().unwrap();
         if deeds.refuse_reload {
             bail!("the map is full");
         }
         deeds.reloaded += 1;
+        deeds.nas = config.nas;
         Ok(Vec::new())
     }
 
@@ -346,6 +541,7 @@ pub(crate) fn overview() -> Overview {
         edge: Some(edge),
         answers: Some(AnswersStatus { answered: 600, answering: true, wanted: true, fed: true }),
         dns: Some(dns_status()),
+        radius: None,
         silent: false,
     }
 }
@@ -502,6 +698,7 @@ pub(crate) struct Stand {
     folder: TempDir,
     pub(crate) builder: FakeBuilder,
     pub(crate) starter: FakeStarter,
+    pub(crate) radius: FakeRadiusStarter,
 }
 
 pub(crate) const CONFIGURATION: &str = "[edge]\ncustomers = [\"100.64.0.0/16\"]\nnas = [\"192.0.2.0/28\"]\nprotected = [\"203.0.113.0/24\"]\nblock = [\"192.0.2.200\"]\n[[edge.interface]]\nname = \"lo\"\n[[edge.feed]]\nname = \"drop\"\nfile = \"FEED\"\n[dns]\nlisten = [\"127.0.0.1\"]\n[dns.log]\nevery = 1\n[[dns.forward]]\nzone = \"corp.example\"\nservers = [\"203.0.114.53\"]\n";
@@ -512,6 +709,7 @@ impl Stand {
             folder: tempfile::tempdir().unwrap(),
             builder: FakeBuilder::default(),
             starter: FakeStarter::default(),
+            radius: FakeRadiusStarter::default(),
         };
         std::fs::write(stand.feed(), "198.51.100.0/24\n").unwrap();
         stand.configure(&CONFIGURATION.replace("FEED", stand.feed().to_str().unwrap()));
@@ -534,8 +732,29 @@ impl Stand {
         std::fs::write(self.path(), text).unwrap();
     }
 
+    /// With RADIUS, too.
+    pub(crate) fn with_radius() -> Self {
+        let stand = Self::new();
+        let text = std::fs::read_to_string(stand.path()).unwrap();
+        let folder = stand.folder.path().display();
+        stand.configure(&format!(
+            "{text}[[radius.nas]]\nname = \"bras1\"\nprefix = \"192.0.2.16/28\"\nsecret = \"sixteen bytes and more\"\n\
+             [radius.journal]\nfolder = \"{folder}/radius/journal\"\n"
+        ));
+        stand
+    }
+
+    /// Where RADIUS writes down who may ask.
+    pub(crate) fn nas_file(&self) -> PathBuf {
+        self.folder.path().join("radius/nas")
+    }
+
     pub(crate) fn makers(&self) -> Makers {
-        Makers { edge: Box::new(self.builder.clone()), dns: Box::new(self.starter.clone()) }
+        Makers {
+            edge: Box::new(self.builder.clone()),
+            dns: Box::new(self.starter.clone()),
+            radius: Box::new(self.radius.clone()),
+        }
     }
 
     pub(crate) fn daemon(&self) -> Arc<Daemon> {
@@ -560,7 +779,8 @@ impl Stand {
         let mut daemon =
             Daemon::start(roles, builder, &self.path(), configuration, sources).unwrap();
         if let Ok(runtime) = Handle::try_current() {
-            daemon.start_dns(&self.starter, Vec::new(), runtime).unwrap();
+            daemon.start_dns(&self.starter, Vec::new(), runtime.clone()).unwrap();
+            daemon.start_radius(&self.radius, Vec::new(), runtime).unwrap();
         }
         (Arc::new(daemon), deliveries)
     }

@@ -4,7 +4,7 @@
 //! - [`configuration`]: the file, read whole and complained about whole
 //! - [`run`]: the daemon's process, and [`daemon`]: its state
 //! - [`roles`]: what one process does
-//! - [`edge`], [`dns`]: the wall and the resolver as the daemon sees them, and [`hot`] between the two
+//! - [`edge`], [`dns`], [`radius`]: the wall and the services as the daemon sees them, and [`hot`] between the first two
 //! - [`admin`]: the socket between the two
 //! - [`following`]: samples on their way from the kernel to those who follow them
 //! - [`failure`]: an error in the words that a person gets to see
@@ -25,6 +25,7 @@ mod fake;
 mod following;
 mod hot;
 mod metrics;
+mod radius;
 mod roles;
 mod run;
 mod top;
@@ -37,7 +38,6 @@ use muralla_edge::offenders::Offence;
 use admin::client::Client;
 use cli::{Cli, Command, DnsCommand, EdgeCommand, ZoneCommand};
 use commands::Call;
-use dns::Sockets;
 use edge::{Builder, Kernel};
 use run::Makers;
 
@@ -56,7 +56,11 @@ fn main() -> ExitCode {
 fn act(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run { ref roles } => {
-            let makers = Makers { edge: Box::new(Kernel), dns: Box::new(Sockets) };
+            let makers = Makers {
+                edge: Box::new(Kernel),
+                dns: Box::new(dns::Sockets),
+                radius: Box::new(radius::Sockets),
+            };
             run::run(&cli.config, cli.socket.as_deref(), roles, makers)?;
             Ok(ExitCode::SUCCESS)
         }
@@ -85,6 +89,8 @@ async fn ask(cli: Cli) -> anyhow::Result<ExitCode> {
     let call = Call {
         client: Client::new(&addresses.common),
         dns: Client::new(&addresses.dns),
+        radius: Client::new(&addresses.radius),
+        config: cli.config.clone(),
         json: cli.json,
     };
     let call = &call;
@@ -98,6 +104,7 @@ async fn ask(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Status => commands::status(call, &cli.config).await,
         Command::Dns(command) => commands::dns::act(call, command).await,
+        Command::Radius(command) => commands::radius::act(call, *command).await,
         Command::Top { once, interval } => {
             let interval = std::time::Duration::from_secs_f64(interval);
             top::run(call, interval, once).await

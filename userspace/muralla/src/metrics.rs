@@ -1,6 +1,7 @@
 //! What Prometheus and load balancers ask: `/metrics` and `/health`.
 
 mod dns;
+mod radius;
 
 use std::fmt;
 use std::sync::Arc;
@@ -51,11 +52,17 @@ async fn health(State((daemon, _)): Shared) -> Response {
             // Until the first canary the role has just begun.
             daemon.latest_canary().is_some_and(|canary| canary.is_ok())
         }),
+        authenticating: daemon
+            .roles()
+            .has(Role::Radius)
+            .then(|| daemon.latest_radius_canary().is_some_and(|canary| canary.is_ok())),
         warnings: daemon.overview().warnings,
     });
     match health.await {
         Ok(health) => {
-            let good = health.protected != Some(false) && health.answering != Some(false);
+            let good = [health.protected, health.answering, health.authenticating]
+                .iter()
+                .all(|role| *role != Some(false));
             let code = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             (code, Json(health)).into_response()
         }
@@ -71,6 +78,9 @@ struct Health {
     /// Whether the latest canary was answered; for a process with DNS.
     #[serde(skip_serializing_if = "Option::is_none")]
     answering: Option<bool>,
+    /// The same; for a process with RADIUS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authenticating: Option<bool>,
     warnings: Vec<String>,
 }
 
@@ -91,6 +101,9 @@ impl Source for Scrape {
         families.extend(budget::families(&promises));
         if let Ok(status) = daemon.dns_status() {
             families.extend(dns::role(&status, daemon.latest_canary().as_ref()));
+        }
+        if let Ok(status) = daemon.radius_status() {
+            families.extend(radius::role(&status, daemon.latest_radius_canary().as_ref()));
         }
         if !daemon.roles().has(Role::Edge) {
             return families;

@@ -16,17 +16,29 @@ pub(crate) enum Role {
     Edge,
     /// Recursive and authoritative DNS.
     Dns,
+    /// Authentication and accounting.
+    Radius,
 }
 
 impl Role {
     /// All of them, in the order in which they start.
-    pub(crate) const ALL: [Self; 2] = [Self::Edge, Self::Dns];
+    pub(crate) const ALL: [Self; 3] = [Self::Edge, Self::Dns, Self::Radius];
 
     /// Its name, which is that of its section in the configuration.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Edge => "edge",
             Self::Dns => "dns",
+            Self::Radius => "radius",
+        }
+    }
+
+    /// What it does, in a sentence.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Edge => "the wall",
+            Self::Dns => "DNS",
+            Self::Radius => "RADIUS",
         }
     }
 
@@ -35,6 +47,7 @@ impl Role {
         match self {
             Self::Edge => "muralla.lock",
             Self::Dns => "dns.lock",
+            Self::Radius => "radius.lock",
         }
     }
 }
@@ -82,15 +95,27 @@ impl Roles {
         !self.chosen
     }
 
-    /// A process with the wall has the common socket, one without it the role's own: both may run on one
-    /// machine.
+    /// A process with the wall has the common socket, one without it that of the first of its roles: each may run on
+    /// the same machine.
     pub(crate) fn socket<'c>(&self, admin: &'c AdminConfig) -> &'c Path {
-        if self.has(Role::Edge) { &admin.socket } else { &admin.dns_socket }
+        match self.first() {
+            Role::Edge => &admin.socket,
+            Role::Dns => &admin.dns_socket,
+            Role::Radius => &admin.radius_socket,
+        }
     }
 
     /// Where Prometheus scrapes this process.
     pub(crate) fn metrics(&self, metrics: &MetricsConfig) -> Option<std::net::SocketAddr> {
-        if self.has(Role::Edge) { metrics.listen } else { metrics.dns_listen }
+        match self.first() {
+            Role::Edge => metrics.listen,
+            Role::Dns => metrics.dns_listen,
+            Role::Radius => metrics.radius_listen,
+        }
+    }
+
+    fn first(&self) -> Role {
+        self.roles.first().copied().unwrap_or(Role::Edge)
     }
 
     /// The files to lock in the process's folder.
@@ -113,6 +138,9 @@ mod tests {
     const EDGE: &str = "[edge]\ncustomers = [\"100.64.0.0/16\"]\nnas = [\"192.0.2.1\"]\n[[edge.interface]]\nname = \"eth0\"\n";
     const DNS: &str = "[dns]\nclients = [\"100.64.0.0/16\"]\n";
 
+    const RADIUS: &str =
+        "[[radius.nas]]\nprefix = \"192.0.2.1\"\nsecret = \"sixteen bytes and more\"\n";
+
     #[test]
     fn a_process_has_the_roles_of_the_file_or_those_it_is_told() {
         let both = configured(&format!("{EDGE}{DNS}"));
@@ -122,6 +150,13 @@ mod tests {
             (&both, &[Role::Edge], &[Role::Edge], "/run/muralla/admin.sock"),
             (&configured(EDGE), &[], &[Role::Edge], "/run/muralla/admin.sock"),
             (&configured(DNS), &[], &[Role::Dns], "/run/muralla/dns.sock"),
+            (&configured(RADIUS), &[], &[Role::Radius], "/run/muralla/radius.sock"),
+            (
+                &configured(&format!("{DNS}{RADIUS}")),
+                &[],
+                &[Role::Dns, Role::Radius],
+                "/run/muralla/dns.sock",
+            ),
         ] {
             let roles = Roles::of(configuration, wanted).unwrap();
             assert_eq!(roles.iter().collect::<Vec<_>>(), expected);

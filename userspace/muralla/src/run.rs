@@ -27,6 +27,7 @@ use crate::dns::Starter;
 use crate::edge::Builder;
 use crate::following;
 use crate::metrics;
+use crate::radius;
 use crate::roles::{Role, Roles};
 
 /// Time that the daemon has for an answer through its own admin socket.
@@ -36,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Makers {
     pub(crate) edge: Box<dyn Builder>,
     pub(crate) dns: Box<dyn Starter>,
+    pub(crate) radius: Box<dyn radius::Starter>,
 }
 
 /// Runs the wanted roles, or all that are configured, until SIGTERM or SIGINT. The wall stays up afterwards.
@@ -53,8 +55,9 @@ pub(crate) fn run(
     let mut configuration = accepted.configuration;
     let roles = Roles::of(&configuration, wanted)?;
     if let Some(socket) = socket {
+        let socket = || socket.to_owned();
         configuration.admin =
-            AdminConfig { socket: socket.to_owned(), dns_socket: socket.to_owned() };
+            AdminConfig { socket: socket(), dns_socket: socket(), radius_socket: socket() };
     }
     logs::start(configuration.log.level, configuration.log.format)?;
     for warning in accepted.warnings.lines() {
@@ -98,7 +101,15 @@ async fn serve(
     let started = tokio::task::spawn_blocking(move || {
         let mut daemon = Daemon::start(roles, makers.edge, &owned, configuration, sources)
             .context("the wall was not put up; what stood before, if anything, stays in force")?;
-        daemon.start_dns(makers.dns.as_ref(), kept, runtime).context("DNS does not answer")?;
+        let before: Vec<String> = kept.iter().map(|(name, _)| name.clone()).collect();
+        let (radius, dns) = kept.into_iter().partition(|(name, _)| name.starts_with("radius-"));
+        daemon
+            .start_dns(makers.dns.as_ref(), dns, runtime.clone())
+            .context("DNS does not answer")?;
+        daemon
+            .start_radius(makers.radius.as_ref(), radius, runtime)
+            .context("RADIUS does not answer")?;
+        daemon.keep_sockets(&before);
         anyhow::Ok(daemon)
     });
     let daemon = started.await?.map(Arc::new)?;
@@ -112,9 +123,7 @@ async fn serve(
     tokio::spawn(following::pump(Arc::clone(&daemon), deliveries));
     tokio::spawn(every(Duration::from_secs(1), Arc::clone(&daemon), Daemon::tick));
     tokio::spawn(every(Duration::from_secs(10), Arc::clone(&daemon), Daemon::refresh_if_changed));
-    if daemon.roles().has(Role::Dns) {
-        tokio::spawn(canaries(Arc::clone(&daemon)));
-    }
+    tokio::spawn(canaries(Arc::clone(&daemon)));
     tokio::spawn(watch(client, Arc::clone(&daemon)));
 
     blocking(&daemon, Daemon::tick).await?;
@@ -138,7 +147,7 @@ async fn serve(
         }
     }
     notify(&[NotifyState::Stopping]);
-    daemon.stop_dns().await;
+    tokio::join!(daemon.stop_dns(), daemon.stop_radius());
     if daemon.roles().has(Role::Edge) {
         info!(
             "the daemon stops; the wall stays in force, with its last policy, until `muralla edge detach`"
@@ -182,18 +191,26 @@ fn summary(overview: &Overview) -> String {
     let names = overview.dns.as_ref().map(|status| {
         format!("answering DNS on {}, {} cached", status.listen.join(" "), status.cache.entries)
     });
-    let parts: Vec<String> = wall.into_iter().chain(names).collect();
+    let access = overview.radius.as_ref().map(|status| {
+        format!(
+            "answering RADIUS for {} NAS(es), {} subscribers, {} sessions",
+            status.nases.len(),
+            status.subscribers,
+            status.sessions
+        )
+    });
+    let parts: Vec<String> = wall.into_iter().chain(names).chain(access).collect();
     if parts.is_empty() { "detached".to_owned() } else { parts.join("; ") }
 }
 
-/// Asks DNS a question each second: for the promise, and to say so when there is no answer.
+/// Asks each role a question each second: for the promise, and to say so when there is no answer.
 async fn canaries(daemon: Arc<Daemon>) {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // What it found is logged and shown by the status.
-        let _ = daemon.canary().await;
+        // What they found is logged and shown by the status.
+        let _ = tokio::join!(daemon.canary(), daemon.radius_canary());
     }
 }
 
@@ -208,8 +225,8 @@ async fn every(period: Duration, daemon: Arc<Daemon>, act: fn(&Daemon)) {
     }
 }
 
-/// Feeds systemd's watchdog, but only with real work: for the wall its status as the admin socket gives it, for DNS a
-/// query that was answered through the socket that clients ask.
+/// Feeds systemd's watchdog, but only with real work: for the wall its status as the admin socket gives it, for DNS and
+/// RADIUS a request that was answered through the socket that clients ask.
 async fn watch(client: Client, daemon: Arc<Daemon>) {
     let period = sd_notify::watchdog_enabled();
     let mut ticks = interval(period.map_or(Duration::from_secs(10), |period| period / 3));
@@ -217,7 +234,7 @@ async fn watch(client: Client, daemon: Arc<Daemon>) {
     loop {
         ticks.tick().await;
         // Its reason was logged when it began.
-        let answering = !daemon.roles().has(Role::Dns) || daemon.probe().await.is_ok();
+        let answering = daemon.probe().await.is_ok();
         match timeout(PATIENCE, client.get::<Overview>("/v1/status")).await {
             Ok(Ok(overview)) => {
                 let summary = summary(&overview);

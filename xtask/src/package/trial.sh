@@ -68,7 +68,9 @@ dpkg --install "$deb" >/tmp/install.log 2>&1 || { cat /tmp/install.log; die 'dpk
 dpkg --verify muralla
 [ "$(dpkg-query -W -f '${db:Status-Status}' muralla)" = installed ]
 muralla --version | grep -qF "$version"
-systemd-analyze verify --man=no muralla.service muralla-admin.socket muralla-dns.service muralla-dns-admin.socket 2>&1 | { ! grep -i muralla; }
+units='muralla.service muralla-admin.socket muralla-dns.service muralla-dns-admin.socket muralla-radius.service muralla-radius-admin.socket'
+# shellcheck disable=SC2086 # they are words
+systemd-analyze verify --man=no $units 2>&1 | { ! grep -i muralla; }
 say "installed: $(muralla --version), units verified"
 
 # As it comes, the configuration protects nothing and says what to write.
@@ -86,8 +88,8 @@ sed 's/^#\([^ ]\)/\1/' $configuration >/tmp/examples/muralla.toml
 muralla check /tmp/examples/muralla.toml >/tmp/check.log 2>&1 ||
     { cat /tmp/check.log; die 'the examples of the configuration are not valid'; }
 
-# The two things that must be filled in, a feed, and DNS as it is.
-sed -i -e 's/^#\(\[edge\]\|customers =\|\[dns\]\)/\1/' -e '0,/^#\[\[edge.interface\]\]/s//[[edge.interface]]/' \
+# The two things that must be filled in, a feed, DNS and RADIUS as they are, and a NAS.
+sed -i -e 's/^#\(\[edge\]\|customers =\|\[dns\]\|\[radius\]\)/\1/' -e '/^#\[\[radius.nas\]\]/,/^$/s/^#\([^ ]\)/\1/' -e '0,/^#\[\[edge.interface\]\]/s//[[edge.interface]]/' \
     -e '0,/^#name = "eth0"/s//name = "eth0"/' -e '/^#\[\[edge.feed\]\]/,/^$/s/^#\([^ ]\)/\1/' $configuration
 mkdir -p /var/lib/muralla/feeds
 echo 198.51.100.0/25 >/var/lib/muralla/feeds/drop.txt
@@ -114,13 +116,23 @@ start_dns() {
     }
 }
 
-# At a boot it comes before both, and cleans /tmp of what earlier boots left.
+start_radius() {
+    systemctl start muralla-radius.service >/tmp/start.log 2>&1 &&
+        muralla ping --socket /run/muralla/radius.sock >/tmp/status.log 2>&1 || {
+        cat /tmp/start.log /tmp/status.log 2>/dev/null || true
+        journalctl --no-pager --output=cat --unit=muralla-radius.service | tail -n 40
+        die 'RADIUS does not start, or does not answer'
+    }
+}
+
+# At a boot it comes before all, and cleans /tmp of what earlier boots left.
 systemctl start systemd-tmpfiles-setup.service
-systemctl --quiet enable muralla.service muralla-dns.service
+systemctl --quiet enable muralla.service muralla-dns.service muralla-radius.service
 start
 attached || die 'no program on eth0'
 start_dns
-systemctl reload muralla.service muralla-dns.service
+start_radius
+systemctl reload muralla.service muralla-dns.service muralla-radius.service
 muralla status >/tmp/status.log 2>&1 || { cat /tmp/status.log; die 'not all is well'; }
 say 'runs under systemd, a unit for each role: attached, answers, reloads'
 
@@ -141,9 +153,32 @@ systemctl restart muralla-dns.service
 start_dns
 say "DNS: own user, sockets kept through a restart, fills the card's cache"
 
+# A subscriber who is entered by root can log in at once, before and after a restart.
+pid=$(systemctl show --property=MainPID --value muralla-radius.service)
+[ "$(stat -c %U "/proc/$pid")" = muralla-radius ] || die 'RADIUS does not run as its own user'
+[ "$(systemctl show --property=NFileDescriptorStore --value muralla-radius.service)" -gt 0 ] ||
+    die 'systemd keeps no socket of RADIUS'
+echo 'correct horse' | muralla radius user add alice --password-file -
+log_in() {
+    for _ in $(seq 50); do
+        if echo 'correct horse' | muralla radius test alice --password-file - >/tmp/test.log 2>&1; then return; fi
+        sleep 0.2
+    done
+    cat /tmp/test.log
+    journalctl --no-pager --output=cat --unit=muralla-radius.service | tail -n 20
+    die 'a subscriber can not log in'
+}
+log_in
+systemctl restart muralla-radius.service
+start_radius
+log_in
+[ "$(find /var/lib/muralla-radius ! -user muralla-radius)" = '' ] || die 'files of RADIUS are not its own'
+grep -q '^192.0.2.16/28$' /var/lib/muralla-radius/nas || die 'the wall is not told of the NAS'
+say 'RADIUS: own user, sockets kept, a subscriber logs in'
+
 # Alert rules and dashboard ask only for what is there: a wrong name is an alarm that never rings.
 scrape() {
-    for port in 9469 9470; do
+    for port in 9469 9470 9471; do
         exec 3<>/dev/tcp/127.0.0.1/$port
         printf 'GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3
         cat <&3
@@ -169,7 +204,7 @@ say "metrics: all $(echo "$asked" | wc -l) that rules and dashboard ask for are 
 dpkg --install "$deb" >/tmp/install.log 2>&1 || { cat /tmp/install.log; die 'the upgrade'; }
 attached || die 'the upgrade took the wall down'
 grep -q '^customers' $configuration || die 'the upgrade took the configuration back'
-for unit in muralla muralla-dns; do
+for unit in muralla muralla-dns muralla-radius; do
     if ! systemctl is-active --quiet $unit.service; then
         cat /tmp/install.log
         systemctl status --no-pager --lines 40 $unit.service || true
@@ -183,7 +218,8 @@ for _ in $(seq 100); do
     sleep 0.1
 done
 start
-systemctl stop muralla-dns-admin.socket muralla-dns.service muralla-admin.socket muralla.service
+# shellcheck disable=SC2086 # they are words
+systemctl stop $units
 attached || die 'the wall went when the service was stopped'
 say 'upgraded, killed, stopped: the wall stays'
 
@@ -192,6 +228,9 @@ dpkg --remove muralla >/tmp/remove.log 2>&1 || { cat /tmp/remove.log; die 'dpkg 
 [ ! -e /sys/fs/bpf/muralla ] || die "left on bpffs: $(ls /sys/fs/bpf/muralla)"
 [ -e $configuration ] || die 'removing took the configuration'
 dpkg --purge muralla >/tmp/remove.log 2>&1 || { cat /tmp/remove.log; die 'dpkg --purge'; }
+# Subscribers and accounting are somebody's: no package deletes them.
+[ -e /var/lib/muralla-radius/state.db ] || die 'the purge took the subscribers'
+rm -rf /var/lib/muralla-radius
 left=$(diff <(echo "$before") <(listing) || true)
 [ -z "$left" ] || die "left behind or missing after the purge: $left"
 say 'removed and purged: nothing is left'

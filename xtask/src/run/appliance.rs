@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use muralla_lab::Lab;
-use muralla_lab::peers::ZONE;
+use muralla_lab::peers::{RADIUS_PASSWORD, RADIUS_SECRET, RADIUS_USER, ZONE};
 use muralla_lab::process::Process;
 use muralla_lab::topology::{
     CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6,
@@ -37,25 +38,25 @@ impl<'lab> Appliance<'lab> {
     /// `extra` are further lines for `[edge]`.
     pub(crate) fn start(lab: &'lab Lab, binary: &Path, extra: &str) -> Result<Self> {
         let text = common(lab) + &wall(lab, extra);
-        Self::configured(lab, binary, &text, true)
+        Self::begun(lab, binary, write(lab, &text)?, true)
     }
 
-    /// The same with DNS, which has the customers' zone from that server, and if wanted without a wall.
-    pub(crate) fn with_dns(
+    /// The same with RADIUS and with DNS, which has the customers' zone from that server, and if wanted without a wall.
+    pub(crate) fn with_services(
         lab: &'lab Lab,
         binary: &Path,
         walled: bool,
         server: &str,
     ) -> Result<Self> {
         let wall = if walled { wall(lab, "") } else { String::new() };
-        let text = common(lab) + &wall + &dns(server);
-        Self::configured(lab, binary, &text, walled)
+        let text = common(lab) + &wall + &dns(server) + &radius(lab);
+        let config = write(lab, &text)?;
+        add_subscriber(lab, binary, &config)?;
+        Self::begun(lab, binary, config, walled)
     }
 
-    fn configured(lab: &'lab Lab, binary: &Path, text: &str, walled: bool) -> Result<Self> {
+    fn begun(lab: &'lab Lab, binary: &Path, config: PathBuf, walled: bool) -> Result<Self> {
         remove_pins(lab.prefix())?;
-        let config = lab.folder().join("muralla.toml");
-        fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
         let mut appliance = Self {
             lab,
             binary: binary.to_owned(),
@@ -156,6 +157,27 @@ fn socket(lab: &Lab) -> PathBuf {
     lab.folder().join("admin.sock")
 }
 
+fn write(lab: &Lab, text: &str) -> Result<PathBuf> {
+    let config = lab.folder().join("muralla.toml");
+    fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
+    Ok(config)
+}
+
+/// The subscriber that the lab's NASes log in, as an operator would enter him.
+fn add_subscriber(lab: &Lab, binary: &Path, config: &Path) -> Result<()> {
+    let password = lab.folder().join("password");
+    fs::write(&password, RADIUS_PASSWORD).context("writing a password")?;
+    let mut command = Command::new(binary);
+    command.args(["radius", "user", "add", RADIUS_USER, "--scheme", "cleartext"]);
+    command.args(["--reply", "Service-Type = Framed-User", "--password-file"]).arg(&password);
+    command.arg("--config").arg(config);
+    let output = command.output().context("entering a subscriber")?;
+    if !output.status.success() {
+        bail!("no subscriber could be entered: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
 /// One socket, whatever the roles are.
 fn common(lab: &Lab) -> String {
     format!(
@@ -164,10 +186,12 @@ fn common(lab: &Lab) -> String {
 [admin]
 socket = "{socket}"
 dns_socket = "{socket}"
+radius_socket = "{socket}"
 
 [metrics]
 listen = "none"
 dns_listen = "none"
+radius_listen = "none"
 
 [state]
 file = "{state}"
@@ -196,6 +220,38 @@ servers = ["{server}"]
 [[dns.negative_trust_anchor]]
 name = "{ZONE}"
 until = 2099-12-31
+"#
+    )
+}
+
+fn radius(lab: &Lab) -> String {
+    let folder = lab.folder().join("radius");
+    let folder = folder.display();
+    format!(
+        r#"
+[radius]
+auth = ["{SERVICE_V4}", "{SERVICE_V6}"]
+acct = ["{SERVICE_V4}", "{SERVICE_V6}"]
+threads = 1
+
+[radius.state]
+location = "{folder}/state.db"
+copy = "none"
+
+[radius.journal]
+folder = "{folder}/journal"
+segment = "4MiB"
+reserve = 0
+
+[[radius.nas]]
+name = "lab"
+prefix = "{NAS_V4}"
+secret = "{RADIUS_SECRET}"
+
+[[radius.nas]]
+name = "lab"
+prefix = "{NAS_V6}"
+secret = "{RADIUS_SECRET}"
 "#
     )
 }

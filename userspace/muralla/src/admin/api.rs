@@ -35,7 +35,9 @@ pub(crate) struct Overview {
     pub(crate) answers: Option<AnswersStatus>,
     #[serde(default)]
     pub(crate) dns: Option<muralla_dns::report::Status>,
-    /// Whether the latest query through DNS's own socket went unanswered.
+    #[serde(default)]
+    pub(crate) radius: Option<muralla_radius::report::Status>,
+    /// Whether the latest request of our own through a socket of DNS or RADIUS went unanswered.
     #[serde(default)]
     pub(crate) silent: bool,
 }
@@ -59,6 +61,7 @@ impl Overview {
         self.edge = self.edge.or(other.edge);
         self.answers = self.answers.or(other.answers);
         self.dns = self.dns.or(other.dns);
+        self.radius = self.radius.or(other.radius);
         self.silent |= other.silent;
         self
     }
@@ -90,6 +93,63 @@ impl AnswersStatus {
         };
         (!self.fed).then(|| format!("{whose}: `systemctl status muralla-dns`"))
     }
+}
+
+/// Query of `GET /v1/radius/sessions`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SessionsForm {
+    /// Of this user alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    /// At this NAS alone, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nas: Option<String>,
+    /// At most so many.
+    #[serde(default = "most_sessions")]
+    pub(crate) most: usize,
+}
+
+fn most_sessions() -> usize {
+    1_000
+}
+
+/// Body of `POST /v1/radius/sessions/change`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeForm {
+    pub(crate) user: String,
+    /// One session, by its id with us; without it all of the user.
+    #[serde(default)]
+    pub(crate) session: Option<String>,
+    /// What to change, such as `Mikrotik-Rate-Limit = "1M/1M"`; without it the session ends.
+    #[serde(default)]
+    pub(crate) attributes: Option<Vec<String>>,
+}
+
+/// Answer to `POST /v1/radius/dead-letters/retry`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Retried {
+    /// How many records are tried again.
+    pub(crate) records: usize,
+}
+
+/// Body of `POST /v1/radius/test`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TestForm {
+    pub(crate) user: String,
+    pub(crate) password: String,
+    /// `pap`, `chap` or `mschap2`.
+    #[serde(default = "pap")]
+    pub(crate) method: String,
+    /// Attributes of the request, such as `Calling-Station-Id = "00-11-22"`.
+    #[serde(default)]
+    pub(crate) attributes: Vec<String>,
+}
+
+fn pap() -> String {
+    "pap".to_owned()
 }
 
 /// Body of `POST /v1/dns/lookup`.

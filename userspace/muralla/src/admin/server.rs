@@ -16,13 +16,14 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use hyper::body::Frame;
 use muralla_edge::offenders::Offence;
+use muralla_radius::tail::Filter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::api::{
-    BlockForm, Canary, CustomerSeen, FlushForm, LookupForm, PONG, PrefixForm, QueryLine, Refusal,
-    ZoneForm,
+    BlockForm, Canary, ChangeForm, CustomerSeen, FlushForm, LookupForm, PONG, PrefixForm,
+    QueryLine, Refusal, SessionsForm, TestForm, ZoneForm,
 };
 use crate::daemon::{Daemon, Refused, blocking};
 use crate::following::{self, encode};
@@ -37,11 +38,20 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
     Router::new()
         .route("/v1/ping", get(ping))
         .route(
+            "/v1/roles",
+            get(async |State(daemon): Shared| Json(daemon.roles().iter().collect::<Vec<_>>())),
+        )
+        .route(
             "/v1/dns/status",
             get(async |State(daemon): Shared| answer(&daemon, Daemon::dns_status).await),
         )
         .route("/v1/dns/canary", get(canary))
-        .route("/v1/dns/lookup", post(lookup))
+        .route(
+            "/v1/dns/lookup",
+            post(async |State(daemon): Shared, Form(form): Form<LookupForm>| {
+                respond(daemon.lookup(form).await)
+            }),
+        )
         .route(
             "/v1/dns/flush",
             post(async |State(daemon): Shared, Form(form): Form<FlushForm>| {
@@ -59,6 +69,37 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
             }),
         )
         .route("/v1/dns/queries", get(queries))
+        .route(
+            "/v1/radius/status",
+            get(async |State(daemon): Shared| answer(&daemon, Daemon::radius_status).await),
+        )
+        .route(
+            "/v1/radius/sessions",
+            get(async |State(daemon): Shared, Query(form): Query<SessionsForm>| {
+                answer(&daemon, move |d| d.sessions(&form)).await
+            }),
+        )
+        .route(
+            "/v1/radius/sessions/change",
+            post(async |State(daemon): Shared, Form(form): Form<ChangeForm>| {
+                respond(daemon.change_sessions(form).await)
+            }),
+        )
+        .route(
+            "/v1/radius/test",
+            post(async |State(daemon): Shared, Form(form): Form<TestForm>| {
+                respond(daemon.test_user(form).await)
+            }),
+        )
+        .route(
+            "/v1/radius/dead-letters",
+            get(async |State(daemon): Shared| respond(daemon.dead_letters().await)),
+        )
+        .route(
+            "/v1/radius/dead-letters/retry",
+            post(async |State(daemon): Shared| respond(daemon.retry_dead_letters().await)),
+        )
+        .route("/v1/radius/requests", get(tail))
         .route(
             "/v1/status",
             get(async |State(daemon): Shared| answer(&daemon, |d| Ok(d.overview())).await),
@@ -126,24 +167,17 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .with_state(daemon)
 }
 
-/// A sign of life; of DNS only if a query is answered.
+/// A sign of life; of DNS and RADIUS only if a request is answered.
 async fn ping(State(daemon): Shared) -> Response {
     match daemon.probe().await {
-        Ok(_) | Err(Refused::NoRole(_)) => Json(PONG).into_response(),
+        Ok(()) => Json(PONG).into_response(),
         Err(refused) => refuse(&refused),
     }
 }
 
 async fn canary(State(daemon): Shared) -> Response {
-    match daemon.probe().await {
+    match daemon.dns_probe().await {
         Ok(took) => Json(Canary { seconds: took.as_secs_f64() }).into_response(),
-        Err(refused) => refuse(&refused),
-    }
-}
-
-async fn lookup(State(daemon): Shared, Form(form): Form<LookupForm>) -> Response {
-    match daemon.lookup(form).await {
-        Ok(found) => Json(found).into_response(),
         Err(refused) => refuse(&refused),
     }
 }
@@ -164,9 +198,34 @@ async fn queries(State(daemon): Shared) -> Response {
     }
 }
 
+async fn tail(State(daemon): Shared, Query(filter): Query<Filter>) -> Response {
+    match daemon.tail(filter) {
+        Ok(mut requests) => {
+            let (sender, lines) = mpsc::channel(64);
+            tokio::spawn(async move {
+                while let Some(request) = requests.recv().await {
+                    if sender.send(encode(&request)).await.is_err() {
+                        break;
+                    }
+                }
+            });
+            ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(Lines(lines)))
+                .into_response()
+        }
+        Err(refused) => refuse(&refused),
+    }
+}
+
 async fn samples(State(daemon): Shared) -> Response {
     let body = Body::new(Lines(daemon.hub().follow()));
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+fn respond<T: Serialize>(outcome: Result<T, Refused>) -> Response {
+    match outcome {
+        Ok(value) => Json(value).into_response(),
+        Err(refused) => refuse(&refused),
+    }
 }
 
 async fn answer<T: Serialize + Send + 'static>(
@@ -174,8 +233,7 @@ async fn answer<T: Serialize + Send + 'static>(
     act: impl FnOnce(&Daemon) -> Result<T, Refused> + Send + 'static,
 ) -> Response {
     match blocking(daemon, act).await {
-        Ok(Ok(value)) => Json(value).into_response(),
-        Ok(Err(refused)) => refuse(&refused),
+        Ok(outcome) => respond(outcome),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), None),
     }
 }
@@ -184,7 +242,7 @@ fn refuse(refused: &Refused) -> Response {
     let status = match refused {
         Refused::Detached | Refused::NoRole(_) | Refused::Protected(..) => StatusCode::CONFLICT,
         Refused::Invalid { .. } | Refused::Configuration(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        Refused::Silent(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Silent(..) => StatusCode::SERVICE_UNAVAILABLE,
         Refused::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     refusal(status, refused.to_string(), refused.help())

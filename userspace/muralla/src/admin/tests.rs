@@ -17,6 +17,9 @@ use crate::following;
 use crate::roles::Role;
 use muralla_dns::report::{Lookup, Status, Zone};
 use muralla_edge::wall::{BlockEntry, CounterRow};
+use muralla_radius::report::{
+    DynamicOutcome, DynamicVerdict, Session, Status as RadiusStatus, TestOutcome,
+};
 
 fn serve(stand: &Stand, daemon: &Arc<Daemon>) -> Client {
     let router: Router = server::router(Arc::clone(daemon));
@@ -283,7 +286,7 @@ async fn a_sign_of_life_is_an_answered_query() {
     daemon.canary().await.unwrap_err();
     let overview: Overview = client.get("/v1/status").await.unwrap();
     assert!(overview.silent);
-    assert!(overview.warnings.iter().any(|w| w.starts_with("NOT ANSWERING: no answer")));
+    assert!(overview.warnings.iter().any(|w| w.starts_with("DNS NOT ANSWERING: no answer")));
     let state = daemon.promises()[1].state();
     assert_eq!((state.promise.as_str(), state.good, state.total), ("DNS", 0, 1));
 }
@@ -354,4 +357,50 @@ async fn nobody_blocks_the_resolvers_own_upstreams() {
         error.contains("would cut off 203.0.114.53/32, a forwarder of corp.example"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn radius_is_asked_through_the_same_socket() {
+    let stand = Stand::with_radius();
+    let daemon = stand.daemon();
+    let client = serve(&stand, &daemon);
+    let status: RadiusStatus = client.get("/v1/radius/status").await.unwrap();
+    assert_eq!((status.subscribers, status.nases.len()), (500_000, 1));
+    let sessions: Vec<Session> = client.get("/v1/radius/sessions?user=alice").await.unwrap();
+    assert_eq!(sessions.len(), 1);
+    let outcomes: Vec<DynamicOutcome> =
+        client.post("/v1/radius/sessions/change", &json!({"user": "alice"})).await.unwrap();
+    assert_eq!(outcomes[0].verdict, DynamicVerdict::Acknowledged);
+    let form = json!({"user": "alice", "password": "right"});
+    let outcome: TestOutcome = client.post("/v1/radius/test", &form).await.unwrap();
+    assert_eq!((outcome.accepted, outcome.method.as_str()), (Some(true), "pap"));
+
+    stand.radius.0.lock().unwrap().silent = true;
+    let error = refusal(client.get::<String>("/v1/ping").await);
+    assert_eq!(error, "RADIUS does not answer: no answer");
+    daemon.radius_canary().await;
+    let overview: Overview = client.get("/v1/status").await.unwrap();
+    assert!(overview.silent);
+    assert!(overview.warnings.iter().any(|w| w.starts_with("RADIUS NOT ANSWERING: no answer")));
+    let promises: Vec<String> =
+        daemon.promises().iter().map(|promise| promise.state().promise).collect();
+    assert_eq!(promises, ["EDGE", "DNS", "AAA"]);
+}
+
+#[tokio::test]
+async fn the_wall_lets_the_nases_of_radius_through() {
+    let stand = Stand::with_radius();
+    let _daemon = stand.daemon();
+    let written = std::fs::read_to_string(stand.nas_file()).unwrap();
+    assert!(written.starts_with('#'), "{written}");
+    assert_eq!(
+        written.lines().skip(1).collect::<Vec<_>>(),
+        ["192.0.2.16/28", "198.51.100.9/32"],
+        "of the file and of the database"
+    );
+    // The next start of the wall, and each change of the file, has them beside those of [edge].
+    let (daemon, _) = stand.daemon_with_roles(&[Role::Edge]);
+    let nas = daemon.reload().map(|_| stand.builder.0.lock().unwrap().nas.clone()).unwrap();
+    let expected = ["192.0.2.0/28", "192.0.2.16/28", "198.51.100.9/32"];
+    assert_eq!(nas.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
 }

@@ -17,6 +17,7 @@ use crate::admin::api::{FlushForm, Flushed, LookupForm, QueryLine, ZoneForm};
 use crate::admin::client::Client;
 use crate::cli::{DnsCommand, End, ZoneCommand};
 use crate::configuration::{self, duration, size};
+use crate::roles::Role;
 use crate::top::{short, table};
 
 /// Queries, and seconds, after which a look at the log ends by itself.
@@ -27,7 +28,7 @@ const BAR: u64 = 40;
 
 /// Does what needs a daemon.
 pub(crate) async fn act(call: &Call, command: DnsCommand) -> anyhow::Result<ExitCode> {
-    let client = call.dns().await?;
+    let client = call.process_with(Role::Dns).await;
     match command {
         DnsCommand::Lookup { name, rtype, how } => {
             let mut form = question(&name, rtype);

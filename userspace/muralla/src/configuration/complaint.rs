@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::Serialize;
+use toml::Spanned;
 
 /// Whether a complaint stops the configuration from being used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +47,19 @@ impl Complaints {
         help: impl Into<String>,
     ) {
         self.add(Severity::Warning, span, what.into(), Some(help.into()));
+    }
+
+    /// Complains of each element that stands before itself in a list.
+    pub(crate) fn twice<T: fmt::Display + PartialEq>(&self, list: &[Spanned<T>]) {
+        for (index, element) in list.iter().enumerate() {
+            if list.iter().take(index).any(|before| before.get_ref() == element.get_ref()) {
+                self.error(
+                    &element.span(),
+                    format!("{} is written twice", element.get_ref()),
+                    "remove one of the two",
+                );
+            }
+        }
     }
 
     pub(crate) fn syntax(&self, span: &Range<usize>, what: &str) {

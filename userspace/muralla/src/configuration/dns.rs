@@ -207,15 +207,7 @@ impl Reader<'_> {
                 "write listen = [\"0.0.0.0\", \"::\"], or remove `listen` for the same",
             );
         }
-        for (index, address) in listen.iter().enumerate() {
-            if listen.iter().take(index).any(|before| before.get_ref() == address.get_ref()) {
-                self.complaints.error(
-                    &address.span(),
-                    format!("{} is written twice", address.get_ref()),
-                    "remove one of the two",
-                );
-            }
-        }
+        self.complaints.twice(&listen);
         config.listen = listen.into_iter().map(Spanned::into_inner).collect();
     }
 
@@ -234,9 +226,9 @@ impl Reader<'_> {
     fn stale(&self, section: &mut Section<'_>) -> StaleConfig {
         let mut stale = DnsConfig::default().stale;
         let Some(mut table) = section.section("stale") else { return stale };
-        self.span(&mut table, "keep", Duration::ZERO..WEEK + WEEK, &mut stale.keep);
+        table.duration_within("keep", Duration::ZERO..WEEK + WEEK, &mut stale.keep);
         let second = Duration::from_secs(1);
-        self.span(&mut table, "after", Duration::ZERO..10 * second, &mut stale.after);
+        table.duration_within("after", Duration::ZERO..10 * second, &mut stale.after);
         table.finish();
         stale
     }
@@ -250,7 +242,7 @@ impl Reader<'_> {
             ("connections", 1..100_001, &mut limits.connections),
             ("connections_per_client", 1..100_001, &mut limits.connections_per_client),
         ] {
-            number(&mut table, key, range, value);
+            table.count(key, range, value);
         }
         for (single, all) in
             [("questions_per_client", "questions"), ("connections_per_client", "connections")]
@@ -268,10 +260,10 @@ impl Reader<'_> {
             }
         }
         let second = Duration::from_secs(1);
-        self.span(&mut table, "idle", second..601 * second, &mut limits.idle);
-        self.span(&mut table, "longest_ttl", 60 * second..WEEK, &mut limits.longest_ttl);
+        table.duration_within("idle", second..601 * second, &mut limits.idle);
+        table.duration_within("longest_ttl", 60 * second..WEEK, &mut limits.longest_ttl);
         let negative = &mut limits.longest_negative_ttl;
-        self.span(&mut table, "longest_negative_ttl", second..WEEK, negative);
+        table.duration_within("longest_negative_ttl", second..WEEK, negative);
         table.finish();
         limits
     }
@@ -279,7 +271,7 @@ impl Reader<'_> {
     fn log(&self, section: &mut Section<'_>) -> QueryLogConfig {
         let mut log = DnsConfig::default().log;
         if let Some(mut table) = section.section("log") {
-            number(&mut table, "every", 0..1_000_000_001, &mut log.every);
+            table.count("every", 0..1_000_000_001, &mut log.every);
             table.finish();
         }
         log
@@ -333,7 +325,7 @@ impl Reader<'_> {
             self.file(&file, "without it the root's servers are asked");
             config.local_root = Some(file.into_inner());
         }
-        number(&mut table, "edns_payload", 512..4_097, &mut config.edns_payload);
+        table.count("edns_payload", 512..4_097, &mut config.edns_payload);
         if let Some(cache) = table.size("cache", 64 << 10..(1 << 40) + 1) {
             config.cache_bytes = usize::try_from(cache.into_inner()).unwrap_or(usize::MAX);
         }
@@ -385,16 +377,16 @@ impl Reader<'_> {
     fn budgets(&self, section: &mut Section<'_>) -> Budgets {
         let mut budgets = Budgets::default();
         let Some(mut table) = section.section("budgets") else { return budgets };
-        number(&mut table, "queries", 1..10_001, &mut budgets.queries);
-        number(&mut table, "depth", 1..17, &mut budgets.depth);
-        number(&mut table, "cname_chain", 1..65, &mut budgets.cname_chain);
-        number(&mut table, "referrals", 1..129, &mut budgets.referrals);
-        number(&mut table, "glueless", 1..65, &mut budgets.glueless);
-        number(&mut table, "addresses", 1..129, &mut budgets.addresses);
-        number(&mut table, "signatures", 1..10_001, &mut budgets.signatures);
-        number(&mut table, "hashes", 1..1_000_001, &mut budgets.hashes);
+        table.count("queries", 1..10_001, &mut budgets.queries);
+        table.count("depth", 1..17, &mut budgets.depth);
+        table.count("cname_chain", 1..65, &mut budgets.cname_chain);
+        table.count("referrals", 1..129, &mut budgets.referrals);
+        table.count("glueless", 1..65, &mut budgets.glueless);
+        table.count("addresses", 1..129, &mut budgets.addresses);
+        table.count("signatures", 1..10_001, &mut budgets.signatures);
+        table.count("hashes", 1..1_000_001, &mut budgets.hashes);
         let (least, most) = (Duration::from_millis(100), Duration::from_secs(60));
-        self.span(&mut table, "time", least..most + Duration::from_millis(1), &mut budgets.time);
+        table.duration_within("time", least..most + Duration::from_millis(1), &mut budgets.time);
         table.finish();
         budgets
     }
@@ -721,43 +713,6 @@ impl Reader<'_> {
             );
         })
         .ok()
-    }
-
-    /// A duration within a range, its end excluded.
-    fn span(
-        &self,
-        table: &mut Section<'_>,
-        key: &'static str,
-        range: std::ops::Range<Duration>,
-        value: &mut Duration,
-    ) {
-        let Some(written) = table.fine_duration(key) else { return };
-        if range.contains(written.get_ref()) {
-            *value = written.into_inner();
-            return;
-        }
-        let write = super::duration::write_finely;
-        self.complaints.error(
-            &written.span(),
-            format!(
-                "`{key}` must be from {} to less than {}",
-                write(range.start),
-                write(range.end)
-            ),
-            format!("remove it for the default, {}", write(*value)),
-        );
-    }
-}
-
-/// A whole number within a range into whatever type holds it.
-fn number<T: TryFrom<u64>>(
-    table: &mut Section<'_>,
-    key: &'static str,
-    range: std::ops::Range<u64>,
-    value: &mut T,
-) {
-    if let Some(number) = table.whole(key, range).and_then(|n| T::try_from(n.into_inner()).ok()) {
-        *value = number;
     }
 }
 

@@ -217,6 +217,43 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// A duration within `range`, its end excluded, in the place of the default `value`.
+    pub(crate) fn duration_within(
+        &mut self,
+        key: &'static str,
+        range: Range<Duration>,
+        value: &mut Duration,
+    ) {
+        let Some(written) = self.fine_duration(key) else { return };
+        if range.contains(written.get_ref()) {
+            *value = written.into_inner();
+            return;
+        }
+        let write = duration::write_finely;
+        self.complaints.error(
+            &written.span(),
+            format!(
+                "`{key}` must be from {} to less than {}",
+                write(range.start),
+                write(range.end)
+            ),
+            format!("remove it for the default, {}", write(*value)),
+        );
+    }
+
+    /// A whole number within `range`, of whatever type holds it, in the place of the default `value`.
+    pub(crate) fn count<T: TryFrom<u64>>(
+        &mut self,
+        key: &'static str,
+        range: Range<u64>,
+        value: &mut T,
+    ) {
+        let written = self.whole(key, range);
+        if let Some(number) = written.and_then(|number| T::try_from(number.into_inner()).ok()) {
+            *value = number;
+        }
+    }
+
     /// Bytes: a number, or a string such as `"256MiB"`.
     pub(crate) fn size(&mut self, key: &'static str, range: Range<u64>) -> Option<Spanned<u64>> {
         let value = self.value(key)?;

@@ -52,10 +52,12 @@ const LONGEST_NAME: usize = 31;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Reads the section. The result is good only if no error was added to `complaints`.
+/// Reads the section. The result is good only if no error was added to `complaints`. With `radius` NASes are listed
+/// elsewhere.
 pub(crate) fn read(
     mut section: Section<'_>,
     surroundings: &Surroundings,
+    radius: bool,
     complaints: &Complaints,
 ) -> EdgeConfig {
     let reader = Reader { complaints, surroundings };
@@ -74,7 +76,9 @@ pub(crate) fn read(
         .map_or_else(|| PathBuf::from(super::DEFAULT_PIN_DIR), Spanned::into_inner);
 
     reader.judge_customers(&section, &lists, &services, &interfaces, antispoof);
-    reader.judge_nas(&section, &lists, &services);
+    if !radius {
+        reader.judge_nas(&section, &lists, &services);
+    }
     reader.judge_blocks(&lists);
     for file in &lists.allow_files {
         reader.file(file, "it allows nobody until it is");
@@ -632,7 +636,8 @@ impl Reader<'_> {
             self.complaints.warning(
                 &section.place("nas"),
                 "no NAS is listed: RADIUS will be refused to everybody",
-                "write nas = [\"192.0.2.0/28\"] in [edge] if RADIUS is served behind this wall",
+                "write [[radius.nas]] for each, or nas = [\"192.0.2.0/28\"] in [edge] if another server behind this wall \
+                 answers RADIUS",
             );
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod duration;
 mod edge;
 pub(crate) mod guard;
 mod print;
+pub(crate) mod radius;
 mod services;
 pub(crate) mod size;
 mod when;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use muralla_dns::config::DnsConfig;
 use muralla_edge::config::EdgeConfig;
+use muralla_radius::config::RadiusConfig;
 use muralla_telemetry::logs;
 use serde::Serialize;
 use toml::de::DeTable;
@@ -28,7 +30,7 @@ pub(crate) use complaint::{Problems, Severity};
 use document::Section;
 pub(crate) use document::prefix_argument;
 use guard::{Guarded, Surroundings};
-pub(crate) use when::write as moment;
+pub(crate) use when::{seconds as parse_moment, write as moment};
 
 /// Where the configuration lies unless told otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/etc/muralla/muralla.toml";
@@ -38,6 +40,9 @@ pub(crate) const DEFAULT_SOCKET: &str = "/run/muralla/admin.sock";
 
 /// Where a daemon without the wall listens unless told otherwise.
 pub(crate) const DEFAULT_DNS_SOCKET: &str = "/run/muralla/dns.sock";
+
+/// Where a daemon with RADIUS and neither of the others listens unless told otherwise.
+pub(crate) const DEFAULT_RADIUS_SOCKET: &str = "/run/muralla/radius.sock";
 
 /// Where programs are pinned unless told otherwise.
 pub(crate) const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/muralla";
@@ -61,6 +66,8 @@ pub(crate) struct Configuration {
     pub(crate) edge: Option<EdgeConfig>,
     /// The same.
     pub(crate) dns: Option<DnsConfig>,
+    /// The same.
+    pub(crate) radius: Option<RadiusConfig>,
 }
 
 impl Configuration {
@@ -68,6 +75,7 @@ impl Configuration {
         match role {
             Role::Edge => self.edge.is_some(),
             Role::Dns => self.dns.is_some(),
+            Role::Radius => self.radius.is_some(),
         }
     }
 
@@ -81,16 +89,20 @@ impl Configuration {
 pub(crate) struct AdminConfig {
     /// Of a process with the wall.
     pub(crate) socket: PathBuf,
-    /// Of a process with DNS alone.
+    /// Of a process with DNS, but without the wall.
     pub(crate) dns_socket: PathBuf,
+    /// Of a process with RADIUS alone.
+    pub(crate) radius_socket: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct MetricsConfig {
     /// Where Prometheus scrapes a process with the wall; none for nowhere.
     pub(crate) listen: Option<SocketAddr>,
-    /// The same of a process with DNS alone.
+    /// The same of a process with DNS, but without the wall.
     pub(crate) dns_listen: Option<SocketAddr>,
+    /// The same of a process with RADIUS alone.
+    pub(crate) radius_listen: Option<SocketAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -121,7 +133,7 @@ pub(crate) fn load(path: &Path) -> Result<Accepted, Problems> {
     let name = path.display().to_string();
     let unreadable = |what: String| {
         let help = "name another file with --config FILE or MURALLA_CONFIG; \
-                    [edge] with customers and an [[edge.interface]], or [dns] with clients, are enough to begin with";
+                    [edge] with customers and an [[edge.interface]], [dns] with clients, or a [[radius.nas]], are enough to begin with";
         Problems::unreadable(&name, what, help)
     };
     let mut text = String::new();
@@ -172,11 +184,13 @@ fn read(
     let mut admin = AdminConfig {
         socket: PathBuf::from(DEFAULT_SOCKET),
         dns_socket: PathBuf::from(DEFAULT_DNS_SOCKET),
+        radius_socket: PathBuf::from(DEFAULT_RADIUS_SOCKET),
     };
     if let Some(mut section) = document.section("admin") {
         for (key, example, place) in [
             ("socket", DEFAULT_SOCKET, &mut admin.socket),
             ("dns_socket", DEFAULT_DNS_SOCKET, &mut admin.dns_socket),
+            ("radius_socket", DEFAULT_RADIUS_SOCKET, &mut admin.radius_socket),
         ] {
             let Some(socket) = section.path(key, example) else { continue };
             // sun_path has room for 107 bytes and a zero.
@@ -192,11 +206,14 @@ fn read(
         section.finish();
     }
     let local = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
-    let mut metrics = MetricsConfig { listen: local(9469), dns_listen: local(9470) };
+    let mut metrics =
+        MetricsConfig { listen: local(9469), dns_listen: local(9470), radius_listen: local(9471) };
     if let Some(mut section) = document.section("metrics") {
-        for (key, place) in
-            [("listen", &mut metrics.listen), ("dns_listen", &mut metrics.dns_listen)]
-        {
+        for (key, place) in [
+            ("listen", &mut metrics.listen),
+            ("dns_listen", &mut metrics.dns_listen),
+            ("radius_listen", &mut metrics.radius_listen),
+        ] {
             let Some(listen) = section.string(key, "127.0.0.1:9469") else { continue };
             match listen.get_ref().as_str() {
                 "none" => *place = None,
@@ -226,22 +243,31 @@ fn read(
         }
         section.finish();
     }
-    if !document.has("edge") && !document.has("dns") {
+    if Role::ALL.iter().all(|role| !document.has(role.name())) {
         complaints.error(
             &(0..0),
-            "there is no [edge] section, and no [dns] section either: nothing to do",
+            "there is neither an [edge] section, nor [dns], nor [radius]: nothing to do",
             "write [edge] with customers = [\"100.64.0.0/16\"], and [[edge.interface]] with name = \"eth0\"; \
-             or [dns] with clients = [\"100.64.0.0/16\"]; or both",
+             or [dns] with clients = [\"100.64.0.0/16\"]; \
+             or [[radius.nas]] with prefix = \"192.0.2.16/28\" and a secret; or all of them",
         );
     }
+    let radius = document.section("radius");
+    let radius_place = radius.as_ref().map(|section| section.span().clone()).unwrap_or_default();
+    let radius = radius.map(|section| radius::read(section, complaints));
     let dns = document.section("dns").map(|section| dns::read(section, surroundings, complaints));
     // Whom the resolver depends on is found before the wall's rules are judged.
     let upstreams = dns.as_ref().map(|draft| dns::upstreams(draft.config())).unwrap_or_default();
     let guarded = surroundings.with(upstreams);
-    let edge = document.section("edge").map(|section| edge::read(section, &guarded, complaints));
+    let edge = document
+        .section("edge")
+        .map(|section| edge::read(section, &guarded, radius.is_some(), complaints));
+    if let (Some(edge), Some(radius)) = (&edge, &radius) {
+        radius::judge_edge(radius, edge, &radius_place, complaints);
+    }
     let dns = dns.map(|draft| draft.finish(edge.as_ref(), complaints));
     document.finish();
-    Some(Configuration { admin, metrics, log, state, edge, dns })
+    Some(Configuration { admin, metrics, log, state, edge, dns, radius })
 }
 
 #[cfg(test)]

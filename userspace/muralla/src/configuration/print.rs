@@ -7,23 +7,28 @@ use std::time::Duration;
 
 use muralla_dns::config::DnsConfig;
 use muralla_edge::config::{EdgeConfig, Limit, ServiceConfig, ServiceKind};
+use muralla_radius::config::{RadiusConfig, RealmRule, StateLocation};
 use toml::Value;
 
 use super::dns::{LIST_FORMATS, MINIMISATIONS, NO_FILE, VALIDATIONS};
 use super::edge::{ANY_POLICIES, ATTACH_MODES, KINDS, NO_LIMIT, ROLES, RULE_MODES};
+use super::radius::{HIDDEN, NAME_CASES, NO_COPY, REALM_RULES, REQUIREMENTS, write_offset};
 use super::{Configuration, LOG_FORMATS, duration, size, when};
 
 impl Configuration {
-    /// Every setting with its value, defaults included.
+    /// Every setting with its value, defaults included; but for secrets, which stay with the file.
     pub(crate) fn to_toml(&self) -> String {
         let mut text = String::new();
         line(&mut text, "[admin]");
         pair(&mut text, "socket", &path(&self.admin.socket));
         pair(&mut text, "dns_socket", &path(&self.admin.dns_socket));
+        pair(&mut text, "radius_socket", &path(&self.admin.radius_socket));
         line(&mut text, "\n[metrics]");
-        for (key, listen) in
-            [("listen", self.metrics.listen), ("dns_listen", self.metrics.dns_listen)]
-        {
+        for (key, listen) in [
+            ("listen", self.metrics.listen),
+            ("dns_listen", self.metrics.dns_listen),
+            ("radius_listen", self.metrics.radius_listen),
+        ] {
             let listen = listen.map_or_else(|| "none".to_owned(), |listen| listen.to_string());
             pair(&mut text, key, &quoted(&listen));
         }
@@ -37,6 +42,9 @@ impl Configuration {
         }
         if let Some(dns) = &self.dns {
             names(&mut text, dns);
+        }
+        if let Some(config) = &self.radius {
+            access(&mut text, config);
         }
         text
     }
@@ -166,6 +174,114 @@ fn resolver(text: &mut String, dns: &DnsConfig) {
             pair(text, "first", &route.first.to_string());
         }
     }
+}
+
+/// All but the secrets, which stay with the file.
+fn access(text: &mut String, radius: &RadiusConfig) {
+    line(text, "\n[radius]");
+    pair(text, "auth", &list(&radius.auth));
+    pair(text, "acct", &list(&radius.acct));
+    if let Some(threads) = radius.threads {
+        pair(text, "threads", &threads.to_string());
+    }
+    pair(text, "dictionaries", &list(radius.dictionaries.iter().map(|file| file.display())));
+    pair(text, "utc_offset", &quoted(&write_offset(radius.utc_offset)));
+    let state = &radius.state;
+    line(text, "\n[radius.state]");
+    let location = match &state.location {
+        StateLocation::Embedded(file) => path(file),
+        StateLocation::Postgres(url) => quoted(&without_password(url.reveal())),
+    };
+    pair(text, "location", &location);
+    pair(text, "copy", &state.copy.as_ref().map_or_else(|| quoted(NO_COPY), |file| path(file)));
+    if let Some(server) = &state.server {
+        pair(text, "server", &quoted(server));
+    }
+    pair(text, "keep_interims", &state.keep_interims.to_string());
+    pair(text, "keep_changes", &span(state.keep_changes));
+    pair(text, "hold_blocks", &span(state.hold_blocks));
+    let journal = &radius.journal;
+    line(text, "\n[radius.journal]");
+    pair(text, "folder", &path(&journal.folder));
+    pair(text, "segment", &quoted(&size::write(journal.segment)));
+    pair(text, "gather", &span(journal.gather));
+    pair(text, "keep", &span(journal.keep));
+    pair(text, "reserve", &quoted(&size::write(journal.reserve)));
+    let names = &radius.names;
+    line(text, "\n[radius.names]");
+    pair(text, "case", &word(names.case, &NAME_CASES));
+    for (key, rule) in [("strip_realms", RealmRule::Strip), ("refuse_realms", RealmRule::Refuse)] {
+        let realms = names.realms.iter().filter(|(_, other)| *other == rule);
+        pair(text, key, &list(realms.map(|(realm, _)| realm)));
+    }
+    pair(text, "other_realms", &word(names.other_realms, &REALM_RULES));
+    if let Some(realm) = &names.default_realm {
+        pair(text, "default_realm", &quoted(realm));
+    }
+    let accounting = &radius.accounting;
+    line(text, "\n[radius.accounting]");
+    if let Some(interim) = accounting.interim {
+        pair(text, "interim", &span(interim));
+    }
+    pair(text, "missed_interims", &accounting.missed_interims.to_string());
+    pair(text, "zombie_after", &span(accounting.zombie_after));
+    pair(text, "most_sessions", &accounting.most_sessions.to_string());
+    pair(text, "batch", &accounting.batch.to_string());
+    pair(text, "snapshot", &span(accounting.snapshot));
+    if let Some(file) = &accounting.snapshot_file {
+        pair(text, "snapshot_file", &path(file));
+    }
+    let answers = &radius.answers;
+    line(text, "\n[radius.answers]");
+    pair(text, "reject_delay", &span(answers.reject_delay));
+    pair(text, "reply_life", &span(answers.reply_life));
+    pair(text, "reply_cache", &quoted(&size::write(answers.reply_cache as u64)));
+    pair(text, "say_why", &answers.say_why.to_string());
+    let texts = answers.texts.iter().map(|(reason, words)| format!("{reason}: {words}"));
+    pair(text, "texts", &list(texts));
+    let limits = &radius.limits;
+    line(text, "\n[radius.limits]");
+    pair(text, "user_failures", &limits.user_failures.to_string());
+    pair(text, "user_forgiven", &span(limits.user_forgiven));
+    pair(text, "nas_failures", &limits.nas_failures.to_string());
+    pair(text, "nas_forgiven", &span(limits.nas_forgiven));
+    pair(text, "remembered", &limits.remembered.to_string());
+    pair(text, "costly_threads", &limits.costly_threads.to_string());
+    pair(text, "costly_queue", &limits.costly_queue.to_string());
+    pair(text, "pending_acknowledgements", &limits.pending_acknowledgements.to_string());
+    pair(text, "delayed_rejects", &limits.delayed_rejects.to_string());
+    let dynamic = &radius.dynamic;
+    line(text, "\n[radius.dynamic]");
+    if let Some(source) = dynamic.source {
+        pair(text, "source", &quoted(&source.to_string()));
+    }
+    pair(text, "first_timeout", &span(dynamic.first_timeout));
+    pair(text, "attempts", &dynamic.attempts.to_string());
+    for nas in &radius.nas {
+        line(text, "\n[[radius.nas]]");
+        pair(text, "name", &quoted(&nas.name));
+        pair(text, "prefix", &quoted(&nas.prefix.to_string()));
+        pair(text, "secret", &quoted(HIDDEN));
+        if nas.next_secret.is_some() {
+            pair(text, "next_secret", &quoted(HIDDEN));
+        }
+        if let Some(telco) = &nas.telco {
+            pair(text, "telco", &quoted(telco));
+        }
+        pair(text, "groups", &list(&nas.groups));
+        pair(text, "message_authenticator", &word(nas.message_authenticator, &REQUIREMENTS));
+        pair(text, "coa_port", &nas.coa_port.to_string());
+    }
+}
+
+/// A database's address without what only the two ends may know.
+fn without_password(url: &str) -> String {
+    let parts = url.split_once("://").and_then(|(scheme, rest)| {
+        let (login, place) = rest.rsplit_once('@')?;
+        let (user, _) = login.split_once(':')?;
+        Some(format!("{scheme}://{user}:{HIDDEN}@{place}"))
+    });
+    parts.unwrap_or_else(|| url.to_owned())
 }
 
 fn tables(text: &mut String, edge: &EdgeConfig) {

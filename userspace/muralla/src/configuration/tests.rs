@@ -251,7 +251,7 @@ fn each_mistake_is_named() {
         .map(|n| format!("[edge.service.s{n}]\nkind = \"tcp\"\nports = [{}]\n", 9000 + n))
         .collect();
     for (text, complaint) in [
-        (String::new(), "there is no [edge] section, and no [dns] section either"),
+        (String::new(), "there is neither an [edge] section, nor [dns], nor [radius]"),
         ("edge = 5".to_owned(), "`edge` is a table, found the number 5"),
         ("[edge]\ncustomers = [\"10.0.0.0/8\"]\n".to_owned(), "no interface to protect"),
         (format!("[edge]\n{interface}"), "no customers' prefixes, so nobody would get DNS"),
@@ -585,6 +585,113 @@ fn what_is_odd_about_dns_is_said_but_accepted() {
         (
             format!("{SMALLEST}[edge.service.dns]\nmode = \"off\"\n{SMALLEST_DNS}"),
             "UDP port 53 is no DNS service of [edge]",
+        ),
+    ] {
+        let warnings = accept(&text).warnings.to_string();
+        assert!(warnings.contains(warning), "{text}\nexpected {warning}\nfound {warnings}");
+    }
+}
+
+const SMALLEST_RADIUS: &str =
+    "[[radius.nas]]\nprefix = \"192.0.2.16/28\"\nsecret = \"twenty bytes and more\"\n";
+
+#[test]
+fn radius_is_read_whole_and_printed_without_its_secrets() {
+    let text = format!(
+        r#"{SMALLEST_RADIUS}
+name = "bras1"
+next_secret = "another one of them"
+telco = "north"
+groups = ["wholesale"]
+message_authenticator = "optional"
+coa_port = 1700
+[radius]
+auth = ["192.0.2.1", "[2001:db8::1]:1645"]
+acct = ["192.0.2.1:1646"]
+threads = 3
+utc_offset = "-05:00"
+dictionaries = ["/etc/muralla/dictionary.own"]
+[radius.state]
+location = "postgres://muralla:hidden-password@db.example.net/muralla"
+copy = "none"
+server = "aaa1"
+keep_interims = true
+[radius.journal]
+gather = "1ms"
+reserve = 0
+[radius.names]
+case = "folded"
+strip_realms = ["example.net"]
+refuse_realms = ["example.org"]
+other_realms = "strip"
+[radius.accounting]
+interim = "5m"
+[radius.answers]
+texts = ["expired: Your contract has ended: call us"]
+[radius.limits]
+costly_threads = 2
+[radius.dynamic]
+source = "192.0.2.1"
+"#
+    );
+    let configuration = accept(&text).configuration;
+    let radius = configuration.radius.clone().unwrap();
+    assert_eq!(radius.auth[0].to_string(), "192.0.2.1:1812");
+    assert_eq!((radius.utc_offset, radius.nas[0].coa_port), (-18_000, 1_700));
+    assert_eq!(radius.answers.texts[0].1, "Your contract has ended: call us");
+    let printed = configuration.to_toml();
+    for secret in ["twenty bytes", "another one", "hidden-password"] {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+    let refused = refuse(&printed);
+    assert!(refused.iter().any(|line| line.contains("stands where")), "{refused:#?}");
+    // With the secrets put back it is the same again.
+    let back = printed
+        .replacen("secret = \"(hidden)\"", "secret = \"twenty bytes and more\"", 1)
+        .replacen("next_secret = \"(hidden)\"", "next_secret = \"another one of them\"", 1)
+        .replace("muralla:(hidden)@", "muralla:hidden-password@");
+    assert_eq!(accept(&back).configuration, configuration);
+}
+
+#[test]
+fn each_mistake_about_radius_is_named() {
+    for (text, complaint) in [
+        (
+            "[[radius.nas]]\nsecret = \"twenty bytes and more\"\n".to_owned(),
+            "a NAS without a prefix",
+        ),
+        ("[[radius.nas]]\nprefix = \"192.0.2.1\"\n".to_owned(), "has no secret"),
+        (
+            SMALLEST_RADIUS.replace("twenty bytes and more", "(hidden)"),
+            "stands where `muralla check --print` shows no secret",
+        ),
+        (format!("{SMALLEST_RADIUS}{SMALLEST_RADIUS}"), "192.0.2.16/28 is there twice"),
+        (format!("{SMALLEST_RADIUS}[radius.state]\nlocation = \"mysql://x\"\n"), "neither a file"),
+        (format!("{SMALLEST_RADIUS}[radius.journal]\ngather = \"6ms\"\n"), "`gather` must be"),
+        (
+            format!("{SMALLEST_RADIUS}[radius.answers]\nreject_delay = \"3s\"\n"),
+            "at most half of reply_life",
+        ),
+        (
+            format!("{SMALLEST_RADIUS}[radius.answers]\ntexts = [\"expired\"]\n"),
+            "without its reason",
+        ),
+        (format!("{SMALLEST_RADIUS}[radius]\nutc_offset = \"5\"\n"), "no distance from UTC"),
+        (format!("{SMALLEST_RADIUS}[radius]\nauth = [\"::1\", \"::1\"]\n"), "written twice"),
+    ] {
+        let problems = refuse(&text);
+        assert!(
+            problems.iter().any(|problem| problem.contains(complaint)),
+            "{text}\nexpected {complaint}\nfound {problems:#?}"
+        );
+    }
+    let weak = SMALLEST_RADIUS.replace("twenty bytes and more", "short");
+    for (text, warning) in [
+        (weak, "less than 16 bytes"),
+        (format!("{SMALLEST_RADIUS}message_authenticator = \"optional\"\n"), "CVE-2024-3596"),
+        (
+            format!("{SMALLEST}{SMALLEST_RADIUS}[radius]\nauth = [\"192.0.2.1:1645\"]\n"),
+            "UDP port 1645 is no RADIUS service of [edge]",
         ),
     ] {
         let warnings = accept(&text).warnings.to_string();

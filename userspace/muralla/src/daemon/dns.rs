@@ -1,6 +1,6 @@
 //! What the daemon does about DNS, for the admin socket and the loops.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,12 +9,11 @@ use muralla_abi::verdict::Verdict;
 use muralla_dns::log::LoggedQuery;
 use muralla_dns::report::{Lookup, Status, Zone};
 use muralla_edge::wall::CounterRow;
-use sd_notify::NotifyState;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
-use tracing::{info, warn};
+use tracing::info;
 
-use super::{Daemon, Refused, lock};
+use super::{Canary, Daemon, Refused, lock};
 use crate::admin::api::{AnswersStatus, FlushForm, Flushed, LookupForm, ZoneForm};
 use crate::configuration::DEFAULT_PIN_DIR;
 use crate::dns::{Dns, Starter};
@@ -41,8 +40,7 @@ pub(super) struct Seen {
 }
 
 impl Daemon {
-    /// Starts the DNS role, if it is among the roles, with the sockets of the process before. From then on
-    /// systemd keeps its sockets.
+    /// Starts the DNS role, if it is among the roles, with the sockets of the process before.
     ///
     /// # Errors
     ///
@@ -53,35 +51,12 @@ impl Daemon {
         inherited: Vec<(String, OwnedFd)>,
         runtime: Handle,
     ) -> anyhow::Result<()> {
-        let before: Vec<String> = inherited.iter().map(|(name, _)| name.clone()).collect();
         let configured = lock(&self.configuration).dns.clone();
-        let config = configured.filter(|_| self.roles.has(Role::Dns));
-        if let Some(config) = config {
+        if let Some(config) = configured.filter(|_| self.roles.has(Role::Dns)) {
             let pin_dir = self.pin_dir();
             self.dns = Some(starter.start(config, inherited, &pin_dir, runtime)?);
         }
-        self.keep_sockets(&before);
         Ok(())
-    }
-
-    /// Has systemd keep the sockets through a restart, and close those of `before` that are not among them:
-    /// a socket that nobody reads would swallow its share of the queries.
-    fn keep_sockets(&self, before: &[String]) {
-        let kept = self.dns.as_ref().map(|dns| dns.descriptors()).unwrap_or_default();
-        for name in before.iter().filter(|name| kept.iter().all(|(other, _)| other != *name)) {
-            let gone = [NotifyState::FdStoreRemove, NotifyState::FdName(name)];
-            if let Err(error) = sd_notify::notify(&gone) {
-                warn!(name, %error, "systemd can't be told to close a socket");
-            }
-        }
-        for (name, descriptor) in &kept {
-            // Without FDPOLL=0 systemd would drop a socket at the first ICMP error that it holds.
-            let keep =
-                [NotifyState::FdStore, NotifyState::FdName(name), NotifyState::Custom("FDPOLL=0")];
-            if let Err(error) = sd_notify::notify_with_fds(&keep, &[descriptor.as_fd()]) {
-                warn!(name, %error, "a socket can't be kept through a restart");
-            }
-        }
     }
 
     /// Where a wall on this machine has its maps, this process's or another's.
@@ -131,32 +106,20 @@ impl Daemon {
     }
 
     /// A real query through a real socket.
-    pub(crate) async fn probe(&self) -> Result<Duration, Refused> {
-        self.dns()?.canary().await.map_err(Refused::Silent)
+    pub(crate) async fn dns_probe(&self) -> Result<Duration, Refused> {
+        self.dns()?.canary().await.map_err(|reason| Refused::Silent(Role::Dns, reason))
     }
 
     /// The same each second. It counts for the promise, and is what the next status shows.
     pub(crate) async fn canary(&self) -> Result<Duration, Refused> {
         let outcome = self.dns()?.canary().await;
-        self.answering.count(outcome.is_ok());
-        let before = lock(&self.canary).replace(outcome.clone());
-        match (&outcome, before) {
-            (Err(reason), Some(Ok(_)) | None) => warn!("DNS does not answer: {reason}"),
-            (Ok(took), Some(Err(_))) => info!(?took, "DNS answers again"),
-            _ => {}
-        }
-        outcome.map_err(Refused::Silent)
+        self.dns_pulse.beat(&outcome);
+        outcome.map_err(|reason| Refused::Silent(Role::Dns, reason))
     }
 
-    /// The latest canary's time, or why it had none; nothing before the first.
-    pub(crate) fn latest_canary(&self) -> Option<Result<Duration, String>> {
-        lock(&self.canary).clone()
-    }
-
-    /// Whether the latest canary went unanswered, in words.
-    pub(super) fn silent(&self) -> Option<String> {
-        let reason = self.latest_canary()?.err()?;
-        Some(format!("NOT ANSWERING: {reason}"))
+    /// The latest canary; nothing before the first.
+    pub(crate) fn latest_canary(&self) -> Option<Canary> {
+        self.dns_pulse.latest()
     }
 
     /// The network card's cache, which is the wall's to tell; none while no wall stands.

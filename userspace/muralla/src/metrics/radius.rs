@@ -1,0 +1,220 @@
+//! What Prometheus sees of RADIUS.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use muralla_radius::report::{JournalStatus, Latency, NasStatus, PoolStatus, Status};
+use muralla_telemetry::exposition::Family;
+
+/// Everything about the role.
+pub(super) fn role(status: &Status, canary: Option<&Result<Duration, String>>) -> Vec<Family> {
+    let mut families = vec![answers(status), reasons(status), latency(&status.latency)];
+    families.extend(waiting(status));
+    families.extend(nases(&status.nases));
+    families.extend(journal(&status.journal));
+    families.extend(database(status));
+    families.extend(pools(&status.pools));
+    families.extend(canary.map(alive).unwrap_or_default());
+    families
+}
+
+fn counter(name: &'static str, help: &'static str, value: u64) -> Family {
+    Family::counter(name, help).with(vec![], value as f64)
+}
+
+fn gauge(name: &'static str, help: &'static str, value: u64) -> Family {
+    Family::gauge(name, help).with(vec![], value as f64)
+}
+
+fn truth(name: &'static str, help: &'static str, value: bool) -> Family {
+    gauge(name, help, value.into())
+}
+
+fn answers(status: &Status) -> Family {
+    let mut family = Family::counter("muralla_radius_answers", "Answers by kind");
+    for (answer, count) in &status.answers {
+        family.push(vec![("answer", answer.name().to_owned())], *count as f64);
+    }
+    family
+}
+
+fn reasons(status: &Status) -> Family {
+    let mut family = Family::counter(
+        "muralla_radius_refused",
+        "Requests that were refused or dropped, by where they ended and why",
+    );
+    for row in &status.reasons {
+        let labels = vec![("stage", row.stage.name().to_owned()), ("reason", row.reason.clone())];
+        family.push(labels, row.count as f64);
+    }
+    family
+}
+
+fn latency(rows: &[Latency]) -> Family {
+    let mut family = Family::histogram(
+        "muralla_radius_latency_seconds",
+        "Time from the request to its answer; what a refusal waits on purpose is not in it",
+    );
+    for row in rows.iter().filter(|row| row.buckets.iter().any(|(_, count)| *count > 0)) {
+        let labels = vec![("answer", row.answer.name().to_owned())];
+        family.push_distribution(labels, &row.buckets, row.sum);
+    }
+    family
+}
+
+fn waiting(status: &Status) -> Vec<Family> {
+    vec![
+        truth(
+            "muralla_radius_ready",
+            "Whether the subscribers are in memory, so that requests are answered",
+            status.ready,
+        ),
+        gauge("muralla_radius_threads", "Threads that own sockets", status.threads as u64),
+        gauge("muralla_radius_subscribers", "Subscribers in memory", status.subscribers),
+        gauge("muralla_radius_profiles", "Profiles in memory", status.profiles),
+        gauge("muralla_radius_sessions", "Sessions open by the accounting", status.sessions),
+        counter(
+            "muralla_radius_zombie_sessions",
+            "Sessions closed because nothing was heard of them",
+            status.zombies,
+        ),
+        gauge(
+            "muralla_radius_delayed_rejects",
+            "Refusals that wait for their time",
+            status.delayed_rejects,
+        ),
+        gauge(
+            "muralla_radius_pending_acknowledgements",
+            "Accounting acknowledgements that wait for the journal",
+            status.pending_acknowledgements,
+        ),
+        gauge(
+            "muralla_radius_costly_checks",
+            "Password checks that wait for a thread (argon2, bcrypt)",
+            status.costly_waiting,
+        ),
+    ]
+}
+
+fn nases(nases: &[NasStatus]) -> Vec<Family> {
+    let mut requests =
+        Family::counter("muralla_radius_nas_requests", "Genuine requests of each NAS, by kind");
+    let mut outcomes = Family::counter(
+        "muralla_radius_nas_outcomes",
+        "What became of each NAS's requests; `repeated` are those that it sent again",
+    );
+    let mut seen = Family::gauge(
+        "muralla_radius_nas_silence_seconds",
+        "Time since the last genuine packet of each NAS",
+    );
+    let mut weak = Family::gauge(
+        "muralla_radius_nas_unprotected",
+        "Whether the NAS may ask without Message-Authenticator (CVE-2024-3596)",
+    );
+    for nas in nases {
+        let labels = |extra: Option<(&'static str, &str)>| {
+            let mut labels = vec![("nas", nas.name.clone())];
+            labels.extend(extra.map(|(name, value)| (name, value.to_owned())));
+            labels
+        };
+        for (kind, count) in [("access", nas.requests), ("accounting", nas.accounting)] {
+            requests.push(labels(Some(("kind", kind))), count as f64);
+        }
+        for (outcome, count) in [
+            ("accepted", nas.accepted),
+            ("rejected", nas.rejected),
+            ("acknowledged", nas.acknowledged),
+            ("repeated", nas.repeated),
+            ("dropped", nas.dropped),
+        ] {
+            outcomes.push(labels(Some(("outcome", outcome))), count as f64);
+        }
+        if let Some(silence) = nas.seen {
+            seen.push(labels(None), silence as f64);
+        }
+        weak.push(labels(None), f64::from(u8::from(nas.message_authenticator_optional)));
+    }
+    vec![requests, outcomes, seen, weak]
+}
+
+fn journal(status: &JournalStatus) -> Vec<Family> {
+    let mut lag = Family::gauge(
+        "muralla_radius_journal_lag",
+        "Durable records that a consumer of the journal has still before it",
+    );
+    for (consumer, records) in &status.lag {
+        lag.push(vec![("consumer", consumer.clone())], *records as f64);
+    }
+    vec![
+        counter("muralla_radius_journal_records", "Records that became durable", status.records),
+        counter("muralla_radius_journal_syncs", "Calls of fdatasync", status.fsyncs),
+        gauge("muralla_radius_journal_bytes", "Bytes of the journal's segments", status.bytes),
+        truth(
+            "muralla_radius_journal_failing",
+            "Whether nothing can be acknowledged, because the journal's disk is full or broken",
+            status.health != "good",
+        ),
+        gauge(
+            "muralla_radius_dead_letters",
+            "Records put aside because they can't be stored",
+            status.dead_letters,
+        ),
+        lag,
+    ]
+}
+
+fn database(status: &Status) -> Vec<Family> {
+    let away_since = status.database.as_ref().and_then(|database| database.away_since);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    vec![
+        truth(
+            "muralla_radius_database_up",
+            "Whether the database answers",
+            status.database.is_some() && away_since.is_none(),
+        ),
+        gauge(
+            "muralla_radius_database_away_seconds",
+            "Time since which the database is away; 0 while it answers",
+            away_since.map_or(0, |since| now.saturating_sub(since)),
+        ),
+        counter(
+            "muralla_radius_exported_records",
+            "Accounting records and closed sessions stored in the database",
+            status.exported,
+        ),
+    ]
+}
+
+fn pools(pools: &[PoolStatus]) -> Vec<Family> {
+    let mut size = Family::gauge("muralla_radius_pool_size", "Addresses or prefixes of each pool");
+    let mut held = Family::gauge(
+        "muralla_radius_pool_held",
+        "Those of them that this server has given away; the others' are in the database",
+    );
+    let mut spare =
+        Family::gauge("muralla_radius_pool_spare", "Those that this server can give away at once");
+    let mut exhausted = Family::counter(
+        "muralla_radius_pool_exhausted",
+        "Logins that found nothing left in the pool",
+    );
+    for pool in pools {
+        let labels = vec![("pool", pool.name.clone())];
+        size.push(labels.clone(), pool.size as f64);
+        held.push(labels.clone(), pool.held as f64);
+        spare.push(labels.clone(), pool.spare as f64);
+        exhausted.push(labels, pool.exhausted as f64);
+    }
+    vec![size, held, spare, exhausted]
+}
+
+fn alive(canary: &Result<Duration, String>) -> Vec<Family> {
+    let success = truth(
+        "muralla_radius_canary_success",
+        "Whether the latest Status-Server through the role's own sockets was answered",
+        canary.is_ok(),
+    );
+    let took = canary.as_ref().ok().map(|took| {
+        Family::gauge("muralla_radius_canary_seconds", "Time until the answer to that request")
+            .with(vec![], took.as_secs_f64())
+    });
+    [success].into_iter().chain(took).collect()
+}
