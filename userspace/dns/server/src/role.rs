@@ -21,6 +21,7 @@ use muralla_zones::LocalData;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -109,6 +110,8 @@ pub struct Role {
     listening: Vec<Listening>,
     tallies: Vec<Arc<Tally>>,
     connections: Arc<Connections>,
+    /// Who accepts TCP connections: each has a copy of its socket.
+    acceptors: Mutex<Vec<JoinHandle<()>>>,
     workers: Mutex<Option<Workers>>,
     /// Whether the cache of the last time is back: before that, what is in memory must not take its place.
     loaded: Arc<AtomicBool>,
@@ -148,11 +151,12 @@ impl Role {
             tallies.iter().map(|tally| (Vec::new(), Arc::clone(tally))).collect();
         let (stop, stopped) = watch::channel(false);
         let connections = Arc::new(Connections::default());
+        let mut acceptors = Vec::new();
         for listening in &listening {
             for ((sockets, _), socket) in work.iter_mut().zip(&listening.udp) {
                 sockets.push(Arc::new(socket.try_clone()?));
             }
-            tcp::start(&desk, &connections, &listening.tcp, stopped.clone())?;
+            acceptors.push(tcp::start(&desk, &connections, &listening.tcp, stopped.clone())?);
         }
         let feeder = hot.map(|hot| Arc::new(Feeder::new(hot)));
         let loaded = load(&desk, feeder.clone(), config.cache_file.clone(), &runtime);
@@ -179,6 +183,7 @@ impl Role {
             listening,
             tallies,
             connections,
+            acceptors: Mutex::new(acceptors),
             workers: Mutex::new(Some(workers)),
             loaded,
             stop,
@@ -400,6 +405,12 @@ impl Role {
         let _ = self.stop.send(true);
         if let Err(error) = tokio::task::spawn_blocking(move || workers.stop()).await {
             warn!(%error, "the threads that own sockets can't be waited for");
+        }
+        let acceptors = std::mem::take(&mut *self.acceptors.lock());
+        for acceptor in acceptors {
+            if let Err(error) = acceptor.await {
+                warn!(%error, "what accepts connections ended badly");
+            }
         }
         let end = Instant::now() + DRAIN;
         while self.desk.waiting() > 0 && Instant::now() < end {

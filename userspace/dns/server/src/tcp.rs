@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
@@ -65,12 +66,11 @@ pub(crate) fn start(
     connections: &Arc<Connections>,
     listener: &OwnedFd,
     stop: watch::Receiver<bool>,
-) -> io::Result<()> {
+) -> io::Result<JoinHandle<()>> {
     let listener = bound::listener(listener)?;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    tokio::spawn(accept(Arc::clone(desk), Arc::clone(connections), listener, stop));
-    Ok(())
+    Ok(tokio::spawn(accept(Arc::clone(desk), Arc::clone(connections), listener, stop)))
 }
 
 async fn accept(

@@ -181,7 +181,7 @@ impl Store {
     /// Notes that a segment is durable up to `end`, and with it all numbers up to `last`.
     pub(crate) fn publish(&self, ordinal: u64, end: u64, last: u64, records: u64) {
         if let Some(segment) = self.table.write().get_mut(&ordinal) {
-            segment.end = end + 4096;
+            segment.end = end;
         }
         self.counters.records.fetch_add(records, Relaxed);
         self.counters.batches.fetch_add(1, Relaxed);
