@@ -286,7 +286,7 @@ fn lock_file(path: &Path) -> anyhow::Result<OwnedFd> {
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => bail!(
-            "another muralla is running: it holds {}; `systemctl status muralla muralla-dns` or \
+            "another muralla is running: it holds {}; `systemctl status muralla muralla-dns muralla-radius` or \
              `muralla status` shows it",
             path.display()
         ),

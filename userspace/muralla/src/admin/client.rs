@@ -38,7 +38,7 @@ pub(crate) enum ClientError {
     #[error("the daemon's answer can't be understood: {0}; are command and daemon of one version?")]
     Answer(String),
     #[error(
-        "the daemon on {path} does not answer within {patience:?}; `systemctl status muralla muralla-dns` shows \
+        "the daemon on {path} does not answer within {patience:?}; `systemctl status muralla muralla-dns muralla-radius` shows \
          what it does"
     )]
     Mute { path: PathBuf, patience: Duration },

@@ -38,12 +38,12 @@ impl SessionId {
     /// [`Settings::event_tolerance`](crate::Settings::event_tolerance).
     pub fn of(record: &Record<'_>, tolerance: u32) -> Self {
         let at = record.event(tolerance).at;
-        Self::named(record, at.saturating_sub(record.session_seconds.unwrap_or(0)), false)
+        Self::named(record, at.saturating_sub(record.session_seconds.unwrap_or(0)), 0)
     }
 
-    /// The name of a record's session that `started` then; by its second if it is one of several
-    /// that have the same id in a day.
-    pub(crate) fn named(record: &Record<'_>, started: u32, one_of_several: bool) -> Self {
+    /// The name of a record's session that `started` then: the first choice, and others if that is
+    /// taken by another session of the same identity. Those go by the second, too.
+    pub(crate) fn named(record: &Record<'_>, started: u32, choice: u32) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"muralla accounting session 1");
         let mut add = |part: &[u8]| {
@@ -73,8 +73,9 @@ impl SessionId {
         let shift = u64::from_be_bytes(shift) % DAY;
         let day = (u64::from(started) + shift) / DAY;
         hasher.update(&day.to_be_bytes());
-        if one_of_several {
+        if choice > 0 {
             hasher.update(&started.to_be_bytes());
+            hasher.update(&choice.to_be_bytes());
         }
         let mut id = [0; 16];
         hasher.finalize_xof().fill(&mut id);

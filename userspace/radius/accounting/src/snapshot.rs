@@ -143,11 +143,7 @@ const POINTS: u8 = 30;
 impl<W: Write> Writer<W> {
     pub(crate) fn new(writer: W, position: u64, now: Moment) -> io::Result<Self> {
         let mut frames = frames::Writer::new(writer, frames::SESSIONS)?;
-        let mut item = vec![HEAD];
-        fields::push_number(&mut item, POSITION, position);
-        fields::push_number(&mut item, WALL, now.wall_seconds() as u64);
-        fields::push_number(&mut item, BOOT, now.uptime.boot.into());
-        fields::push_number(&mut item, STEADY, now.steady_seconds() as u64);
+        let item = head(position, now);
         frames.push(&item)?;
         Ok(Self { frames, item, steady: now.steady_seconds(), saved: Saved::default() })
     }
@@ -278,6 +274,16 @@ pub(crate) fn read(
     }
     restored.complete = frames.is_complete() && restored.damaged == 0;
     Ok(restored)
+}
+
+/// What comes first.
+pub(crate) fn head(position: u64, now: Moment) -> Vec<u8> {
+    let mut item = vec![HEAD];
+    fields::push_number(&mut item, POSITION, position);
+    fields::push_number(&mut item, WALL, now.wall_seconds() as u64);
+    fields::push_number(&mut item, BOOT, now.uptime.boot.into());
+    fields::push_number(&mut item, STEADY, now.steady_seconds() as u64);
+    item
 }
 
 struct Head {

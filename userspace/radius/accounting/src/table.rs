@@ -806,10 +806,11 @@ impl Locked<'_> {
         }
         let is = |session: &Session| session.is(place_number, record);
         let before = self.shard.newest(tag, is);
-        let id = SessionId::named(record, report.started(), false);
-        let taken = before
-            .is_some_and(|before| self.shard.chain(before).any(|(_, session)| session.id == id));
-        let id = if taken { SessionId::named(record, report.started(), true) } else { id };
+        let is_taken = |id: &SessionId| {
+            before.is_some_and(|before| self.shard.chain(before).any(|(_, known)| known.id == *id))
+        };
+        let mut names = (0..).map(|choice| SessionId::named(record, report.started(), choice));
+        let id = names.find(|id| !is_taken(id))?;
 
         let mut session = Session::blank(id, record, place_number, tag);
         let Taken { mut outcome, gain, .. } = session.take_first(report);
@@ -1030,7 +1031,7 @@ fn standing(session: &Session) -> Standing {
 fn unknown(outcome: Outcome, record: &Record<'_>, report: &Report) -> Effect {
     let stopped = report.status == Status::Stop;
     let session = Standing {
-        id: SessionId::named(record, report.started(), false),
+        id: SessionId::named(record, report.started(), 0),
         state: if stopped { State::Stopped } else { State::Open },
         started: report.started(),
         updated: report.at,

@@ -344,13 +344,10 @@ impl<T> Book<T> {
         }
     }
 
-    /// It can't be said yet who has them: ask again then.
+    /// It can't be said yet who has them: ask again then. When their time ended stays what it was.
     pub(crate) fn postpone(&mut self, numbers: &[u64], then: Moment) {
         for number in numbers {
-            if let Some(unit) = self.units.get_mut(number) {
-                unit.until = unit.until.max(then);
-            }
-            self.ending(*number);
+            self.ending_at(*number, Some(then));
         }
     }
 
@@ -452,10 +449,14 @@ impl<T> Book<T> {
     }
 
     fn ending(&mut self, number: u64) {
+        self.ending_at(number, None);
+    }
+
+    fn ending_at(&mut self, number: u64, then: Option<Moment>) {
         let Some(unit) = self.units.get_mut(&number) else { return };
         if !unit.ending {
             unit.ending = true;
-            self.ends.push(Reverse((unit.until, number)));
+            self.ends.push(Reverse((then.unwrap_or(unit.until), number)));
         }
     }
 

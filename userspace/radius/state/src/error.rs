@@ -1,5 +1,6 @@
 //! Why the state can't be read or changed.
 
+use std::fmt;
 use std::io;
 
 use crate::Location;
@@ -17,16 +18,16 @@ pub enum StateError {
     },
     /// The database does not answer, or not now: the same may do later.
     #[error("the database does not answer: {0}")]
-    Away(#[source] sqlx::Error),
+    Away(#[source] DatabaseError),
     /// Others wrote the same at the same moment, and the database chose them.
     #[error("the database let others go first: {0}")]
-    Conflict(#[source] sqlx::Error),
+    Conflict(#[source] DatabaseError),
     /// It took too long.
     #[error("the database took longer than {0} seconds for {1}")]
     Slow(u64, &'static str),
     /// The database answers, and refuses what was to be written.
     #[error("the database refuses it: {0}")]
-    Refused(#[source] sqlx::Error),
+    Refused(#[source] DatabaseError),
     /// The schema is of a newer version.
     #[error(
         "the database has schema {found}, and this program knows {known}: install the newer program, or restore the database from before"
@@ -89,6 +90,26 @@ impl StateError {
     }
 }
 
+/// What the database said. It knows more than it shows: PostgreSQL tells the whole row that it refuses, secrets included.
+pub struct DatabaseError(sqlx::Error);
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            sqlx::Error::Database(said) => f.write_str(said.message()),
+            other => other.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl std::error::Error for DatabaseError {}
+
 impl From<sqlx::Error> for StateError {
     fn from(error: sqlx::Error) -> Self {
         let refused = match &error {
@@ -99,7 +120,7 @@ impl From<sqlx::Error> for StateError {
                 let conflict =
                     if postgres { is_postgres_conflict(&code) } else { is_sqlite_conflict(&code) };
                 if conflict {
-                    return Self::Conflict(error);
+                    return Self::Conflict(DatabaseError(error));
                 }
                 if postgres { is_postgres_refusal(&code) } else { is_sqlite_refusal(&code) }
             }
@@ -111,6 +132,7 @@ impl From<sqlx::Error> for StateError {
             }
             _ => false,
         };
+        let error = DatabaseError(error);
         if refused { Self::Refused(error) } else { Self::Away(error) }
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use muralla_radius_accounting::usage::{Gain, Sum};
 use muralla_radius_accounting::{Day, ExportRow};
@@ -19,6 +20,9 @@ use crate::sessions::{SessionRow, box_of, join_all, octets, port_of_row, settle}
 use crate::state::unix_now;
 use crate::stored::{plan, pools};
 use crate::{Assigned, State, StateError, dialect};
+
+/// How often it is written down that there is nothing to export.
+const CAUGHT_UP: Duration = Duration::from_secs(5);
 
 /// What was written of a batch.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -68,13 +72,19 @@ impl State {
         Ok(exported)
     }
 
-    /// Notes that everything which this server was told until now is in the database. To be called every few seconds while
-    /// there is nothing to export: what has ended is given to others only when every server has said so.
+    /// Notes that everything which this server was told until now is in the database. To be called often while there is
+    /// nothing to export (it is written every few seconds): an address whose lease has ended is given to others only when
+    /// every server has said so, because its renewal may lie in a journal.
     ///
     /// # Errors
     ///
     /// If the database is away.
     pub async fn caught_up(&self) -> Result<(), StateError> {
+        let noted = *self.inner.caught_up.lock();
+        if noted.is_some_and(|noted| noted.elapsed() < CAUGHT_UP) {
+            return Ok(());
+        }
+        *self.inner.caught_up.lock() = Some(Instant::now());
         self.watched(async {
             let mut work = self.inner.engine.write().await?;
             note_exported(&mut work, self.server(), 0).await?;

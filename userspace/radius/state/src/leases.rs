@@ -34,6 +34,9 @@ use crate::{Assigned, PoolEntry, State, StateError, dialect};
 /// How often it is seen to that there is enough, and that the database knows what was given.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// How often the database hears that this server lives, if there is nothing else to tell.
+const BEAT: Duration = Duration::from_secs(10);
+
 /// How often what belongs to subscribers for good is read as a whole; changes come by the log.
 const READ_FIXED: Duration = Duration::from_secs(3600);
 
@@ -78,6 +81,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Round {
+    told: Option<Instant>,
     fixed_read: Option<Instant>,
     extended: Option<Instant>,
 }
@@ -105,6 +109,16 @@ struct Pace {
 struct Label {
     user: String,
     nas: String,
+}
+
+/// What became of telling.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Told {
+    Everything,
+    /// There was nothing to tell.
+    Nothing,
+    /// Somebody else has this server's name: nothing is ours any more.
+    Fenced,
 }
 
 /// What the database is to be told of a pool.
@@ -308,7 +322,7 @@ impl Leases {
         self.inner
             .state
             .watched(async {
-                self.tell().await?;
+                self.tell(true).await?;
                 let mut work = self.inner.state.inner.engine.write().await?;
                 work.execute(
                     "UPDATE radius_block SET owner = NULL, until = 0, free_at = 0 WHERE owner = $1 AND incarnation = $2",
@@ -329,8 +343,11 @@ impl Leases {
             self.read_fixed().await?;
             round.fixed_read = Some(Instant::now());
         }
-        if !self.tell().await? {
-            return Ok(());
+        let due = round.told.is_none_or(|told| told.elapsed() >= BEAT);
+        match self.tell(due).await? {
+            Told::Fenced => return Ok(()),
+            Told::Everything => round.told = Some(Instant::now()),
+            Told::Nothing => {}
         }
         let hold = self.inner.state.inner.options.hold_blocks;
         let due = (hold / 4).min(Duration::from_secs(60));
@@ -504,8 +521,8 @@ impl Leases {
         Ok(())
     }
 
-    /// Tells the database what is new. If somebody else has this server's name, nothing is ours any more: then it is false.
-    async fn tell(&self) -> Result<bool, StateError> {
+    /// Tells the database what is new, and if it is `due` that there is nothing.
+    async fn tell(&self, due: bool) -> Result<Told, StateError> {
         let pools: Vec<Arc<Pool>> = self.inner.pools.read().values().cloned().collect();
         let now = self.moment(Instant::now());
         let mut news = Vec::new();
@@ -516,8 +533,11 @@ impl Leases {
             drop(book);
             news.push(News { pool, plan, fresh, gone });
         }
+        if !due && news.iter().all(|news| news.fresh.is_empty() && news.gone.is_empty()) {
+            return Ok(Told::Nothing);
+        }
         match self.write_news(&news, now).await {
-            Ok(true) => Ok(true),
+            Ok(true) => Ok(Told::Everything),
             Ok(false) => {
                 self.inner.fenced.store(true, Ordering::Release);
                 for one in news {
@@ -531,7 +551,7 @@ impl Leases {
                     server = self.inner.state.server(),
                     "another process runs under this server's name: this one gives out no more addresses. Give each server a name of its own"
                 );
-                Ok(false)
+                Ok(Told::Fenced)
             }
             Err(error) => {
                 for one in news {
@@ -810,7 +830,9 @@ impl Leases {
             let several = (target - spare).div_ceil(block);
             let several = usize::try_from(several).unwrap_or(MOST_BLOCKS).min(MOST_BLOCKS);
             let got = self.reserve(pool, several, hold).await?;
-            if got == 0 && spare == 0 {
+            // Said again and again, but not every second.
+            let silent = wanted.int(0)? <= now.saturating_sub(WANTED / 4);
+            if got == 0 && spare == 0 && silent {
                 let mut work = self.inner.state.inner.engine.write().await?;
                 work.execute(
                     "UPDATE radius_pool SET wanted = $2 WHERE name = $1",

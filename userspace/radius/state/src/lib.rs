@@ -45,7 +45,7 @@ pub use addresses::Assigned;
 pub use backoff::Backoff;
 pub use changes::Position;
 pub use entries::{Hidden, NasEntry, PoolEntry, ProfileEntry, SubscriberEntry};
-pub use error::StateError;
+pub use error::{DatabaseError, StateError};
 pub use export::{Exported, Poison};
 pub use follow::Changed;
 pub use import::{Import, Imported, Refused, Table, Tables};

@@ -57,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) location: Location,
     pub(crate) options: Options,
     health: Mutex<Health>,
+    /// When it was last written down that everything is exported.
+    pub(crate) caught_up: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -154,8 +156,14 @@ impl State {
             }
             tokio::time::sleep(RETRY).await;
         }
-        let health = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { engine, location: location.clone(), options, health }) })
+        let inner = Inner {
+            engine,
+            location: location.clone(),
+            options,
+            health: Mutex::default(),
+            caught_up: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Opens the state, and if the database is away, tries for ever; `away` hears of each failure, and how long the next

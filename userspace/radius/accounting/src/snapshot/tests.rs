@@ -173,21 +173,4 @@ proptest! {
         crate::fuzzing::snapshot(&bytes);
         crate::fuzzing::usage(&bytes);
     }
-
-    #[test]
-    fn any_item_is_read_or_refused(items in prop::collection::vec(
-        prop::collection::vec(any::<u8>(), 0..60), 0..5,
-    )) {
-        let mut bytes = Vec::new();
-        let mut frames = frames::Writer::new(&mut bytes, frames::SESSIONS).unwrap();
-        let mut head = vec![HEAD];
-        fields::push_number(&mut head, POSITION, 7);
-        fields::push_number(&mut head, WALL, 1_000_000);
-        frames.push(&head).unwrap();
-        for item in &items {
-            frames.push(item).unwrap();
-        }
-        frames.finish().unwrap();
-        crate::fuzzing::snapshot(&bytes);
-    }
 }

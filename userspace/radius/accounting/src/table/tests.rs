@@ -224,6 +224,29 @@ fn an_id_that_is_given_again_is_another_session() {
 }
 
 #[test]
+fn sessions_of_one_second_have_names_of_their_own() {
+    let table = table();
+    let samples = [
+        stop(0, 0),
+        Sample::new(Status::Off).at(T0 + 236),
+        start().at(T0 + 236),
+        // It was sent before the box ended, which the other two were not.
+        start().at(T0 + 236).stamp(T0 + 204),
+        start().at(T0 + 236),
+    ];
+    run(&table, &samples);
+    let mut ids = Vec::new();
+    table.walk(|session| {
+        ids.push(session.id);
+        true
+    });
+    ids.sort();
+    let count = ids.len();
+    ids.dedup();
+    assert_eq!((count, ids.len()), (3, 3));
+}
+
+#[test]
 fn a_second_start_within_a_session_does_not_end_it() {
     let table = table();
     let samples = [

@@ -80,7 +80,8 @@ fn nothing_becomes_free_before_the_database_was_asked() {
     assert_eq!(book.lease(who(3), "", OFFER), Some(block + 2));
     book.postpone(&[block + 1], OFFER + 500);
     assert_eq!(ended(&mut book, OFFER + 499, 9), Vec::<u64>::new());
-    assert_eq!(ended(&mut book, OFFER + 500, 9), [block + 1]);
+    let again = book.ended(OFFER + 500, 9);
+    assert_eq!(again, [(block + 1, OFFER)], "its time ended when it ended");
     book.confirm(block + 1, None, OFFER + 500);
     assert_eq!(book.spare(), 2);
     // The lease of the first was renewed elsewhere.

@@ -165,6 +165,12 @@ async fn what_makes_no_sense_is_refused(database: Database) {
     state.put_subscriber(&dictionary, &with_address("ann")).await.unwrap();
     let error = state.put_subscriber(&dictionary, &with_address("bob")).await.unwrap_err();
     assert!(matches!(error, StateError::Refused(_)), "{error}");
+    // PostgreSQL tells the whole row that it refuses; we don't.
+    database.sql("DELETE FROM radius_nas").await;
+    let mut refused = NasEntry::new("lns", "192.0.2.1/32".parse().unwrap(), "xyzzy5461");
+    refused.telco = Some("\0".into());
+    let told = state.put_nas(&refused).await;
+    assert!(!format!("{told:?}").contains("xyzzy"), "{told:?}");
     assert_eq!(state.status().away_since, None, "a refusal is an answer");
 
     let profile = |name: &str, parents: &[&str]| ProfileEntry {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Database, accounting};
 use muralla_radius_dictionary::Dictionary;
-use muralla_radius_policy::PoolError;
+use muralla_radius_policy::{Base, Names, PoolError};
 use muralla_radius_state::{Assigned, Holder, Leases, PoolEntry, State, SubscriberEntry};
 use parking_lot::Mutex;
 
@@ -324,6 +324,13 @@ async fn logins_go_on_while_the_database_is_away() {
         let leases = leases.clone();
         async move { leases.run().await }
     });
+    let dictionary = Dictionary::built_in();
+    let base = Arc::new(Base::new(Arc::clone(&dictionary), Names::default(), [1, 2]));
+    let position = state.load_into(&dictionary, &base, |_| ()).await.unwrap().position;
+    let follower = tokio::spawn({
+        let (state, base, leases) = (state.clone(), Arc::clone(&base), leases.clone());
+        async move { state.follow(&dictionary, &base, Some(&leases), position, |_| ()).await }
+    });
     database.kill();
     let mut given = HashSet::new();
     for number in 0..8 {
@@ -346,6 +353,16 @@ async fn logins_go_on_while_the_database_is_away() {
     .expect("the database hears of everything");
     assert_eq!(state.status().last_error, None);
     runner.abort();
+    // Who followed the log follows it again.
+    tokio::time::timeout(Duration::from_secs(60), async {
+        database.sql("INSERT INTO radius_subscriber (name) VALUES ('bob')").await;
+        while base.subscriber("bob").is_none() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("what is changed is followed again");
+    follower.abort();
 }
 
 fn unix_now() -> i64 {
