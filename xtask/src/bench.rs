@@ -3,14 +3,18 @@
 //! - [`packets`]: nanoseconds a packet
 //! - [`survival`]: legitimate users under floods, and [`nftables`]: the peer
 //! - [`continuity`]: what is lost when configurations and programs are replaced
-//! - [`dns`]: the resolver beside Debian's
+//! - [`dns`]: the resolver beside Debian's, and [`radius`]: the RADIUS server beside FreeRADIUS
+//! - [`division`]: who runs on which core, and [`cost`]: how much of it
 //! - [`table`], [`machine`]: how figures are told
 
 mod continuity;
+mod cost;
+mod division;
 mod dns;
 mod machine;
 mod nftables;
 mod packets;
+mod radius;
 mod survival;
 mod table;
 
@@ -46,9 +50,12 @@ pub(crate) struct Args {
     /// Only these parts
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
-    /// Measure the others alone, without muralla (dns)
+    /// Measure the others alone, without muralla (dns, radius)
     #[arg(long, conflicts_with = "binary")]
     peers_only: bool,
+    /// A folder on the disk that journals and databases are to be measured on (radius)
+    #[arg(long, value_name = "FOLDER", default_value = "/var/tmp")]
+    disk: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -57,6 +64,8 @@ enum Bench {
     Edge,
     /// The resolver
     Dns,
+    /// The RADIUS server
+    Radius,
 }
 
 impl Bench {
@@ -64,6 +73,7 @@ impl Bench {
         match self {
             Self::Edge => "edge",
             Self::Dns => "dns",
+            Self::Radius => "radius",
         }
     }
 
@@ -76,6 +86,14 @@ impl Bench {
                 Part::Floods,
                 Part::Memory,
                 Part::Lists,
+                Part::Continuity,
+            ],
+            Self::Radius => &[
+                Part::Auth,
+                Part::Nases,
+                Part::Accounting,
+                Part::Memory,
+                Part::Floods,
                 Part::Continuity,
             ],
         }
@@ -94,12 +112,18 @@ enum Part {
     Hits,
     /// Answers that have to be looked up, and stale ones
     Misses,
-    /// Clients of the resolver under floods
+    /// Clients under floods
     Floods,
-    /// Memory for a cached name
+    /// Memory for a cached name; for a subscriber and a session
     Memory,
     /// Block lists of a million entries
     Lists,
+    /// Subscribers let in, by each method, and how soon
+    Auth,
+    /// The same from few and from many NASes
+    Nases,
+    /// Accounting records, durable before they are acknowledged
+    Accounting,
 }
 
 /// The lab's prefix: not that of a person's lab, which may be up.
@@ -113,12 +137,16 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
     if let Some(other) = args.only.iter().find(|part| !parts.contains(part)) {
         bail!("{} has no part {other:?}: it has {parts:?}", args.name.name());
     }
-    ensure!(!args.peers_only || args.name == Bench::Dns, "--peers-only is for the bench of dns");
+    ensure!(
+        !args.peers_only || args.name != Bench::Edge,
+        "--peers-only is for the benches of dns and radius"
+    );
     setup::ensure(Purpose::Everything)?;
     let wants = |part| args.only.is_empty() || args.only.contains(&part);
     let rows = match args.name {
         Bench::Edge => edge(house, args, &wants)?,
         Bench::Dns => dns::rows(house, args, &wants)?,
+        Bench::Radius => radius::rows(house, args, &wants)?,
     };
     let report = Report { bench: args.name.name().to_owned(), machine: Machine::this(house), rows };
     println!("{}\n\n{}", report.machine, report.table());

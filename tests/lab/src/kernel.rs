@@ -1,6 +1,9 @@
 //! System calls that nothing safe wraps: a socket that puts whole frames on an interface, many with
-//! one call, small XDP programs, waiting for many sockets, and descriptors for a program to come. The
-//! only place of this crate with `unsafe`.
+//! one call, small XDP programs, waiting for many sockets, and descriptors for a program to come;
+//! [`datagrams`] of many addresses, and [`flushes`] counted. The only place of this crate with `unsafe`.
+
+pub(crate) mod datagrams;
+pub(crate) mod flushes;
 
 use std::io;
 use std::mem;
@@ -513,8 +516,13 @@ fn aim(program: &mut [[u8; 8]], offset: i16) {
 /// Loads an XDP program.
 fn load(instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
     const PROG_TYPE_XDP: u32 = 6;
+    load_kind(PROG_TYPE_XDP, instructions)
+}
+
+/// Loads a program of that type.
+fn load_kind(kind: u32, instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
     let mut load = ProgLoad {
-        kind: PROG_TYPE_XDP,
+        kind,
         instructions: instructions.len() as u32,
         code: instructions.as_ptr() as u64,
         license: c"MIT".as_ptr() as u64,

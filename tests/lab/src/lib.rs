@@ -10,15 +10,18 @@
 //! - [`process`]: programs that the lab started, and how they are found and ended again.
 //! - [`peers`]: Debian's unbound, freeradius and postfix in the edge namespace.
 //! - [`resolvers`]: Debian's recursive resolvers, to compare with.
+//! - [`freeradius`]: Debian's FreeRADIUS, to compare with, and [`postgres`]: a database of one's own.
+//! - [`subscribers`]: subscribers in masses.
 //! - [`private_internet`]: a root, zones and servers of our own, on the lab's Internet.
 //! - [`role`]: `muralla run` with whatever configuration, restarted and upgraded without losing what waits in its
 //!   sockets.
 //! - [`descriptor_store`]: what systemd keeps for a service while that restarts.
 //! - [`clients`]: legitimate clients at a steady rate, with their success and latency.
-//! - [`load`]: DNS queries in masses: as fast as a server answers, or at a rate.
+//! - [`load`]: DNS queries and RADIUS requests in masses: as fast as a server answers, or at a rate.
 //! - [`flood`]: attackers that send as fast as one core can.
 //! - [`frames`]: packets built byte by byte, right or deliberately wrong.
 //! - [`cpu`]: processor time and memory of what runs, and [`polling`]: on whose account packets are received.
+//! - [`flushes`]: how often programs have the disk flushed.
 //! - [`histogram`]: latencies in little memory.
 //! - [`random`]: numbers that need not be secret.
 
@@ -26,19 +29,23 @@ pub mod clients;
 pub mod cpu;
 pub mod descriptor_store;
 pub mod flood;
+pub mod flushes;
 pub mod frames;
+pub mod freeradius;
 pub mod histogram;
 mod kernel;
 pub mod load;
 pub mod namespace;
 pub mod peers;
 pub mod polling;
+pub mod postgres;
 pub mod private_internet;
 pub mod process;
 pub mod random;
 pub mod resolvers;
 pub mod role;
 mod state;
+pub mod subscribers;
 pub mod topology;
 
 pub use topology::{Family, Lab, LabOptions, Side};

@@ -1,8 +1,9 @@
-//! DNS queries in masses: what is asked, how often, and what came of it.
+//! DNS queries in masses: what is asked, how often, and what came of it; and [`radius`], the same for RADIUS.
 //!
 //! - [`saturation`]: as fast as a server answers, to find out how much that is
 //! - [`steady`]: at a rate, whatever comes back, to find out how long answers take
 
+pub mod radius;
 pub mod saturation;
 pub mod steady;
 

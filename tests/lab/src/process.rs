@@ -219,6 +219,11 @@ impl Process {
         self.id.pid
     }
 
+    /// The process numbers of all that it has started and that lives, its own among them.
+    pub fn family(&self) -> Vec<u32> {
+        self.id.family(&self.state.identities()).iter().map(|member| member.pid).collect()
+    }
+
     /// The file with all that it printed.
     pub fn log(&self) -> &Path {
         &self.log

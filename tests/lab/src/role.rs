@@ -67,12 +67,28 @@ impl<'lab> Role<'lab> {
         core: usize,
         configuration: impl FnOnce(&Path) -> String,
     ) -> Result<Self> {
+        let mut role = Self::prepare(lab, name, binary, core, configuration)?;
+        role.begin()?;
+        Ok(role)
+    }
+
+    /// The same without starting it: its command line can be used before it runs, and [`Role::begin`] starts it.
+    ///
+    /// # Errors
+    /// When its files can't be written.
+    pub fn prepare(
+        lab: &'lab Lab,
+        name: &str,
+        binary: &Path,
+        core: usize,
+        configuration: impl FnOnce(&Path) -> String,
+    ) -> Result<Self> {
         let folder = lab.folder().join(name);
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let file = folder.join("muralla.toml");
         fs::write(&file, configuration(&folder))
             .with_context(|| format!("writing {}", file.display()))?;
-        let mut role = Self {
+        Ok(Self {
             lab,
             name: name.to_owned(),
             original: binary.to_owned(),
@@ -81,9 +97,7 @@ impl<'lab> Role<'lab> {
             core,
             store: DescriptorStore::open(&folder)?,
             process: None,
-        };
-        role.begin()?;
-        Ok(role)
+        })
     }
 
     /// Puts another build into the program's place while the old one runs, as a package manager does: written beside
@@ -184,6 +198,11 @@ impl<'lab> Role<'lab> {
     /// When it doesn't run.
     pub fn pid(&self) -> Result<u32> {
         self.process.as_ref().map(Process::pid).context("the daemon doesn't run")
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&self) -> bool {
+        self.process.as_ref().is_some_and(Process::is_running)
     }
 
     /// What it printed so far.

@@ -318,6 +318,16 @@ impl Lab {
         self.internet.ip(&format!("route replace local {prefix} dev lo")).map(drop)
     }
 
+    /// Makes all addresses of a prefix (IPv4) local on the customers' side, and has the edge send there what is for them: for more
+    /// NASes or customers than the lab has of itself.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn host_on_customers(&self, prefix: &str) -> Result<()> {
+        self.customers.ip(&format!("route replace local {prefix} dev lo"))?;
+        self.edge.ip(&format!("route replace {prefix} via 192.0.2.2")).map(drop)
+    }
+
     /// Takes hosts off the Internet, or puts them back: what is sent to them is lost, SYNs included, and nobody says so.
     ///
     /// # Errors

@@ -1,17 +1,27 @@
 //! The lab itself, for real: namespaces, peers, clients and floods. Needs root.
 
-use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use muralla_lab::clients::{Client, ClientOptions, Kind};
 use muralla_lab::flood::{Attack, FloodOptions, Sources};
+use muralla_lab::flushes::Flushes;
+use muralla_lab::frames::radius::{ACCESS_ACCEPT, ACCESS_REJECT, ACCOUNTING_RESPONSE};
+use muralla_lab::freeradius::{self, FreeradiusOptions, Records, Store};
+use muralla_lab::load::radius::requests::{Accounting, Authentications, Method, Status};
+use muralla_lab::load::radius::{self, Nases, Pace};
 use muralla_lab::load::{Load, saturation, steady};
 use muralla_lab::namespace::Namespace;
 use muralla_lab::peers::{LARGE_NAME, Peer, ZONE};
 use muralla_lab::polling::Polling;
+use muralla_lab::postgres::Postgres;
+use muralla_lab::subscribers::Subscribers;
 use muralla_lab::topology::{CUSTOMERS_V4, CUSTOMERS_V6, NAS_V4, NAS_V6};
 use muralla_lab::{Family, Lab, LabOptions, Side};
 
@@ -284,4 +294,107 @@ fn a_killed_owner_leaves_a_lab_that_the_next_one_cleans_up() {
     let alive: Vec<_> =
         left.iter().filter(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok()).collect();
     assert!(alive.is_empty(), "{alive:?} survived");
+}
+
+#[test]
+fn flushes_are_counted_by_process() {
+    // Not where temporary files may be in memory.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let flushes = Flushes::count(folder).unwrap();
+    let path = folder.join(format!("flushes-{}", std::process::id()));
+    let mut file = File::create(&path).unwrap();
+    let me = [std::process::id()];
+    let before = flushes.of(&me);
+    for _ in 0..3 {
+        file.write_all(b"x").unwrap();
+        file.sync_data().unwrap();
+    }
+    file.sync_all().unwrap();
+    fs::remove_file(&path).unwrap();
+    assert_eq!(flushes.of(&me) - before, 4);
+    assert_eq!(flushes.of(&[u32::MAX]), 0);
+    assert!(Flushes::count(Path::new("/proc")).unwrap_err().to_string().contains("of kind 0x9fa0"));
+}
+
+#[test]
+fn freeradius_serves_masses_out_of_files_and_out_of_postgres() {
+    const SECRET: &str = "a secret of the test's own";
+    let lab = Lab::up("labt-masses", small()).unwrap();
+    lab.host_on_customers("198.18.0.0/15").unwrap();
+    let nases = Nases { first: Ipv4Addr::new(198, 18, 0, 254), count: 5, ports: 2 };
+    let subscribers = Subscribers { count: 200 };
+    let users = lab.folder().join("users");
+    subscribers.write_users(&mut File::create(&users).unwrap()).unwrap();
+    let folder = tempfile::Builder::new().prefix("muralla-postgres").tempdir().unwrap();
+    // The database's user has to come through.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(folder.path(), open).unwrap();
+    let postgres = Postgres::start(&lab, &folder.path().join("postgres"), 0).unwrap();
+    freeradius::install(&postgres, subscribers, folder.path()).unwrap();
+    let detail = lab.folder().join("detail");
+    for (name, last, store, records) in [
+        ("files", 31, Store::File(users), Records::Detail(detail.clone())),
+        ("postgres", 32, Store::Postgres(postgres.connection()), Records::Postgres),
+    ] {
+        let address = Ipv4Addr::new(203, 0, 113, last);
+        let secret = SECRET.to_owned();
+        let options =
+            FreeradiusOptions { address, core: 0, threads: 4, nases, secret, store, records };
+        let server = freeradius::start(&lab, name, &options).unwrap();
+        let options = |port: u16, pace| radius::Options {
+            nases,
+            target: SocketAddrV4::new(address, port),
+            secret: SECRET.to_owned(),
+            pace,
+            patience: Duration::from_secs(2),
+            retry: None,
+            remember: true,
+            core: 1,
+        };
+        for method in Method::ALL {
+            let requests = Arc::new(Authentications::prepare(method, subscribers, SECRET).unwrap());
+            let options = options(1812, Pace::Rate(200));
+            let load = radius::Load::start(lab.customers(), requests, options).unwrap();
+            thread::sleep(Duration::from_millis(500));
+            let outcome = load.stop().unwrap();
+            assert!(outcome.sent >= 90, "{name} {method:?}: {outcome:?}");
+            assert_eq!(outcome.answers_with(ACCESS_ACCEPT), outcome.sent, "{name}: {outcome:?}");
+            assert_eq!((outcome.lost, outcome.wrong), (0, 0), "{name} {method:?}");
+            assert_eq!(outcome.latencies.count(), outcome.sent);
+        }
+        // With another secret, passwords are wrong and nothing is genuine: FreeRADIUS says nothing at all.
+        let requests = Authentications::prepare(Method::Pap, subscribers, "another").unwrap();
+        let strangers = radius::Options {
+            patience: Duration::from_millis(300),
+            retry: Some(Duration::from_millis(100)),
+            ..options(1812, Pace::Rate(100))
+        };
+        let load = radius::Load::start(lab.customers(), Arc::new(requests), strangers).unwrap();
+        thread::sleep(Duration::from_millis(300));
+        let outcome = load.stop().unwrap();
+        assert_eq!((outcome.answers(), outcome.lost), (0, outcome.sent), "{name}: {outcome:?}");
+        assert!(outcome.most_sendings >= 3 && outcome.repeated >= outcome.sent, "{outcome:?}");
+        // Subscribers that nobody knows.
+        let more = Subscribers { count: 1_000_000 };
+        let requests = Authentications::prepare(Method::Chap, more, SECRET).unwrap();
+        let load = options(1812, Pace::Rate(50));
+        let load = radius::Load::start(lab.customers(), Arc::new(requests), load).unwrap();
+        thread::sleep(Duration::from_millis(300));
+        let outcome = load.stop().unwrap();
+        assert_eq!(outcome.answers_with(ACCESS_REJECT), outcome.sent, "{name}: {outcome:?}");
+
+        let statuses = [Status::Start, Status::Interim, Status::Stop];
+        let records = Accounting::new(&statuses, nases, subscribers, SECRET, 900).unwrap();
+        let most = 3 * 4_100;
+        let load = options(1813, Pace::Window(64));
+        let outcome =
+            radius::Load::once(lab.customers(), Arc::new(records.most(most)), load).unwrap();
+        assert_eq!(outcome.answers_with(ACCOUNTING_RESPONSE), most, "{name}: {outcome:?}");
+        assert_eq!((outcome.sent, outcome.answered.len() as u64), (most, most));
+        server.stop().unwrap();
+    }
+    let records = fs::read_to_string(detail).unwrap();
+    assert_eq!(records.matches("Acct-Session-Id = ").count(), 3 * 4_100);
+    let rows = postgres.sql("SELECT count(*), count(acctstoptime) FROM radacct").unwrap();
+    assert_eq!(rows, "4100|4100");
 }

@@ -125,6 +125,12 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// The median of each round's ratio.
+pub(crate) fn turn_by_turn(values: &[f64], others: &[f64]) -> f64 {
+    let ratios: Vec<f64> = values.iter().zip(others).map(|(value, other)| value / other).collect();
+    median(&ratios)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

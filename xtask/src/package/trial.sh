@@ -169,9 +169,11 @@ log_in() {
     die 'a subscriber can not log in'
 }
 log_in
+muralla radius pool add home 100.64.0.0/24
 systemctl restart muralla-radius.service
 start_radius
 log_in
+! echo wrong | muralla radius test alice --password-file - >/dev/null || die 'a wrong password is accepted'
 [ "$(find /var/lib/muralla-radius ! -user muralla-radius)" = '' ] || die 'files of RADIUS are not its own'
 grep -q '^192.0.2.16/28$' /var/lib/muralla-radius/nas || die 'the wall is not told of the NAS'
 say 'RADIUS: own user, sockets kept, a subscriber logs in'
@@ -188,7 +190,8 @@ scrape() {
 names() { grep -ohP '(?<![:\w])muralla_[a-z_]+\b(?!:)' "$@" | LC_ALL=C sort -u; }
 asked=$(names /usr/share/muralla/prometheus/*.yml /usr/share/muralla/grafana/*.json)
 # Some appear with the first event that they count.
-asked=$(echo "$asked" | grep -v -e muralla_dns_validation_failures_total -e muralla_config_last_reload_timestamp)
+asked=$(echo "$asked" | grep -v -e muralla_dns_validation_failures_total -e muralla_config_last_reload_timestamp \
+    -e muralla_radius_nas_silence_seconds)
 for _ in $(seq 30); do
     # A link that comes up sends a few packets, so that there is something to count.
     ip link set peer0 down

@@ -16,6 +16,7 @@ use muralla_lab::role::{Role, preamble};
 use muralla_lab::topology::{CUSTOMERS_V4, CUSTOMERS_V6};
 use serde::Deserialize;
 
+use super::super::cost::Used;
 use super::ground::Ground;
 use crate::run::appliance::{edge, remove_pins};
 
@@ -110,11 +111,7 @@ impl Standing<'_> {
 
     /// Processor time so far: its own, and the kernel's at the customers' link.
     pub(super) fn cpu(&self, ground: &Ground) -> Result<Used> {
-        Ok(Used {
-            process: cpu::of_process(self.pid()?)?,
-            receiving: ground.customers.cpu()?,
-            core: cpu::of_core(ground.serving)?,
-        })
+        Used::of(&[self.pid()?], &ground.customers, ground.serving)
     }
 
     /// Queries that the network card's cache answered so far, and those of all levels; none for others.
@@ -168,32 +165,6 @@ impl Drop for Standing<'_> {
                 eprintln!("{error:#}");
             }
         }
-    }
-}
-
-/// Processor time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Used {
-    /// The resolver's threads.
-    pub(super) process: Duration,
-    /// The kernel's thread that receives for it, in which XDP runs, too.
-    pub(super) receiving: Duration,
-    /// Everything on the core, by ticks: a check on the two.
-    pub(super) core: Duration,
-}
-
-impl Used {
-    pub(super) fn since(self, before: Self) -> Self {
-        Self {
-            process: self.process.saturating_sub(before.process),
-            receiving: self.receiving.saturating_sub(before.receiving),
-            core: self.core.saturating_sub(before.core),
-        }
-    }
-
-    /// All of it in seconds.
-    pub(super) fn sum(self) -> f64 {
-        (self.process + self.receiving).as_secs_f64()
     }
 }
 

@@ -5,16 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use muralla_internet::{Internet, Plan, generate};
 use muralla_lab::load::steady::{Options, Steady};
 use muralla_lab::load::{Load, Outcome};
 use muralla_lab::polling::Polling;
 use muralla_lab::private_internet::PrivateInternet;
 use muralla_lab::{Family, Lab, LabOptions, Side};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::super::PREFIX;
+use super::super::division::Division;
 
 /// Where private Internets' servers are.
 pub(super) const SERVERS: &str = "10.0.0.0/8";
@@ -32,25 +32,14 @@ pub(super) struct Ground {
     pub(super) upstream: PrivateInternet,
     /// Names and types, in an order without any.
     pub(super) questions: Vec<(String, u16)>,
-    /// Cores that this thread could use before.
-    before: CpuSet,
-}
-
-impl Drop for Ground {
-    fn drop(&mut self) {
-        if let Err(error) = sched_setaffinity(None, &self.before) {
-            eprintln!("staying on core {}: {error}", self.asking);
-        }
-    }
+    _division: Division,
 }
 
 impl Ground {
     /// Builds the lab and an Internet of so many zones.
     pub(super) fn prepare(zones: usize) -> Result<Self> {
-        let before = sched_getaffinity(None).context("asking for the cores that may be used")?;
-        let (serving, asking) = cores(&before)?;
-        // This thread watches and mostly sleeps; what it starts says itself where it runs.
-        muralla_lab::cpu::pin(0, asking)?;
+        let division = Division::of_cores()?;
+        let (serving, asking) = (division.serving, division.asking);
         eprintln!("dns: making an Internet of {zones} zones");
         let made = generate(zones, SEED)?;
         let questions: Vec<(String, u16)> = made
@@ -64,7 +53,16 @@ impl Ground {
         Polling::divide(&lab, Side::Internet, serving, asking)?;
         let internet = Arc::new(made.internet);
         let upstream = PrivateInternet::start(&lab, SERVERS, Arc::clone(&internet), Some(asking))?;
-        Ok(Self { lab, serving, asking, customers, internet, upstream, questions, before })
+        Ok(Self {
+            lab,
+            serving,
+            asking,
+            customers,
+            internet,
+            upstream,
+            questions,
+            _division: division,
+        })
     }
 
     /// Asks each of the questions once, at a rate, and waits for the last answer.
@@ -116,16 +114,6 @@ impl Ground {
 
 /// The same Internet in every run.
 const SEED: u64 = 20_260_101;
-
-/// The first and the last of the cores that may be used.
-fn cores(allowed: &CpuSet) -> Result<(usize, usize)> {
-    let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
-    let serving = cores.next().context("no core may be used")?;
-    let asking = cores.next_back().context(
-        "two cores are needed: one that serves, and one that asks, or neither can be measured",
-    )?;
-    Ok((serving, asking))
-}
 
 /// Types of the private Internet's questions (RFC 1035 section 3.2.2, RFC 3596, RFC 2782).
 fn number(kind: &str) -> Option<u16> {

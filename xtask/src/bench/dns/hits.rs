@@ -9,8 +9,9 @@ use muralla_lab::load::Load;
 use muralla_lab::load::saturation::{self, Options, Saturation};
 use muralla_lab::{Family, Side};
 
-use super::super::table::{Row, median};
-use super::contender::{Contender, Standing, Used};
+use super::super::cost::Used;
+use super::super::table::{Row, median, turn_by_turn};
+use super::contender::{Contender, Standing};
 use super::ground::Ground;
 
 /// Different questions, asked by Zipf's law.
@@ -182,9 +183,3 @@ fn report(contenders: &[Contender], measured: &[Measured]) -> Vec<Row> {
 
 /// A generator that waits less than this share of its time is the limit.
 const LITTLE: f64 = 0.1;
-
-/// The median of each round's ratio.
-fn turn_by_turn(values: &[f64], others: &[f64]) -> f64 {
-    let ratios: Vec<f64> = values.iter().zip(others).map(|(value, other)| value / other).collect();
-    median(&ratios)
-}
