@@ -70,8 +70,12 @@ fn clean_nobody_sends_in_the_name_of_the_other_side() {
             })
             .unwrap();
             let (sent, _) = flood.stop().unwrap();
-            let refused = appliance.refused(reason).unwrap() - before;
-            assert!(sent > 50 && refused >= sent, "{reason} {family:?}: {refused} of {sent}");
+            assert!(sent > 50, "{reason} {family:?}: {sent} sent");
+            // The last of them may still wait for the receiving side's core.
+            until("every packet's refusal", Duration::from_secs(10), || {
+                Ok((appliance.refused(reason)? - before >= sent).then_some(()))
+            })
+            .unwrap_or_else(|error| panic!("{reason} {family:?}, of {sent}: {error:#}"));
         }
     }
 }
