@@ -40,7 +40,7 @@ pub(super) fn rows(ground: &Ground, binary: Option<&Path>, quick: bool) -> Resul
                 Contender::Detail => &ground.one_user,
                 _ => &ground.users,
             };
-            contender.start(ground, binary, &Setting { nases, users, number: 0 })
+            contender.start(ground, binary, &Setting { nases, users, number: 0, interims: false })
         })
         .collect::<Result<_>>()?;
     let records = || -> Result<Arc<dyn Requests>> {

@@ -28,7 +28,7 @@ pub(super) fn rows(ground: &Ground, binary: Option<&Path>, quick: bool) -> Resul
     let (rounds, duration) =
         if quick { (1, Duration::from_secs(2)) } else { (5, Duration::from_secs(4)) };
     let nases = Ground::nases(FEW_NASES);
-    let setting = Setting { nases, users: &ground.users, number: 0 };
+    let setting = Setting { nases, users: &ground.users, number: 0, interims: false };
     let contenders =
         Contender::those(&[Contender::Files, Contender::Sql, Contender::Muralla], binary);
     // All stand all the time, and cost nothing while they aren't asked.

@@ -39,6 +39,8 @@ pub(super) struct Setting<'s> {
     pub(super) users: &'s Path,
     /// Tells those from one another that stand at the same time.
     pub(super) number: u8,
+    /// Whether ours stores each record of how a session goes on, and not only what it says.
+    pub(super) interims: bool,
 }
 
 impl Contender {
@@ -93,7 +95,7 @@ impl Contender {
             ground.lab.add_service(address.into())?;
             let core = ground.division.serving;
             let mut role = Role::prepare(&ground.lab, &name, binary, core, |own| {
-                preamble(own) + &radius(&folder, address, setting.nases)
+                preamble(own) + &radius(&folder, address, setting.nases, setting.interims)
             })?;
             import(&role, setting.users)?;
             role.begin()?;
@@ -217,7 +219,7 @@ pub(super) struct Look {
 }
 
 /// The section of the role: one thread, a state and a journal in a folder, and NASes one by one.
-pub(super) fn radius(folder: &Path, address: Ipv4Addr, nases: Nases) -> String {
+pub(super) fn radius(folder: &Path, address: Ipv4Addr, nases: Nases, interims: bool) -> String {
     let folder = folder.display();
     let mut text = format!(
         r#"
@@ -229,6 +231,7 @@ threads = 1
 [radius.state]
 location = "{folder}/state.db"
 copy = "none"
+keep_interims = {interims}
 
 [radius.journal]
 folder = "{folder}/journal"

@@ -36,7 +36,8 @@ type Step<'s> = &'s dyn Fn(&mut Role<'_>) -> Result<Option<Duration>>;
 
 pub(super) fn rows(ground: &Ground, binary: &Path, quick: bool) -> Result<Vec<Row>> {
     let times = if quick { 3 } else { 20 };
-    let setting = Setting { nases: Ground::nases(FEW_NASES), users: &ground.users, number: 0 };
+    let nases = Ground::nases(FEW_NASES);
+    let setting = Setting { nases, users: &ground.users, number: 0, interims: true };
     let mut standing = Contender::Muralla.start(ground, Some(binary), &setting)?;
     ensure!(
         !standing.role()?.store().names().is_empty(),
@@ -200,6 +201,8 @@ fn exported(role: &Role<'_>, file: &Path) -> Result<Vec<(String, Status)>> {
     role.command(&[
         "radius",
         "export",
+        "--what",
+        "records",
         "--from",
         "2020-01-01",
         "--to",

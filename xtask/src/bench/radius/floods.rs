@@ -140,7 +140,10 @@ fn radius(folder: &Path) -> String {
 auth = ["{SERVICE_V4}:1812", "[{SERVICE_V6}]:1812"]
 acct = ["{SERVICE_V4}:1813", "[{SERVICE_V6}]:1813"]
 threads = 1
-state = "{folder}/radius.db"
+
+[radius.state]
+location = "{folder}/radius.db"
+copy = "none"
 
 [radius.journal]
 folder = "{folder}/journal"

@@ -46,7 +46,7 @@ pub(super) fn rows(ground: &Ground, binary: Option<&Path>, quick: bool) -> Resul
     for contender in Contender::those(&[Contender::Files, Contender::Muralla], binary) {
         eprintln!("memory: subscribers of {}", contender.name());
         let with = |users: &Path| -> Result<u64> {
-            let setting = Setting { nases, users, number: 0 };
+            let setting = Setting { nases, users, number: 0, interims: false };
             let standing = contender.start(ground, binary, &setting)?;
             thread::sleep(SETTLED);
             standing.memory()
@@ -60,7 +60,7 @@ pub(super) fn rows(ground: &Ground, binary: Option<&Path>, quick: bool) -> Resul
 
     for contender in Contender::those(&[Contender::Muralla, Contender::Sql], binary) {
         eprintln!("memory: sessions of {}", contender.name());
-        let setting = Setting { nases, users: &ground.one_user, number: 0 };
+        let setting = Setting { nases, users: &ground.one_user, number: 0, interims: false };
         let standing = contender.start(ground, binary, &setting)?;
         let (most, unit) = match contender {
             Contender::Sql => (FEW_SESSIONS, UNIT_ON_DISK),

@@ -28,7 +28,11 @@ pub(super) fn rows(ground: &Ground, binary: Option<&Path>, quick: bool) -> Resul
             .map(|(number, count)| {
                 eprintln!("nases: starting {} for {count}", contender.name());
                 let nases = Ground::nases(count);
-                contender.start(ground, binary, &Setting { nases, users: &ground.users, number })
+                contender.start(
+                    ground,
+                    binary,
+                    &Setting { nases, users: &ground.users, number, interims: false },
+                )
             })
             .collect::<Result<_>>()?;
         let mut measured: [Saturation; COUNTS.len()] = Default::default();
