@@ -193,8 +193,12 @@ impl Radius for FakeRadius {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    fn retry_dead_letters(&self) -> Pending<'_, anyhow::Result<usize>> {
-        Box::pin(std::future::ready(Ok(2)))
+    fn retry_dead_letters(&self, chosen: Option<Vec<u64>>) -> Pending<'_, anyhow::Result<usize>> {
+        Box::pin(std::future::ready(Ok(chosen.map_or(2, |chosen| chosen.len()))))
+    }
+
+    fn remove_dead_letters(&self, chosen: Vec<u64>) -> Pending<'_, anyhow::Result<usize>> {
+        Box::pin(std::future::ready(Ok(chosen.len())))
     }
 
     fn nases(&self) -> Vec<IpNet> {
@@ -244,7 +248,7 @@ pub(crate) fn radius_status() -> RadiusStatus {
             acknowledged: 2000,
             repeated: 3,
             dropped: 1,
-            next_secret: 0,
+            old_secret: None,
             seen: Some(2),
         }],
         subscribers: 500_000,

@@ -33,8 +33,10 @@ pub(crate) trait Radius: Send + Sync {
     fn tail(&self, filter: Filter) -> Option<mpsc::Receiver<Tailed>>;
     /// Accounting records that can't be stored.
     fn dead_letters(&self) -> Pending<'_, anyhow::Result<Vec<DeadRecord>>>;
-    /// Tries to store them again; how many.
-    fn retry_dead_letters(&self) -> Pending<'_, anyhow::Result<usize>>;
+    /// Tries to store them again, all or the chosen ones; how many.
+    fn retry_dead_letters(&self, chosen: Option<Vec<u64>>) -> Pending<'_, anyhow::Result<usize>>;
+    /// Removes the chosen ones for good; how many.
+    fn remove_dead_letters(&self, chosen: Vec<u64>) -> Pending<'_, anyhow::Result<usize>>;
     /// Prefixes of all NASes, those of the database among them.
     fn nases(&self) -> Vec<IpNet>;
     /// Copies of the sockets, with the names under which systemd keeps them.
@@ -125,7 +127,7 @@ impl Radius for Running {
         Box::pin(async move {
             let role = self.role().ok_or_else(|| anyhow!(STOPPED))?;
             let method: Method = form.method.parse().map_err(|_| {
-                anyhow!("{} is no method; possible are pap, chap and mschap2", form.method)
+                anyhow!("{} is no method; possible are pap, chap, mschap and mschap2", form.method)
             })?;
             let (user, password) = (form.user, form.password);
             let login = Login { user, password, method, ..Login::default() };
@@ -144,10 +146,17 @@ impl Radius for Running {
         })
     }
 
-    fn retry_dead_letters(&self) -> Pending<'_, anyhow::Result<usize>> {
+    fn retry_dead_letters(&self, chosen: Option<Vec<u64>>) -> Pending<'_, anyhow::Result<usize>> {
         Box::pin(async move {
             let role = self.role().ok_or_else(|| anyhow!(STOPPED))?;
-            Ok(role.replay_dead_letters().await?)
+            Ok(role.replay_dead_letters(chosen).await?)
+        })
+    }
+
+    fn remove_dead_letters(&self, chosen: Vec<u64>) -> Pending<'_, anyhow::Result<usize>> {
+        Box::pin(async move {
+            let role = self.role().ok_or_else(|| anyhow!(STOPPED))?;
+            Ok(role.remove_dead_letters(chosen).await?)
         })
     }
 

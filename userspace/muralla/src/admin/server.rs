@@ -22,8 +22,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::api::{
-    BlockForm, Canary, ChangeForm, CustomerSeen, FlushForm, LookupForm, PONG, PrefixForm,
-    QueryLine, Refusal, SessionsForm, TestForm, ZoneForm,
+    BlockForm, Canary, ChangeForm, CustomerSeen, DeadLettersForm, FlushForm, LookupForm, PONG,
+    PrefixForm, QueryLine, Refusal, SessionsForm, TestForm, ZoneForm,
 };
 use crate::daemon::{Daemon, Refused, blocking};
 use crate::following::{self, encode};
@@ -97,7 +97,15 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         )
         .route(
             "/v1/radius/dead-letters/retry",
-            post(async |State(daemon): Shared| respond(daemon.retry_dead_letters().await)),
+            post(async |State(daemon): Shared, Json(form): Json<DeadLettersForm>| {
+                respond(daemon.retry_dead_letters(form.sequences).await)
+            }),
+        )
+        .route(
+            "/v1/radius/dead-letters/remove",
+            post(async |State(daemon): Shared, Json(form): Json<DeadLettersForm>| {
+                respond(daemon.remove_dead_letters(form.sequences.unwrap_or_default()).await)
+            }),
         )
         .route("/v1/radius/requests", get(tail))
         .route(

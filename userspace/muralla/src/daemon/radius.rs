@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{Canary, Daemon, Refused, lock};
-use crate::admin::api::{ChangeForm, Retried, SessionsForm, TestForm};
+use crate::admin::api::{ChangeForm, SessionsForm, Settled, TestForm};
 use crate::configuration::Configuration;
 use crate::configuration::radius::nas_file;
 use crate::radius::{Radius, Starter};
@@ -90,10 +90,19 @@ impl Daemon {
         self.radius()?.dead_letters().await.map_err(Refused::Failed)
     }
 
-    pub(crate) async fn retry_dead_letters(&self) -> Result<Retried, Refused> {
-        let records = self.radius()?.retry_dead_letters().await.map_err(Refused::Failed)?;
+    pub(crate) async fn retry_dead_letters(
+        &self,
+        chosen: Option<Vec<u64>>,
+    ) -> Result<Settled, Refused> {
+        let records = self.radius()?.retry_dead_letters(chosen).await.map_err(Refused::Failed)?;
         info!(records, "dead letters are tried again by the operator");
-        Ok(Retried { records })
+        Ok(Settled { records })
+    }
+
+    pub(crate) async fn remove_dead_letters(&self, chosen: Vec<u64>) -> Result<Settled, Refused> {
+        let records = self.radius()?.remove_dead_letters(chosen).await.map_err(Refused::Failed)?;
+        info!(records, "dead letters are removed by the operator");
+        Ok(Settled { records })
     }
 
     /// A real request through the real sockets.

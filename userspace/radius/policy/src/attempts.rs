@@ -7,7 +7,11 @@
 //!
 //! A guesser must not lock out the one whose password he guesses. So a user who proved himself at a place (his line,
 //! [`Subject::place`]) has an account of its own there for some weeks: what fails elsewhere in his name is not held
-//! against him at home, and neither is what others do behind the same NAS.
+//! against him at home.
+//!
+//! Nor must anybody lock others out by what fails of his own. So the limit of a NAS is for names that nobody has: those
+//! are all that a guesser of names adds to it, and all that it stops. Who has a name is held to his own limit alone. And
+//! what failed before a subscriber's password was changed is not held against him after it.
 //!
 //! Time is an argument: milliseconds on a clock that never goes back.
 
@@ -42,14 +46,14 @@ pub struct Limit {
 pub struct Limits {
     /// Of one user, and of one user at a familiar place.
     pub user: Limit,
-    /// Of one NAS.
+    /// Of one NAS, with names that are no subscriber's.
     pub nas: Limit,
 }
 
 impl Default for Limits {
-    /// Ten failures of a user and then one in twenty seconds; a thousand of a NAS and then ten in a second.
+    /// Ten failures of a user and then one in twenty seconds; of a NAS ten thousand and then a hundred in a second.
     fn default() -> Self {
-        Self { user: Limit { burst: 10, every: 20_000 }, nas: Limit { burst: 1000, every: 100 } }
+        Self { user: Limit { burst: 10, every: 20_000 }, nas: Limit { burst: 10_000, every: 10 } }
     }
 }
 
@@ -58,6 +62,8 @@ impl Default for Limits {
 pub struct Subject<'a> {
     /// The user, in the spelling that he is looked up by.
     pub user: &'a [u8],
+    /// A number that changes when his password does; none if he is no subscriber.
+    pub stamp: Option<u64>,
     /// His line, as the NAS tells it: Calling-Station-Id. Nobody is at home at a place that is not told.
     pub place: Option<&'a [u8]>,
     /// The NAS's name.
@@ -72,7 +78,7 @@ pub enum Gate {
     Open,
     /// Too much failed for this user.
     UserLimited,
-    /// Too much failed at this NAS, and this user was not seen at this place before.
+    /// Too much failed at this NAS in the names of nobody, and this is one.
     NasLimited,
 }
 
@@ -116,7 +122,8 @@ impl Attempts {
             return Gate::UserLimited;
         }
         let nas = || self.hash(What::Nas, subject.nas, &[]);
-        if !familiar && !within(self.debt(nas(), now), self.limits.nas) {
+        let is_nobody = subject.stamp.is_none() && !familiar;
+        if is_nobody && !within(self.debt(nas(), now), self.limits.nas) {
             return Gate::NasLimited;
         }
         Gate::Open
@@ -128,7 +135,14 @@ impl Attempts {
         let now = now / TICK;
         let familiar = self.familiar(subject, now);
         self.charge(self.account(subject, familiar), self.limits.user, now);
-        self.charge(self.hash(What::Nas, subject.nas, &[]), self.limits.nas, now);
+        if subject.stamp.is_none() {
+            self.charge(self.hash(What::Nas, subject.nas, &[]), self.limits.nas, now);
+        }
+    }
+
+    /// Takes other limits over from a new table: failures are forgotten, familiar places are not.
+    pub fn take_over(&mut self, new: Self) {
+        (self.limits, self.debts) = (new.limits, new.debts);
     }
 
     /// Notes that `subject` proved himself at `now`: his place is familiar, and he owes nothing there.
@@ -137,7 +151,7 @@ impl Attempts {
     pub fn succeeded(&self, subject: &Subject<'_>, now: u64) {
         let now = now / TICK;
         let Some(place) = subject.place else {
-            self.put(&self.debts, self.hash(What::User, subject.user, &[]), now, |_| 0);
+            self.put(&self.debts, self.account(subject, false), now, |_| 0);
             return;
         };
         let hash = self.hash(What::Place, subject.user, place);
@@ -147,7 +161,7 @@ impl Attempts {
         if self.find(&self.places, hash).is_none_or(|known| known < fresh) {
             self.put(&self.places, hash, now, |_| until);
         }
-        let account = self.hash(What::UserAtPlace, subject.user, place);
+        let account = self.account(subject, true);
         if self.debt(account, now) > 0 {
             self.put(&self.debts, account, now, |_| 0);
         }
@@ -170,10 +184,11 @@ impl Attempts {
     }
 
     fn account(&self, subject: &Subject<'_>, familiar: bool) -> u64 {
-        match subject.place.filter(|_| familiar) {
+        let hash = match subject.place.filter(|_| familiar) {
             Some(place) => self.hash(What::UserAtPlace, subject.user, place),
             None => self.hash(What::User, subject.user, &[]),
-        }
+        };
+        hash ^ subject.stamp.unwrap_or(0)
     }
 
     /// Ticks until everything is paid.
@@ -284,6 +299,7 @@ mod tests {
     fn someone<'a>(user: &'a str, place: &'a str, nas: &'a str) -> Subject<'a> {
         Subject {
             user: user.as_bytes(),
+            stamp: (!user.starts_with("nobody")).then_some(7),
             place: (!place.is_empty()).then_some(place.as_bytes()),
             nas: nas.as_bytes(),
         }
@@ -310,7 +326,7 @@ mod tests {
         attempts.failed(&ann, 1600);
         assert_eq!(attempts.gate(&ann, 1600), Gate::UserLimited);
         assert_eq!(attempts.gate(&ann, 1600 + 3 * 1600), Gate::Open);
-        assert_eq!(attempts.in_use(1600).0, 2);
+        assert_eq!(attempts.in_use(1600).0, 1);
         assert_eq!(attempts.in_use(1_000_000).0, 0);
     }
 
@@ -366,16 +382,57 @@ mod tests {
     }
 
     #[test]
-    fn a_nas_is_limited_for_all_who_are_not_at_home() {
+    fn a_nas_is_limited_for_names_that_nobody_has_and_for_no_others() {
         let attempts = attempts();
-        attempts.succeeded(&someone("ann", "line 7", "nas"), 0);
         for user in 0..20 {
             attempts.failed(&someone(&format!("user {user}"), "", "nas"), 0);
         }
-        assert_eq!(attempts.gate(&someone("new", "", "nas"), 0), Gate::NasLimited);
-        assert_eq!(attempts.gate(&someone("new", "", "other nas"), 0), Gate::Open);
-        assert_eq!(attempts.gate(&someone("ann", "line 7", "nas"), 0), Gate::Open);
-        assert_eq!(attempts.gate(&someone("new", "", "nas"), 160), Gate::Open);
+        let nobody = someone("nobody here", "", "nas");
+        assert_eq!(attempts.gate(&nobody, 0), Gate::Open, "these were passwords of subscribers");
+        attempts.succeeded(&someone("nobody, once", "line 7", "nas"), 0);
+        for user in 0..20 {
+            attempts.failed(&someone(&format!("nobody {user}"), "", "nas"), 0);
+        }
+        assert_eq!(attempts.gate(&nobody, 0), Gate::NasLimited);
+        assert_eq!(attempts.gate(&someone("nobody here", "", "other nas"), 0), Gate::Open);
+        assert_eq!(attempts.gate(&someone("nobody, once", "line 7", "nas"), 0), Gate::Open);
+        assert_eq!(attempts.gate(&someone("ann", "", "nas"), 0), Gate::Open, "she is somebody");
+        assert_eq!(attempts.gate(&nobody, 160), Gate::Open);
+    }
+
+    #[test]
+    fn who_has_another_password_begins_anew() {
+        let attempts = attempts();
+        let (ann, home) = (someone("ann", "", "nas"), someone("ann", "line 7", "nas"));
+        attempts.succeeded(&home, 0);
+        for _ in 0..3 {
+            attempts.failed(&ann, 16);
+            attempts.failed(&home, 16);
+        }
+        for subject in [ann, home] {
+            assert_eq!(attempts.gate(&subject, 16), Gate::UserLimited);
+            let changed = Subject { stamp: Some(0x0123_4567_89ab_cdef), ..subject };
+            assert_eq!(attempts.gate(&changed, 16), Gate::Open);
+        }
+    }
+
+    #[test]
+    fn other_limits_forget_no_place() {
+        let mut attempts = attempts();
+        let home = someone("ann", "line 7", "nas");
+        attempts.succeeded(&home, 0);
+        let guesser = someone("ann", "line 666", "nas");
+        for _ in 0..3 {
+            attempts.failed(&guesser, 16);
+        }
+        let limits = Limits { user: Limit { burst: 2, every: 1600 }, ..attempts.limits };
+        attempts.take_over(Attempts::new(64, limits, [1, 2]));
+        assert_eq!(attempts.gate(&guesser, 16), Gate::Open, "failures are forgotten");
+        for _ in 0..2 {
+            attempts.failed(&guesser, 16);
+        }
+        assert_eq!(attempts.gate(&guesser, 16), Gate::UserLimited);
+        assert_eq!(attempts.gate(&home, 16), Gate::Open, "she is still at home there");
     }
 
     #[test]
@@ -383,11 +440,11 @@ mod tests {
         let attempts = attempts();
         let names = 100_000;
         for name in 0..names {
-            let user = format!("made up {name}");
+            let user = format!("nobody, made up {name}");
             attempts.failed(&someone(&user, &user, "nas"), name);
         }
         assert_eq!(attempts.debts.len(), 128);
-        assert_eq!(attempts.gate(&someone("new", "", "nas"), names), Gate::NasLimited);
+        assert_eq!(attempts.gate(&someone("nobody", "", "nas"), names), Gate::NasLimited);
     }
 
     #[test]
@@ -398,7 +455,7 @@ mod tests {
             attempts.failed(&ann, 0);
         }
         for name in 0..1000 {
-            attempts.failed(&someone(&format!("made up {name}"), "", "nas"), 0);
+            attempts.failed(&someone(&format!("nobody, made up {name}"), "", "nas"), 0);
         }
         assert_eq!(attempts.gate(&ann, 0), Gate::UserLimited);
     }

@@ -19,7 +19,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::credential::{Credential, Scheme};
 use crate::level::{Level, LevelError};
-use crate::names::{LONGEST_NAME, Names};
+use crate::names::{LONGEST_NAME, Login, Names};
 use crate::profile::{self, Profile, ProfileError, Profiles, Sources};
 use crate::reason::Texts;
 use crate::subscriber::{MOST_PROFILES, Numbers, Record, Subscriber};
@@ -164,6 +164,20 @@ impl Base {
         self.current.load().names.key(user_name, buffer)
     }
 
+    /// A number that stands for a subscriber and what he is known by now; none if a User-Name leads to nobody. Allocates
+    /// nothing.
+    pub fn stamp(&self, user_name: &[u8]) -> Option<u64> {
+        let generation = self.current.load();
+        let mut buffer = [0; LONGEST_NAME];
+        let Login::Local(name) = generation.names.login(user_name, &mut buffer) else {
+            return None;
+        };
+        let record = generation.find(name)?;
+        let mut hasher = SipHasher13::new_with_keys(self.seed[0], self.seed[1]);
+        hasher.write(record.fields().credential);
+        Some(hasher.finish())
+    }
+
     /// Puts a subscriber in, in the place of one of the same name.
     ///
     /// # Errors
@@ -176,11 +190,6 @@ impl Base {
     /// Takes a subscriber out; false if there was none.
     pub fn remove_subscriber(&self, name: &str) -> bool {
         self.current.load().remove(name.as_bytes())
-    }
-
-    /// Changes what is left to a subscriber; false if there is none.
-    pub fn set_credits(&self, name: &str, seconds: Option<i64>, bytes: Option<i64>) -> bool {
-        self.current.load().set_credits(name.as_bytes(), seconds, bytes)
     }
 
     /// The subscriber of that name.
@@ -217,6 +226,14 @@ impl Base {
     /// Whether there is a profile of that name.
     pub fn has_profile(&self, name: &str) -> bool {
         self.current.load().profiles.load().has(name)
+    }
+
+    /// Whether a profile that can be used applies to some requests alone, because it or one that it builds on has check items.
+    pub fn is_conditional(&self, profile: &str) -> bool {
+        let generation = self.current.load();
+        let profiles = generation.profiles.load();
+        let ready = profiles.number(profile).and_then(|number| profiles.ready(number));
+        ready.is_some_and(|compiled| !compiled.level.checks.is_empty())
     }
 
     /// Names of the profiles.
@@ -359,27 +376,6 @@ impl Generation {
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.count_schemes(None, Some(record.scheme()));
         true
-    }
-
-    fn set_credits(&self, name: &[u8], seconds: Option<i64>, bytes: Option<i64>) -> bool {
-        let hash = self.hash(name);
-        let Some(shard) = self.shard(hash) else { return false };
-        loop {
-            let Some(old) = self.find(name) else { return false };
-            let packed = old.with_credits(seconds, bytes);
-            let new = Arc::new(Record::from_packed(packed, old.own.clone()));
-            let mut shard = shard.write();
-            let place = shard.find_mut(hash, |record| self.names.same(record.name(), name));
-            match place {
-                Some(place) if Arc::ptr_eq(place, &old) => {
-                    *place = new;
-                    return true;
-                }
-                // Somebody else changed him meanwhile.
-                Some(_) => {}
-                None => return false,
-            }
-        }
     }
 
     fn put(&self, record: Arc<Record>) -> Option<Arc<Record>> {

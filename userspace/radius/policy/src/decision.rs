@@ -59,6 +59,19 @@ pub trait Sessions {
     /// How many sessions a user has, not counting one at the same port of the same NAS: that one is over, or the
     /// NAS would not ask for another.
     fn open(&self, holder: &Holder<'_>) -> usize;
+
+    /// What a user's open sessions have used that is not off his credit yet: since their last records, and what of
+    /// these is not in the database yet.
+    fn uncharged(&self, holder: &Holder<'_>) -> Used;
+}
+
+/// What sessions have used.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Used {
+    /// Session time in seconds.
+    pub seconds: u64,
+    /// Octets in both directions together.
+    pub octets: u64,
 }
 
 /// The pools of addresses and prefixes. Asked on the hot path: what is given out was reserved before.
@@ -76,6 +89,9 @@ pub trait Pools {
     ///
     /// [`PoolError`] if there is none.
     fn prefix(&self, pool: &str, holder: &Holder<'_>) -> Result<Ipv6Net, PoolError>;
+
+    /// How often a session that has something of a pool must tell of itself to keep it, in seconds; none if it need not.
+    fn interim(&self, pool: &str) -> Option<u32>;
 }
 
 /// Why a pool gives nothing.
@@ -325,21 +341,12 @@ impl<'a> Case<'a> {
                 Left::Always => {}
             }
         }
-        if let Some(seconds) = fields.credit_seconds {
-            if seconds <= 0 {
-                return Err(self.refusal(Reason::NoTime));
-            }
-            session.limit(seconds);
-        }
-        if let Some(bytes) = fields.credit_bytes {
-            let left = u64::try_from(bytes).ok().filter(|bytes| *bytes > 0);
-            terms.credit_bytes = Some(left.ok_or_else(|| self.refusal(Reason::NoVolume))?);
-        }
+        let holder = self.holder(&fields);
+        self.credits(&fields, &holder, sessions, &mut session, &mut terms)?;
         terms.session_timeout = session.0;
         terms.idle_timeout = nearest.clone().find_map(|limits| limits.idle_timeout);
         terms.interim = nearest.clone().find_map(|limits| limits.interim);
 
-        let holder = self.holder(&fields);
         terms.simultaneous =
             fields.simultaneous.or_else(|| nearest.find_map(|limits| limits.simultaneous));
         if let Some(most) = terms.simultaneous {
@@ -415,6 +422,37 @@ impl<'a> Case<'a> {
         Ok(())
     }
 
+    /// What is left of his credits, less what his open sessions are about to take.
+    fn credits(
+        &self,
+        fields: &Fields<'_>,
+        holder: &Holder<'_>,
+        sessions: &dyn Sessions,
+        session: &mut Shortest,
+        terms: &mut Terms,
+    ) -> Result<(), Refusal> {
+        let (seconds, bytes) = (fields.credit_seconds, fields.credit_bytes);
+        if seconds.or(bytes).is_none() {
+            return Ok(());
+        }
+        let used = sessions.uncharged(holder);
+        let open = |used: u64| if used == 0 { "" } else { "open sessions use the rest" };
+        if let Some(left) = seconds {
+            let left = left.saturating_sub_unsigned(used.seconds);
+            if left <= 0 {
+                return Err(self.refusal(Reason::NoTime).because(open(used.seconds)));
+            }
+            session.limit(left);
+        }
+        if let Some(left) = bytes {
+            let left = left.saturating_sub_unsigned(used.octets);
+            let left = u64::try_from(left).ok().filter(|left| *left > 0);
+            let none = || self.refusal(Reason::NoVolume).because(open(used.octets));
+            terms.credit_bytes = Some(left.ok_or_else(none)?);
+        }
+        Ok(())
+    }
+
     fn holder(&self, fields: &Fields<'a>) -> Holder<'a> {
         let Request { packet, nas, .. } = self.request;
         Holder {
@@ -451,6 +489,7 @@ impl<'a> Case<'a> {
                 },
             }
         };
+        let mut leased = None;
         if let Some(address) = fields.address {
             terms.address = Some(address);
         } else if let Some(pool) = source(0) {
@@ -459,6 +498,7 @@ impl<'a> Case<'a> {
                     .address(pool, holder)
                     .map_err(|error| self.refusal(reason_of(error)).because(pool))?,
             );
+            leased = pools.interim(pool);
         }
         terms.left_out[0] = terms.address.is_some();
         let fixed = [fields.prefix6, fields.delegated6];
@@ -469,8 +509,9 @@ impl<'a> Case<'a> {
             *prefix = fixed;
             let Some(pool) = source(at + 1).filter(|_| fixed.is_none()) else { continue };
             match pools.prefix(pool, holder) {
-                Ok(leased) => {
-                    *prefix = Some(leased);
+                Ok(given) => {
+                    *prefix = Some(given);
+                    leased = [leased, pools.interim(pool)].into_iter().flatten().min();
                     if let Some(left_out) = terms.left_out.get_mut(at + 1) {
                         *left_out = true;
                     }
@@ -480,6 +521,8 @@ impl<'a> Case<'a> {
                 Err(error) => return Err(self.refusal(reason_of(error)).because(pool)),
             }
         }
+        // What comes of a pool is lost to who is not heard of.
+        terms.interim = terms.interim.or(leased);
         Ok(())
     }
 
@@ -692,7 +735,7 @@ impl Refusal {
     }
 
     fn because(mut self, detail: &str) -> Self {
-        self.detail = Some(detail.to_owned());
+        self.detail = Some(detail.to_owned()).filter(|detail| !detail.is_empty());
         self
     }
 

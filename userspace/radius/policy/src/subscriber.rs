@@ -184,41 +184,6 @@ impl Record {
     pub(crate) fn scheme(&self) -> Scheme {
         View::of(self.fields().credential).scheme()
     }
-
-    /// A copy with other credits.
-    pub(crate) fn with_credits(&self, seconds: Option<i64>, bytes: Option<i64>) -> Box<[u8]> {
-        let fields = self.fields();
-        let mut packed = Vec::with_capacity(self.packed.len() + 16);
-        let mut flags = u16::from_be_bytes(Unpacker(&self.packed).take().unwrap_or_default());
-        let credits = [
-            (flag::CREDIT_SECONDS, fields.credit_seconds, seconds),
-            (flag::CREDIT_BYTES, fields.credit_bytes, bytes),
-        ];
-        let mut at =
-            2 + 1 + fields.name.len() + 2 + fields.credential.len() + 1 + fields.profiles.len();
-        for time in [fields.not_before, fields.not_after] {
-            at += 8 * usize::from(time.is_some());
-        }
-        let (head, mut tail) = self.packed.split_at_checked(at).unwrap_or((&*self.packed, &[][..]));
-        packed.extend_from_slice(head);
-        for (flag, old, new) in credits {
-            if old.is_some() {
-                tail = tail.get(8..).unwrap_or_default();
-            }
-            flags = if new.is_some() { flags | flag } else { flags & !flag };
-            packed.extend(new.into_iter().flat_map(i64::to_be_bytes));
-        }
-        packed.extend_from_slice(tail);
-        if let Some(place) = packed.get_mut(..2) {
-            place.copy_from_slice(&flags.to_be_bytes());
-        }
-        packed.into_boxed_slice()
-    }
-
-    /// Packed bytes and own items, out of [`Record::with_credits`].
-    pub(crate) fn from_packed(packed: Box<[u8]>, own: Option<Arc<Level>>) -> Self {
-        Self { packed, own }
-    }
 }
 
 impl Fields<'_> {
@@ -371,15 +336,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_comes_back(
-            (mut subscriber, numbers) in any_subscriber(),
-            seconds in of(any::<i64>()),
-            bytes in of(any::<i64>()),
+            (subscriber, numbers) in any_subscriber(),
         ) {
             let record = Record::new(&subscriber, &subscriber.credential, &numbers, None);
-            same(&record, &subscriber, &numbers);
-            let record = Record::from_packed(record.with_credits(seconds, bytes), None);
-            subscriber.credit_seconds = seconds;
-            subscriber.credit_bytes = bytes;
             same(&record, &subscriber, &numbers);
         }
     }

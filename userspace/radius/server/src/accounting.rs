@@ -10,6 +10,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +20,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use muralla_journal::{Appender, Consumer, DeadLetter, Entry, Journal, JournalError};
 use muralla_radius_accounting::{
-    self as records, Effect, ExportRow, Outcome, Record, SessionId, SessionView, Settings,
-    Standing, State as SessionState, Status, Table, payload,
+    self as records, Effect, ExportRow, Outcome, Record, SessionId, Settings, Standing, State as SessionState, Status, Table, payload,
 };
 use muralla_radius_state::{self as state, Assigned, Backoff, State};
 use parking_lot::Mutex;
@@ -54,6 +54,12 @@ const TELL: Duration = Duration::from_secs(5);
 
 /// Time that the database has for what is left when the role stops.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Closed sessions that are written to the database at once at most.
+const CLOSED_AT_ONCE: usize = 10_000;
+
+/// Time after which those are tried again that the database refused.
+const REFUSED: Duration = Duration::from_secs(60);
 
 /// Records of sessions that the table may have forgotten by now are not put to it again, or it would take them for new.
 const FRESH: u64 = 2 * 3_600;
@@ -120,6 +126,8 @@ struct Shared {
     /// The record that the table has taken last.
     applied: AtomicU64,
     closings: Mutex<Closings>,
+    /// Why nothing is written to the database, which answers.
+    unfit: Mutex<Option<String>>,
     counts: Counts,
     orders: Mutex<Vec<Order>>,
 }
@@ -130,11 +138,33 @@ struct Closings {
     waiting: Vec<ExportRow>,
     /// Those that were taken and are not in the database yet.
     under_way: usize,
+    /// Those that the database refused, why it did so last, and when it is asked again. They hold no snapshot up: that may be
+    /// for ever.
+    refused: Vec<ExportRow>,
+    reason: String,
+    again: Option<Instant>,
 }
 
 impl Closings {
     fn len(&self) -> usize {
         self.waiting.len() + self.under_way
+    }
+
+    fn refuse(&mut self, rows: Vec<ExportRow>, reason: String) {
+        self.refused.extend(rows);
+        self.reason = reason;
+        self.again = Some(Instant::now() + REFUSED);
+    }
+
+    /// Some of those that are to be written.
+    fn take(&mut self) -> Vec<ExportRow> {
+        if self.again.is_some_and(|again| Instant::now() >= again) {
+            self.again = None;
+            self.waiting.append(&mut self.refused);
+        }
+        let taken = self.waiting.len().min(CLOSED_AT_ONCE);
+        self.under_way = taken;
+        self.waiting.drain(..taken).collect()
     }
 }
 
@@ -151,7 +181,8 @@ struct Counts {
 /// Something that the second thread is to do with dead letters, which are in its hands.
 enum Order {
     List(tokio::sync::oneshot::Sender<Result<Vec<DeadLetter>, JournalError>>),
-    Replay(Appender, tokio::sync::oneshot::Sender<Result<usize, JournalError>>),
+    Replay(Appender, Option<Vec<u64>>, tokio::sync::oneshot::Sender<Result<usize, JournalError>>),
+    Remove(Vec<u64>, tokio::sync::oneshot::Sender<Result<usize, JournalError>>),
 }
 
 /// What a status tells of it.
@@ -163,6 +194,8 @@ pub(crate) struct Figures {
     pub(crate) exported: u64,
     pub(crate) put_aside: u64,
     pub(crate) closings_waiting: u64,
+    /// Why nothing, or not everything, is written to the database, which answers.
+    pub(crate) unfit: Option<String>,
     /// The record that the table has taken last.
     pub(crate) applied: u64,
 }
@@ -195,6 +228,7 @@ impl Ledger {
             stop: AtomicBool::new(false),
             applied: AtomicU64::new(sessions.position()),
             closings: Mutex::default(),
+            unfit: Mutex::default(),
             counts: Counts::default(),
             orders: Mutex::default(),
         });
@@ -236,6 +270,8 @@ impl Ledger {
     pub(crate) fn figures(&self) -> Figures {
         let counts = &self.shared.counts;
         let outcomes = Outcome::ALL.iter().zip(&counts.outcomes);
+        // The guard is gone before anything else asks for the lock.
+        let closings_waiting = self.shared.closings.lock().len() as u64;
         Figures {
             outcomes: outcomes
                 .map(|(outcome, count)| (outcome.name().to_owned(), count.load(Relaxed)))
@@ -244,7 +280,8 @@ impl Ledger {
             zombies: counts.zombies.load(Relaxed),
             exported: counts.exported.load(Relaxed),
             put_aside: counts.put_aside.load(Relaxed),
-            closings_waiting: self.shared.closings.lock().len() as u64,
+            closings_waiting,
+            unfit: self.shared.unfit(),
             applied: self.shared.applied.load(Relaxed),
         }
     }
@@ -258,13 +295,24 @@ impl Ledger {
         receiver
     }
 
-    /// Has them all tried again.
+    /// Has them tried again: all, or those of the chosen numbers.
     pub(crate) fn replay(
         &self,
         appender: Appender,
+        chosen: Option<Vec<u64>>,
     ) -> tokio::sync::oneshot::Receiver<Result<usize, JournalError>> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.shared.orders.lock().push(Order::Replay(appender, sender));
+        self.shared.orders.lock().push(Order::Replay(appender, chosen, sender));
+        receiver
+    }
+
+    /// Has those of the chosen numbers removed for good.
+    pub(crate) fn remove_dead_letters(
+        &self,
+        chosen: Vec<u64>,
+    ) -> tokio::sync::oneshot::Receiver<Result<usize, JournalError>> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.shared.orders.lock().push(Order::Remove(chosen, sender));
         receiver
     }
 
@@ -297,6 +345,22 @@ impl Shared {
 
     fn state(&self) -> Option<State> {
         self.state.lock().clone()
+    }
+
+    fn unfit(&self) -> Option<String> {
+        let unfit = self.unfit.lock().clone();
+        let refused = || {
+            let closings = self.closings.lock();
+            let count = closings.refused.len();
+            let reason = &closings.reason;
+            (count > 0).then(|| format!("{count} ends of sessions that no record tells: {reason}"))
+        };
+        unfit.or_else(refused)
+    }
+
+    /// Does something with the database, until some time after the end has come.
+    fn until_the_end<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        until_the_end(&self.runtime, &self.stop, work)
     }
 }
 
@@ -356,41 +420,63 @@ impl Keeper {
         let Shared { desk, counts, closings, .. } = &*self.shared;
         let wall = Wall::now();
         let effect = desk.sessions.apply(record, wall.moment());
+        desk.whereabouts.note(record);
         if let Some(count) = counts.outcomes.get(effect.outcome as usize) {
             count.fetch_add(1, Relaxed);
         }
-        self.tell_leases(record);
+        self.tell_leases(record, &effect, wall);
         if effect.closes.is_empty() {
             return;
         }
-        // What a box closed that began anew, the database finds out by itself. What gave way to another session with the same
-        // id it can't know.
-        let superseded = |view: &&SessionView| view.state == SessionState::Superseded;
+        // What gave way to another session with the same id the database can't know, and of what a box closed that began anew
+        // not all: it takes a box for another as soon as it says something else of itself. Twice closed changes nothing.
         let rows = effect
             .closes
             .iter()
-            .filter(superseded)
             .map(|view| ExportRow::closing(view, record.telco, wall.nanoseconds()));
         closings.lock().waiting.extend(rows);
     }
 
-    /// Has addresses stay with those who use them, and come back from those who don't.
-    fn tell_leases(&self, record: &Record<'_>) {
-        if !record.status.is_of_session() {
+    /// Has addresses stay with those who use them, and come back from those who don't. Only what ends a session gives its
+    /// address back: a Stop that is sent again, or read again, may find it with the next one.
+    fn tell_leases(&self, record: &Record<'_>, effect: &Effect, wall: Wall) {
+        let Some(session) = effect.session.filter(|_| record.status.is_of_session()) else { return };
+        let ends = record.status == Status::Stop && effect.outcome == Outcome::Closed;
+        // What is told late of a session that has ended, here or at another server, keeps nothing.
+        let goes_on = session.state == SessionState::Open
+            && !self.shared.desk.elsewhere.is_closed(session.id);
+        if !ends && !goes_on {
             return;
         }
         let Some(leases) = self.shared.desk.leases() else { return };
-        let user = record.subscriber.map_or(record.user, str::as_bytes);
-        let user = records::export::printable(user);
+        let subject = record.subscriber.map_or(record.user, str::as_bytes);
+        let user = records::export::printable(subject);
         let port = state::port_of(record.nas_port_id, record.nas_port, record.calling);
         let holder = state::Holder { user: &user, nas: record.nas, port: port.as_deref() };
+        let heard = state::Heard {
+            began: wall.since().saturating_sub(Duration::from_secs(session.started.into())),
+            came: Duration::from_nanos(wall.moment().since(record)),
+            first: effect.outcome == Outcome::Opened,
+        };
         for assigned in assigned(record) {
-            if record.status == Status::Stop {
-                leases.release(assigned, &holder);
-            } else {
-                leases.renew(assigned, &holder, Instant::now());
+            let address = match assigned {
+                Assigned::V4(address) => address.into(),
+                Assigned::V6(prefix) => prefix.addr().into(),
+            };
+            if !ends {
+                leases.renew(assigned, &holder, heard, Instant::now());
+            } else if !self.is_kept(address, subject, wall) {
+                leases.release(assigned, &holder, heard, Instant::now());
             }
         }
+    }
+
+    /// Whether another session of the subscriber has the address. One of somebody else had it before: its end was told to
+    /// another server, or is yet to be.
+    fn is_kept(&self, address: IpAddr, subscriber: &[u8], wall: Wall) -> bool {
+        let Desk { sessions, elsewhere, .. } = &*self.shared.desk;
+        let with = sessions.sessions_with(address, wall.moment());
+        with.iter().any(|other| other.subscriber == subscriber && !elsewhere.is_closed(other.id))
     }
 
     /// Closes sessions that nothing was heard of for too long.
@@ -548,10 +634,9 @@ impl Exporter {
                 }
             }
         }
-        let mut closings = self.shared.closings.lock();
-        batch.closed = closings.waiting.len();
-        closings.under_way = batch.closed;
-        batch.rows.splice(0..0, closings.waiting.drain(..));
+        let closed = self.shared.closings.lock().take();
+        batch.closed = closed.len();
+        batch.rows.splice(0..0, closed);
         Ok(batch)
     }
 
@@ -583,36 +668,57 @@ impl Exporter {
         if age < FRESH && self.shared.applied.load(Ordering::Acquire) >= sequence {
             return self.shared.desk.sessions.apply(record, wall.moment());
         }
-        by_itself(record, self.shared.tolerance())
+        let alone = by_itself(record, self.shared.tolerance());
+        // If the table knows its session, which may have been named for another record of it, that one is meant.
+        match self.shared.desk.sessions.standing(record, wall.moment()) {
+            Some(known) => named_by(alone, known),
+            None => alone,
+        }
     }
 
     /// Writes a batch; if that can't be done at the moment, says how long to wait.
     fn export(&mut self, state: &State, batch: &Batch) -> Result<(), Duration> {
-        let exported = match self.shared.runtime.block_on(state.export(&batch.rows)) {
-            Ok(exported) => exported,
-            Err(error) => {
+        let exported = match self.shared.until_the_end(state.export(&batch.rows)) {
+            Some(Ok(exported)) => exported,
+            Some(Err(error)) => {
                 let wait = self.backoff.failed(rand::random());
-                if !error.may_pass() {
+                let unfit = (!error.may_pass()).then(|| error.to_string());
+                if unfit.is_some() {
                     error!(%error, "accounting records can't be written to the database; they stay in the journal");
                 }
+                *self.shared.unfit.lock() = unfit;
                 return Err(wait);
+            }
+            None => {
+                // The next process writes it.
+                self.given_up = true;
+                return Err(Duration::ZERO);
             }
         };
         self.backoff.succeeded();
+        *self.shared.unfit.lock() = None;
         for poison in &exported.poison {
-            match poison.index.checked_sub(batch.closed).and_then(|at| batch.entries.get(at)) {
-                Some(entry) => {
-                    if !self.put_aside(entry, &poison.reason) {
-                        return Err(Duration::ZERO);
-                    }
-                }
-                None => error!(
-                    reason = poison.reason,
-                    "a session that was closed for its silence can't be written to the database"
-                ),
+            let entry = poison.index.checked_sub(batch.closed);
+            if let Some(entry) = entry.and_then(|at| batch.entries.get(at))
+                && !self.put_aside(entry, &poison.reason)
+            {
+                return Err(Duration::ZERO);
             }
         }
-        self.shared.closings.lock().under_way = 0;
+        let refused = exported.poison.iter().filter(|poison| poison.index < batch.closed);
+        let rows: Vec<ExportRow> =
+            refused.clone().filter_map(|poison| batch.rows.get(poison.index).cloned()).collect();
+        let mut closings = self.shared.closings.lock();
+        closings.under_way = 0;
+        if let Some(poison) = refused.last() {
+            error!(
+                reason = poison.reason,
+                sessions = rows.len(),
+                "ends of sessions that no record tells can't be written to the database; trying again"
+            );
+            closings.refuse(rows, poison.reason.clone());
+        }
+        drop(closings);
         self.shared.counts.exported.fetch_add(exported.written as u64, Relaxed);
         if let Some(last) = batch.last
             && let Err(error) = self.consumer.commit(last)
@@ -633,7 +739,9 @@ impl Exporter {
         self.shared.counts.put_aside.fetch_add(1, Relaxed);
         while let Err(error) = self.consumer.poison(entry, reason) {
             error!(%error, "a dead letter can't be kept; trying again");
-            thread::sleep(Duration::from_secs(1));
+            // If there are too many, the operator retries or removes some.
+            self.carry_out_orders();
+            self.pause(Duration::from_secs(1));
             if self.shared.stopped() {
                 self.given_up = true;
                 return false;
@@ -649,7 +757,7 @@ impl Exporter {
         }
         self.told = Instant::now();
         // If the database is away, it is told another time.
-        let _ = self.shared.runtime.block_on(state.caught_up());
+        let _ = self.shared.until_the_end(state.caught_up());
     }
 
     fn carry_out_orders(&self) {
@@ -660,12 +768,40 @@ impl Exporter {
                 Order::List(reply) => {
                     let _ = reply.send(self.consumer.dead_letters().list());
                 }
-                Order::Replay(appender, reply) => {
-                    let _ = reply.send(self.consumer.dead_letters().replay(&appender, |_| true));
+                Order::Replay(appender, chosen, reply) => {
+                    let wanted = |letter: &DeadLetter| {
+                        chosen.as_ref().is_none_or(|chosen| chosen.contains(&letter.sequence))
+                    };
+                    let _ = reply.send(self.consumer.dead_letters().replay(&appender, wanted));
+                }
+                Order::Remove(chosen, reply) => {
+                    let wanted = |letter: &DeadLetter| chosen.contains(&letter.sequence);
+                    let _ = reply.send(self.consumer.dead_letters().remove(wanted));
                 }
             }
         }
     }
+}
+
+/// Does something, until some time after the end has come: systemd waits for no database.
+fn until_the_end<T>(
+    runtime: &Handle,
+    stop: &AtomicBool,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let end = async {
+        while !stop.load(Ordering::SeqCst) {
+            tokio::time::sleep(WAIT).await;
+        }
+        tokio::time::sleep(FAREWELL).await;
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = end => None,
+        }
+    })
 }
 
 /// What a record says for itself, of a session that the table may not remember.
@@ -691,6 +827,19 @@ fn by_itself(record: &Record<'_>, tolerance: u32) -> Effect {
         closes: Vec::new(),
         doubts: event.doubts,
     }
+}
+
+/// What a record says for itself, of a session that the table knows. If nothing later is known of that, the table's totals are
+/// better: it has counted what the NAS's counters went round.
+fn named_by(alone: Effect, known: Standing) -> Effect {
+    let session = alone.session.map(|session| {
+        if session.updated >= known.updated {
+            known
+        } else {
+            Standing { id: known.id, started: known.started, ..session }
+        }
+    });
+    Effect { session, ..alone }
 }
 
 /// Replaces a file whole, so that a crash in the middle leaves the old one.
@@ -728,4 +877,38 @@ fn replace<T>(
 pub(crate) fn seconds_of(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[test]
+    fn what_never_ends_ends_with_the_role() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let stop = AtomicBool::new(true);
+        assert_eq!(until_the_end(runtime.handle(), &stop, pending::<()>()), None);
+        assert_eq!(until_the_end(runtime.handle(), &stop, ready(7)), Some(7), "if it is done");
+    }
+
+    #[test]
+    fn closings_that_were_refused_are_tried_again_and_hold_no_snapshot_up() {
+        let mut closings = Closings::default();
+        let (rows, reason) = (vec![row(), row()], "no".to_owned());
+        closings.refuse(rows, reason);
+        assert_eq!((closings.len(), closings.take().len()), (0, 0), "not at once");
+        closings.again = Some(Instant::now());
+        assert_eq!((closings.take().len(), closings.refused.len()), (2, 0));
+        assert_eq!((closings.len(), closings.under_way), (2, 2));
+    }
+
+    fn row() -> ExportRow {
+        let source = "192.0.2.1:1813".parse().unwrap();
+        // Acct-Status-Type Start, and an Acct-Session-Id.
+        let attributes = [40, 6, 0, 0, 0, 1, 44, 3, b'1'];
+        let record = Record::of_attributes(&attributes, "one", source, 1).unwrap();
+        ExportRow::of(&record, &by_itself(&record, 120), 0, 120)
+    }
 }

@@ -12,7 +12,7 @@ use muralla_radius_policy::attempts::{Limit, Limits, Subject};
 use muralla_radius_policy::names::LONGEST_NAME;
 use muralla_radius_policy::{
     Accept, Attempts, Base, Checked, Costly, Decision, Gate, Holder, Moment, Nas as PolicyNas,
-    Offered, PoolError, Pools, Reason, Refusal, Request, Salts, Sessions, decide, resume,
+    Offered, PoolError, Pools, Reason, Refusal, Request, Salts, Sessions, Used, decide, resume,
 };
 use muralla_radius_state::{self as state, Assigned, Elsewhere, Leases};
 use muralla_radius_wire::hidden::LONGEST_PASSWORD;
@@ -21,11 +21,16 @@ use parking_lot::RwLock;
 
 use crate::config::{AnswersConfig, LimitsConfig, RadiusConfig};
 use crate::nases::{Nas, Nases};
+use crate::recent::Recent;
 use crate::report::Answer;
 use crate::tail::{self, Seen, Tail, Tailed};
+use crate::whereabouts::Whereabouts;
 
 /// Sessions of one user that are looked at one by one, to find the one at the same port.
 const MOST_SESSIONS: usize = 64;
+
+/// Accounting-Requests that are remembered: 8 MiB.
+const REMEMBERED: usize = 1 << 18;
 
 /// See the module.
 pub(crate) struct Desk {
@@ -34,7 +39,11 @@ pub(crate) struct Desk {
     pub(crate) sessions: Arc<Table>,
     /// Those of other servers, by way of the database.
     pub(crate) elsewhere: Arc<Elsewhere>,
+    /// Where the boxes that these sessions are on send from.
+    pub(crate) whereabouts: Whereabouts,
     pub(crate) tail: Tail,
+    /// What is in the journal of late.
+    pub(crate) recent: Recent,
     /// None until the database has answered for the first time.
     leases: RwLock<Option<Leases>>,
     attempts: RwLock<Attempts>,
@@ -109,6 +118,11 @@ impl Wall {
         self.time
     }
 
+    /// Since 1970.
+    pub(crate) fn since(self) -> Duration {
+        self.since
+    }
+
     pub(crate) fn seconds(self) -> u64 {
         self.since.as_secs()
     }
@@ -165,13 +179,20 @@ impl Desk {
             base,
             sessions,
             elsewhere: Arc::default(),
+            whereabouts: Whereabouts::default(),
             tail: Tail::default(),
+            recent: Recent::new(REMEMBERED, rand::random()),
             leases: RwLock::new(None),
             attempts: RwLock::new(attempts(&config.limits)),
             context: RwLock::new(Arc::new(context)),
             open: AtomicBool::new(false),
             begun: Instant::now(),
         }
+    }
+
+    /// When it began: from where time is counted.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// The configuration in force.
@@ -184,9 +205,10 @@ impl Desk {
         *self.context.write() = Arc::new(context);
     }
 
-    /// Forgets failures, where other limits hold from now on.
+    /// Forgets failures, where other limits hold from now on. Who is at home where stays known.
     pub(crate) fn replace_attempts(&self, limits: &LimitsConfig) {
-        *self.attempts.write() = attempts(limits);
+        let new = attempts(limits);
+        self.attempts.write().take_over(new);
     }
 
     /// From now on there are pools.
@@ -239,6 +261,7 @@ impl Desk {
         let mut spelling = [0; LONGEST_NAME];
         let subject = Subject {
             user: self.base.key(user_name, &mut spelling).unwrap_or(user_name),
+            stamp: self.base.stamp(user_name),
             place: packet.first(kind::CALLING_STATION_ID),
             nas: question.nas.name.as_bytes(),
         };
@@ -426,6 +449,38 @@ impl Sessions for OpenSessions<'_> {
         });
         count.saturating_sub(over.count()) + elsewhere
     }
+
+    fn uncharged(&self, holder: &Holder<'_>) -> Used {
+        let Desk { base, sessions, elsewhere, .. } = self.desk;
+        let mut spelling = [0; LONGEST_NAME];
+        let name = holder.user.as_bytes();
+        let key = base.key(name, &mut spelling).unwrap_or(name);
+        let charged = str::from_utf8(key).map(|key| elsewhere.charged_of(key)).unwrap_or_default();
+        let here = match sessions.open_of(key) {
+            0 => Vec::new(),
+            _ => sessions.sessions_of(key, MOST_SESSIONS, self.wall.moment()),
+        };
+        let mut used = Used::default();
+        for session in here.iter().filter(|session| !elsewhere.is_closed(session.id)) {
+            // One at the same port is over, when nobody knows.
+            let since = if is_at_same_port(session, holder) { 0 } else { session.quiet };
+            let seconds = u64::from(session.seconds) + u64::from(since);
+            let octets = session.octets_in.saturating_add(session.octets_out);
+            let off = charged.iter().find(|charged| charged.id == session.id);
+            let (off_seconds, off_octets) = off.map_or((0, 0), |off| (off.seconds, off.octets));
+            used.seconds = used.seconds.saturating_add(seconds.saturating_sub(off_seconds));
+            used.octets = used.octets.saturating_add(octets.saturating_sub(off_octets));
+        }
+        for charged in charged {
+            if here.iter().any(|session| session.id == charged.id) {
+                continue;
+            }
+            // Its records go to another server: it goes on since the last of them.
+            let since = self.wall.seconds().saturating_sub(charged.updated.max(0).cast_unsigned());
+            used.seconds = used.seconds.saturating_add(since);
+        }
+        used
+    }
 }
 
 fn is_at_same_port(session: &SessionView, holder: &Holder<'_>) -> bool {
@@ -468,6 +523,10 @@ impl Pools for AllPools<'_> {
             Assigned::V6(prefix) => Ok(prefix),
             Assigned::V4(_) => Err(PoolError::Unknown),
         }
+    }
+
+    fn interim(&self, pool: &str) -> Option<u32> {
+        self.0.leases.read().as_ref()?.interim(pool)
     }
 }
 

@@ -7,7 +7,6 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use muralla_radius_dictionary::Dictionary;
@@ -23,11 +22,7 @@ const PIECE: u32 = 2_000;
 /// # Errors
 ///
 /// When the database does not answer, or the file can't be written. Then the copy of before stays.
-pub(crate) async fn copy(
-    state: &State,
-    dictionary: &Arc<Dictionary>,
-    file: &Path,
-) -> Result<u64, StateError> {
+pub(crate) async fn copy(state: &State, file: &Path) -> Result<u64, StateError> {
     let mut new = file.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
@@ -39,20 +34,16 @@ pub(crate) async fn copy(
     // Passwords are in it. An empty file is a database without tables.
     File::options().write(true).create_new(true).mode(0o600).open(&new).map_err(disk)?;
     let copy = State::open(&Location::Sqlite(new.clone())).await?;
-    let copied = fill(&copy, state, dictionary).await;
+    let copied = fill(&copy, state).await;
     copy.close().await;
     let copied = copied?;
     fs::rename(&new, file).map_err(disk)?;
     Ok(copied)
 }
 
-async fn fill(
-    copy: &State,
-    state: &State,
-    dictionary: &Arc<Dictionary>,
-) -> Result<u64, StateError> {
+async fn fill(copy: &State, state: &State) -> Result<u64, StateError> {
     let (mut copied, mut after) = (0, String::new());
-    copy.put_profiles(dictionary, &state.profiles().await?).await?;
+    copy.take_over(&state.profiles().await?, &[]).await?;
     for nas in state.nases().await?.0 {
         copy.put_nas(&nas).await?;
     }
@@ -60,18 +51,8 @@ async fn fill(
         let piece = state.subscribers(&after, PIECE).await?;
         let Some(last) = piece.last() else { return Ok(copied) };
         after.clone_from(&last.name);
-        if copy.put_subscribers(dictionary, &piece, |_| ()).await.is_ok() {
-            copied += piece.len() as u64;
-            continue;
-        }
-        // One of them makes no sense: it is refused in any case, and the others are not to miss in the copy.
-        for subscriber in &piece {
-            match copy.put_subscriber(dictionary, subscriber).await {
-                Ok(()) => copied += 1,
-                Err(error) if error.may_pass() => return Err(error),
-                Err(_) => {}
-            }
-        }
+        copy.take_over(&[], &piece).await?;
+        copied += piece.len() as u64;
     }
 }
 
@@ -114,6 +95,7 @@ fn remove(file: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
 
     use muralla_radius_policy::Names;
     use muralla_radius_state::{Hidden, NasEntry, ProfileEntry, SubscriberEntry};
@@ -142,21 +124,27 @@ mod tests {
         let many = PIECE as usize + 7;
         let all: Vec<_> = (0..many).map(|number| subscriber(format!("user {number}"))).collect();
         there.put_subscribers(&dictionary, &all, |_| ()).await.unwrap();
+        // What an operator's own SQL entered, and what would be refused of others, is copied as it stands.
+        let odd = SubscriberEntry {
+            check: vec!["Max-Daily-Session := 3600".to_owned(), "nonsense".to_owned()],
+            ..subscriber("user odd".to_owned())
+        };
+        there.take_over(&[], &[odd]).await.unwrap();
 
         let file = folder.path().join("deep").join("copy.db");
         let base = Base::new(Arc::clone(&dictionary), Names::default(), [1, 2]);
         assert!(load(&dictionary, &base, &file).await.is_none(), "there is none yet");
-        assert_eq!(copy(&there, &dictionary, &file).await.unwrap(), many as u64);
+        assert_eq!(copy(&there, &file).await.unwrap(), many as u64 + 1);
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         let (loaded, _) = load(&dictionary, &base, &file).await.unwrap();
-        assert_eq!((loaded.subscribers, loaded.profiles), (many as u64, 1));
+        assert_eq!((loaded.subscribers, loaded.profiles, loaded.refused), (many as u64, 1, 1));
         assert_eq!(loaded.nases, [nas]);
         assert!(base.is_ready() && base.subscriber("user 2001").is_some());
 
         there.remove_subscriber("user 2001").await.unwrap();
         // What a crash left of an attempt is no hindrance.
         fs::write(folder.path().join("deep").join("copy.db.new"), "half").unwrap();
-        assert_eq!(copy(&there, &dictionary, &file).await.unwrap(), many as u64 - 1);
+        assert_eq!(copy(&there, &file).await.unwrap(), many as u64);
         load(&dictionary, &base, &file).await.unwrap();
         assert!(base.subscriber("user 2001").is_none());
 

@@ -11,11 +11,13 @@
 //! - [`tail`]: the requests as they are answered
 //! - [`testing`]: a login that the operator tries out
 //! - `nases`: who may ask
+//! - `whereabouts`: where they send from
 //! - `listening`: sockets, made or inherited from the process before
 //! - `wheel`: what is due later
 //! - `costly`: passwords that take long to check on purpose
 //! - `dynamic`: Disconnect and CoA, sent to NASes
 //! - `kept`: a copy of a database elsewhere, for a start while that is away
+//! - `recent`: records of the last while, so that none is written twice
 //! - `tally`: counting, cheap enough for each packet
 //! - `client`: this machine as a NAS of its own
 //! - `canary`: the proof that it answers
@@ -37,7 +39,9 @@ mod dynamic;
 mod kept;
 mod listening;
 mod nases;
+mod recent;
 mod supply;
 mod tally;
 mod threads;
 mod wheel;
+mod whereabouts;

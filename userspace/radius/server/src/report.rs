@@ -114,10 +114,58 @@ pub struct Status {
     pub put_aside: u64,
     /// Closed sessions that wait for it.
     pub closings_waiting: u64,
+    /// Why nothing, or not everything, is written into it although it answers.
+    pub export_error: Option<String>,
     /// The address pools, as this server sees them.
     pub pools: Vec<PoolStatus>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+}
+
+impl Status {
+    /// What keeps users or operators waiting now, the worst first.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        if !self.ready {
+            troubles.push(
+                "NOBODY CAN LOG IN: the subscribers are not in memory, as the database has not answered yet, and there is no copy"
+                    .to_owned(),
+            );
+        }
+        if self.journal.health != "good" {
+            let why = self.journal.error.as_deref().unwrap_or(&self.journal.health);
+            troubles.push(format!(
+                "NO ACCOUNTING IS ACKNOWLEDGED: {why}; make room on the journal's disk"
+            ));
+        }
+        match &self.database {
+            None => troubles.push("the database has not answered since the start".to_owned()),
+            Some(database) if database.away_since.is_some() => {
+                let why = database.last_error.as_deref().unwrap_or("it does not answer");
+                troubles.push(format!("the database is away: {why}"));
+            }
+            Some(_) => {}
+        }
+        if let Some(why) = &self.export_error {
+            troubles.push(format!(
+                "accounting is not written into the database: {why}; it is kept until that is mended"
+            ));
+        }
+        if self.journal.dead_letters > 0 {
+            troubles.push(format!(
+                "{} accounting record(s) can't be stored; `muralla radius dead-letters` shows why",
+                self.journal.dead_letters
+            ));
+        }
+        for pool in self.pools.iter().filter(|pool| pool.size > 0 && pool.spare == 0) {
+            troubles.push(format!(
+                "nothing can be given away of the pool {0}; `muralla radius pool add {0} PREFIX` makes it larger",
+                pool.name
+            ));
+        }
+        troubles
+    }
 }
 
 /// A histogram of latencies.
@@ -169,8 +217,9 @@ pub struct NasStatus {
     pub repeated: u64,
     /// Packets from it that were dropped.
     pub dropped: u64,
-    /// Packets signed with the secret to come: the roll is at its end when all are.
-    pub next_secret: u64,
+    /// Seconds since its last packet that the old secret signed, while another one is to come; none if there was none since the
+    /// start.
+    pub old_secret: Option<u64>,
     /// Seconds since its last genuine packet; none if there was none.
     pub seen: Option<u64>,
 }

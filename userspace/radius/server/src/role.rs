@@ -16,7 +16,7 @@ use muralla_journal::disk::Disk;
 use muralla_journal::{ConsumerStatus, Health, Journal, JournalError, Options};
 use muralla_radius_accounting::{SessionId, SessionView, State as SessionState, payload};
 use muralla_radius_dictionary::{Dictionary, DictionaryError, Encoded, Pair};
-use muralla_radius_policy::{Base, Case, Names, Realm, Reason, Settings, Texts};
+use muralla_radius_policy::{Base, Case, Names, Realm};
 use muralla_radius_state::{SessionFilter, State, StateError};
 use muralla_radius_wire::Secret;
 use parking_lot::Mutex;
@@ -183,7 +183,7 @@ impl Role {
         if !problems.is_empty() {
             return Err(StartError::Config(problems));
         }
-        let settings = policy_settings(&config.answers).map_err(StartError::Config)?;
+        let settings = config.answers.settings().map_err(StartError::Config)?;
         for warning in config.warnings() {
             warn!("{warning}");
         }
@@ -191,7 +191,7 @@ impl Role {
             || available_parallelism().map_or(1, |cores| cores.get()),
             |threads| threads.get(),
         );
-        let dictionary = Arc::new(dictionary(&config)?);
+        let dictionary = Arc::new(config.dictionary()?);
         let base = Base::new(Arc::clone(&dictionary), names(&config.names), rand::random());
         base.set_settings(settings);
         let opened = open_state(&config, &runtime)?;
@@ -273,7 +273,7 @@ impl Role {
         if !problems.is_empty() {
             return Err(ReloadError::Config(problems));
         }
-        let settings = policy_settings(&new.answers).map_err(ReloadError::Config)?;
+        let settings = new.answers.settings().map_err(ReloadError::Config)?;
         let old = self.supply.config.lock().clone();
         let mut remarks = Vec::new();
         let life = |answers: &AnswersConfig| (answers.reply_life, answers.reply_cache);
@@ -414,16 +414,27 @@ impl Role {
         Ok(told.collect())
     }
 
-    /// Tries to store them once more, and gives their number.
+    /// Tries to store them once more, all or those of the chosen numbers, and tells how many those are.
     ///
     /// # Errors
     ///
     /// When they can't be put into the journal again.
-    pub async fn replay_dead_letters(&self) -> Result<usize, OrderError> {
+    pub async fn replay_dead_letters(&self, chosen: Option<Vec<u64>>) -> Result<usize, OrderError> {
         const STOPPED: OrderError = OrderError::NotHere("the role has stopped");
         let appender = self.journal.lock().as_ref().ok_or(STOPPED)?.appender()?;
-        let replayed = self.ledger.lock().as_ref().ok_or(STOPPED)?.replay(appender);
+        let replayed = self.ledger.lock().as_ref().ok_or(STOPPED)?.replay(appender, chosen);
         Ok(replayed.await.map_err(|_| STOPPED)??)
+    }
+
+    /// Removes those of the chosen numbers for good, and tells how many those were.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be removed.
+    pub async fn remove_dead_letters(&self, chosen: Vec<u64>) -> Result<usize, OrderError> {
+        const STOPPED: OrderError = OrderError::NotHere("the role has stopped");
+        let removed = self.ledger.lock().as_ref().ok_or(STOPPED)?.remove_dead_letters(chosen);
+        Ok(removed.await.map_err(|_| STOPPED)??)
     }
 
     /// The sockets, to be kept by systemd through a restart.
@@ -477,6 +488,7 @@ impl Role {
             exported: figures.exported,
             put_aside: figures.put_aside,
             closings_waiting: figures.closings_waiting,
+            export_error: figures.unfit,
             pools: self.desk.leases().map(|leases| leases.status()).unwrap_or_default(),
             warnings: self.supply.warnings(),
         }
@@ -584,7 +596,7 @@ impl Role {
         let mut all = Vec::new();
         for view in &views {
             known.insert(view.id);
-            all.push(Aim::of_view(view));
+            all.push(Aim::of_view(view, self.desk.whereabouts.of(view)));
         }
         for aim in self.aims_elsewhere(selector).await {
             if aim.id.is_none_or(|id| known.insert(id)) {
@@ -598,10 +610,10 @@ impl Role {
         let config = self.supply.config.lock().dynamic.clone();
         let mut asking = JoinSet::new();
         for aim in all {
-            let nas = context.nases.named(&aim.nas).cloned();
-            let to = context.nases.reachable(&aim.nas, aim.target.nas_address);
+            let found = context.nases.reachable(&aim.nas, aim.from, aim.target.nas_address);
+            let to = found.map(|(to, nas)| (to, Arc::clone(nas)));
             let (wish, config) = (wish.clone(), config.clone());
-            asking.spawn(async move { ask(aim, nas, to, &wish, &config).await });
+            asking.spawn(async move { ask(aim, to, &wish, &config).await });
         }
         let mut outcomes = Vec::new();
         while let Some(outcome) = asking.join_next().await {
@@ -649,11 +661,13 @@ struct Aim {
     user: String,
     session_id: String,
     nas: String,
+    /// Where the box that it is on sends from.
+    from: Option<IpAddr>,
     target: Target,
 }
 
 impl Aim {
-    fn of_view(view: &SessionView) -> Self {
+    fn of_view(view: &SessionView, from: Option<IpAddr>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let some = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
         Self {
@@ -661,6 +675,7 @@ impl Aim {
             user: text(&view.user),
             session_id: text(&view.session),
             nas: view.nas.clone(),
+            from,
             target: Target {
                 user: some(&view.user),
                 session_id: some(&view.session),
@@ -676,10 +691,13 @@ impl Aim {
         let some = |text: &str| (!text.is_empty()).then(|| text.as_bytes().to_vec());
         Self {
             id: entry.session_id(),
+            // It has sent to another server.
+            from: None,
             target: Target {
                 user: some(&entry.login),
                 session_id: some(&entry.acct_session_id),
                 framed: entry.address.parse().ok(),
+                nas_address: entry.nas_address.parse().ok(),
                 ..Target::default()
             },
             user: entry.login,
@@ -692,8 +710,7 @@ impl Aim {
 /// Asks the NAS of one session, by its secret in force and then by the one to come.
 async fn ask(
     aim: Aim,
-    nas: Option<Arc<Nas>>,
-    to: Option<SocketAddr>,
+    to: Option<(SocketAddr, Arc<Nas>)>,
     wish: &Wish,
     config: &crate::config::DynamicConfig,
 ) -> DynamicOutcome {
@@ -701,15 +718,15 @@ async fn ask(
         user: aim.user,
         session_id: aim.session_id,
         nas: aim.nas,
-        sent_to: to,
+        sent_to: to.as_ref().map(|(to, _)| *to),
         verdict: DynamicVerdict::Unsent,
         words: String::new(),
         attempts: 0,
         took: Duration::ZERO,
     };
-    let (Some(nas), Some(to)) = (nas, to) else {
-        outcome.words = "nobody knows the address of its NAS: give the NAS a prefix of one address, or have it send \
-                         NAS-IP-Address"
+    let Some((to, nas)) = to else {
+        outcome.words = "nobody knows the address of its NAS: it has sent nothing since the start; give the NAS a prefix of one \
+                         address, or have it send NAS-IP-Address"
             .to_owned();
         return outcome;
     };
@@ -756,14 +773,6 @@ fn data(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn dictionary(config: &RadiusConfig) -> Result<Dictionary, DictionaryError> {
-    let mut dictionary = Dictionary::clone(&Dictionary::built_in()).in_zone(config.utc_offset);
-    for file in &config.dictionaries {
-        dictionary = dictionary.with_file(file)?;
-    }
-    Ok(dictionary)
-}
-
 fn names(config: &NamesConfig) -> Names {
     let rule = |rule: RealmRule| match rule {
         RealmRule::Keep => Realm::Keep,
@@ -784,32 +793,9 @@ fn names(config: &NamesConfig) -> Names {
     }
 }
 
-/// What refusals say.
-fn policy_settings(config: &AnswersConfig) -> Result<Settings, Vec<String>> {
-    let (mut texts, mut problems) = (Texts::default(), Vec::new());
-    for (name, text) in &config.texts {
-        let reason = Reason::ALL.iter().find(|reason| reason.name() == name);
-        let set = match reason {
-            Some(reason) => texts.set(*reason, text).map_err(|error| error.to_string()),
-            None => {
-                let all: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
-                Err(format!("there is no reason `{name}`; there are {}", all.join(", ")))
-            }
-        };
-        problems.extend(set.err().map(|error| format!("[radius.answers] texts: {error}")));
-    }
-    if !config.say_why {
-        for reason in Reason::ALL {
-            // No text is not too long.
-            let _ = texts.set(*reason, "");
-        }
-    }
-    if problems.is_empty() { Ok(Settings { texts, ..Settings::default() }) } else { Err(problems) }
-}
-
 /// Opens the state, but does not wait long for one that is away.
 fn open_state(config: &RadiusConfig, runtime: &Handle) -> Result<Option<State>, StateError> {
-    let (location, options) = supply::options(&config.state, config.utc_offset);
+    let (location, options) = config.database();
     let patience = match config.state.location {
         StateLocation::Embedded(_) => OPENING_FILE,
         StateLocation::Postgres(_) => OPENING_DATABASE,
@@ -854,6 +840,7 @@ fn nas_status(nases: &Nases) -> Vec<NasStatus> {
         by_name.entry(&nas.name).or_default().push(nas);
     }
     let now = Wall::now().seconds();
+    let ago = |seconds: u64| (seconds > 0).then(|| now.saturating_sub(seconds));
     let status = |(name, all): (&str, Vec<&Arc<Nas>>)| {
         let counts = all.first().map(|nas| nas.counts.sum()).unwrap_or_default();
         NasStatus {
@@ -869,8 +856,8 @@ fn nas_status(nases: &Nases) -> Vec<NasStatus> {
             acknowledged: counts.acknowledged,
             repeated: counts.repeated,
             dropped: counts.dropped,
-            next_secret: counts.next_secret,
-            seen: (counts.seen > 0).then(|| now.saturating_sub(counts.seen)),
+            old_secret: ago(counts.old_secret),
+            seen: ago(counts.seen),
         }
     };
     by_name.into_iter().map(status).collect()

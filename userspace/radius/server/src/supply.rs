@@ -4,24 +4,22 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_state::{
-    self as state, Backoff, Changed, Elsewhere, Leases, Location, NasEntry, Options, State,
-    StateError,
+    self as state, Backoff, Changed, Elsewhere, Leases, Loaded, NasEntry, State, StateError,
 };
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::config::{
-    HiddenText, MessageAuthenticator, NasConfig, RadiusConfig, StateConfig, StateLocation,
-};
+use crate::config::{HiddenText, MessageAuthenticator, NasConfig, RadiusConfig, StateLocation};
 use crate::desk::{Context, Desk};
 use crate::kept;
 use crate::nases::Nases;
@@ -29,6 +27,10 @@ use crate::threads::Mailbox;
 
 /// Most problems of the database's rows that a status tells.
 const MOST_PROBLEMS: usize = 20;
+
+/// Time for which requests wait, once subscribers are loaded, for pools and other servers' sessions: a login that finds no pool
+/// is dropped, and its NAS would have to ask again after every restart.
+const REST: Duration = Duration::from_secs(1);
 
 /// Time after the start until the database is copied, and between two copies.
 const FIRST_COPY: Duration = Duration::from_secs(60);
@@ -55,23 +57,6 @@ struct Problems {
     rows: Vec<String>,
     /// Why there is no database at all.
     fatal: Option<String>,
-}
-
-/// Where the state lies, and how this server works on it.
-pub(crate) fn options(config: &StateConfig, utc_offset: i32) -> (Location, Options) {
-    let location = match &config.location {
-        StateLocation::Embedded(path) => Location::Sqlite(path.clone()),
-        StateLocation::Postgres(url) => Location::Postgres(url.reveal().to_owned()),
-    };
-    let defaults = Options::default();
-    let options = Options {
-        server: config.server.clone().unwrap_or(defaults.server),
-        utc_offset,
-        keep_interims: config.keep_interims,
-        keep_changes: config.keep_changes,
-        hold_blocks: config.hold_blocks,
-    };
-    (location, options)
 }
 
 impl Supply {
@@ -157,13 +142,15 @@ impl Supply {
         }
     }
 
-    fn take_problems(&self, problems: &[String], refused: u64) {
+    fn take_problems(&self, loaded: &Loaded) {
+        let Loaded { problems, refused, notes, .. } = loaded;
         let mut rows: Vec<String> = problems.iter().take(MOST_PROBLEMS).cloned().collect();
+        if *refused > rows.len() as u64 {
+            rows.push(format!("{refused} rows of the database can't be used in all"));
+        }
+        rows.extend(notes.iter().take(MOST_PROBLEMS).cloned());
         for row in &rows {
             warn!("{row}");
-        }
-        if refused > rows.len() as u64 {
-            rows.push(format!("{refused} rows of the database can't be used in all"));
         }
         self.problems.lock().rows = rows;
     }
@@ -209,11 +196,15 @@ impl Supply {
             refused = loaded.refused,
             "the subscribers are loaded"
         );
-        self.take_all(loaded.nases, &loaded.problems, loaded.refused);
-        let leases = self.persist("reserving addresses", || Leases::start(&state)).await;
-        self.desk.set_leases(leases.clone());
+        self.take_loaded(&loaded);
         let elsewhere = Arc::clone(&self.desk.elsewhere);
-        self.persist("reading other servers' sessions", || hear_all(&state, &elsewhere)).await;
+        let mut rest = pin!(self.take_rest(&state, &elsewhere));
+        let taken = timeout(REST, &mut rest).await;
+        self.open_desk();
+        let leases = match taken {
+            Ok(leases) => leases,
+            Err(_) => rest.await,
+        };
         let (again, wanted) = watch::channel(());
         let changed = |changed| self.take(changed, &state, &again);
         tokio::join!(
@@ -230,10 +221,22 @@ impl Supply {
         );
     }
 
-    /// Puts into force what was loaded besides the subscribers, and has requests answered.
-    fn take_all(&self, nases: Vec<NasEntry>, problems: &[String], refused: u64) {
-        self.take_nases(nases);
-        self.take_problems(problems, refused);
+    /// Puts into force what was loaded besides the subscribers.
+    fn take_loaded(&self, loaded: &Loaded) {
+        self.take_nases(loaded.nases.clone());
+        self.take_problems(loaded);
+    }
+
+    /// What logins want besides: something of the pools, and to know who is online elsewhere.
+    async fn take_rest(&self, state: &State, elsewhere: &Elsewhere) -> Leases {
+        let leases = self.persist("reserving addresses", || Leases::start(state)).await;
+        self.desk.set_leases(leases.clone());
+        self.persist("reading other servers' sessions", || hear_all(state, elsewhere)).await;
+        leases
+    }
+
+    /// Has requests answered.
+    fn open_desk(&self) {
         self.desk.open();
         for mailbox in &self.mailboxes {
             mailbox.ring();
@@ -261,14 +264,15 @@ impl Supply {
             subscribers = loaded.subscribers,
             "the database is away: answering from the copy of it"
         );
-        self.take_all(loaded.nases, &loaded.problems, loaded.refused);
+        self.take_loaded(&loaded);
+        self.open_desk();
     }
 
     /// Makes the copy anew now and then.
     async fn keep_copy(&self, state: &State) {
         sleep(FIRST_COPY).await;
         while let Some(file) = self.copy() {
-            match kept::copy(state, &self.dictionary, &file).await {
+            match kept::copy(state, &file).await {
                 Ok(subscribers) => {
                     info!(subscribers, file = %file.display(), "the database is copied")
                 }
@@ -286,7 +290,7 @@ impl Supply {
             Changed::Subscribers(_) | Changed::Profiles | Changed::Pools => {}
             Changed::Nases(entries) => self.take_nases(entries),
             Changed::Everything(loaded) => {
-                self.take_problems(&loaded.problems, loaded.refused);
+                self.take_problems(&loaded);
                 // What became of sessions meanwhile may have been passed over.
                 again.send_replace(());
             }
@@ -295,6 +299,7 @@ impl Supply {
                     self.desk.elsewhere.hear(session, state.server());
                 }
             }
+            Changed::Charged { users, sessions } => self.desk.elsewhere.charge(&users, sessions),
             Changed::SessionsGone(gone) => {
                 gone.into_iter().for_each(|id| self.desk.elsewhere.forget(id));
             }
@@ -305,10 +310,7 @@ impl Supply {
         if opened.is_some() {
             return opened;
         }
-        let (location, options) = {
-            let config = self.config.lock();
-            options(&config.state, config.utc_offset)
-        };
+        let (location, options) = self.config.lock().database();
         let mut told = false;
         let away = |reason: &StateError, _: Duration| {
             if !std::mem::replace(&mut told, true) {
@@ -348,7 +350,9 @@ impl Supply {
 /// Reads the open sessions of other servers anew.
 async fn hear_all(state: &State, elsewhere: &Elsewhere) -> Result<(), StateError> {
     elsewhere.clear();
-    state.each_open_session(|session| elsewhere.hear(&session, state.server())).await
+    state.each_open_session(|session| elsewhere.hear(&session, state.server())).await?;
+    elsewhere.charge(&[], state.charged_sessions().await?);
+    Ok(())
 }
 
 async fn hear_again(state: &State, elsewhere: &Elsewhere, mut wanted: watch::Receiver<()>) {
@@ -376,7 +380,7 @@ fn nas(entry: NasEntry) -> NasConfig {
         secret: hidden(&entry.secret),
         next_secret: entry.next_secret.as_ref().map(hidden),
         telco: entry.telco,
-        groups: Vec::new(),
+        groups: entry.groups,
         message_authenticator: if entry.relaxed {
             MessageAuthenticator::Optional
         } else {

@@ -114,9 +114,12 @@ pub(crate) struct NasThread {
     pub(crate) acknowledged: AtomicU64,
     pub(crate) repeated: AtomicU64,
     pub(crate) dropped: AtomicU64,
-    pub(crate) next_secret: AtomicU64,
+    /// Seconds since 1970 of the last packet that the old secret signed, while another one was to come.
+    pub(crate) old_secret: AtomicU64,
     /// Seconds since 1970 of the last packet that was genuine.
     pub(crate) seen: AtomicU64,
+    /// Acknowledgements that wait in the thread.
+    pub(crate) pending: AtomicU64,
 }
 
 /// The sums of a NAS.
@@ -129,7 +132,7 @@ pub(crate) struct NasCounts {
     pub(crate) acknowledged: u64,
     pub(crate) repeated: u64,
     pub(crate) dropped: u64,
-    pub(crate) next_secret: u64,
+    pub(crate) old_secret: u64,
     pub(crate) seen: u64,
 }
 
@@ -149,8 +152,9 @@ impl NasTally {
             acknowledged: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-            next_secret: AtomicU64::new(0),
+            old_secret: AtomicU64::new(0),
             seen: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
         };
         self.0.get(thread).unwrap_or(&NOWHERE)
     }
@@ -160,6 +164,9 @@ impl NasTally {
         let sum = |field: fn(&NasThread) -> &AtomicU64| {
             self.0.iter().map(|thread| field(thread).load(Relaxed)).sum()
         };
+        let latest = |field: fn(&NasThread) -> &AtomicU64| {
+            self.0.iter().map(|thread| field(thread).load(Relaxed)).max().unwrap_or(0)
+        };
         NasCounts {
             requests: sum(|thread| &thread.requests),
             accepted: sum(|thread| &thread.accepted),
@@ -168,8 +175,8 @@ impl NasTally {
             acknowledged: sum(|thread| &thread.acknowledged),
             repeated: sum(|thread| &thread.repeated),
             dropped: sum(|thread| &thread.dropped),
-            next_secret: sum(|thread| &thread.next_secret),
-            seen: self.0.iter().map(|thread| thread.seen.load(Relaxed)).max().unwrap_or(0),
+            old_secret: latest(|thread| &thread.old_secret),
+            seen: latest(|thread| &thread.seen),
         }
     }
 }

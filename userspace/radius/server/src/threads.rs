@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use muralla_journal::{AppendError, Appender, Ticket};
 use muralla_radius_policy::{Checked, Costly as Comparison};
 use muralla_radius_wire::{
-    Code, Identity, LONGEST, Packet, ReplyCache, Requirement, Secret, Seen, Writer, verify_request,
+    Code, Identity, LONGEST, Packet, ReplyCache, Requirement, Secret, Seen, Writer, kind,
+    verify_request,
 };
 use muralla_sockets::datagrams::{self, BATCH, Path};
 use parking_lot::Mutex;
@@ -44,6 +45,9 @@ const HEAD_START: Duration = Duration::from_secs(2);
 
 /// Time that acknowledgements and slow passwords have for their end when the role stops.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// The part of the acknowledgements that may wait in a thread, that may be of one NAS.
+const SHARE: u64 = 4;
 
 /// Buffers that are kept for the next answer that waits.
 const SPARE: usize = 4_096;
@@ -217,6 +221,8 @@ struct Bench {
     /// What came out of it: empty, but for its memory.
     due: Vec<Parcel>,
     acknowledgements: VecDeque<Acknowledgement>,
+    /// How many of them wait for what another thread appended: no bell rings here for that.
+    borrowed: usize,
     slow: HashMap<u64, Slow>,
     next_slow: u64,
     spare: Vec<Vec<u8>>,
@@ -235,6 +241,7 @@ struct Parcel {
 /// An answer that waits until its record is durable.
 struct Acknowledgement {
     ticket: Ticket,
+    borrowed: bool,
     parcel: Parcel,
     nas: Arc<Nas>,
     since: Instant,
@@ -293,6 +300,7 @@ impl Worker {
             later: Wheel::new(0),
             due: Vec::new(),
             acknowledgements: VecDeque::new(),
+            borrowed: 0,
             slow: HashMap::new(),
             next_slow: 0,
             spare: Vec::new(),
@@ -359,7 +367,7 @@ impl Bench {
 
     /// How long may be waited for something to come.
     fn patience(&self, open: bool) -> Option<Duration> {
-        if self.later.waiting() > 0 {
+        if self.later.waiting() > 0 || self.borrowed > 0 {
             Some(Duration::from_millis(wheel::TICK))
         } else {
             (!open).then_some(Duration::from_millis(50))
@@ -480,8 +488,8 @@ impl Bench {
         if let (Some(nas), Some(Ok(index))) = (found, &outcome) {
             let counts = nas.counts.of(self.number);
             counts.seen.store(clock.wall.seconds(), Relaxed);
-            if *index > 0 {
-                counts.next_secret.fetch_add(1, Relaxed);
+            if *index == 0 && nas.secrets.len() > 1 {
+                counts.old_secret.store(clock.wall.seconds(), Relaxed);
             }
             return Some((nas, nas.secrets.get(*index)?));
         }
@@ -579,8 +587,13 @@ impl Bench {
     fn account(&mut self, context: &Context, clock: &Clock, served: &Served<'_>) {
         let counts = served.nas.counts.of(self.number);
         counts.accounting.fetch_add(1, Relaxed);
-        if self.acknowledgements.len() >= context.limits.pending_acknowledgements {
+        let most = context.limits.pending_acknowledgements;
+        if self.acknowledgements.len() >= most {
             return self.drop_request(served, "too_many_pending");
+        }
+        // One NAS that sends more than the disk takes leaves room for the others.
+        if counts.pending.load(Relaxed) >= (most as u64 / SHARE).max(1) {
+            return self.drop_request(served, "too_many_pending_of_nas");
         }
         let question = Question {
             packet: served.packet,
@@ -589,6 +602,11 @@ impl Bench {
             secret: served.secret,
             since: served.since,
         };
+        let digest = self.desk.recent.digest(&served.nas.name, served.packet.bytes());
+        let since = clock.now.duration_since(self.desk.begun()).as_secs();
+        if let Some(ticket) = self.desk.recent.find(digest, since) {
+            return self.account_again(served, &question, ticket);
+        }
         let payload = match self.desk.record(&question, clock.wall, &mut self.scratch) {
             Ok(payload) => payload,
             Err(reason) => return self.drop_request(served, reason),
@@ -613,11 +631,40 @@ impl Bench {
                 return self.drop_request(served, reason);
             }
         };
+        let dated = served.packet.first(kind::EVENT_TIMESTAMP).is_some();
+        self.desk.recent.remember(digest, ticket, dated, since);
+        self.acknowledge_later(served, ticket, false, len);
+    }
+
+    /// Answers a request whose record was appended when it came another way.
+    fn account_again(&mut self, served: &Served<'_>, question: &Question<'_>, ticket: Ticket) {
+        served.nas.counts.of(self.number).repeated.fetch_add(1, Relaxed);
+        let Some(room) = self.outbox.room() else {
+            return self.drop_request(served, "unsent");
+        };
+        let Some(len) = self.desk.acknowledge(question, room) else {
+            return self.drop_request(served, "reply_too_long");
+        };
+        if !self.appender.is_durable(ticket) {
+            return self.acknowledge_later(served, ticket, true, len);
+        }
+        let reply = room.get(..len).unwrap_or_default();
+        self.replies.answered(served.identity, reply, served.since);
+        self.outbox.push(len, served.path);
+        self.hold(Answer::Repeat);
+    }
+
+    /// Keeps the answer that lies in the outbox's room until a record is durable.
+    fn acknowledge_later(&mut self, served: &Served<'_>, ticket: Ticket, borrowed: bool, len: usize) {
         let mut bytes = self.spare.pop().unwrap_or_default();
-        bytes.extend_from_slice(room.get(..len).unwrap_or_default());
+        let room = self.outbox.room();
+        bytes.extend_from_slice(room.and_then(|room| room.get(..len)).unwrap_or_default());
         let (port, path, identity) = (served.port, *served.path, served.identity);
+        served.nas.counts.of(self.number).pending.fetch_add(1, Relaxed);
+        self.borrowed += usize::from(borrowed);
         self.acknowledgements.push_back(Acknowledgement {
             ticket,
+            borrowed,
             parcel: Parcel { port, path, identity, bytes },
             nas: Arc::clone(served.nas),
             since: served.since,
@@ -661,6 +708,8 @@ impl Bench {
         let clock = Clock::look();
         if durable {
             self.appender.drain();
+        }
+        if durable || self.borrowed > 0 {
             self.acknowledge_durable(ports, clock.now);
         }
         self.send_due(ports, false, clock.now);
@@ -679,7 +728,10 @@ impl Bench {
     fn acknowledge_durable(&mut self, ports: &[Port], now: Instant) {
         let durable = self.appender.durable();
         while let Some(next) = self.acknowledgements.pop_front_if(|next| next.ticket.0 <= durable) {
-            next.nas.counts.of(self.number).acknowledged.fetch_add(1, Relaxed);
+            let counts = next.nas.counts.of(self.number);
+            counts.acknowledged.fetch_add(1, Relaxed);
+            counts.pending.fetch_sub(1, Relaxed);
+            self.borrowed -= usize::from(next.borrowed);
             self.tally.answered(Answer::Accounting, now.saturating_duration_since(next.since));
             self.post(ports, next.parcel, now);
         }

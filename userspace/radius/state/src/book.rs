@@ -12,7 +12,7 @@
 //! - What belongs to a subscriber for good, or is in use by someone the database knows, is never free.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use crate::addresses::Plan;
@@ -25,6 +25,8 @@ pub(crate) type Moment = u64;
 pub(crate) struct Who {
     /// The user's name, hashed.
     pub(crate) user: u64,
+    /// The NAS's name, hashed.
+    pub(crate) nas: u64,
     /// User, NAS and port, hashed.
     pub(crate) line: Option<u64>,
 }
@@ -45,6 +47,8 @@ pub(crate) struct Known {
     pub(crate) number: u64,
     pub(crate) who: Who,
     pub(crate) until: Moment,
+    /// When it was asked.
+    pub(crate) learnt: Moment,
 }
 
 /// This server's part of a pool. `T` is what is told to the database of a holder.
@@ -57,8 +61,10 @@ pub(crate) struct Book<T> {
     /// Blocks by their first number, and when their reservation ends.
     blocks: BTreeMap<u64, Moment>,
     units: HashMap<u64, Unit>,
-    /// Free ones, the longest unused first. Some have been taken meanwhile.
-    free: VecDeque<u64>,
+    /// Free ones, the longest unused first: by the number of their place in the queue.
+    free: BTreeMap<u64, u64>,
+    /// The last place in the queue that was given.
+    place: u64,
     spare: usize,
     held: usize,
     lines: HashMap<u64, u64>,
@@ -75,11 +81,17 @@ pub(crate) struct Book<T> {
 struct Unit {
     state: State,
     user: u64,
+    nas: u64,
     /// Zero for none.
     line: u64,
     until: Moment,
-    /// Whether it is in the queue of free ones, and among the ends.
-    queued: bool,
+    /// When it was offered, as long as no session has begun with it since; else zero.
+    offered: Moment,
+    /// When the database told who has it; zero if it did not.
+    learnt: Moment,
+    /// Its place in the queue of free ones; zero for none.
+    queued: u64,
+    /// Whether it is among the ends.
     ending: bool,
 }
 
@@ -99,7 +111,8 @@ impl<T> Book<T> {
             lease,
             blocks: BTreeMap::new(),
             units: HashMap::new(),
-            free: VecDeque::new(),
+            free: BTreeMap::new(),
+            place: 0,
             spare: 0,
             held: 0,
             lines: HashMap::new(),
@@ -127,7 +140,7 @@ impl<T> Book<T> {
             let units: Vec<u64> = self.plan.units(block).collect();
             for number in units {
                 let unit = self.units.entry(number).or_insert_with(Unit::free);
-                if unit.state == State::Free && !unit.queued {
+                if unit.state == State::Free {
                     self.queue(number);
                 }
             }
@@ -145,6 +158,7 @@ impl<T> Book<T> {
         self.given = self.given.saturating_add(u64::from(begins));
         let unit = self.units.get_mut(&number)?;
         unit.until = unit.until.max(until);
+        unit.offered = now;
         self.name(number, who);
         self.ending(number);
         self.gone.remove(&number);
@@ -153,8 +167,9 @@ impl<T> Book<T> {
         Some(number)
     }
 
-    /// An accounting record says that somebody has it. Tells whether somebody else should have it.
-    pub(crate) fn renew(&mut self, number: u64, who: Who, now: Moment) -> bool {
+    /// An accounting record says that somebody has it, by a session that `began` then. Tells whether somebody else should
+    /// have it.
+    pub(crate) fn renew(&mut self, number: u64, who: Who, began: Moment, now: Moment) -> bool {
         let until = now.saturating_add(self.lease);
         let Some(unit) = self.units.get(&number) else { return false };
         if unit.state == State::Held && unit.user != who.user {
@@ -163,6 +178,9 @@ impl<T> Book<T> {
         self.take(number);
         if let Some(unit) = self.units.get_mut(&number) {
             unit.until = unit.until.max(until);
+            if unit.offered <= began {
+                unit.offered = 0;
+            }
         }
         self.gone.remove(&number);
         self.name(number, who);
@@ -170,11 +188,16 @@ impl<T> Book<T> {
         false
     }
 
-    /// An accounting record says that somebody has it no more.
-    pub(crate) fn release(&mut self, number: u64, who: Who) {
+    /// An accounting record that came at `heard` says that somebody has it no more, by the end of a session that `began` then.
+    ///
+    /// It may be an old one: what was offered since to the same user at the same port is the next session's, and what the
+    /// database told later counts more.
+    pub(crate) fn release(&mut self, number: u64, who: Who, began: Moment, heard: Moment) {
         let Some(unit) = self.units.get(&number) else { return };
         let same_line = who.line.is_none_or(|line| unit.line == 0 || unit.line == line);
-        if unit.state == State::Held && unit.user == who.user && same_line {
+        let same = unit.user == who.user && unit.nas == who.nas && same_line;
+        let newest = unit.offered <= began && unit.learnt <= heard;
+        if unit.state == State::Held && same && newest {
             self.fresh.remove(&number);
             self.gone.insert(number);
             self.set_free(number);
@@ -189,24 +212,21 @@ impl<T> Book<T> {
         }
     }
 
-    /// These belong to subscribers, of all that is in our blocks.
-    pub(crate) fn set_fixed(&mut self, covered: &[RangeInclusive<u64>]) {
-        self.fixed.clear();
+    /// These belong to subscribers, of all that is in one block.
+    pub(crate) fn set_fixed(&mut self, block: u64, covered: &[RangeInclusive<u64>]) {
+        for number in block..=self.plan.last_of(block) {
+            if covered.iter().any(|covered| covered.contains(&number)) {
+                continue;
+            }
+            let free = self.units.get(&number).is_some_and(|unit| unit.state == State::Free);
+            if self.fixed.remove(&number) && free {
+                self.spare += 1;
+                self.queue(number);
+            }
+        }
         for covered in covered {
-            self.fix(covered);
+            self.fix_in(block, covered);
         }
-        let unused: Vec<u64> = self
-            .units
-            .iter()
-            .filter(|(number, unit)| {
-                unit.state == State::Free && !unit.queued && !self.fixed.contains(*number)
-            })
-            .map(|(number, _)| *number)
-            .collect();
-        for number in unused {
-            self.queue(number);
-        }
-        self.recount();
     }
 
     /// These belong to a subscriber now.
@@ -215,13 +235,19 @@ impl<T> Book<T> {
         if start > end {
             return;
         }
-        for block in self.blocks.range(self.plan.block_of(start)..=end).map(|(block, _)| block) {
-            let (first, last) = ((*block).max(start), self.plan.last_of(*block).min(end));
-            for number in first..=last {
-                let free = self.units.get(&number).is_some_and(|unit| unit.state == State::Free);
-                if self.fixed.insert(number) && free {
-                    self.spare = self.spare.saturating_sub(1);
-                }
+        let blocks = self.blocks.range(self.plan.block_of(start)..=end);
+        let blocks: Vec<u64> = blocks.map(|(block, _)| *block).collect();
+        for block in blocks {
+            self.fix_in(block, covered);
+        }
+    }
+
+    fn fix_in(&mut self, block: u64, covered: &RangeInclusive<u64>) {
+        let last = self.plan.last_of(block).min(*covered.end());
+        for number in block.max(*covered.start())..=last {
+            let free = self.units.get(&number).is_some_and(|unit| unit.state == State::Free);
+            if self.fixed.insert(number) && free {
+                self.spare = self.spare.saturating_sub(1);
             }
         }
     }
@@ -266,19 +292,20 @@ impl<T> Book<T> {
         if self.blocks.remove(&block).is_none() {
             return;
         }
-        let last = self.plan.last_of(block);
-        let ours = |number: &u64| (block..=last).contains(number);
-        self.units.retain(|number, _| !ours(number));
-        self.fixed.retain(|number| !ours(number));
-        self.fresh.retain(|number, _| !ours(number));
-        self.gone.retain(|number| !ours(number));
-        self.recount();
-        let units = &self.units;
-        self.lines.retain(|_, number| units.contains_key(&*number));
-        self.free.retain(|number| units.contains_key(number));
-        let ends = std::mem::take(&mut self.ends);
-        self.ends =
-            ends.into_iter().filter(|Reverse((_, number))| units.contains_key(number)).collect();
+        // Nothing but what is in it: others wait for the lock that is held meanwhile. Its ends are passed over when they come.
+        for number in block..=self.plan.last_of(block) {
+            let fixed = self.fixed.remove(&number);
+            self.fresh.remove(&number);
+            self.gone.remove(&number);
+            let Some(unit) = self.units.remove(&number) else { continue };
+            let spare = unit.state == State::Free && !fixed;
+            self.spare = self.spare.saturating_sub(usize::from(spare));
+            self.held = self.held.saturating_sub(usize::from(unit.state == State::Held));
+            self.free.remove(&unit.queued);
+            if self.lines.get(&unit.line) == Some(&number) {
+                self.lines.remove(&unit.line);
+            }
+        }
     }
 
     /// Blocks, and when their reservations end.
@@ -286,18 +313,14 @@ impl<T> Book<T> {
         self.blocks.iter().map(|(block, until)| (*block, *until))
     }
 
-    /// Blocks of which nothing is held, nor rests, nor waits to be written.
-    pub(crate) fn idle_blocks(&self) -> Vec<u64> {
-        let mut busy: HashSet<u64> = HashSet::new();
-        let used = self
-            .units
-            .iter()
-            .filter(|(_, unit)| unit.state != State::Free)
-            .map(|(number, _)| number);
-        for number in used.chain(self.fresh.keys()).chain(&self.gone) {
-            busy.insert(self.plan.block_of(*number));
-        }
-        self.blocks.keys().filter(|block| !busy.contains(*block)).copied().collect()
+    /// Whether nothing of a block is held, nor rests, nor waits to be written.
+    pub(crate) fn is_idle(&self, block: u64) -> bool {
+        let is_free = |number: u64| {
+            self.units.get(&number).is_none_or(|unit| unit.state == State::Free)
+                && !self.fresh.contains_key(&number)
+                && !self.gone.contains(&number)
+        };
+        self.blocks.contains_key(&block) && (block..=self.plan.last_of(block)).all(is_free)
     }
 
     /// At most `most` whose time has ended, and when: the database is to be asked about them.
@@ -413,24 +436,22 @@ impl<T> Book<T> {
     }
 
     fn pop(&mut self, now: Moment) -> Option<u64> {
-        // A few only: a request waits for this.
-        for _ in 0..self.free.len().min(64) {
-            let number = self.free.pop_front()?;
+        // A few only: a request waits for this. What is not of the pool any more is met once, and does not count.
+        let mut left = self.free.len().min(64);
+        while left > 0 {
+            let (_, number) = self.free.pop_first()?;
             let usable = self.is_usable(number, now);
             let reserved =
                 self.blocks.get(&self.plan.block_of(number)).is_some_and(|until| *until > now);
             let Some(unit) = self.units.get_mut(&number) else { continue };
-            unit.queued = false;
-            if unit.state != State::Free {
-                continue;
-            }
+            unit.queued = 0;
             if usable {
                 return Some(number);
             }
             if !reserved {
                 // It waits for a longer reservation of its block.
-                unit.queued = true;
-                self.free.push_back(number);
+                self.queue(number);
+                left -= 1;
             }
         }
         None
@@ -442,7 +463,7 @@ impl<T> Book<T> {
         if unit.line != 0 && unit.line != line && self.lines.get(&unit.line) == Some(&number) {
             self.lines.remove(&unit.line);
         }
-        (unit.user, unit.line) = (who.user, line);
+        (unit.user, unit.nas, unit.line) = (who.user, who.nas, line);
         if line != 0 {
             self.lines.insert(line, number);
         }
@@ -466,22 +487,23 @@ impl<T> Book<T> {
         self.spare += usize::from(counts);
         self.held = self.held.saturating_sub(usize::from(unit.state == State::Held));
         unit.state = State::Free;
-        unit.until = 0;
+        (unit.until, unit.offered, unit.learnt) = (0, 0, 0);
         self.queue(number);
     }
 
     fn queue(&mut self, number: u64) {
         let Some(unit) = self.units.get_mut(&number) else { return };
-        if !unit.queued {
-            unit.queued = true;
-            self.free.push_back(number);
+        if unit.queued == 0 {
+            self.place += 1;
+            unit.queued = self.place;
+            self.free.insert(self.place, number);
         }
     }
 
     fn set_held(&mut self, known: Known) {
         self.take(known.number);
         let Some(unit) = self.units.get_mut(&known.number) else { return };
-        unit.until = known.until;
+        (unit.until, unit.offered, unit.learnt) = (known.until, 0, known.learnt);
         self.name(known.number, known.who);
         self.ending(known.number);
     }
@@ -493,6 +515,7 @@ impl<T> Book<T> {
         self.spare = self.spare.saturating_sub(usize::from(counted));
         let begins = unit.state != State::Held;
         unit.state = State::Held;
+        self.free.remove(&std::mem::take(&mut unit.queued));
         self.held += usize::from(begins);
         begins
     }
@@ -509,7 +532,17 @@ impl<T> Book<T> {
 impl Unit {
     /// One of which nothing is known yet.
     fn resting() -> Self {
-        Self { state: State::Resting, user: 0, line: 0, until: 0, queued: false, ending: false }
+        Self {
+            state: State::Resting,
+            user: 0,
+            nas: 0,
+            line: 0,
+            until: 0,
+            offered: 0,
+            learnt: 0,
+            queued: 0,
+            ending: false,
+        }
     }
 
     /// One that nobody has had.

@@ -7,7 +7,7 @@
 //! All times in the database are by its clock; in memory they are by a clock that nobody sets. Servers' own clocks may say
 //! what they like.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hasher;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv6Net;
+use muralla_database::{Backoff, DatabaseError, Row, Value, Work, dialect};
 use muralla_radius_policy::PoolError;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -23,13 +24,12 @@ use siphasher::sip::SipHasher13;
 use tracing::{info, warn};
 
 use crate::addresses::Plan;
-use crate::backoff::Backoff;
 use crate::book::{Book, Fresh, Known, Moment, Who};
-use crate::engine::{Value, Work};
+use crate::interims::UPDATES;
 use crate::sessions::port_of;
 use crate::state::unix_now;
-use crate::stored::{plan, pools};
-use crate::{Assigned, PoolEntry, State, StateError, dialect};
+use crate::stored::{plan, pools, readable_pools};
+use crate::{Assigned, PoolEntry, State, StateError};
 
 /// How often it is seen to that there is enough, and that the database knows what was given.
 const ROUND: Duration = Duration::from_secs(1);
@@ -49,6 +49,10 @@ const MOST_BLOCKS: usize = 64;
 /// Addresses about which the database is asked in one go at most.
 const MOST_ENDED: usize = 1024;
 
+/// Holds of a lease whose session is open: nobody else has its address, however long nothing was heard of it.
+pub(crate) const LIVES: &str =
+    "EXISTS (SELECT 1 FROM radius_session s WHERE s.id = radius_lease.session AND s.state = 0)";
+
 /// Who holds an address: what tells this login from others.
 #[derive(Clone, Copy, Debug)]
 pub struct Holder<'a> {
@@ -59,6 +63,17 @@ pub struct Holder<'a> {
     /// NAS-Port-Id, NAS-Port or Calling-Station-Id: what tells two logins of a user at one NAS apart. Without any, a repeated
     /// login gets another address.
     pub port: Option<&'a str>,
+}
+
+/// What an accounting record tells of the session that has something of a pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    /// Time since the session began.
+    pub began: Duration,
+    /// Time since the record came.
+    pub came: Duration,
+    /// Whether nothing was heard of the session before: whatever was offered last was offered to it.
+    pub first: bool,
 }
 
 /// What this server gives out of pools. Clones are the same one.
@@ -93,6 +108,7 @@ struct Pool {
     /// What belongs to subscribers for good, of this pool.
     fixed: Mutex<Vec<RangeInclusive<u64>>>,
     offer_seconds: AtomicU64,
+    lease_seconds: AtomicU64,
     exhausted: AtomicU64,
     conflicts: AtomicU64,
     pace: Mutex<Pace>,
@@ -113,7 +129,7 @@ struct Label {
 
 /// What became of telling.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Told {
+enum Telling {
     Everything,
     /// There was nothing to tell.
     Nothing,
@@ -161,6 +177,21 @@ pub struct PoolUse {
     pub blocks: BTreeMap<String, u64>,
 }
 
+/// A server of those that share the database.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ServerEntry {
+    /// Its name.
+    pub name: String,
+    /// When it was last heard of, in seconds since 1970 by the database's clock.
+    pub seen: i64,
+    /// What it received until then is in the database; none if it takes no accounting, or was forgotten.
+    pub exported: Option<i64>,
+    /// Blocks of addresses that it has reserved.
+    pub blocks: u64,
+    /// Whether it is the one that asks.
+    pub here: bool,
+}
+
 /// A lease in the database.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct LeaseEntry {
@@ -186,7 +217,7 @@ impl Leases {
     ///
     /// If the database is away.
     pub async fn start(state: &State) -> Result<Self, StateError> {
-        let incarnation = state.watched(next_incarnation(state)).await?;
+        let incarnation = state.watched(async { Ok(next_incarnation(state).await?) }).await?;
         let leases = Self {
             inner: Arc::new(Inner {
                 state: state.clone(),
@@ -197,7 +228,7 @@ impl Leases {
                 round: tokio::sync::Mutex::default(),
             }),
         };
-        state.watched(leases.resume()).await?;
+        state.watched(async { Ok(leases.resume().await?) }).await?;
         leases.keep().await?;
         Ok(leases)
     }
@@ -230,20 +261,26 @@ impl Leases {
         })
     }
 
-    /// An accounting record, Start or Interim, says that somebody has an address. The database hears of it by
+    /// An accounting record, of a session that goes on, says that somebody has an address. The database hears of it by
     /// [`State::export`].
-    pub fn renew(&self, assigned: Assigned, holder: &Holder<'_>, now: Instant) {
+    pub fn renew(&self, assigned: Assigned, holder: &Holder<'_>, heard: Heard, now: Instant) {
         let now = self.moment(now);
+        let began = if heard.first { Moment::MAX } else { before(now, heard.began) };
         self.with_pool_of(assigned, |pool, book, number| {
-            if book.renew(number, who(holder), now) {
+            if book.renew(number, who(holder), began, now) {
                 pool.conflicts.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
 
-    /// An accounting record, Stop, says that somebody has an address no more.
-    pub fn release(&self, assigned: Assigned, holder: &Holder<'_>) {
-        self.with_pool_of(assigned, |_, book, number| book.release(number, who(holder)));
+    /// An accounting record, the Stop that ended a session, says that somebody has an address no more. To be called only if
+    /// no other session has it.
+    pub fn release(&self, assigned: Assigned, holder: &Holder<'_>, heard: Heard, now: Instant) {
+        let now = self.moment(now);
+        let (began, heard) = (before(now, heard.began), before(now, heard.came));
+        self.with_pool_of(assigned, |_, book, number| {
+            book.release(number, who(holder), began, heard);
+        });
     }
 
     /// A subscriber has this for good: it is given to nobody else from now on.
@@ -256,6 +293,15 @@ impl Leases {
                 pool.fixed.lock().push(covered);
             }
         }
+    }
+
+    /// How often a session that has something of a pool should tell of itself, in seconds: three times in a lease.
+    #[must_use]
+    pub fn interim(&self, pool: &str) -> Option<u32> {
+        let pool = self.inner.pools.read().get(pool).cloned()?;
+        let seconds = pool.lease_seconds.load(Ordering::Relaxed) / u64::from(UPDATES);
+        // RFC 2869 section 5.16: no less than a minute.
+        u32::try_from(seconds.max(60)).ok()
     }
 
     /// All pools, as this server sees them.
@@ -307,34 +353,10 @@ impl Leases {
     /// If the database is away. What could not be told is told in the next round.
     pub async fn keep(&self) -> Result<(), StateError> {
         let mut round = self.inner.round.lock().await;
-        self.inner.state.watched(self.keep_all(&mut round)).await
+        self.inner.state.watched(async { Ok(self.keep_all(&mut round).await?) }).await
     }
 
-    /// Gives everything back, for a server that ends: others may have it at once.
-    ///
-    /// # Errors
-    ///
-    /// If the database is away. Then others have it when the reservations end.
-    pub async fn give_back(&self) -> Result<(), StateError> {
-        let _round = self.inner.round.lock().await;
-        // Nothing is given from here on, so nothing is given that the database does not hear of.
-        self.inner.fenced.store(true, Ordering::Release);
-        self.inner
-            .state
-            .watched(async {
-                self.tell(true).await?;
-                let mut work = self.inner.state.inner.engine.write().await?;
-                work.execute(
-                    "UPDATE radius_block SET owner = NULL, until = 0, free_at = 0 WHERE owner = $1 AND incarnation = $2",
-                    self.me(),
-                )
-                .await?;
-                work.commit().await
-            })
-            .await
-    }
-
-    async fn keep_all(&self, round: &mut Round) -> Result<(), StateError> {
+    async fn keep_all(&self, round: &mut Round) -> Result<(), DatabaseError> {
         if self.is_fenced() {
             return Ok(());
         }
@@ -345,9 +367,9 @@ impl Leases {
         }
         let due = round.told.is_none_or(|told| told.elapsed() >= BEAT);
         match self.tell(due).await? {
-            Told::Fenced => return Ok(()),
-            Told::Everything => round.told = Some(Instant::now()),
-            Told::Nothing => {}
+            Telling::Fenced => return Ok(()),
+            Telling::Everything => round.told = Some(Instant::now()),
+            Telling::Nothing => {}
         }
         let hold = self.inner.state.inner.options.hold_blocks;
         let due = (hold / 4).min(Duration::from_secs(60));
@@ -365,7 +387,7 @@ impl Leases {
     }
 
     /// Takes over the blocks of an earlier life. What it may have offered and not written down rests.
-    async fn resume(&self) -> Result<(), StateError> {
+    async fn resume(&self) -> Result<(), DatabaseError> {
         self.read_pools().await?;
         let hold = self.inner.state.inner.options.hold_blocks;
         let before = self.moment(Instant::now());
@@ -422,22 +444,24 @@ impl Leases {
         }
         work.commit().await?;
         let until = before.saturating_add(lifetime(hold));
-        for (pool, own, known, offer) in taken {
+        for (pool, own, mut known, offer) in taken {
             let rest = self.moment(Instant::now()).saturating_add(offer.saturating_mul(1000));
-            let mut book = pool.book.lock();
             for block in own {
-                let known = known.get(&block).cloned().unwrap_or_default();
-                book.take_block(block, until, Some(rest), known);
+                let known = known.remove(&block).unwrap_or_default();
+                pool.book.lock().take_block(block, until, Some(rest), known);
             }
         }
         Ok(())
     }
 
     /// Reads what pools there are. Tells whether there are others than before.
-    async fn read_pools(&self) -> Result<bool, StateError> {
+    async fn read_pools(&self) -> Result<bool, DatabaseError> {
         let mut work = self.inner.state.inner.engine.read().await?;
-        let entries = pools(&mut work).await?;
+        let (entries, unreadable) = readable_pools(&mut work).await?;
         drop(work);
+        for (name, problem) in &unreadable {
+            self.problem(format!("pool {name}: {problem}: it goes on as it was, if it was known"));
+        }
         let mut changed = false;
         let mut plans: Vec<(PoolEntry, Plan)> = Vec::new();
         for entry in entries {
@@ -462,13 +486,16 @@ impl Leases {
         }
         let mut pools = self.inner.pools.write();
         let before = pools.len();
-        pools.retain(|name, _| plans.iter().any(|(entry, _)| entry.name == *name));
+        pools.retain(|name, _| {
+            unreadable.contains_key(name) || plans.iter().any(|(entry, _)| entry.name == *name)
+        });
         changed |= pools.len() != before;
         for (entry, plan) in plans {
             let (offer, lease) = (u64::from(entry.offer_seconds), u64::from(entry.lease_seconds));
             match pools.get(&entry.name) {
                 Some(pool) => {
                     pool.offer_seconds.store(offer, Ordering::Relaxed);
+                    pool.lease_seconds.store(lease, Ordering::Relaxed);
                     let mut book = pool.book.lock();
                     changed |= *book.plan() != plan;
                     book.replan(plan, offer * 1000, lease * 1000);
@@ -480,6 +507,7 @@ impl Leases {
                         book: Mutex::new(Book::new(plan, offer * 1000, lease * 1000)),
                         fixed: Mutex::default(),
                         offer_seconds: AtomicU64::new(offer),
+                        lease_seconds: AtomicU64::new(lease),
                         exhausted: AtomicU64::new(0),
                         conflicts: AtomicU64::new(0),
                         pace: Mutex::new(Pace { counted: Instant::now(), each_second: 0.0 }),
@@ -492,7 +520,7 @@ impl Leases {
     }
 
     /// Reads what belongs to subscribers for good.
-    async fn read_fixed(&self) -> Result<(), StateError> {
+    async fn read_fixed(&self) -> Result<(), DatabaseError> {
         let pools: Vec<Arc<Pool>> = self.inner.pools.read().values().cloned().collect();
         let plans: Vec<Plan> = pools.iter().map(|pool| pool.book.lock().plan().clone()).collect();
         let mut fixed: Vec<Vec<RangeInclusive<u64>>> = vec![Vec::new(); plans.len()];
@@ -515,14 +543,16 @@ impl Leases {
         }
         drop(work);
         for (pool, fixed) in pools.iter().zip(fixed) {
-            pool.book.lock().set_fixed(&fixed);
             *pool.fixed.lock() = fixed;
+            for (block, fixed) in pool.fixed_in(&pool.blocks()) {
+                pool.book.lock().set_fixed(block, &fixed);
+            }
         }
         Ok(())
     }
 
     /// Tells the database what is new, and if it is `due` that there is nothing.
-    async fn tell(&self, due: bool) -> Result<Told, StateError> {
+    async fn tell(&self, due: bool) -> Result<Telling, DatabaseError> {
         let pools: Vec<Arc<Pool>> = self.inner.pools.read().values().cloned().collect();
         let now = self.moment(Instant::now());
         let mut news = Vec::new();
@@ -534,24 +564,22 @@ impl Leases {
             news.push(News { pool, plan, fresh, gone });
         }
         if !due && news.iter().all(|news| news.fresh.is_empty() && news.gone.is_empty()) {
-            return Ok(Told::Nothing);
+            return Ok(Telling::Nothing);
         }
         match self.write_news(&news, now).await {
-            Ok(true) => Ok(Told::Everything),
+            Ok(true) => Ok(Telling::Everything),
             Ok(false) => {
                 self.inner.fenced.store(true, Ordering::Release);
                 for one in news {
-                    let mut book = one.pool.book.lock();
-                    let blocks: Vec<u64> = book.blocks().map(|(block, _)| block).collect();
-                    for block in blocks {
-                        book.drop_block(block);
+                    for block in one.pool.blocks() {
+                        one.pool.book.lock().drop_block(block);
                     }
                 }
                 warn!(
                     server = self.inner.state.server(),
                     "another process runs under this server's name: this one gives out no more addresses. Give each server a name of its own"
                 );
-                Ok(Told::Fenced)
+                Ok(Telling::Fenced)
             }
             Err(error) => {
                 for one in news {
@@ -562,9 +590,12 @@ impl Leases {
         }
     }
 
-    async fn write_news(&self, news: &[News], now: Moment) -> Result<bool, StateError> {
+    async fn write_news(&self, news: &[News], now: Moment) -> Result<bool, DatabaseError> {
         let mut work = self.inner.state.inner.engine.write().await?;
         let database = dialect::now(&mut work).await?;
+        // Offers are rather too old by this: one that seemed younger than the Start that followed it would take the lease from
+        // its session.
+        let read = self.moment(Instant::now());
         let mine = work
             .execute(
                 "UPDATE radius_server SET seen = $3 WHERE name = $1 AND incarnation = $2",
@@ -575,11 +606,13 @@ impl Leases {
         for News { pool, plan, fresh, gone } in news {
             let gone: Vec<Value> =
                 gone.iter().map(|number| plan.assigned(*number).to_string().into()).collect();
-            work.execute_in("DELETE FROM radius_lease WHERE address IN ({})", &[], &gone).await?;
+            // Of a session whose end is still in the journal, or which began elsewhere meanwhile, the records decide.
+            let free = format!("DELETE FROM radius_lease WHERE address IN ({{}}) AND NOT {LIVES}");
+            work.execute_in(&free, &[], &gone).await?;
             let rows = fresh
                 .iter()
                 .map(|fresh| {
-                    let past = now.saturating_sub(fresh.since) / 1000;
+                    let past = read.saturating_sub(fresh.since).div_ceil(1000);
                     let left = fresh.until.saturating_sub(now).div_ceil(1000);
                     vec![
                         plan.assigned(fresh.number).to_string().into(),
@@ -607,7 +640,7 @@ impl Leases {
     }
 
     /// Makes the reservations longer. What is no more ours is given up.
-    async fn extend(&self, hold: Duration) -> Result<(), StateError> {
+    async fn extend(&self, hold: Duration) -> Result<(), DatabaseError> {
         let before = self.moment(Instant::now());
         let pools = self.inner.pools.read().clone();
         let mut work = self.inner.state.inner.engine.write().await?;
@@ -644,21 +677,20 @@ impl Leases {
         let mut stray: Vec<(String, Vec<Value>)> = Vec::new();
         for pool in pools.values() {
             let ours = ours.remove(&pool.name).unwrap_or_default();
-            let mut book = pool.book.lock();
-            let ours: Vec<u64> =
-                ours.iter().filter_map(|first| first_of(book.plan(), first)).collect();
-            let held: Vec<u64> = book.blocks().map(|(block, _)| block).collect();
-            for block in held {
-                if ours.contains(&block) {
+            let plan = pool.book.lock().plan().clone();
+            let mut ours: BTreeSet<u64> =
+                ours.iter().filter_map(|first| first_of(&plan, first)).collect();
+            for block in pool.blocks() {
+                // One at a time: logins wait for the lock.
+                let mut book = pool.book.lock();
+                if ours.remove(&block) {
                     book.extend(block, until);
                 } else {
                     book.drop_block(block);
                 }
             }
-            let unknown =
-                ours.iter().filter(|block| !book.blocks().any(|(known, _)| known == **block));
             let unknown: Vec<Value> =
-                unknown.map(|block| text_of(book.plan(), *block).into()).collect();
+                ours.iter().map(|block| text_of(&plan, *block).into()).collect();
             if !unknown.is_empty() {
                 stray.push((pool.name.clone(), unknown));
             }
@@ -679,7 +711,7 @@ impl Leases {
     }
 
     /// Hears what other servers had a Stop of.
-    async fn hear_releases(&self) -> Result<(), StateError> {
+    async fn hear_releases(&self) -> Result<(), DatabaseError> {
         let mut work = self.inner.state.inner.engine.read().await?;
         let mut released: Vec<(String, String, String)> = Vec::new();
         work.each(
@@ -718,7 +750,7 @@ impl Leases {
     }
 
     /// Asks the database about what has ended here: another server may have heard of it since.
-    async fn ask_ended(&self) -> Result<(), StateError> {
+    async fn ask_ended(&self) -> Result<(), DatabaseError> {
         let pools: Vec<Arc<Pool>> = self.inner.pools.read().values().cloned().collect();
         for pool in pools {
             let now = self.moment(Instant::now());
@@ -760,12 +792,17 @@ impl Leases {
         plan: &Plan,
         ended: &[(u64, Moment)],
         now: Moment,
-    ) -> Result<Vec<(u64, Answer)>, StateError> {
+    ) -> Result<Vec<(u64, Answer)>, DatabaseError> {
         let mut work = self.inner.state.inner.engine.write().await?;
         let database = dialect::now(&mut work).await?;
         let horizon = heard_until(&mut work, database).await?;
         let keys: Vec<Value> =
             ended.iter().map(|(number, _)| plan.assigned(*number).to_string().into()).collect();
+        // What an open session has is its own: NASes that tell nothing between Start and Stop are heard of by this alone.
+        let renew = format!(
+            "UPDATE radius_lease SET expires = $2 + coalesce((SELECT p.lease_seconds FROM radius_pool p WHERE p.name = radius_lease.pool), 3600) WHERE expires <= $1 AND released = 0 AND {LIVES} AND address IN ({{}})"
+        );
+        work.execute_in(&renew, &[horizon.into(), database.into()], &keys).await?;
         // Only what nobody renewed, as far as all servers have told.
         work.execute_in(
             "DELETE FROM radius_lease WHERE expires <= $1 AND address IN ({})",
@@ -775,15 +812,14 @@ impl Leases {
         .await?;
         let mut rows: HashMap<u64, (i64, Known)> = HashMap::new();
         work.each_in(
-            "SELECT address, user_name, line, expires FROM radius_lease WHERE address IN ({})",
+            "SELECT address, user_name, nas, line, expires FROM radius_lease WHERE address IN ({})",
             &[],
             &keys,
             |row| {
                 let address = row.text(0)?.parse::<Assigned>();
                 if let Some(number) = address.ok().and_then(|address| plan.number(address)) {
-                    let (user, line, expires) = (row.text(1)?, row.int(2)?, row.int(3)?);
-                    let known = known(number, &user, line, expires, database, now);
-                    rows.insert(number, (expires, known));
+                    let known = known(number, &row, 1, database, now)?;
+                    rows.insert(number, (row.int(4)?, known));
                 }
                 Ok(())
             },
@@ -805,15 +841,17 @@ impl Leases {
     }
 
     /// Sees to it that a pool's blocks here are enough, and not too many.
-    async fn stock(&self, pool: &Arc<Pool>, hold: Duration) -> Result<(), StateError> {
+    async fn stock(&self, pool: &Arc<Pool>, hold: Duration) -> Result<(), DatabaseError> {
         let (spare, block, size, given) = {
             let mut book = pool.book.lock();
             let (block, size) = (book.plan().last_of(0) + 1, book.plan().size());
             (book.spare() as u64, block, size, book.take_given())
         };
         let pace = pool.pace.lock().count(given, Instant::now());
-        // Ten minutes' logins, but never more than a quarter of all: other servers want some too.
-        let ahead = block.saturating_add((pace * 600.0) as u64).min((size / 4).max(block));
+        // Ten minutes' logins, but never more than a quarter of all: other servers want some too. A sixteenth at least, as all
+        // users of a NAS may come at once after a quiet night.
+        let least = block.max(size / 16);
+        let ahead = least.saturating_add((pace * 600.0) as u64).min((size / 4).max(block));
         let mut work = self.inner.state.inner.engine.read().await?;
         let now = dialect::now(&mut work).await?;
         let wanted = work
@@ -854,7 +892,7 @@ impl Leases {
         pool: &Arc<Pool>,
         several: usize,
         hold: Duration,
-    ) -> Result<usize, StateError> {
+    ) -> Result<usize, DatabaseError> {
         let plan = pool.book.lock().plan().clone();
         let offer = pool.offer_seconds.load(Ordering::Relaxed);
         let before = self.moment(Instant::now());
@@ -941,29 +979,32 @@ impl Leases {
         let blocks: Vec<u64> = taken.iter().map(|(block, _)| *block).collect();
         let mut known = leases_in(&mut work, &pool.name, &plan, &blocks, now, before).await?;
         work.commit().await?;
-        let fixed = pool.fixed.lock().clone();
-        let mut book = pool.book.lock();
+        let until = before.saturating_add(lifetime(hold));
+        let fixed = pool.fixed_in(&blocks);
         for (block, rest) in &taken {
-            let until = before.saturating_add(lifetime(hold));
-            book.take_block(*block, until, *rest, known.remove(block).unwrap_or_default());
-        }
-        if !taken.is_empty() {
-            book.set_fixed(&fixed);
+            let known = known.remove(block).unwrap_or_default();
+            let mut book = pool.book.lock();
+            book.take_block(*block, until, *rest, known);
+            book.set_fixed(*block, fixed.get(block).map(Vec::as_slice).unwrap_or_default());
         }
         Ok(taken.len())
     }
 
     /// Gives back blocks of which nothing is used.
-    async fn return_idle(&self, pool: &Arc<Pool>, several: usize) -> Result<(), StateError> {
-        let (plan, blocks) = {
-            let mut book = pool.book.lock();
-            let idle: Vec<u64> = book.idle_blocks().into_iter().rev().take(several).collect();
-            // First here, so that nothing is given out of them while the database is told.
-            for block in &idle {
-                book.drop_block(*block);
+    async fn return_idle(&self, pool: &Arc<Pool>, several: usize) -> Result<(), DatabaseError> {
+        let plan = pool.book.lock().plan().clone();
+        let mut blocks: Vec<u64> = Vec::new();
+        for block in pool.blocks().into_iter().rev() {
+            if blocks.len() >= several {
+                break;
             }
-            (book.plan().clone(), idle)
-        };
+            // First here, so that nothing is given out of them while the database is told.
+            let mut book = pool.book.lock();
+            if book.is_idle(block) {
+                book.drop_block(block);
+                blocks.push(block);
+            }
+        }
         let keys: Vec<Value> = blocks.iter().map(|block| text_of(&plan, *block).into()).collect();
         let mut work = self.inner.state.inner.engine.write().await?;
         work.execute_in(
@@ -990,7 +1031,8 @@ impl Leases {
 
     fn moment(&self, now: Instant) -> Moment {
         let since = now.saturating_duration_since(self.inner.born).as_millis();
-        u64::try_from(since).unwrap_or(u64::MAX)
+        // Zero is what was before.
+        u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1)
     }
 
     fn problem(&self, problem: String) {
@@ -1020,6 +1062,10 @@ impl muralla_radius_policy::Pools for Leases {
             Assigned::V6(prefix) => Ok(prefix),
             Assigned::V4(_) => Err(PoolError::Unknown),
         }
+    }
+
+    fn interim(&self, pool: &str) -> Option<u32> {
+        self.interim(pool)
     }
 }
 
@@ -1109,6 +1155,26 @@ impl State {
         .await
     }
 
+    /// All servers that share the database, in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away.
+    pub async fn servers(&self) -> Result<Vec<ServerEntry>, StateError> {
+        let sql = "SELECT s.name, s.seen, s.exported, (SELECT count(*) FROM radius_block b WHERE b.owner = s.name AND b.until >= s.seen) FROM radius_server s ORDER BY s.name";
+        self.select(sql, Vec::new(), |row| {
+            let name = row.text(0)?;
+            Ok(ServerEntry {
+                here: name == self.server(),
+                name,
+                seen: row.int(1)?,
+                exported: Some(row.int(2)?).filter(|exported| *exported > 0),
+                blocks: row.int(3)?.max(0).cast_unsigned(),
+            })
+        })
+        .await
+    }
+
     /// A server will never come back: what it had reserved is free for others when its last offers have ended. Tells how many
     /// blocks it had.
     ///
@@ -1118,7 +1184,7 @@ impl State {
     pub async fn forget_server(&self, name: &str) -> Result<u64, StateError> {
         let invalid = |reason: &str| Err(StateError::invalid(format!("server {name}"), reason));
         if name == self.server() {
-            return invalid("this is the server itself: give its leases back by stopping it");
+            return invalid("this is the server itself: stop it, and forget it from another one");
         }
         self.watched(async {
             let mut work = self.inner.engine.write().await?;
@@ -1149,6 +1215,29 @@ impl State {
     }
 }
 
+impl Pool {
+    fn blocks(&self) -> Vec<u64> {
+        self.book.lock().blocks().map(|(block, _)| block).collect()
+    }
+
+    /// What belongs to subscribers, of each of these blocks.
+    fn fixed_in(&self, blocks: &[u64]) -> BTreeMap<u64, Vec<RangeInclusive<u64>>> {
+        let plan = self.book.lock().plan().clone();
+        let mut of: BTreeMap<u64, Vec<_>> =
+            blocks.iter().map(|block| (*block, Vec::new())).collect();
+        for covered in &*self.fixed.lock() {
+            let (start, end) = (*covered.start(), *covered.end());
+            if start > end {
+                continue;
+            }
+            for (_, fixed) in of.range_mut(plan.block_of(start)..=end) {
+                fixed.push(covered.clone());
+            }
+        }
+        of
+    }
+}
+
 impl Pace {
     fn count(&mut self, given: u64, now: Instant) -> f64 {
         let passed = now.saturating_duration_since(self.counted).as_secs_f64();
@@ -1170,7 +1259,7 @@ enum Answer {
 }
 
 /// The number of this life of the server.
-async fn next_incarnation(state: &State) -> Result<i64, StateError> {
+async fn next_incarnation(state: &State) -> Result<i64, DatabaseError> {
     let mut work = state.inner.engine.write().await?;
     let now = dialect::now(&mut work).await?;
     work.execute(
@@ -1191,7 +1280,7 @@ async fn next_incarnation(state: &State) -> Result<i64, StateError> {
 
 /// Up to when the database knows everything that any server was told: what has expired after that may have been renewed by a
 /// record that still lies in a journal. A server that has been silent for a day is not waited for.
-pub(crate) async fn heard_until(work: &mut Work, now: i64) -> Result<i64, StateError> {
+pub(crate) async fn heard_until(work: &mut Work, now: i64) -> Result<i64, DatabaseError> {
     let row = work
         .row(
             "SELECT CAST(min(exported) AS BIGINT) FROM radius_server WHERE exported > 0 AND seen > $1",
@@ -1210,7 +1299,7 @@ async fn leases_in(
     blocks: &[u64],
     now: i64,
     moment: Moment,
-) -> Result<HashMap<u64, Vec<Known>>, StateError> {
+) -> Result<HashMap<u64, Vec<Known>>, DatabaseError> {
     let keys: Vec<Value> = blocks.iter().map(|block| text_of(plan, *block).into()).collect();
     let of = [Value::from(pool)];
     work.execute_in(
@@ -1221,15 +1310,14 @@ async fn leases_in(
     .await?;
     let mut leases: HashMap<u64, Vec<Known>> = HashMap::new();
     work.each_in(
-        "SELECT address, user_name, line, expires FROM radius_lease WHERE pool = $1 AND block IN ({})",
+        "SELECT address, user_name, nas, line, expires FROM radius_lease WHERE pool = $1 AND block IN ({})",
         &of,
         &keys,
         |row| {
             let assigned = row.text(0)?.parse::<Assigned>();
             // Outside of the pool's ranges there is nothing to give out either.
             if let Some(number) = assigned.ok().and_then(|assigned| plan.number(assigned)) {
-                let (user, line, expires) = (row.text(1)?, row.int(2)?, row.int(3)?);
-                let known = known(number, &user, line, expires, now, moment);
+                let known = known(number, &row, 1, now, moment)?;
                 leases.entry(plan.block_of(number)).or_default().push(known);
             }
             Ok(())
@@ -1239,19 +1327,29 @@ async fn leases_in(
     Ok(leases)
 }
 
-fn known(number: u64, user: &str, line: i64, expires: i64, now: i64, moment: Moment) -> Known {
+/// What a row says of a lease: user, NAS, line and end, from column `first` on.
+fn known(
+    number: u64,
+    row: &Row,
+    first: usize,
+    now: i64,
+    moment: Moment,
+) -> Result<Known, DatabaseError> {
+    let (user, nas) = (row.text(first)?, row.text(first + 1)?);
+    let (line, expires) = (row.int(first + 2)?, row.int(first + 3)?);
     let left = expires.saturating_sub(now).max(0).cast_unsigned();
     let line = (line != 0).then_some(line.cast_unsigned());
-    Known {
+    Ok(Known {
         number,
-        who: Who { user: hash(&[user]), line },
+        who: Who { user: hash(&[&user]), nas: hash(&[&nas]), line },
         until: moment.saturating_add(left.saturating_mul(1000)),
-    }
+        learnt: moment,
+    })
 }
 
 fn who(holder: &Holder<'_>) -> Who {
     let line = holder.port.map(|port| line_of(holder.user, holder.nas, port));
-    Who { user: hash(&[holder.user]), line }
+    Who { user: hash(&[holder.user]), nas: hash(&[holder.nas]), line }
 }
 
 /// What tells logins apart, as a number; never zero.
@@ -1279,6 +1377,10 @@ fn first_of(plan: &Plan, text: &str) -> Option<u64> {
     let covered = plan.covered(text.parse().ok()?)?;
     let first = *covered.start();
     (plan.block_of(first) == first).then_some(first)
+}
+
+fn before(now: Moment, ago: Duration) -> Moment {
+    now.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn seconds(duration: Duration) -> i64 {

@@ -10,7 +10,7 @@ fn book(ranges: &[&str]) -> Book<&'static str> {
 }
 
 fn who(user: u64) -> Who {
-    Who { user, line: Some(user * 1000 + 1) }
+    Who { user, nas: 1, line: Some(user * 1000 + 1) }
 }
 
 /// A book with one block of 192.0.2.0 to .3.
@@ -26,6 +26,43 @@ fn ended(book: &mut Book<&'static str>, now: Moment, most: usize) -> Vec<u64> {
     book.ended(now, most).into_iter().map(|(number, _)| number).collect()
 }
 
+fn idle(book: &Book<&'static str>) -> Vec<u64> {
+    book.blocks().map(|(block, _)| block).filter(|block| book.is_idle(*block)).collect()
+}
+
+#[test]
+fn what_is_taken_by_its_line_hides_nothing_that_is_free() {
+    let mut book = book(&["10.0.0.0-10.0.255.255"]);
+    let blocks: Vec<u64> = book.plan().blocks().take(100).collect();
+    for block in &blocks {
+        book.take_block(*block, u64::MAX, None, []);
+    }
+    // All come back to what they had, but for the last.
+    let given: Vec<u64> = (0..400).map(|user| book.lease(who(user), "", 0).unwrap()).collect();
+    for (user, number) in (0..).zip(&given) {
+        book.release(*number, who(user), Moment::MAX, Moment::MAX);
+    }
+    for (user, number) in (0..399).zip(&given) {
+        assert_eq!(book.lease(who(user), "", 1), Some(*number));
+    }
+    assert_eq!(book.spare(), 1);
+    assert_eq!(book.lease(who(1_000), "", 1), given.last().copied());
+    assert_eq!((book.lease(who(1_001), "", 1), book.free.len()), (None, 0));
+    // Nor does what belongs to subscribers by now.
+    for (user, number) in (0..399).zip(&given) {
+        book.release(*number, who(user), Moment::MAX, Moment::MAX);
+    }
+    for block in blocks.iter().take(98) {
+        book.set_fixed(*block, &[*block..=*block + 3]);
+    }
+    assert_eq!(book.spare(), 7);
+    assert!((0..7).all(|user| book.lease(who(2_000 + user), "", 1).is_some()));
+    assert_eq!(book.lease(who(3_000), "", 1), None);
+    // A subscriber's no more.
+    book.set_fixed(blocks[0], &[blocks[0]..=blocks[0] + 2]);
+    assert_eq!(book.lease(who(3_000), "", 1), Some(blocks[0] + 3));
+}
+
 #[test]
 fn everybody_gets_something_else_until_nothing_is_left() {
     let (mut book, block) = one_block();
@@ -36,7 +73,7 @@ fn everybody_gets_something_else_until_nothing_is_left() {
     // A repeated request gets the same again.
     assert_eq!(book.lease(who(2), "", 1), Some(block + 2));
     // Without anything that tells logins apart, it is another login.
-    assert_eq!(book.lease(Who { user: 2, line: None }, "", 1), None);
+    assert_eq!(book.lease(Who { user: 2, nas: 1, line: None }, "", 1), None);
 }
 
 #[test]
@@ -45,8 +82,8 @@ fn the_longest_unused_comes_next_and_a_line_gets_its_own_again() {
     for user in 0..3 {
         book.lease(who(user), "", 0);
     }
-    book.release(block + 1, who(1));
-    book.release(block, who(0));
+    book.release(block + 1, who(1), Moment::MAX, Moment::MAX);
+    book.release(block, who(0), Moment::MAX, Moment::MAX);
     assert_eq!(book.lease(who(7), "", 5), Some(block + 3), "never used");
     assert_eq!(book.lease(who(0), "", 5), Some(block), "his own");
     assert_eq!(book.lease(who(8), "", 5), Some(block + 1));
@@ -57,15 +94,48 @@ fn the_longest_unused_comes_next_and_a_line_gets_its_own_again() {
 fn nobody_gives_back_what_another_has() {
     let (mut book, block) = one_block();
     book.lease(who(1), "", 0);
-    book.release(block, who(2));
-    book.release(block, Who { user: 1, line: Some(77) });
+    book.release(block, who(2), Moment::MAX, Moment::MAX);
+    book.release(block, Who { user: 1, nas: 1, line: Some(77) }, Moment::MAX, Moment::MAX);
     book.released(block, 2);
     assert_eq!(book.spare(), 3);
-    assert!(book.renew(block, who(2), 5), "somebody else has it");
-    assert!(!book.renew(block, who(1), 5));
+    assert!(book.renew(block, who(2), Moment::MAX, 5), "somebody else has it");
+    assert!(!book.renew(block, who(1), Moment::MAX, 5));
     book.news();
     book.released(block, 1);
     assert_eq!(book.spare(), 4);
+}
+
+#[test]
+fn an_old_end_does_not_free_what_the_next_session_has() {
+    let (mut book, block) = one_block();
+    // A session that began at 1,500 and ended; then he logs in again on the same port.
+    assert_eq!(book.lease(who(1), "", 1_000), Some(block));
+    assert!(!book.renew(block, who(1), Moment::MAX, 1_500));
+    assert_eq!(book.lease(who(1), "", 5_000), Some(block));
+    book.release(block, who(1), 1_500, 5_500);
+    assert_eq!(book.spare(), 3, "it was offered after that session began");
+    // An update of the old session does not take the offer.
+    assert!(!book.renew(block, who(1), 1_500, 5_600));
+    book.release(block, who(1), 1_500, 5_700);
+    assert_eq!(book.spare(), 3);
+    assert!(!book.renew(block, who(1), 5_800, 5_900));
+    book.release(block, Who { nas: 2, ..who(1) }, 5_800, 6_000);
+    book.release(block, Who { nas: 2, line: None, ..who(1) }, 5_800, 6_000);
+    assert_eq!(book.spare(), 3, "what a user has at one NAS another does not end");
+    book.release(block, Who { line: None, ..who(1) }, 5_800, 6_000);
+    assert_eq!(book.spare(), 4);
+}
+
+#[test]
+fn an_end_from_before_does_not_free_what_the_database_told_since() {
+    let mut book = book(&["192.0.2.0-192.0.2.99"]);
+    let block = book.plan().blocks().next().unwrap();
+    let known = Known { number: block, who: who(1), until: 50_000, learnt: 1_000 };
+    book.take_block(block, 1_000_000, None, [known]);
+    book.release(block, who(1), 0, 999);
+    assert_eq!((book.spare(), book.held()), (3, 1));
+    book.release(block, who(1), 0, 1_000);
+    assert_eq!((book.spare(), book.held()), (4, 0));
 }
 
 #[test]
@@ -73,7 +143,7 @@ fn nothing_becomes_free_before_the_database_was_asked() {
     let (mut book, block) = one_block();
     book.lease(who(1), "", 0);
     book.lease(who(2), "", 0);
-    book.renew(block, who(1), 1000);
+    book.renew(block, who(1), Moment::MAX, 1000);
     assert_eq!(ended(&mut book, OFFER - 1, 9), Vec::<u64>::new());
     assert_eq!(ended(&mut book, OFFER, 9), [block + 1], "an offer that nobody took");
     assert_eq!(ended(&mut book, OFFER, 9), Vec::<u64>::new(), "asked about once");
@@ -87,11 +157,11 @@ fn nothing_becomes_free_before_the_database_was_asked() {
     // The lease of the first was renewed elsewhere.
     assert_eq!(ended(&mut book, 1000 + LEASE, 1), [block + 2]);
     assert_eq!(ended(&mut book, 1000 + LEASE, 9), [block]);
-    book.confirm(block, Some(Known { number: block, who: who(1), until: 200_000 }), 1000 + LEASE);
+    book.confirm(block, Some(Known { number: block, who: who(1), until: 200_000, learnt: 0 }), 1000 + LEASE);
     assert_eq!(ended(&mut book, 199_999, 9), Vec::<u64>::new());
     assert_eq!(ended(&mut book, 200_000, 9), [block]);
     // And renewed here while the database was asked.
-    book.renew(block, who(1), 200_000);
+    book.renew(block, who(1), Moment::MAX, 200_000);
     book.confirm(block, None, 200_000);
     assert_eq!(ended(&mut book, 200_000 + LEASE - 1, 9), Vec::<u64>::new());
 }
@@ -100,11 +170,11 @@ fn nothing_becomes_free_before_the_database_was_asked() {
 fn what_a_dead_server_may_have_offered_rests() {
     let mut book = book(&["192.0.2.0-192.0.2.99"]);
     let block = book.plan().blocks().next().unwrap();
-    let known = Known { number: block + 2, who: who(2), until: 50_000 };
+    let known = Known { number: block + 2, who: who(2), until: 50_000, learnt: 0 };
     book.take_block(block, 1_000_000, Some(OFFER), [known]);
     assert_eq!((book.spare(), book.held()), (0, 1));
     assert_eq!(book.lease(who(1), "", 0), None);
-    assert!(!book.renew(block, who(3), 5), "one was taken, as its accounting tells");
+    assert!(!book.renew(block, who(3), Moment::MAX, 5), "one was taken, as its accounting tells");
     assert_eq!(ended(&mut book, OFFER, 9), [block + 1, block + 3]);
     book.confirm(block + 1, None, OFFER);
     book.confirm(block + 3, None, OFFER);
@@ -130,7 +200,7 @@ fn what_is_fixed_or_outside_of_the_pool_is_never_given() {
     assert_eq!(book.lease(who(1), "", 0), Some(block + 2));
     book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.2"]).unwrap(), OFFER, LEASE);
     assert_eq!(book.lease(who(2), "", 0), None, "the last is outside now");
-    book.set_fixed(&[block + 1..=block + 1]);
+    book.set_fixed(block, &[block + 1..=block + 1]);
     assert_eq!(book.lease(who(2), "", 0), Some(block), "not fixed any more");
     book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.3"]).unwrap(), OFFER, LEASE);
     assert_eq!(book.lease(who(3), "", 0), Some(block + 3), "inside again");
@@ -143,7 +213,7 @@ fn the_database_is_told_what_is_new_and_what_is_gone() {
     book.lease(who(1), "one", 5);
     book.lease(who(2), "two", 6);
     book.lease(who(1), "one", 7);
-    book.release(block + 1, who(2));
+    book.release(block + 1, who(2), Moment::MAX, Moment::MAX);
     let (fresh, gone) = book.news();
     let first = Fresh { number: block, line: Some(1001), since: 5, until: 7 + OFFER, label: "one" };
     assert_eq!((fresh.clone(), gone.clone()), (vec![first], vec![block + 1]));
@@ -152,7 +222,7 @@ fn the_database_is_told_what_is_new_and_what_is_gone() {
     book.lease(who(3), "three", 8);
     book.lease(who(4), "four", 8);
     book.lease(who(5), "five", 8);
-    book.release(block, who(1));
+    book.release(block, who(1), Moment::MAX, Moment::MAX);
     book.untold(fresh, gone);
     let (fresh, gone) = book.news();
     let mut labels: Vec<&str> = fresh.iter().map(|fresh| fresh.label).collect();
@@ -166,17 +236,17 @@ fn blocks_come_and_go() {
     let other = book.plan().blocks().nth(1).unwrap();
     book.take_block(other, 1_000_000, None, []);
     let given = book.lease(who(1), "", 0).unwrap();
-    assert_eq!(book.idle_blocks(), [other]);
+    assert_eq!(idle(&book), [other]);
     book.drop_block(other);
     assert_eq!(book.spare(), 3);
-    book.release(given, who(1));
+    book.release(given, who(1), Moment::MAX, Moment::MAX);
     assert_eq!(
-        book.idle_blocks(),
+        idle(&book),
         Vec::<u64>::new(),
         "the database does not know yet that it is free"
     );
     book.news();
-    assert_eq!(book.idle_blocks(), [block]);
+    assert_eq!(idle(&book), [block]);
     book.drop_block(block);
     assert_eq!((book.spare(), book.held(), book.blocks().count()), (0, 0, 0));
     assert_eq!(book.lease(who(1), "", 0), None);
@@ -237,7 +307,7 @@ proptest! {
                 Step::Renew(user) => {
                     for (number, (holder, until)) in &mut holders {
                         if *holder == user && *until > now {
-                            prop_assert!(!book.renew(*number, who(user), now));
+                            prop_assert!(!book.renew(*number, who(user), Moment::MAX, now));
                             *until = (*until).max(now + LEASE);
                         }
                     }
@@ -245,7 +315,7 @@ proptest! {
                 Step::Release(user) => {
                     for (number, (holder, _)) in &holders {
                         if *holder == user {
-                            book.release(*number, who(user));
+                            book.release(*number, who(user), Moment::MAX, Moment::MAX);
                         }
                     }
                     holders.retain(|_, (holder, _)| *holder != user);
@@ -261,13 +331,13 @@ proptest! {
                     let known: Vec<Known> = holders
                         .iter()
                         .filter(|(_, (_, until))| *until > now)
-                        .map(|(number, (user, until))| Known { number: *number, who: who(*user), until: *until })
+                        .map(|(number, (user, until))| Known { number: *number, who: who(*user), until: *until, learnt: now })
                         .collect();
                     if book.blocks().count() == 1 {
                         book.take_block(blocks[1], u64::MAX, None, known);
                         // What is fixed is read again with every block.
                         let all: Vec<RangeInclusive<u64>> = fixed.iter().map(|number| *number..=*number).collect();
-                        book.set_fixed(&all);
+                        book.set_fixed(blocks[1], &all);
                     }
                 }
                 Step::Fix(at) => {

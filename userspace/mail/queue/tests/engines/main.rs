@@ -1,0 +1,7 @@
+//! The queue on both engines: a file of SQLite, and a PostgreSQL that each test starts for itself.
+#![cfg(test)]
+
+#[macro_use]
+mod common;
+
+mod queue;

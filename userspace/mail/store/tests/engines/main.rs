@@ -1,0 +1,8 @@
+//! Bodies and mailboxes on both engines: a file of SQLite, and a PostgreSQL that each test starts for itself.
+#![cfg(test)]
+
+#[macro_use]
+mod common;
+
+mod bodies;
+mod mailboxes;
