@@ -7,6 +7,9 @@
 //! - [`upstream`]: a resolver on the Internet, for a resolver of ours to forward to
 //! - [`resolution`]: a customer's queries, one at a time
 //! - [`dns_role`]: the real DNS role alone, without a wall
+//! - [`radius_role`]: the real RADIUS role alone, without a wall, and [`nas`]: who asks it, and keeps books
+//! - [`radclient`]: Debian's RADIUS client
+//! - [`small_disk`]: a disk that is full when a test wants it to be
 //! - [`agreement`]: many questions to two resolvers, and whether they answer the same
 //! - [`hostility`]: packets and connections that mean no good
 //! - [`patience`]: bounded waiting
@@ -19,8 +22,12 @@ pub mod command;
 pub mod connection;
 pub mod dns_role;
 pub mod hostility;
+pub mod nas;
 pub mod patience;
+pub mod radclient;
+pub mod radius_role;
 pub mod resolution;
+pub mod small_disk;
 pub mod stream;
 pub mod upstream;
 

@@ -156,6 +156,7 @@ const NAMESPACE_TOOLS: &[&str] = &[
     "unbound",
     "freeradius",
     "radclient",
+    "psql",
     "postfix",
     "dig",
     "dnsperf",

@@ -30,7 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Postgres {
     folder: PathBuf,
-    process: Process,
+    core: usize,
+    process: Option<Process>,
 }
 
 impl Postgres {
@@ -57,19 +58,41 @@ impl Postgres {
         let mut create = as_owner(&programs.join("initdb"));
         create.args(["--username", OWNER, "--auth", "trust", "--encoding", "UTF8", "--no-locale"]);
         run(create.arg("--pgdata").arg(&data).current_dir(folder)).context("making a cluster")?;
+        let mut postgres = Self { folder: folder.to_owned(), core, process: None };
+        postgres.begin(lab)?;
+        postgres.psql("postgres", ["-c", &format!("CREATE DATABASE {DATABASE}")])?;
+        Ok(postgres)
+    }
+
+    /// Starts the server again after [`Postgres::end`], with all that it had.
+    ///
+    /// # Errors
+    /// When it doesn't answer in time; the error ends with what it printed.
+    pub fn begin(&mut self, lab: &Lab) -> Result<()> {
         let mut command = lab.edge().command("taskset");
-        command.args(["-c", &core.to_string()]);
-        let server = as_owner(&programs.join("postgres"));
+        command.args(["-c", &self.core.to_string()]);
+        let server = as_owner(&programs()?.join("postgres"));
         command.arg(server.get_program()).args(server.get_args());
-        command.arg("-D").arg(&data).arg("-k").arg(folder).current_dir(folder);
+        command.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
+        command.current_dir(&self.folder);
         for (name, value) in SETTINGS {
             command.args(["-c", &format!("{name}={value}")]);
         }
-        let process = lab.spawn("postgres", &mut command)?;
-        let postgres = Self { folder: folder.to_owned(), process };
-        postgres.wait()?;
-        postgres.psql("postgres", ["-c", &format!("CREATE DATABASE {DATABASE}")])?;
-        Ok(postgres)
+        self.process = Some(lab.spawn("postgres", &mut command)?);
+        self.wait()
+    }
+
+    /// Ends the server, and waits for its end: SIGINT sends its clients away first, SIGQUIT is as good as a crash
+    /// (postgres(1)).
+    ///
+    /// # Errors
+    /// When it doesn't end.
+    pub fn end(&mut self, signal: Signal) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.signal(signal);
+            process.wait(PATIENCE)?;
+        }
+        Ok(())
     }
 
     /// How libpq is told to find the database.
@@ -118,7 +141,7 @@ impl Postgres {
 
     /// The process numbers of the server and all that it has started.
     pub fn pids(&self) -> Vec<u32> {
-        self.process.family()
+        self.process.as_ref().map(Process::family).unwrap_or_default()
     }
 
     fn psql<S: AsRef<OsStr>>(
@@ -133,10 +156,11 @@ impl Postgres {
     }
 
     fn wait(&self) -> Result<()> {
+        let process = self.process.as_ref().context("PostgreSQL doesn't run")?;
         let deadline = Instant::now() + PATIENCE;
         while let Err(error) = self.psql("postgres", ["-c", "SELECT 1"]) {
-            if !self.process.is_running() || Instant::now() > deadline {
-                bail!("PostgreSQL does not answer: {error:#}\n{}", self.process.output());
+            if !process.is_running() || Instant::now() > deadline {
+                bail!("PostgreSQL does not answer: {error:#}\n{}", process.output());
             }
             thread::sleep(Duration::from_millis(50));
         }
@@ -146,9 +170,8 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Fast shutdown (postgres(1)): clients are sent away. What remains is ended with the process.
-        self.process.signal(Signal::INT);
-        if let Err(error) = self.process.wait(PATIENCE) {
+        // What remains is ended with the process.
+        if let Err(error) = self.end(Signal::INT) {
             eprintln!("{error:#}");
         }
     }

@@ -359,14 +359,20 @@ Examples:
     },
     /// End a user's sessions at the NASes (Disconnect-Request, RFC 5176).
     ///
+    /// A request is sent to the address that the session's NAS sends its accounting from, as of its last record since the start;
+    /// to its NAS-IP-Address, if it has sent none yet and that is within its prefix; to the one address of its prefix, if it has
+    /// but one; and else to its NAS-IP-Address, whatever that is. The port is the `coa_port` of the NAS.
+    ///
     /// Exit code 0 if every NAS did it, 1 if not.
     Disconnect {
         user: String,
-        /// Only this session, by its id as `sessions --json` shows it.
+        /// Only this session of the user, by its id as `sessions` or `sessions --json` shows it.
         #[arg(long, value_name = "ID")]
         session: Option<String>,
     },
     /// Change a user's sessions at the NASes (CoA-Request, RFC 5176).
+    ///
+    /// A request is sent to where `disconnect` sends its own. Exit code 0 if every NAS did it, 1 if not.
     #[command(after_help = "\
 Example:
   muralla radius change alice 'Mikrotik-Rate-Limit = \"1M/1M\"'")]
@@ -375,7 +381,7 @@ Example:
         /// What is to hold from now on.
         #[arg(required = true, value_name = "ATTRIBUTE = VALUE")]
         attributes: Vec<String>,
-        /// Only this session, by its id as `sessions --json` shows it.
+        /// Only this session of the user, by its id as `sessions` or `sessions --json` shows it.
         #[arg(long, value_name = "ID")]
         session: Option<String>,
     },
@@ -385,12 +391,12 @@ Example:
     #[command(after_help = "\
 Examples:
   muralla radius test alice                            asks for the password
-  muralla radius test alice --method mschap2 --password-file -
+  muralla radius test alice --method mschap2 --password-file -      pap, chap, mschap (RFC 2433), mschap2 (RFC 2759)
   muralla radius test alice --attribute 'Calling-Station-Id = \"00-11-22-33-44-55\"'")]
     Test {
         user: String,
         /// How the password is offered.
-        #[arg(long, default_value = "pap", value_parser = ["pap", "chap", "mschap2"])]
+        #[arg(long, default_value = "pap", value_parser = ["pap", "chap", "mschap", "mschap2"])]
         method: String,
         #[command(flatten)]
         password: PasswordFile,
@@ -422,6 +428,41 @@ Examples:
         #[command(flatten)]
         end: End,
     },
+    /// List logins that were refused or not answered of late: who, through which NAS, when, and why.
+    ///
+    /// The last 16,384 are in memory, of one NAS no more than 20 a second in the long run. All of these are in the log too, up to
+    /// a hundred a second: `journalctl -u muralla-radius -g 'login refused'`.
+    #[command(after_help = "\
+Examples:
+  muralla radius refusals --user alice
+  muralla radius refusals --nas bras1 --reason wrong_password --last 10m
+  muralla radius refusals --from 2026-11-29T18:00:00Z --to 2026-11-29T19:00:00Z --json")]
+    Refusals {
+        /// Of this user, letter case aside.
+        #[arg(long)]
+        user: Option<String>,
+        /// Through this NAS, by name.
+        #[arg(long)]
+        nas: Option<String>,
+        /// From this station.
+        #[arg(long, value_name = "ID")]
+        calling_station: Option<String>,
+        /// For this reason, as `muralla radius status` names it.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Of the last minutes or hours, such as 10m.
+        #[arg(long, value_name = "TIME", value_parser = duration::argument, conflicts_with_all = ["from", "to"])]
+        last: Option<Duration>,
+        /// Since then: a moment such as 2026-11-29T18:00:00Z, or a day of UTC.
+        #[arg(long, value_name = "WHEN", value_parser = when_argument)]
+        from: Option<When>,
+        /// Before then.
+        #[arg(long, value_name = "WHEN", value_parser = when_argument)]
+        to: Option<When>,
+        /// At most so many, the latest.
+        #[arg(long, default_value_t = 100)]
+        most: usize,
+    },
     /// Take subscribers over from FreeRADIUS: a `users` file, or its SQL tables.
     #[command(after_help = "\
 Examples:
@@ -429,7 +470,9 @@ Examples:
   muralla radius import --sql postgres://radius:password@db/radius      radcheck, radreply, radusergroup, ...
   muralla radius import --sql sqlite:/var/lib/freeradius/radius.db
   muralla radius import --clients /etc/freeradius/3.0/clients.conf      NASes and their secrets
-What could not be taken is listed with line and reason. The same import again changes nothing.")]
+A DEFAULT entry of a users file becomes a profile (`default`, `default-2`) of the subscribers whom
+it concerned: those below it, and those above it with Fall-Through. What could not be taken is
+listed with line and reason. The same import again changes nothing.")]
     #[group(required = true, multiple = false)]
     Import {
         /// FreeRADIUS' users file.
@@ -471,23 +514,41 @@ Examples:
         #[arg(long, default_value = "user", value_parser = ["user", "nas", "telco"])]
         by: String,
     },
-    /// Accounting records that can't be stored: list them, or try again after the cause is mended.
+    /// Delete records and closed sessions of before a day, with their sums. `[radius.state]` does the same by itself after
+    /// `keep_records` and `keep_sessions`.
+    Prune {
+        /// The day, such as 2026-01-01, or a moment.
+        #[arg(long, value_name = "WHEN", value_parser = when_argument)]
+        before: When,
+    },
+    /// Servers that share the database.
+    #[command(subcommand)]
+    Server(ServerCommand),
+    /// Accounting records that can't be stored: list them, try again once the cause is mended, or remove them.
+    #[command(after_help = "\
+Examples:
+  muralla radius dead-letters                      lists them, and says why
+  muralla radius dead-letters --retry              hands all to the database again
+  muralla radius dead-letters --remove 4711 4712   for good: copy them first (--json), if they are money")]
     DeadLetters {
-        /// Hand them to the database again.
-        #[arg(long)]
-        retry: bool,
+        /// Hand them to the database again: all, or those of these numbers.
+        #[arg(long, num_args = 0.., value_name = "NUMBER", conflicts_with = "remove")]
+        retry: Option<Vec<u64>>,
+        /// Remove those of these numbers for good.
+        #[arg(long, num_args = 1.., value_name = "NUMBER")]
+        remove: Option<Vec<u64>>,
     },
 }
 
 /// From the beginning of a day to that of another.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct DateRange {
-    /// First day, such as 2026-11-01, or a moment such as 2026-11-01T06:00:00Z.
+    /// First day, such as 2026-11-01, or a moment such as 2026-11-01T06:00:00Z. Days begin as `utc_offset` says.
     #[arg(long, value_name = "WHEN", value_parser = when_argument)]
-    pub(crate) from: u64,
+    pub(crate) from: When,
     /// The day after the last one.
     #[arg(long, value_name = "WHEN", value_parser = when_argument)]
-    pub(crate) to: u64,
+    pub(crate) to: When,
 }
 
 /// Where a password comes from: never from the command line, which others can see.
@@ -509,7 +570,8 @@ pub(crate) enum UserCommand {
         #[arg(long, default_value_t = 1_000)]
         most: u32,
     },
-    /// Show all that is known of a subscriber, but for the password.
+    /// Show all that is known of a subscriber, but for the password; and whether logins are refused for failures of late, if a
+    /// daemon is there to ask.
     Show { name: String },
     /// Add a subscriber.
     #[command(after_help = "\
@@ -521,6 +583,9 @@ CHAP and MS-CHAP work only with passwords stored in cleartext, MS-CHAP also with
         name: String,
         #[command(flatten)]
         password: PasswordFile,
+        /// How the password is stored.
+        #[arg(long, default_value = "argon2", value_parser = SCHEMES)]
+        scheme: String,
         #[command(flatten)]
         items: Box<UserItems>,
     },
@@ -539,6 +604,17 @@ CHAP and MS-CHAP work only with passwords stored in cleartext, MS-CHAP also with
         #[arg(long, default_value = "argon2", value_parser = SCHEMES)]
         scheme: String,
     },
+    /// Add to what is left of a credit, or take off it.
+    #[command(after_help = "\
+Examples:
+  muralla radius user credit alice +10h
+  muralla radius user credit alice -1G
+What sessions use is taken off by itself. h, m and s are time; K, M, G and T are octets.")]
+    Credit {
+        name: String,
+        #[arg(value_name = "CHANGE", value_parser = credit_argument, allow_hyphen_values = true)]
+        change: CreditChange,
+    },
     /// Keep a subscriber from logging in; what is open stays open until `disconnect`.
     Disable { name: String },
     /// Let a subscriber log in again.
@@ -553,9 +629,6 @@ pub(crate) const SCHEMES: [&str; 5] = ["argon2", "bcrypt", "ssha", "nt", "cleart
 /// What may be said of a subscriber.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct UserItems {
-    /// How the password is stored.
-    #[arg(long, default_value = "argon2", value_parser = SCHEMES)]
-    pub(crate) scheme: String,
     /// A profile; may be repeated: the first that applies is taken. "" for none.
     #[arg(long = "profile", value_name = "NAME")]
     pub(crate) profiles: Vec<String>,
@@ -588,13 +661,16 @@ pub(crate) struct UserItems {
     pub(crate) delegated_pool6: Option<String>,
     /// The first moment at which the subscriber may log in.
     #[arg(long, value_name = "WHEN", value_parser = when_argument)]
-    pub(crate) not_before: Option<u64>,
+    pub(crate) not_before: Option<When>,
     /// The moment at which it ends.
     #[arg(long, value_name = "WHEN", value_parser = when_argument)]
-    pub(crate) not_after: Option<u64>,
+    pub(crate) not_after: Option<When>,
     /// Online time that is left: 10h, 30d.
     #[arg(long, value_name = "TIME", value_parser = duration::argument)]
     pub(crate) credit: Option<Duration>,
+    /// Octets that are left, both directions together: 500M, 10G.
+    #[arg(long, value_name = "OCTETS", value_parser = octets_argument)]
+    pub(crate) credit_bytes: Option<i64>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -662,6 +738,9 @@ pub(crate) struct ProfileItems {
 pub(crate) enum NasCommand {
     /// List NASes, of the configuration and of the database.
     List,
+    /// List addresses whose packets can't be shown to be from a NAS, those that send most: of NASes that nobody entered, or
+    /// whose secret is another.
+    Unknown,
     /// Add a NAS, or change what is given of one.
     #[command(after_help = "\
 Examples:
@@ -724,8 +803,37 @@ Examples:
         #[arg(long)]
         length: Option<u8>,
     },
+    /// Change how long leases live.
+    #[command(after_help = "\
+Example:
+  muralla radius pool set home --lease 2h --offer 5m")]
+    Set {
+        name: String,
+        /// How long a lease lives after the last word of its session, unless the session is known to be open.
+        #[arg(long, value_name = "TIME", value_parser = duration::argument)]
+        lease: Option<Duration>,
+        /// How long one lives before the first word.
+        #[arg(long, value_name = "TIME", value_parser = duration::argument)]
+        offer: Option<Duration>,
+    },
     /// Give no more addresses of a range away, or none of the whole pool; those in use stay until their sessions end.
-    Remove { name: String, ranges: Vec<String> },
+    ///
+    /// A whole pool is removed only when nothing of it is in use.
+    Remove {
+        name: String,
+        ranges: Vec<String>,
+        /// Remove the pool while its addresses are in use: nobody knows of them any more, and another pool may give them to others.
+        #[arg(long, conflicts_with = "ranges")]
+        force: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServerCommand {
+    /// List them, with when they were heard of last and what they have reserved.
+    List,
+    /// Forget one that will never come back: others give out what it had reserved, and wait for its accounting no more.
+    Forget { name: String },
 }
 
 #[derive(Debug, Subcommand)]
@@ -795,9 +903,75 @@ impl Cli {
     }
 }
 
-fn when_argument(text: &str) -> Result<u64, String> {
+/// A moment of the command line. What has no zone is local time, by the configuration's `utc_offset`: a date alone is where
+/// that day begins, as everywhere else where days are counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum When {
+    /// Seconds that a clock of local time counts since the beginning of 1970.
+    Local(u64),
+    /// Seconds since 1970.
+    Universal(u64),
+}
+
+impl When {
+    /// Seconds since 1970, where local time is so many seconds ahead of UTC.
+    pub(crate) fn seconds(self, utc_offset: i32) -> i64 {
+        let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+        match self {
+            Self::Local(seconds) => signed(seconds).saturating_sub(utc_offset.into()),
+            Self::Universal(seconds) => signed(seconds),
+        }
+    }
+}
+
+fn when_argument(text: &str) -> Result<When, String> {
     let wrong = || "a day such as 2026-11-01, or a moment such as 2026-11-01T06:00:00Z".to_owned();
-    text.parse().ok().and_then(|moment| parse_moment(&moment)).ok_or_else(wrong)
+    let written: toml::value::Datetime = text.parse().map_err(|_| wrong())?;
+    let seconds = parse_moment(&written).ok_or_else(wrong)?;
+    Ok(if written.offset.is_none() { When::Local(seconds) } else { When::Universal(seconds) })
+}
+
+/// What is added to a credit: time or octets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum CreditChange {
+    /// Seconds.
+    Time(i64),
+    /// Octets.
+    Bytes(i64),
+}
+
+fn credit_argument(text: &str) -> Result<CreditChange, String> {
+    let wrong = || format!("`{text}` is no change of a credit; write +10h, -30m, +1G or -500M");
+    let (sign, amount) = match text.split_at_checked(1) {
+        Some(("+", amount)) => (1, amount),
+        Some(("-", amount)) => (-1, amount),
+        _ => return Err(wrong()),
+    };
+    // Units of octets are great letters: `10m` are minutes, `10M` are octets.
+    if let Some(bytes) = octets(amount) {
+        return i64::try_from(bytes)
+            .map(|bytes| CreditChange::Bytes(sign * bytes))
+            .map_err(|_| wrong());
+    }
+    let time = duration::parse(amount).ok_or_else(wrong)?;
+    i64::try_from(time.as_secs())
+        .map(|seconds| CreditChange::Time(sign * seconds))
+        .map_err(|_| wrong())
+}
+
+fn octets_argument(text: &str) -> Result<i64, String> {
+    let octets = octets(text).and_then(|octets| i64::try_from(octets).ok());
+    octets.ok_or_else(|| format!("`{text}` is no number of octets; write 500M, 10G or 1T"))
+}
+
+/// Octets with a unit of `B`, `K`, `M`, `G` or `T` (powers of 1024, also as `KiB` and so on).
+fn octets(text: &str) -> Option<u64> {
+    const UNITS: [(&str, u64); 5] =
+        [("B", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
+    let (number, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit())?)?;
+    let unit = unit.strip_suffix("iB").unwrap_or(unit);
+    let (_, size) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*size)
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -816,6 +990,38 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_bare_day_begins_at_local_midnight() {
+        for (text, ahead, behind) in [
+            // 2026-11-01 in UTC is 1,793,491,200.
+            ("2026-11-01", 1_793_491_200 - 19_800, 1_793_491_200 + 10_800),
+            ("2026-11-01T00:00:00", 1_793_491_200 - 19_800, 1_793_491_200 + 10_800),
+            ("2026-11-01T00:00:00Z", 1_793_491_200, 1_793_491_200),
+            ("2026-11-01T00:00:00+05:30", 1_793_491_200 - 19_800, 1_793_491_200 - 19_800),
+        ] {
+            let when = when_argument(text).unwrap();
+            assert_eq!((when.seconds(19_800), when.seconds(-10_800)), (ahead, behind), "{text}");
+        }
+        assert!(when_argument("06:00:00").is_err());
+    }
+
+    #[test]
+    fn credits_are_time_or_octets() {
+        for (text, change) in [
+            ("+10h", CreditChange::Time(36_000)),
+            ("-1h30m", CreditChange::Time(-5_400)),
+            ("+10m", CreditChange::Time(600)),
+            ("+10M", CreditChange::Bytes(10 << 20)),
+            ("-1G", CreditChange::Bytes(-(1 << 30))),
+            ("+1TiB", CreditChange::Bytes(1 << 40)),
+        ] {
+            assert_eq!(credit_argument(text), Ok(change), "{text}");
+        }
+        for text in ["10h", "+", "-", "", "+G", "+1GB", "+10", "++1G", "-99999999999999T", "+ä"] {
+            assert!(credit_argument(text).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -840,6 +1046,15 @@ mod tests {
             "muralla radius user list al",
             "muralla radius user add alice --password-file - --scheme cleartext --profile home",
             "muralla radius user set alice --not-after 2027-01-01 --credit 10h --simultaneous 1",
+            "muralla radius user set alice --credit-bytes 10G",
+            "muralla radius user credit alice +10h",
+            "muralla radius user credit alice -1G",
+            "muralla radius pool set home --lease 2h --offer 5m",
+            "muralla radius pool remove home --force",
+            "muralla radius pool remove home 192.0.2.0/24",
+            "muralla radius prune --before 2026-01-01",
+            "muralla radius server list",
+            "muralla radius server forget aaa2",
             "muralla radius user password alice",
             "muralla radius profile set home --pool home --session-timeout 1d --hours Wk0700-2300",
             "muralla radius nas set 192.0.2.16/28 --name bras1 --message-authenticator optional",
@@ -849,11 +1064,17 @@ mod tests {
             "muralla radius disconnect alice --session 0000001a",
             "muralla radius change alice Class=1",
             "muralla radius test alice --method mschap2",
+            "muralla radius test alice --method mschap",
             "muralla radius tail --failures --seconds 3",
+            "muralla radius refusals --user alice --nas bras1 --reason expired --last 10m",
+            "muralla radius refusals --from 2026-11-29T18:00:00Z --to 2026-11-29T19:00:00Z --json",
+            "muralla radius nas unknown",
             "muralla radius import --users authorize",
             "muralla radius export --from 2026-11-01 --to 2026-12-01 --format parquet -o -",
             "muralla radius sums --from 2026-11-01 --to 2026-12-01 --by telco",
             "muralla radius dead-letters --retry",
+            "muralla radius dead-letters --retry 7",
+            "muralla radius dead-letters --remove 7 8",
             "muralla check --json --print x.toml",
             "muralla top --once",
             "muralla drops --reason bogon --count 3 --seconds 1.5",
@@ -879,7 +1100,15 @@ mod tests {
             "muralla radius import",
             "muralla radius test",
             "muralla radius sums --from yesterday --to 2026-12-01",
+            "muralla radius user credit alice 10h",
+            "muralla radius user credit alice +10",
+            "muralla radius user set alice --credit-bytes 10",
+            "muralla radius pool remove home 192.0.2.0/24 --force",
+            "muralla radius prune",
             "muralla radius user add alice --scheme rot13",
+            "muralla radius user set alice --scheme nt",
+            "muralla radius dead-letters --remove",
+            "muralla radius refusals --last 10m --from 2026-11-29",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -462,7 +462,9 @@ impl Daemon {
         let radius = self.radius.as_ref().map(|radius| radius.status());
         if let Some(radius) = &radius {
             warnings.extend(self.radius_pulse.silence());
-            warnings.extend(radius.warnings.iter().map(|warning| format!("radius: {warning}")));
+            let troubles = radius.troubles();
+            let warned = troubles.iter().chain(&radius.warnings);
+            warnings.extend(warned.map(|warning| format!("radius: {warning}")));
         }
         let pulses = [&self.dns_pulse, &self.radius_pulse];
         let silent = pulses.iter().any(|pulse| pulse.silence().is_some());

@@ -22,8 +22,9 @@ use muralla_edge::offenders::{Judgement, Offence};
 use muralla_edge::talkers::{Talker, Top};
 use muralla_radius::config::RadiusConfig;
 use muralla_radius::report::{
-    Answer, DeadRecord, DynamicOutcome, DynamicVerdict, JournalStatus, NasStatus, PoolStatus,
-    ReasonCount, Session, Stage, Status as RadiusStatus, TestOutcome,
+    Answer, DeadRecord, DynamicOutcome, DynamicVerdict, JournalStatus, LineLimit, LoginRefusal,
+    NasStatus, PoolStatus, ReasonCount, RefusalFilter, Session, Stage, Status as RadiusStatus,
+    Stranger, TestOutcome, UserLimits,
 };
 use muralla_radius::tail::{Filter, Tailed};
 use muralla_resolver::trace::Step;
@@ -189,12 +190,26 @@ impl Radius for FakeRadius {
         None
     }
 
+    fn refusals(&self, filter: &RefusalFilter) -> Vec<LoginRefusal> {
+        let user = filter.user.clone().unwrap_or_else(|| "bob".to_owned());
+        vec![login_refusal(&user)]
+    }
+
+    fn limits(&self, user: &str) -> UserLimits {
+        let line = LineLimit { calling_station: "00-11-22".to_owned(), seconds: 7 };
+        UserLimits { user: user.to_owned(), seconds: Some(35), lines: vec![line] }
+    }
+
     fn dead_letters(&self) -> Pending<'_, anyhow::Result<Vec<DeadRecord>>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    fn retry_dead_letters(&self) -> Pending<'_, anyhow::Result<usize>> {
-        Box::pin(std::future::ready(Ok(2)))
+    fn retry_dead_letters(&self, chosen: Option<Vec<u64>>) -> Pending<'_, anyhow::Result<usize>> {
+        Box::pin(std::future::ready(Ok(chosen.map_or(2, |chosen| chosen.len()))))
+    }
+
+    fn remove_dead_letters(&self, chosen: Vec<u64>) -> Pending<'_, anyhow::Result<usize>> {
+        Box::pin(std::future::ready(Ok(chosen.len())))
     }
 
     fn nases(&self) -> Vec<IpNet> {
@@ -244,8 +259,16 @@ pub(crate) fn radius_status() -> RadiusStatus {
             acknowledged: 2000,
             repeated: 3,
             dropped: 1,
-            next_secret: 0,
+            old_secret: None,
             seen: Some(2),
+        }],
+        strangers: vec![Stranger {
+            address: "203.0.113.9".parse().unwrap(),
+            reason: "unknown_client".to_owned(),
+            nas: None,
+            packets: 12,
+            doubtful: 0,
+            seen: 3,
         }],
         subscribers: 500_000,
         profiles: 12,
@@ -267,6 +290,21 @@ pub(crate) fn radius_status() -> RadiusStatus {
             conflicts: 0,
         }],
         ..RadiusStatus::default()
+    }
+}
+
+pub(crate) fn login_refusal(user: &str) -> LoginRefusal {
+    LoginRefusal {
+        at: 1_795_536_000.5,
+        user: user.to_owned(),
+        nas: "bras1".to_owned(),
+        source: "192.0.2.17".parse().unwrap(),
+        calling_station: Some("00-11-22".to_owned()),
+        method: "PAP".to_owned(),
+        reason: "wrong_password".to_owned(),
+        words: "wrong password".to_owned(),
+        answered: true,
+        missed: 0,
     }
 }
 

@@ -52,10 +52,11 @@ async fn health(State((daemon, _)): Shared) -> Response {
             // Until the first canary the role has just begun.
             daemon.latest_canary().is_some_and(|canary| canary.is_ok())
         }),
-        authenticating: daemon
-            .roles()
-            .has(Role::Radius)
-            .then(|| daemon.latest_radius_canary().is_some_and(|canary| canary.is_ok())),
+        authenticating: daemon.roles().has(Role::Radius).then(|| {
+            let answers = daemon.latest_radius_canary().is_some_and(|canary| canary.is_ok());
+            // Status-Server is answered without subscribers, but logins are not.
+            answers && daemon.radius_status().is_ok_and(|status| status.ready)
+        }),
         warnings: daemon.overview().warnings,
     });
     match health.await {

@@ -7,7 +7,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use ipnet::IpNet;
 use muralla_radius::config::RadiusConfig;
-use muralla_radius::report::{DeadRecord, DynamicOutcome, Session, Status, TestOutcome};
+use muralla_radius::report::{
+    DeadRecord, DynamicOutcome, LoginRefusal, RefusalFilter, Session, Status, TestOutcome,
+    UserLimits,
+};
 use muralla_radius::role::{Role, Selector};
 use muralla_radius::tail::{Filter, Tailed};
 use muralla_radius::testing::{Login, Method};
@@ -31,10 +34,16 @@ pub(crate) trait Radius: Send + Sync {
     fn test(&self, form: TestForm) -> Pending<'_, anyhow::Result<TestOutcome>>;
     /// Requests as they are answered, from now on; none if there are too many who follow.
     fn tail(&self, filter: Filter) -> Option<mpsc::Receiver<Tailed>>;
+    /// Logins that were refused or not answered of late, those that fit, the latest first.
+    fn refusals(&self, filter: &RefusalFilter) -> Vec<LoginRefusal>;
+    /// Whether a user's logins are refused because too many failed of late.
+    fn limits(&self, user: &str) -> UserLimits;
     /// Accounting records that can't be stored.
     fn dead_letters(&self) -> Pending<'_, anyhow::Result<Vec<DeadRecord>>>;
-    /// Tries to store them again; how many.
-    fn retry_dead_letters(&self) -> Pending<'_, anyhow::Result<usize>>;
+    /// Tries to store them again, all or the chosen ones; how many.
+    fn retry_dead_letters(&self, chosen: Option<Vec<u64>>) -> Pending<'_, anyhow::Result<usize>>;
+    /// Removes the chosen ones for good; how many.
+    fn remove_dead_letters(&self, chosen: Vec<u64>) -> Pending<'_, anyhow::Result<usize>>;
     /// Prefixes of all NASes, those of the database among them.
     fn nases(&self) -> Vec<IpNet>;
     /// Copies of the sockets, with the names under which systemd keeps them.
@@ -110,9 +119,7 @@ impl Radius for Running {
             let role = self.role().ok_or_else(|| anyhow!(STOPPED))?;
             let selector = match form.session {
                 None => Selector::User(form.user),
-                Some(id) => Selector::Session(id.parse().map_err(|_| {
-                    anyhow!("{id} is no session's id; `muralla radius sessions --json` shows them")
-                })?),
+                Some(session) => Selector::Session { user: form.user, session },
             };
             match form.attributes {
                 None => Ok(role.disconnect(&selector).await?),
@@ -125,7 +132,7 @@ impl Radius for Running {
         Box::pin(async move {
             let role = self.role().ok_or_else(|| anyhow!(STOPPED))?;
             let method: Method = form.method.parse().map_err(|_| {
-                anyhow!("{} is no method; possible are pap, chap and mschap2", form.method)
+                anyhow!("{} is no method; possible are pap, chap, mschap and mschap2", form.method)
             })?;
             let (user, password) = (form.user, form.password);
             let login = Login { user, password, method, ..Login::default() };
@@ -137,6 +144,14 @@ impl Radius for Running {
         self.role()?.tail(filter)
     }
 
+    fn refusals(&self, filter: &RefusalFilter) -> Vec<LoginRefusal> {
+        self.role().map(|role| role.refusals(filter)).unwrap_or_default()
+    }
+
+    fn limits(&self, user: &str) -> UserLimits {
+        self.role().map(|role| role.limits(user)).unwrap_or_default()
+    }
+
     fn dead_letters(&self) -> Pending<'_, anyhow::Result<Vec<DeadRecord>>> {
         Box::pin(async move {
             let role = self.role().ok_or_else(|| anyhow!(STOPPED))?;
@@ -144,10 +159,17 @@ impl Radius for Running {
         })
     }
 
-    fn retry_dead_letters(&self) -> Pending<'_, anyhow::Result<usize>> {
+    fn retry_dead_letters(&self, chosen: Option<Vec<u64>>) -> Pending<'_, anyhow::Result<usize>> {
         Box::pin(async move {
             let role = self.role().ok_or_else(|| anyhow!(STOPPED))?;
-            Ok(role.replay_dead_letters().await?)
+            Ok(role.replay_dead_letters(chosen).await?)
+        })
+    }
+
+    fn remove_dead_letters(&self, chosen: Vec<u64>) -> Pending<'_, anyhow::Result<usize>> {
+        Box::pin(async move {
+            let role = self.role().ok_or_else(|| anyhow!(STOPPED))?;
+            Ok(role.remove_dead_letters(chosen).await?)
         })
     }
 

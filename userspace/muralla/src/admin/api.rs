@@ -119,7 +119,7 @@ fn most_sessions() -> usize {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeForm {
     pub(crate) user: String,
-    /// One session, by its id with us; without it all of the user.
+    /// One of the user's, by its id with us or its Acct-Session-Id; without it all of them.
     #[serde(default)]
     pub(crate) session: Option<String>,
     /// What to change, such as `Mikrotik-Rate-Limit = "1M/1M"`; without it the session ends.
@@ -127,10 +127,27 @@ pub(crate) struct ChangeForm {
     pub(crate) attributes: Option<Vec<String>>,
 }
 
-/// Answer to `POST /v1/radius/dead-letters/retry`.
+/// Query of `GET /v1/radius/limits`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Retried {
-    /// How many records are tried again.
+#[serde(deny_unknown_fields)]
+pub(crate) struct LimitsForm {
+    /// User-Name.
+    pub(crate) user: String,
+}
+
+/// Body of `POST /v1/radius/dead-letters/retry` and `/remove`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeadLettersForm {
+    /// Their numbers; without them all, which only `retry` takes.
+    #[serde(default)]
+    pub(crate) sequences: Option<Vec<u64>>,
+}
+
+/// Answer to both.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Settled {
+    /// How many records are tried again, or removed.
     pub(crate) records: usize,
 }
 
@@ -140,7 +157,7 @@ pub(crate) struct Retried {
 pub(crate) struct TestForm {
     pub(crate) user: String,
     pub(crate) password: String,
-    /// `pap`, `chap` or `mschap2`.
+    /// `pap`, `chap`, `mschap` or `mschap2`.
     #[serde(default = "pap")]
     pub(crate) method: String,
     /// Attributes of the request, such as `Calling-Station-Id = "00-11-22"`.

@@ -16,14 +16,15 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use hyper::body::Frame;
 use muralla_edge::offenders::Offence;
+use muralla_radius::report::RefusalFilter;
 use muralla_radius::tail::Filter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::api::{
-    BlockForm, Canary, ChangeForm, CustomerSeen, FlushForm, LookupForm, PONG, PrefixForm,
-    QueryLine, Refusal, SessionsForm, TestForm, ZoneForm,
+    BlockForm, Canary, ChangeForm, CustomerSeen, DeadLettersForm, FlushForm, LimitsForm,
+    LookupForm, PONG, PrefixForm, QueryLine, Refusal, SessionsForm, TestForm, ZoneForm,
 };
 use crate::daemon::{Daemon, Refused, blocking};
 use crate::following::{self, encode};
@@ -97,9 +98,29 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         )
         .route(
             "/v1/radius/dead-letters/retry",
-            post(async |State(daemon): Shared| respond(daemon.retry_dead_letters().await)),
+            post(async |State(daemon): Shared, Json(form): Json<DeadLettersForm>| {
+                respond(daemon.retry_dead_letters(form.sequences).await)
+            }),
+        )
+        .route(
+            "/v1/radius/dead-letters/remove",
+            post(async |State(daemon): Shared, Json(form): Json<DeadLettersForm>| {
+                respond(daemon.remove_dead_letters(form.sequences.unwrap_or_default()).await)
+            }),
         )
         .route("/v1/radius/requests", get(tail))
+        .route(
+            "/v1/radius/refusals",
+            get(async |State(daemon): Shared, Query(filter): Query<RefusalFilter>| {
+                answer(&daemon, move |d| d.refusals(&filter)).await
+            }),
+        )
+        .route(
+            "/v1/radius/limits",
+            get(async |State(daemon): Shared, Query(form): Query<LimitsForm>| {
+                answer(&daemon, move |d| d.limits(&form.user)).await
+            }),
+        )
         .route(
             "/v1/status",
             get(async |State(daemon): Shared| answer(&daemon, |d| Ok(d.overview())).await),

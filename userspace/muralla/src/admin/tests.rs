@@ -18,7 +18,8 @@ use crate::roles::Role;
 use muralla_dns::report::{Lookup, Status, Zone};
 use muralla_edge::wall::{BlockEntry, CounterRow};
 use muralla_radius::report::{
-    DynamicOutcome, DynamicVerdict, Session, Status as RadiusStatus, TestOutcome,
+    DynamicOutcome, DynamicVerdict, LoginRefusal, Session, Status as RadiusStatus, TestOutcome,
+    UserLimits,
 };
 
 fn serve(stand: &Stand, daemon: &Arc<Daemon>) -> Client {
@@ -374,6 +375,13 @@ async fn radius_is_asked_through_the_same_socket() {
     let form = json!({"user": "alice", "password": "right"});
     let outcome: TestOutcome = client.post("/v1/radius/test", &form).await.unwrap();
     assert_eq!((outcome.accepted, outcome.method.as_str()), (Some(true), "pap"));
+    let refused = "/v1/radius/refusals?user=alice&since=1795536000.5&most=7";
+    let refusals: Vec<LoginRefusal> = client.get(refused).await.unwrap();
+    assert_eq!((refusals.len(), &*refusals[0].user), (1, "alice"));
+    let unknown = client.get::<String>("/v1/radius/refusals?users=alice").await;
+    assert!(refusal(unknown).contains("users"), "a filter that is none");
+    let limits: UserLimits = client.get("/v1/radius/limits?user=a%20b").await.unwrap();
+    assert_eq!((limits.user.as_str(), limits.seconds), ("a b", Some(35)));
 
     stand.radius.0.lock().unwrap().silent = true;
     let error = refusal(client.get::<String>("/v1/ping").await);

@@ -1,6 +1,7 @@
 //! The subcommands about RADIUS: here those that ask a daemon, in [`database`] those that need none.
 
 pub(crate) mod database;
+mod refusals;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,8 +18,8 @@ use muralla_radius::tail::Tailed;
 use serde::Serialize;
 
 use super::{Call, code, follow, out, show};
-use crate::admin::api::{ChangeForm, Retried, TestForm};
-use crate::cli::{End, PasswordFile, RadiusCommand};
+use crate::admin::api::{ChangeForm, DeadLettersForm, Settled, TestForm};
+use crate::cli::{End, NasCommand, PasswordFile, RadiusCommand};
 use crate::configuration::{duration, moment};
 use crate::roles::Role;
 use crate::top::{short, table};
@@ -74,12 +75,22 @@ pub(crate) async fn act(call: &Call, command: RadiusCommand) -> anyhow::Result<E
             }
             tail(call, client, &path, end).await
         }
-        RadiusCommand::DeadLetters { retry: true } => {
-            let retried: Retried = client.post("/v1/radius/dead-letters/retry", &()).await?;
-            tell(call, &retried, |retried| format!("{} are tried again\n", retried.records))?;
+        RadiusCommand::Refusals { .. } => refusals::list(call, client, command).await,
+        RadiusCommand::Nas(NasCommand::Unknown) => refusals::strangers(call, client).await,
+        RadiusCommand::DeadLetters { retry: Some(sequences), .. } => {
+            let form =
+                DeadLettersForm { sequences: Some(sequences).filter(|some| !some.is_empty()) };
+            let settled: Settled = client.post("/v1/radius/dead-letters/retry", &form).await?;
+            tell(call, &settled, |settled| format!("{} are tried again\n", settled.records))?;
             Ok(ExitCode::SUCCESS)
         }
-        RadiusCommand::DeadLetters { retry: false } => {
+        RadiusCommand::DeadLetters { remove: Some(sequences), .. } => {
+            let form = DeadLettersForm { sequences: Some(sequences) };
+            let settled: Settled = client.post("/v1/radius/dead-letters/remove", &form).await?;
+            tell(call, &settled, |settled| format!("{} are removed\n", settled.records))?;
+            Ok(if settled.records > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        RadiusCommand::DeadLetters { .. } => {
             let letters: Vec<DeadRecord> = client.get("/v1/radius/dead-letters").await?;
             tell(call, &letters, |letters| dead_letters_text(letters))?;
             Ok(ExitCode::SUCCESS)
@@ -268,17 +279,16 @@ pub(super) fn nases_text(status: &Status) -> String {
         .nases
         .iter()
         .map(|nas| {
+            let ago = |seconds| format!("{} ago", duration::write(Duration::from_secs(seconds)));
             let mut remarks = Vec::new();
             if nas.message_authenticator_optional {
-                remarks.push("UNPROTECTED: no Message-Authenticator needed");
+                remarks.push("UNPROTECTED: no Message-Authenticator needed".to_owned());
             }
             if nas.rolling {
-                remarks.push("secret is being rolled");
+                let old = nas.old_secret.map_or_else(|| "not seen since the start".to_owned(), ago);
+                remarks.push(format!("secret is being rolled; old one: {old}"));
             }
-            let seen = nas.seen.map_or_else(
-                || "never".to_owned(),
-                |seconds| format!("{} ago", duration::write(Duration::from_secs(seconds))),
-            );
+            let seen = nas.seen.map_or_else(|| "never".to_owned(), ago);
             [
                 nas.name.clone(),
                 nas.prefixes.join(" "),
@@ -342,30 +352,36 @@ fn changed(call: &Call, outcomes: Vec<DynamicOutcome>) -> anyhow::Result<ExitCod
             return "no open session of this user; `muralla radius sessions` shows all\n"
                 .to_owned();
         }
-        let rows: Vec<[String; 4]> = outcomes
-            .iter()
-            .map(|outcome| {
-                [
-                    outcome.user.clone(),
-                    outcome.nas.clone(),
-                    outcome.session_id.clone(),
-                    outcome.words.clone(),
-                ]
-            })
-            .collect();
-        table(["user", "NAS", "session", "outcome"], &rows)
+        changed_text(outcomes)
     })?;
     Ok(code(good && !outcomes.is_empty()))
+}
+
+fn changed_text(outcomes: &[DynamicOutcome]) -> String {
+    let rows: Vec<[String; 5]> = outcomes
+        .iter()
+        .map(|outcome| {
+            [
+                outcome.user.clone(),
+                outcome.nas.clone(),
+                outcome.sent_to.map(|to| to.to_string()).unwrap_or_default(),
+                outcome.session_id.clone(),
+                outcome.words.clone(),
+            ]
+        })
+        .collect();
+    table(["user", "NAS", "asked at", "session", "outcome"], &rows)
 }
 
 fn dead_letters_text(letters: &[DeadRecord]) -> String {
     if letters.is_empty() {
         return "none: every record could be stored\n".to_owned();
     }
-    let rows: Vec<[String; 5]> = letters
+    let rows: Vec<[String; 6]> = letters
         .iter()
         .map(|letter| {
             [
+                letter.sequence.to_string(),
                 moment(u64::try_from(letter.at).unwrap_or(0)),
                 letter.nas.clone().unwrap_or_default(),
                 letter.user.clone().unwrap_or_default(),
@@ -374,7 +390,7 @@ fn dead_letters_text(letters: &[DeadRecord]) -> String {
             ]
         })
         .collect();
-    table(["came", "NAS", "user", "status", "why it can't be stored"], &rows)
+    table(["number", "came", "NAS", "user", "status", "why it can't be stored"], &rows)
 }
 
 fn test_text(outcome: &TestOutcome) -> String {
@@ -466,6 +482,26 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn an_outcome_says_where_the_nas_was_asked() {
+        let outcome = |sent_to: Option<&str>, words: &str| DynamicOutcome {
+            user: "alice".to_owned(),
+            session_id: "0000001a".to_owned(),
+            nas: "bras1".to_owned(),
+            sent_to: sent_to.map(|to| to.parse().unwrap()),
+            verdict: DynamicVerdict::Unsent,
+            words: words.to_owned(),
+            attempts: 0,
+            took: Duration::ZERO,
+        };
+        let text =
+            changed_text(&[outcome(Some("192.0.2.17:3799"), "disconnected"), outcome(None, "why")]);
+        let lines: Vec<Vec<&str>> =
+            text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0], ["alice", "bras1", "192.0.2.17:3799", "0000001a", "disconnected"]);
+        assert_eq!(lines[1], ["alice", "bras1", "0000001a", "why"]);
     }
 
     #[test]

@@ -199,6 +199,8 @@ fn access(text: &mut String, radius: &RadiusConfig) {
     }
     pair(text, "keep_interims", &state.keep_interims.to_string());
     pair(text, "keep_changes", &span(state.keep_changes));
+    pair(text, "keep_records", &span(state.keep_records));
+    pair(text, "keep_sessions", &span(state.keep_sessions));
     pair(text, "hold_blocks", &span(state.hold_blocks));
     let journal = &radius.journal;
     line(text, "\n[radius.journal]");

@@ -42,6 +42,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// What records are kept for less than: a century.
+const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);
+
 /// Reads the section. The result is good only if no error was added to `complaints`.
 pub(crate) fn read(mut section: Section<'_>, complaints: &Complaints) -> RadiusConfig {
     let reader = Reader { complaints };
@@ -76,8 +79,8 @@ pub(crate) fn read(mut section: Section<'_>, complaints: &Complaints) -> RadiusC
     reader.tables(&mut section, &mut config);
     section.finish();
     if !complaints.has_errors() {
-        for problem in config.problems() {
-            complaints.error(&place, problem, "`muralla check --print` shows what holds");
+        for problem in config.problems_in_full() {
+            complaints.error(&place, problem, "docs/configuration.md has every key of [radius]");
         }
     }
     for warning in config.warnings() {
@@ -123,6 +126,8 @@ impl Reader<'_> {
         state.server = table.string("server", "aaa1").map(Spanned::into_inner);
         state.keep_interims = table.boolean("keep_interims").unwrap_or(state.keep_interims);
         table.duration_within("keep_changes", HOUR..31 * DAY, &mut state.keep_changes);
+        table.duration_within("keep_records", Duration::ZERO..LONGEST, &mut state.keep_records);
+        table.duration_within("keep_sessions", Duration::ZERO..LONGEST, &mut state.keep_sessions);
         table.duration_within("hold_blocks", HOUR..31 * DAY, &mut state.hold_blocks);
         table.finish();
     }
@@ -191,6 +196,14 @@ impl Reader<'_> {
                 &secret.span(),
                 format!("\"{HIDDEN}\" stands where `muralla check --print` shows no secret"),
                 "write the secret itself",
+            );
+        }
+        // Nobody would be told that everybody knows it.
+        if secret.get_ref().contains("openssl rand") {
+            self.complaints.error(
+                &secret.span(),
+                "what stands in the manual is no secret",
+                "write what `openssl rand -base64 24` prints",
             );
         }
         Some(secret.into_inner())

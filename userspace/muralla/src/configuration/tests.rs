@@ -597,6 +597,10 @@ const SMALLEST_RADIUS: &str =
 
 #[test]
 fn radius_is_read_whole_and_printed_without_its_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("dictionary.own");
+    std::fs::write(&own, "ATTRIBUTE Own-Word 3000 string\n").unwrap();
+    let own = own.display();
     let text = format!(
         r#"{SMALLEST_RADIUS}
 name = "bras1"
@@ -610,7 +614,7 @@ auth = ["192.0.2.1", "[2001:db8::1]:1645"]
 acct = ["192.0.2.1:1646"]
 threads = 3
 utc_offset = "-05:00"
-dictionaries = ["/etc/muralla/dictionary.own"]
+dictionaries = ["{own}"]
 [radius.state]
 location = "postgres://muralla:hidden-password@db.example.net/muralla"
 copy = "none"
@@ -665,7 +669,19 @@ fn each_mistake_about_radius_is_named() {
             SMALLEST_RADIUS.replace("twenty bytes and more", "(hidden)"),
             "stands where `muralla check --print` shows no secret",
         ),
+        (
+            SMALLEST_RADIUS.replace("twenty", "what `openssl rand -base64 24` prints, twenty"),
+            "what stands in the manual is no secret",
+        ),
         (format!("{SMALLEST_RADIUS}{SMALLEST_RADIUS}"), "192.0.2.16/28 is there twice"),
+        (
+            format!("{SMALLEST_RADIUS}[radius]\ndictionaries = [\"/nonexistent\"]\n"),
+            "dictionaries: /nonexistent",
+        ),
+        (
+            format!("{SMALLEST_RADIUS}[radius.answers]\ntexts = [\"expird: Call us\"]\n"),
+            "there is no reason `expird`",
+        ),
         (format!("{SMALLEST_RADIUS}[radius.state]\nlocation = \"mysql://x\"\n"), "neither a file"),
         (format!("{SMALLEST_RADIUS}[radius.journal]\ngather = \"6ms\"\n"), "`gather` must be"),
         (

@@ -8,14 +8,17 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use ipnet::IpNet;
-use muralla_radius::report::{DeadRecord, DynamicOutcome, Session, Status, TestOutcome};
+use muralla_radius::report::{
+    DeadRecord, DynamicOutcome, LoginRefusal, RefusalFilter, Session, Status, TestOutcome,
+    UserLimits,
+};
 use muralla_radius::tail::{Filter, Tailed};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{Canary, Daemon, Refused, lock};
-use crate::admin::api::{ChangeForm, Retried, SessionsForm, TestForm};
+use crate::admin::api::{ChangeForm, SessionsForm, Settled, TestForm};
 use crate::configuration::Configuration;
 use crate::configuration::radius::nas_file;
 use crate::radius::{Radius, Starter};
@@ -86,14 +89,31 @@ impl Daemon {
         })
     }
 
+    pub(crate) fn refusals(&self, filter: &RefusalFilter) -> Result<Vec<LoginRefusal>, Refused> {
+        Ok(self.radius()?.refusals(filter))
+    }
+
+    pub(crate) fn limits(&self, user: &str) -> Result<UserLimits, Refused> {
+        Ok(self.radius()?.limits(user))
+    }
+
     pub(crate) async fn dead_letters(&self) -> Result<Vec<DeadRecord>, Refused> {
         self.radius()?.dead_letters().await.map_err(Refused::Failed)
     }
 
-    pub(crate) async fn retry_dead_letters(&self) -> Result<Retried, Refused> {
-        let records = self.radius()?.retry_dead_letters().await.map_err(Refused::Failed)?;
+    pub(crate) async fn retry_dead_letters(
+        &self,
+        chosen: Option<Vec<u64>>,
+    ) -> Result<Settled, Refused> {
+        let records = self.radius()?.retry_dead_letters(chosen).await.map_err(Refused::Failed)?;
         info!(records, "dead letters are tried again by the operator");
-        Ok(Retried { records })
+        Ok(Settled { records })
+    }
+
+    pub(crate) async fn remove_dead_letters(&self, chosen: Vec<u64>) -> Result<Settled, Refused> {
+        let records = self.radius()?.remove_dead_letters(chosen).await.map_err(Refused::Failed)?;
+        info!(records, "dead letters are removed by the operator");
+        Ok(Settled { records })
     }
 
     /// A real request through the real sockets.

@@ -7,7 +7,8 @@ use muralla_telemetry::exposition::Family;
 
 /// Everything about the role.
 pub(super) fn role(status: &Status, canary: Option<&Result<Duration, String>>) -> Vec<Family> {
-    let mut families = vec![answers(status), reasons(status), latency(&status.latency)];
+    let mut families =
+        vec![answers(status), reasons(status), latency(&status.latency), records(status)];
     families.extend(waiting(status));
     families.extend(nases(&status.nases));
     families.extend(journal(&status.journal));
@@ -49,6 +50,17 @@ fn reasons(status: &Status) -> Family {
     family
 }
 
+fn records(status: &Status) -> Family {
+    let mut family = Family::counter(
+        "muralla_radius_records",
+        "Accounting records by what they did to a session",
+    );
+    for (outcome, count) in &status.records {
+        family.push(vec![("outcome", outcome.clone())], *count as f64);
+    }
+    family
+}
+
 fn latency(rows: &[Latency]) -> Family {
     let mut family = Family::histogram(
         "muralla_radius_latency_seconds",
@@ -72,6 +84,11 @@ fn waiting(status: &Status) -> Vec<Family> {
         gauge("muralla_radius_subscribers", "Subscribers in memory", status.subscribers),
         gauge("muralla_radius_profiles", "Profiles in memory", status.profiles),
         gauge("muralla_radius_sessions", "Sessions open by the accounting", status.sessions),
+        gauge(
+            "muralla_radius_sessions_elsewhere",
+            "Sessions open at other servers, by way of the database",
+            status.sessions_elsewhere,
+        ),
         counter(
             "muralla_radius_zombie_sessions",
             "Sessions closed because nothing was heard of them",
@@ -147,6 +164,18 @@ fn journal(status: &JournalStatus) -> Vec<Family> {
     vec![
         counter("muralla_radius_journal_records", "Records that became durable", status.records),
         counter("muralla_radius_journal_syncs", "Calls of fdatasync", status.fsyncs),
+        Family::counter("muralla_radius_journal_sync_seconds", "Time that these took together")
+            .with(vec![], status.fsync_seconds),
+        gauge(
+            "muralla_radius_journal_oldest_seconds",
+            "Age of the oldest segment",
+            status.oldest.unwrap_or_default(),
+        ),
+        counter(
+            "muralla_radius_journal_damaged_bytes",
+            "Bytes that were found damaged and passed over",
+            status.damaged,
+        ),
         gauge("muralla_radius_journal_bytes", "Bytes of the journal's segments", status.bytes),
         truth(
             "muralla_radius_journal_failing",
@@ -163,23 +192,38 @@ fn journal(status: &JournalStatus) -> Vec<Family> {
 }
 
 fn database(status: &Status) -> Vec<Family> {
-    let away_since = status.database.as_ref().and_then(|database| database.away_since);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let away_since = match &status.database {
+        None => Some(now.saturating_sub(status.uptime)),
+        Some(database) => database.away_since,
+    };
+    let following = status.database.as_ref().and_then(|database| database.following.as_ref());
     vec![
-        truth(
-            "muralla_radius_database_up",
-            "Whether the database answers",
-            status.database.is_some() && away_since.is_none(),
-        ),
+        truth("muralla_radius_database_up", "Whether the database answers", away_since.is_none()),
         gauge(
             "muralla_radius_database_away_seconds",
             "Time since which the database is away; 0 while it answers",
             away_since.map_or(0, |since| now.saturating_sub(since)),
         ),
+        gauge(
+            "muralla_radius_database_lag_seconds",
+            "Time from the latest change in the database to its being in force here",
+            following.map_or(0, |following| following.lag),
+        ),
         counter(
             "muralla_radius_exported_records",
             "Accounting records and closed sessions stored in the database",
             status.exported,
+        ),
+        counter(
+            "muralla_radius_refused_records",
+            "Accounting records that the database refused, put aside as dead letters",
+            status.put_aside,
+        ),
+        gauge(
+            "muralla_radius_closings_waiting",
+            "Closed sessions that wait for the database",
+            status.closings_waiting,
         ),
     ]
 }
@@ -196,14 +240,19 @@ fn pools(pools: &[PoolStatus]) -> Vec<Family> {
         "muralla_radius_pool_exhausted",
         "Logins that found nothing left in the pool",
     );
+    let mut conflicts = Family::counter(
+        "muralla_radius_pool_conflicts",
+        "Accounting records of somebody who has what was given to another",
+    );
     for pool in pools {
         let labels = vec![("pool", pool.name.clone())];
         size.push(labels.clone(), pool.size as f64);
         held.push(labels.clone(), pool.held as f64);
         spare.push(labels.clone(), pool.spare as f64);
-        exhausted.push(labels, pool.exhausted as f64);
+        exhausted.push(labels.clone(), pool.exhausted as f64);
+        conflicts.push(labels, pool.conflicts as f64);
     }
-    vec![size, held, spare, exhausted]
+    vec![size, held, spare, exhausted, conflicts]
 }
 
 fn alive(canary: &Result<Duration, String>) -> Vec<Family> {

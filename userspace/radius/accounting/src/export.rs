@@ -97,6 +97,12 @@ pub struct ExportRow {
     pub packets_in: i64,
     /// Packets that the user received, modulo 2^32 as the NAS counts them.
     pub packets_out: i64,
+    /// Its time when the record was made: seconds.
+    pub seconds_then: i64,
+    /// Octets that the user sent until the record was made.
+    pub octets_in_then: i64,
+    /// Octets that the user received until the record was made.
+    pub octets_out_then: i64,
     /// Octets that the user sent, since what was known before.
     pub gained_octets_in: i64,
     /// Octets that the user received, since what was known before.
@@ -121,6 +127,17 @@ impl ExportRow {
         let octets_in = session.map(|session| session.octets_in);
         let octets_out = session.map(|session| session.octets_out);
         let seconds = session.map(|session| u64::from(session.seconds));
+        let said = (
+            record.session_seconds.map(Into::into),
+            record.octets_in.total(),
+            record.octets_out.total(),
+        );
+        let at = record.event(event_tolerance).at;
+        // Where the session has gone on since, as the record waited or came late, its figures are not those of the record.
+        let then = match session {
+            Some(session) if session.updated <= at => (seconds, octets_in, octets_out),
+            _ => (None, None, None),
+        };
         Self {
             event_id: hex(&record.event_id()),
             session_id: session.map(|session| session.id.to_string()),
@@ -128,7 +145,7 @@ impl ExportRow {
             status: record.status.name(),
             outcome: effect.outcome.name(),
             state: session.map(|session| session.state.name()),
-            event_at: record.event(event_tolerance).at.into(),
+            event_at: at.into(),
             received_at: whole(record.received / (NANOS / 1_000_000)),
             event_timestamp: record.event_timestamp.map(Into::into),
             delay_seconds: record.delay.map(Into::into),
@@ -152,11 +169,14 @@ impl ExportRow {
             started_at: session.map(|session| session.started.into()),
             updated_at: session.map(|session| session.updated.into()),
             ended_at: session.and_then(|session| session.ended.map(Into::into)),
-            session_seconds: total(seconds, record.session_seconds.map(Into::into)),
-            octets_in: total(octets_in, record.octets_in.total()),
-            octets_out: total(octets_out, record.octets_out.total()),
+            session_seconds: total(seconds, said.0),
+            octets_in: total(octets_in, said.1),
+            octets_out: total(octets_out, said.2),
             packets_in: record.packets_in.unwrap_or(0).into(),
             packets_out: record.packets_out.unwrap_or(0).into(),
+            seconds_then: total(then.0, said.0),
+            octets_in_then: total(then.1, said.1),
+            octets_out_then: total(then.2, said.2),
             gained_octets_in: whole(effect.gain.octets_in),
             gained_octets_out: whole(effect.gain.octets_out),
             gained_seconds: effect.gain.seconds.into(),
@@ -209,6 +229,9 @@ impl ExportRow {
             octets_out: whole(view.octets_out),
             packets_in: view.packets_in.into(),
             packets_out: view.packets_out.into(),
+            seconds_then: view.seconds.into(),
+            octets_in_then: whole(view.octets_in),
+            octets_out_then: whole(view.octets_out),
             gained_octets_in: 0,
             gained_octets_out: 0,
             gained_seconds: 0,
@@ -359,6 +382,32 @@ mod tests {
         assert_eq!(stop.delay_seconds, Some(4));
         assert_eq!(stop.received_at, i64::from(T0 + 3_600) * 1_000_000);
         assert_eq!((stop.user_name.as_str(), stop.nas.as_str()), ("ana", "pop-1"));
+    }
+
+    #[test]
+    fn a_record_that_waited_has_the_figures_of_its_time() {
+        let sample = |status, at: u32| {
+            Sample::new(status).at(T0 + at).seconds(at).octets(u64::from(at) << 30, 7)
+        };
+        let all = [
+            Sample::new(Status::Start).at(T0),
+            sample(Status::Interim, 600),
+            sample(Status::Interim, 1_200),
+            sample(Status::Stop, 1_500),
+        ];
+        let table = Table::new(Settings::default(), [1, 2]);
+        for sample in &all {
+            let _ = table.apply(&sample.record(), moment(sample.received_at()));
+        }
+        // All of them go to the database when that is back.
+        for (sample, seconds) in all.iter().zip([0, 600, 1_200, 1_500]) {
+            let effect = table.apply(&sample.record(), moment(T0 + 2_000));
+            let row = ExportRow::of(&sample.record(), &effect, 1, 120);
+            let octets = if seconds == 0 { 0 } else { 7 };
+            let then = (row.seconds_then, row.octets_in_then, row.octets_out_then);
+            assert_eq!(then, (seconds, seconds << 30, octets), "{}", row.status);
+            assert_eq!((row.session_seconds, row.octets_in), (1_500, 1_500 << 30));
+        }
     }
 
     #[test]

@@ -19,6 +19,10 @@
 //! different sides of a bound in about one of 40,000 sessions. An id that is given again within a
 //! day is recognised by the [`Table`](crate::Table), which then names the later session by its
 //! second: that is the one case in which the name depends on what came before.
+//!
+//! A record without Acct-Session-Time, other than a Start, doesn't tell when its session began. A
+//! server that hears of a session by such a record first names it by the record's day, and so
+//! agrees with a server that heard its Start only if no bound lies in between.
 
 use std::fmt;
 use std::net::IpAddr;

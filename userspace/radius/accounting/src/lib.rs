@@ -38,6 +38,7 @@ pub mod view;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 
+mod choice;
 mod fields;
 mod session;
 mod text;

@@ -5,7 +5,7 @@ use crate::id::SessionId;
 use crate::record::{NANOS, Octets, Record, Status};
 use crate::table::{Moment, Outcome, Settings};
 use crate::text::{self, Text};
-use crate::trail::{Point, Trail};
+use crate::trail::Trail;
 use crate::usage::Gain;
 use crate::view::State;
 
@@ -28,6 +28,12 @@ pub(crate) const TIMED: u8 = 1 << 3;
 pub(crate) const GIGAWORDS: u8 = 1 << 4;
 /// There is a NAS-Port.
 pub(crate) const PORT: u8 = 1 << 5;
+/// It is not counted yet. Such a session was told of by a Start within the life of another, and
+/// shown to be one by nothing else: it is a claim while it is closed. Once it is open, its next
+/// record counts it.
+pub(crate) const CLAIM: u8 = 1 << 6;
+/// Its Start may have been on its way for long: the NAS doesn't say.
+pub(crate) const GUESSED: u8 = 1 << 7;
 
 /// A session, 136 bytes of it and its texts. Moments are whole seconds: on the wall clock since
 /// 1970, for people; on the steady clock, for decisions.
@@ -154,6 +160,12 @@ impl Report {
         }
     }
 
+    /// Seconds by which its moment may differ from another that it agrees with. Without
+    /// Event-Timestamp and Acct-Delay-Time it may have been on its way for long.
+    pub(crate) fn margin(&self) -> i64 {
+        if self.exact { SLACK } else { self.tolerance }
+    }
+
     /// Wall: when its session began, as far as it says so.
     pub(crate) fn started(&self) -> u32 {
         match self.status {
@@ -177,8 +189,6 @@ pub(crate) fn short(moment: i64) -> i32 {
 pub(crate) struct Taken {
     pub(crate) outcome: Outcome,
     pub(crate) gain: Gain,
-    /// Whether it is the latest that is known.
-    pub(crate) newer: bool,
 }
 
 impl Session {
@@ -274,15 +284,16 @@ impl Session {
         self.start = short(report.begin().unwrap_or(report.when));
         self.updated = self.started;
         self.last = self.start;
-        let taken = self.take(report, None);
+        let taken = self.take(report, None, true);
         self.since = short(report.now);
         let outcome = if report.status == Status::Stop { Outcome::Closed } else { Outcome::Opened };
         let gain = Gain { from: self.started, sessions: 1, ..taken.gain };
-        Taken { outcome, gain, newer: true }
+        Taken { outcome, gain }
     }
 
-    /// Takes a report. `down` is when its box was last said to begin or end.
-    pub(crate) fn take(&mut self, report: &Report, down: Option<i64>) -> Taken {
+    /// Takes a report. `down` is when its box was last said to begin or end; `alone` whether no
+    /// later session is known that has its identity, or none that the report doesn't disprove.
+    pub(crate) fn take(&mut self, report: &Report, down: Option<i64>, alone: bool) -> Taken {
         let newer = report.when > i64::from(self.last);
         let before = (self.octets_in, self.octets_out, self.seconds);
         let from = self.updated;
@@ -292,6 +303,7 @@ impl Session {
         self.learn_start(report);
         if report.status == Status::Start {
             self.marks |= STARTED | KNOWN;
+            self.marks = if report.exact { self.marks & !GUESSED } else { self.marks | GUESSED };
             if !self.has(UPDATED) {
                 (self.last, self.updated) = (self.start, self.started);
             }
@@ -299,9 +311,14 @@ impl Session {
             self.learn_interval(report);
             self.marks |= UPDATED;
             // A stop that is sent again, without saying so, is no later end.
-            let again = self.state == State::Stopped && report.status == Status::Stop;
+            let again = self.state == State::Stopped
+                && report.status == Status::Stop
+                && (report.seconds.is_some() || self.counts_as(report));
             if newer && !again {
-                (self.last, self.updated) = (short(report.when), report.at);
+                self.last = short(report.when);
+                // A wall clock that was put back makes nothing earlier than what was told: whoever has the row with the
+                // later time would take no end from before it.
+                self.updated = self.updated.max(report.at);
             }
         }
         if self.is_open() && (newer || !self.has(UPDATED)) {
@@ -316,12 +333,20 @@ impl Session {
             seconds: self.seconds - before.2,
             sessions: 0,
         };
-        let outcome = self.change(report, down, newer, known && gain.is_empty());
+        let known = known && gain.is_empty();
+        let outcome = self.change(report, down, newer, alone, known);
         if !matches!(self.state, State::Open | State::Stopped) {
             // Whatever closed it, it went on for at least as long.
             self.ended = self.ended.max(self.updated);
         }
-        Taken { outcome, gain, newer }
+        Taken { outcome, gain }
+    }
+
+    /// Takes it for a session that begins to count.
+    pub(crate) fn confirm(&mut self) {
+        self.marks &= !CLAIM;
+        self.state = State::Open;
+        self.doubts = self.doubts | Doubts::REUSED;
     }
 
     /// Whether a report of the same counters and session time was taken.
@@ -334,7 +359,7 @@ impl Session {
     }
 
     /// Whether a report has the counters that are known.
-    fn counts_as(&self, report: &Report) -> bool {
+    pub(crate) fn counts_as(&self, report: &Report) -> bool {
         let same = |octets: Octets, known: u64| {
             octets.gigawords.is_none_or(|high| u64::from(high) == known >> 32)
                 && octets.low.unwrap_or(0) == known as u32
@@ -347,7 +372,9 @@ impl Session {
         let begin = report.begin();
         let earlier = begin.unwrap_or(report.when) < i64::from(self.start);
         let better = match (report.status, begin) {
-            (Status::Start, _) => !self.has(STARTED) || earlier,
+            // Of a session that was known by its updates alone, one that came late from a NAS that
+            // doesn't say so may seem to be later than they are.
+            (Status::Start, _) => self.has(KNOWN) && !self.has(STARTED) || earlier,
             _ if self.has(STARTED) => false,
             (_, Some(_)) => !self.has(KNOWN) || earlier,
             (_, None) => !self.has(KNOWN) && earlier,
@@ -388,7 +415,8 @@ impl Session {
             self.marks |= TIMED;
             self.seconds = self.seconds.max(seconds);
         }
-        if !self.has(TIMED) && self.has(STARTED) && self.has(UPDATED) {
+        if !self.has(TIMED) && self.has(UPDATED) {
+            // Without its Start, from the first that was heard of it.
             let passed = i64::from(self.last) - i64::from(self.start);
             self.seconds = self.seconds.max(u32::try_from(passed).unwrap_or(0));
         }
@@ -408,12 +436,14 @@ impl Session {
         if self.has(GIGAWORDS) || !told {
             return;
         }
-        let trail = self.trail.get_or_insert_default();
-        trail.insert(Point {
-            seconds: report.seconds.unwrap_or(report.at),
-            octets_in: octets_in.low.unwrap_or(0),
-            octets_out: octets_out.low.unwrap_or(0),
-        });
+        let start = self.start;
+        let trail = self.trail.get_or_insert_with(|| Box::new(Trail::new(start)));
+        let low = (octets_in.low.unwrap_or(0), octets_out.low.unwrap_or(0));
+        let fits = |seconds| trail.fits(report.when, seconds, report.tolerance);
+        // Session time that jumped may be another session's: its counters tell of no round.
+        if report.seconds.is_none_or(fits) {
+            trail.take(report.when, report.seconds, low);
+        }
         let (total_in, total_out) = trail.totals();
         if total_in.max(total_out) > u64::from(u32::MAX) {
             self.doubts = self.doubts | Doubts::WRAPPED;
@@ -423,8 +453,24 @@ impl Session {
     }
 
     /// Opens or closes it, as the report says.
-    fn change(&mut self, report: &Report, down: Option<i64>, newer: bool, known: bool) -> Outcome {
+    fn change(
+        &mut self,
+        report: &Report,
+        down: Option<i64>,
+        newer: bool,
+        alone: bool,
+        known: bool,
+    ) -> Outcome {
+        let opens = newer && alone;
         let settled = if known { Outcome::Duplicate } else { Outcome::Late };
+        // One that lies long before what is known of it, without session time, is another
+        // session's, which nothing told apart from this one.
+        let is_midway = report.status == Status::Stop
+            && report.seconds.is_none()
+            && i64::from(self.last) > report.when + report.tolerance;
+        if is_midway {
+            return settled;
+        }
         match (report.status, self.state) {
             (Status::Stop, State::Stopped) => {
                 let seconds = report.seconds.unwrap_or(0);
@@ -446,9 +492,9 @@ impl Session {
                 self.doubts = self.doubts | Doubts::AFTER_STOP;
                 settled
             }
-            (Status::Interim, State::Lost) if newer => self.reopen(report),
+            (Status::Interim, State::Lost | State::Superseded) if opens => self.reopen(report),
             (Status::Interim, State::Rebooted)
-                if newer && down.is_none_or(|down| report.when > down + SLACK) =>
+                if opens && down.is_none_or(|down| report.when > down + SLACK) =>
             {
                 self.reopen(report)
             }
@@ -457,123 +503,18 @@ impl Session {
     }
 
     fn stop(&mut self, report: &Report) {
+        if i64::from(self.last) > report.when + SLACK {
+            self.doubts = self.doubts | Doubts::AFTER_STOP;
+        }
         self.state = State::Stopped;
         self.stop_seconds = report.seconds.unwrap_or(0);
         self.ended = report.at;
         self.cause = report.cause;
     }
 
-    pub(crate) fn reopen(&mut self, report: &Report) -> Outcome {
+    fn reopen(&mut self, report: &Report) -> Outcome {
         self.state = State::Open;
         self.since = short(report.now);
         Outcome::Reopened
     }
-
-    /// Whether a Start is the one that it began with.
-    pub(crate) fn began_with(&self, report: &Report, down: Option<i64>) -> bool {
-        let apart = (report.when - i64::from(self.start)).abs();
-        if self.has(STARTED) && self.stamp != 0 && self.stamp == report.stamp {
-            return true;
-        }
-        if self.is_before(report, down) {
-            return false;
-        }
-        if self.has(KNOWN) {
-            return apart <= report.tolerance.max(i64::from(self.seconds / 4_096));
-        }
-        report.when <= i64::from(self.last) + SLACK
-    }
-
-    /// Whether a report's session began where it did.
-    pub(crate) fn begins_as(&self, report: &Report, down: Option<i64>) -> bool {
-        self.has(KNOWN)
-            && report
-                .begin()
-                .is_some_and(|begin| (begin - i64::from(self.start)).abs() <= report.tolerance)
-            && !self.is_before(report, down)
-    }
-
-    /// Whether it must have ended before the session of a report began: the box began anew in
-    /// between, or it was stopped, and the report's times are no guesses.
-    fn is_before(&self, report: &Report, down: Option<i64>) -> bool {
-        let Some(begin) = report.begin() else { return false };
-        let (start, last) = (i64::from(self.start), i64::from(self.last));
-        let rebooted =
-            down.is_some_and(|down| start.max(last) + SLACK < down && begin > down - SLACK);
-        let stopped = self.state == State::Stopped
-            && report.exact
-            && begin > last + SLACK
-            && report.when > last + SLACK;
-        rebooted || stopped
-    }
-
-    /// Whether something happened during its life, as far as that is known.
-    pub(crate) fn lived_at(&self, report: &Report) -> bool {
-        let (start, last) = (i64::from(self.start), i64::from(self.last));
-        let began = !self.has(KNOWN) || start - report.tolerance <= report.when;
-        began && report.when <= last + SLACK
-    }
-
-    /// Whether a report that came after all that is known of it goes on with it, rather than being
-    /// of a session that was given the same identity since.
-    pub(crate) fn goes_on_with(&self, report: &Report, down: Option<i64>) -> bool {
-        let last = i64::from(self.last);
-        let Some(begin) = report.begin() else {
-            return self.state != State::Stopped || report.when <= last + report.tolerance;
-        };
-        if down.is_some_and(|down| last + SLACK < down && begin > down - SLACK) {
-            return false;
-        }
-        if begin + report.tolerance < last {
-            // It says that it began while this one lived: its session time is wrong.
-            return true;
-        }
-        match self.state {
-            State::Stopped => report.seconds == Some(self.seconds) && self.counts_as(report),
-            // If no usage is known of it, none can be counted twice.
-            _ => self.has(UPDATED) && !self.restarted(report),
-        }
-    }
-
-    /// Whether a report's counters all began anew.
-    fn restarted(&self, report: &Report) -> bool {
-        report.seconds.is_some_and(|seconds| seconds < self.seconds)
-            && report.octets_in.total().unwrap_or(0) <= self.octets_in
-            && report.octets_out.total().unwrap_or(0) <= self.octets_out
-    }
-}
-
-/// Which of the sessions that have a report's identity it is about; none if it is another one that
-/// has it. `chain` has the newest first.
-pub(crate) fn choose<'s>(
-    chain: impl Iterator<Item = (u32, &'s Session)> + Clone,
-    report: &Report,
-    down: Option<i64>,
-) -> Option<u32> {
-    let begin = report.begin();
-    let distance =
-        |session: &Session| begin.map_or(0, |begin| (begin - i64::from(session.start)).abs());
-    if report.status == Status::Start {
-        let same = chain.filter(|(_, session)| session.began_with(report, down));
-        return same.min_by_key(|(_, session)| distance(session)).map(|(slot, _)| slot);
-    }
-    // By its beginning.
-    let same = chain.clone().filter(|(_, session)| session.begins_as(report, down));
-    if let Some((slot, _)) = same.min_by_key(|(_, session)| distance(session)) {
-        return Some(slot);
-    }
-    // By when it happened: no two of them lived at a time.
-    let mut alive = chain.clone().filter(|(_, session)| session.lived_at(report));
-    let found = alive.clone().find(|(_, session)| session.has(KNOWN)).or_else(|| alive.next());
-    if let Some((slot, _)) = found {
-        return Some(slot);
-    }
-    // By what went on: the last that began before it. What was superseded before it was ever
-    // updated was no session, but a start sent twice.
-    let mut earlier = chain.filter(|(_, session)| {
-        i64::from(session.start) <= report.when
-            && (session.state != State::Superseded || session.has(UPDATED))
-    });
-    let (slot, session) = earlier.next()?;
-    session.goes_on_with(report, down).then_some(slot)
 }

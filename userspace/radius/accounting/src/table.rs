@@ -9,9 +9,12 @@
 //! and doubles nothing.
 //!
 //! Closed sessions are remembered for some hours: a stop that is sent again, an update that comes
-//! late, a start that comes after its stop all find what they belong to.
+//! late, a start that comes after its stop all find what they belong to. Their names are known for
+//! longer than a day, so that no other session gets one of them.
 
+mod forgotten;
 mod index;
+mod locked;
 pub(crate) mod places;
 mod shard;
 
@@ -24,12 +27,14 @@ use parking_lot::RwLock;
 use siphasher::sip::SipHasher13;
 
 use self::index::{Handle, Index};
+use self::locked::{Identity, Locked};
 use self::places::{Name, Place, Places};
 use self::shard::Shard;
+use crate::choice::{Choice, choose};
 use crate::doubts::Doubts;
 use crate::id::SessionId;
 use crate::record::{NANOS, Prefix6, Record, Status, Uptime};
-use crate::session::{Line, Report, SLACK, Session, Taken, UPDATED, choose, line_of, short};
+use crate::session::{Line, Report, SLACK, Session, line_of};
 use crate::snapshot::{self, Restored, Saved, SnapshotError};
 use crate::text;
 use crate::usage::Gain;
@@ -106,7 +111,7 @@ pub struct Moment {
 impl Moment {
     /// Nanoseconds since a record came: by the steady clock if it was read then, in this life of
     /// the machine; else by the wall clock, of which steps can't be told.
-    pub(crate) fn since(self, record: &Record<'_>) -> u64 {
+    pub fn since(self, record: &Record<'_>) -> u64 {
         match record.uptime {
             Some(uptime) if uptime.boot == self.uptime.boot => {
                 self.uptime.nanos.saturating_sub(uptime.nanos)
@@ -222,8 +227,8 @@ pub struct Effect {
     pub session: Option<Standing>,
     /// What it added to the session's usage. Never negative, and nothing twice.
     pub gain: Gain,
-    /// Other sessions that it closed: all of a NAS that began or ended, or one whose id was given
-    /// to this one.
+    /// Other sessions that it closed: all of a NAS that began or ended, one whose id was given to
+    /// this one, or one that was none but a second start of this one.
     pub closes: Vec<SessionView>,
     /// What is not quite right about the record itself.
     pub doubts: Doubts,
@@ -240,7 +245,7 @@ impl Effect {
 pub struct Stats {
     /// Sessions that are open.
     pub open: usize,
-    /// Sessions that are closed and remembered.
+    /// Sessions that are closed and remembered, starts included that may have begun others.
     pub remembered: usize,
     /// Boxes (NASes, told apart by what they say of themselves) that were heard of.
     pub boxes: usize,
@@ -307,6 +312,7 @@ impl Table {
     /// |---|---|
     /// | a start again, be it with another identifier or a longer delay | nothing: duplicate |
     /// | a start after its updates or its stop | tells when it began |
+    /// | a start in the middle of an open session | nothing yet: see below |
     /// | an update without a start | opens it, by its session time if there is one |
     /// | an update after a newer one | nothing, or what it shows of a counter that went round |
     /// | an update after the stop | corrects the totals; never opens it |
@@ -318,14 +324,21 @@ impl Table {
     ///
     /// A record with a known identity (box, Acct-Session-Id, User-Name) is of *another* session,
     /// which was given the id again, if
-    /// - it is a start of another time than the one known: [`Settings::reuse_after`] apart, or
-    ///   after the stop or after the box began anew, if its time is no guess;
+    /// - it is a start after the stop or after the box began anew;
+    /// - or a start, [`Settings::reuse_after`] from the one known, that tells of another calling
+    ///   station, port or address, or of a session that was given up, or that has no
+    ///   Acct-Session-Id;
     /// - or it began, by its session time, after the stop or after the box began anew;
     /// - or it began, by its session time, after all that is known of the other, and all its
     ///   counters lie below what is known, or no counters are known.
     ///
-    /// The session before it, if it was still open, is superseded. In all other cases it is taken
-    /// for the session that is known, so that nothing is billed twice.
+    /// Any other start within an open session proves nothing: some NASes send a second one when the
+    /// user gets an address. It is remembered, and the session goes on. If a later record began
+    /// with it by its session time, or (by a NAS that tells none) all counters fell since, or the
+    /// stop or the box's beginning turns out to lie before it, it began another session.
+    ///
+    /// The session before it, if it was still open, is superseded. In all other cases a record is
+    /// taken for the session that is known, so that nothing is billed twice.
     pub fn apply(&self, record: &Record<'_>, now: Moment) -> Effect {
         let report = Report::of(record, now, &self.settings);
         let effect = match record.status {
@@ -334,6 +347,25 @@ impl Table {
             Status::Other(_) => None,
         };
         effect.unwrap_or_else(|| Effect::without_session(Outcome::Ignored, report.doubts))
+    }
+
+    /// What is known of a record's session, without taking the record: none if nothing is. For
+    /// records that were applied long ago, and must be written under the same session's name.
+    pub fn standing(&self, record: &Record<'_>, now: Moment) -> Option<Standing> {
+        if !record.status.is_of_session() {
+            return None;
+        }
+        let report = Report::of(record, now, &self.settings);
+        let (place_number, place) = self.places.find(&Name::of(record))?;
+        let hash = self.identity(place_number, record);
+        let shard = self.shards.get((hash >> 32) as usize % SHARDS)?.0.read();
+        let newest = shard.newest(hash as u32, |session| session.is(place_number, record))?;
+        match choose(shard.chain(newest), record, &report, place.down()) {
+            Choice::Of(slot) | Choice::Within(slot, _) | Choice::Claim(slot) => {
+                shard.session(slot).map(standing)
+            }
+            Choice::Another => None,
+        }
     }
 
     /// Open sessions of a subscriber (the name that [`Record::with_subscriber`] gave, or else
@@ -547,16 +579,21 @@ impl Table {
         let down = place.down();
         let mut shard = self.shards.get(number)?.0.write();
         let newest = shard.newest(tag, |session| session.is(place_number, record));
-        let chosen = newest.and_then(|newest| choose(shard.chain(newest), report, down));
+        let choice = newest
+            .map_or(Choice::Another, |newest| choose(shard.chain(newest), record, report, down));
         let mut shard = Locked { table: self, shard: &mut shard, number };
-        let effect = match chosen {
-            Some(slot) => shard.update(slot, newest?, record, report, &place)?,
-            None => {
-                let identity = Identity { place: place_number, tag, newest };
-                shard.open(identity, record, report, &place)?
+        match choice {
+            Choice::Of(slot) => shard.update(slot, newest?, record, report, &place),
+            Choice::Within(slot, outcome) => {
+                shard.learn(slot, record, report, false, &place);
+                shard.effect(slot, outcome, report)
             }
-        };
-        Some(effect)
+            Choice::Claim(slot) => shard.claim(slot, record, report, &place),
+            Choice::Another => {
+                let identity = Identity { place: place_number, tag, newest };
+                shard.open(identity, record, report, &place)
+            }
+        }
     }
 
     /// Accounting-On and -Off.
@@ -591,6 +628,8 @@ impl Table {
                         let ended = (!on).then_some(report.at);
                         let mut shard = Locked { table: self, shard: &mut shard, number };
                         effect.closes.extend(shard.close(slot, State::Rebooted, ended, report.now));
+                        // What began afterwards is another session.
+                        shard.admit(slot, report, &place);
                     }
                 }
             }
@@ -625,7 +664,9 @@ impl Table {
                 let mut shard = shard.0.write();
                 for _ in 0..CROWD {
                     let Some(oldest) = old(&shard) else { break 'crowds };
-                    if let Some(session) = shard.remove(oldest) {
+                    if let Some(session) = shard.forget(oldest, now)
+                        && !session.is_claim()
+                    {
                         // Whatever it says of itself, it is that old.
                         let last = i64::from(session.last).min(now - i64::from(age));
                         self.horizon.fetch_max(last, Ordering::Relaxed);
@@ -649,11 +690,16 @@ impl Table {
         if twice || shard.held() >= self.most_in_shard() {
             return false;
         }
-        let is_open = session.is_open();
+        let since = session.since.into();
         let slot = shard.insert(newest, session);
         shard.list(slot);
-        if is_open {
-            Locked { table: self, shard: &mut shard, number }.show(slot, &place);
+        let mut shard = Locked { table: self, shard: &mut shard, number };
+        if shard.shard.session(slot).is_some_and(Session::is_open) {
+            shard.show(slot, &place);
+            // Of sessions with one identity one is open.
+            for other in shard.open_beside(slot) {
+                let _ = shard.close(other, State::Superseded, None, since);
+            }
         }
         true
     }
@@ -769,219 +815,6 @@ const CROWD: usize = 64;
 /// before the box began nothing on it can have begun; until the moment of its end, all can.
 fn ends_with(on: bool, last: i64, when: i64) -> bool {
     if on { last + SLACK <= when } else { last <= when + SLACK }
-}
-
-/// What a new session is found by.
-#[derive(Clone, Copy)]
-struct Identity {
-    place: u32,
-    tag: u32,
-    newest: Option<u32>,
-}
-
-/// A shard whose lock is held, with the indices that must follow it.
-struct Locked<'t> {
-    table: &'t Table,
-    shard: &'t mut Shard,
-    number: usize,
-}
-
-impl Locked<'_> {
-    /// Takes a record of a session that is not known.
-    fn open(
-        &mut self,
-        identity: Identity,
-        record: &Record<'_>,
-        report: &Report,
-        place: &Place,
-    ) -> Option<Effect> {
-        let Identity { place: place_number, tag, newest } = identity;
-        let forgotten = report.when <= self.table.horizon.load(Ordering::Relaxed);
-        if forgotten || report.delay > i64::from(self.table.settings.remember) {
-            return Some(unknown(Outcome::Ancient, record, report));
-        }
-        if !self.make_room(newest, report.now) {
-            self.table.refused.fetch_add(1, Ordering::Relaxed);
-            return Some(unknown(Outcome::Full, record, report));
-        }
-        let is = |session: &Session| session.is(place_number, record);
-        let before = self.shard.newest(tag, is);
-        let is_taken = |id: &SessionId| {
-            before.is_some_and(|before| self.shard.chain(before).any(|(_, known)| known.id == *id))
-        };
-        let mut names = (0..).map(|choice| SessionId::named(record, report.started(), choice));
-        let id = names.find(|id| !is_taken(id))?;
-
-        let mut session = Session::blank(id, record, place_number, tag);
-        let Taken { mut outcome, gain, .. } = session.take_first(report);
-        session.address = record.framed_address.map_or(0, Ipv4Addr::to_bits);
-        if before.is_some() {
-            session.doubts = session.doubts | Doubts::REUSED;
-        }
-        let slot = self.shard.insert(before, session);
-        let is_newest = self.shard.newest(tag, is) == Some(slot);
-        let session = self.shard.session_mut(slot)?;
-        if session.is_open() {
-            let rebooted =
-                place.down().is_some_and(|down| ends_with(true, session.last.into(), down));
-            // Of sessions with one identity only the newest can be open.
-            if rebooted || !is_newest {
-                session.state = if is_newest { State::Rebooted } else { State::Superseded };
-                session.ended = session.updated;
-                outcome = Outcome::Late;
-            }
-        }
-        let is_open = session.is_open();
-        self.shard.list(slot);
-        if is_open {
-            self.show(slot, place);
-        }
-        let mut closes = Vec::new();
-        if is_newest && let Some(before) = before {
-            closes.extend(self.close(before, State::Superseded, None, report.now));
-        }
-        let session = Some(standing(self.shard.session(slot)?));
-        Some(Effect { outcome, session, gain, closes, doubts: report.doubts })
-    }
-
-    /// Takes a record of a session that is known. `newest` is that of its identity.
-    fn update(
-        &mut self,
-        slot: u32,
-        newest: u32,
-        record: &Record<'_>,
-        report: &Report,
-        place: &Place,
-    ) -> Option<Effect> {
-        let session = self.shard.session(slot)?;
-        let newer = report.when > i64::from(session.last);
-        let text = session.text.with(record, newer);
-        let address = record
-            .framed_address
-            .map(Ipv4Addr::to_bits)
-            .filter(|&address| address != session.address && (newer || session.address == 0));
-        let moves = text.is_some() || address.is_some();
-        let (was, trail) = (session.state, session.trail_bytes());
-
-        // A start within the life of a session does not always mean another: some NASes send a
-        // second one when the user gets an address. The session's updates go on then.
-        let resumes = was == State::Superseded
-            && newest != slot
-            && report.status != Status::Start
-            && self.shard.session(newest).is_some_and(|newer| {
-                newer.is_open() && !newer.has(UPDATED) && report.when >= i64::from(newer.start)
-            });
-        let mut closes = Vec::new();
-        if resumes {
-            closes.extend(self.close(newest, State::Superseded, None, report.now));
-        }
-
-        let session = self.shard.session_mut(slot)?;
-        let Taken { mut outcome, gain, .. } = session.take(report, place.down());
-        if resumes && session.state == State::Superseded {
-            outcome = session.reopen(report);
-        }
-        let is = session.state;
-        if is != was && is != State::Open {
-            session.since = short(report.now);
-        }
-        let trail_now = session.trail_bytes();
-        self.shard.trail_changed(trail, trail_now);
-        if was == State::Open && (is != State::Open || moves) {
-            self.hide(slot, place);
-        }
-        if is != was {
-            self.shard.unlist(slot, was);
-            self.shard.list(slot);
-        }
-        if let Some(address) = address {
-            self.shard.session_mut(slot)?.address = address;
-        }
-        if let Some(text) = text {
-            self.shard.set_text(slot, text);
-        }
-        if is == State::Open && (was != State::Open || moves) {
-            self.show(slot, place);
-        }
-        let session = Some(standing(self.shard.session(slot)?));
-        Some(Effect { outcome, session, gain, closes, doubts: report.doubts })
-    }
-
-    /// Closes a session, if it is open.
-    fn close(
-        &mut self,
-        slot: u32,
-        state: State,
-        ended: Option<u32>,
-        now: i64,
-    ) -> Option<SessionView> {
-        let session = self.shard.session(slot).filter(|session| session.is_open())?;
-        let place = self.table.places.at(session.place)?;
-        self.hide(slot, &place);
-        let session = self.shard.session_mut(slot)?;
-        session.state = state;
-        session.ended = ended.unwrap_or(0).max(session.updated);
-        session.since = short(now);
-        let view = view(session, &place, now);
-        self.shard.unlist(slot, State::Open);
-        self.shard.list(slot);
-        Some(view)
-    }
-
-    /// Makes room for one more session; false if all that could go is open. `newest` is that of
-    /// the new one's identity: of those, too, only so many are remembered.
-    fn make_room(&mut self, newest: Option<u32>, now: i64) -> bool {
-        let alike = newest.and_then(|newest| {
-            let chain = self.shard.chain(newest);
-            let closed = chain.clone().filter(|(_, session)| !session.is_open()).last();
-            closed.filter(|_| chain.count() >= MOST_ALIKE).map(|(slot, _)| slot)
-        });
-        if let Some(oldest) = alike {
-            // No other identity is the worse for it: the horizon stays.
-            self.shard.remove(oldest);
-            self.table.forgotten_early.fetch_add(1, Ordering::Relaxed);
-        }
-        while self.shard.held() >= self.table.most_in_shard() {
-            let oldest = self.shard.oldest_closed(false).or(self.shard.oldest_closed(true));
-            match oldest {
-                Some(oldest) => {
-                    let last = self.shard.remove(oldest).map_or(i64::MIN, |old| old.last.into());
-                    self.table.horizon.fetch_max(last.min(now), Ordering::Relaxed);
-                    self.table.forgotten_early.fetch_add(1, Ordering::Relaxed);
-                }
-                None => return false,
-            }
-        }
-        true
-    }
-
-    /// Enters a session that is open into the indices.
-    fn show(&self, slot: u32, place: &Place) {
-        let Some(session) = self.shard.session(slot) else { return };
-        let (table, handle) = (self.table, Handle::new(self.number, slot));
-        place.open.fetch_add(1, Ordering::Relaxed);
-        table.users.insert(table.hash(USERS, session.text.subject()), handle);
-        for address in addresses(session) {
-            table.addresses.insert(table.hash_address(address), handle);
-            if let Some(length) = table.length(address) {
-                length.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Takes it out of them.
-    fn hide(&self, slot: u32, place: &Place) {
-        let Some(session) = self.shard.session(slot) else { return };
-        let (table, handle) = (self.table, Handle::new(self.number, slot));
-        place.open.fetch_sub(1, Ordering::Relaxed);
-        table.users.remove(table.hash(USERS, session.text.subject()), handle);
-        for address in addresses(session) {
-            table.addresses.remove(table.hash_address(address), handle);
-            if let Some(length) = table.length(address) {
-                length.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-    }
 }
 
 /// What a session can be found by.

@@ -2,7 +2,8 @@
 //!
 //! Acct-Input-Octets goes round every 4 GiB. A NAS without Acct-Input-Gigawords (RFC 2869 section
 //! 5.1) doesn't say how often that was, and its reports may come in any order. So they are kept,
-//! ordered by Acct-Session-Time: a counter that was in its upper half in one report and is in its
+//! ordered by Acct-Session-Time, or by when they happened on the steady clock if they don't have it
+//! (some NASes send it with the stop alone): a counter that was in its upper half in one report and is in its
 //! lower half in the next one has gone round. That is right as long as less than 2 GiB pass between
 //! two reports; a NAS that moves more must send gigawords, and this rule then bills too little,
 //! never too much. A counter that falls within one half went wrong, and not round. Reports of one
@@ -20,36 +21,84 @@ const HALF: u32 = 1 << 31;
 /// What one report said.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Point {
-    /// Acct-Session-Time, or else the second of the event.
-    pub(crate) seconds: u32,
+    /// Seconds since the trail's zero.
+    pub(crate) at: i32,
     pub(crate) octets_in: u32,
     pub(crate) octets_out: u32,
 }
 
 impl Point {
+    fn octets(self) -> (u32, u32) {
+        (self.octets_in, self.octets_out)
+    }
+
     fn halves(self) -> (bool, bool) {
         (self.octets_in >= HALF, self.octets_out >= HALF)
     }
 }
 
 /// The reports of one session.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Trail {
     /// In order, no two alike.
     points: Vec<Point>,
+    /// Where it stands beside its points.
+    scale: Scale,
+}
+
+/// What a trail's points are counted from, and what was before them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Scale {
+    /// Steady: the moment that seconds are counted from.
+    pub(crate) zero: i32,
+    /// Where Acct-Session-Time begins: the first report that told it decides for all.
+    pub(crate) begin: Option<i32>,
     /// Halves that the counters had passed before the first point, by reports that had to go.
-    passed: (u32, u32),
+    pub(crate) passed: (u32, u32),
     /// Reports before this second are too late to matter.
-    floor: u32,
+    pub(crate) floor: i32,
 }
 
 impl Trail {
-    /// Takes a report.
-    pub(crate) fn insert(&mut self, point: Point) {
+    /// One that counts seconds from a steady moment.
+    pub(crate) fn new(zero: i32) -> Self {
+        let scale = Scale { zero, begin: None, passed: (0, 0), floor: i32::MIN };
+        Self { points: Vec::new(), scale }
+    }
+
+    /// Takes a report of a steady moment, with Acct-Session-Time if it has that.
+    pub(crate) fn take(&mut self, when: i64, seconds: Option<u32>, octets: (u32, u32)) {
+        let when = when - i64::from(self.scale.zero);
+        let (octets_in, octets_out) = octets;
+        let at = match seconds {
+            Some(seconds) => {
+                let begin = self.scale.begin.get_or_insert(second(when - i64::from(seconds)));
+                i64::from(*begin) + i64::from(seconds)
+            }
+            // The counters of a moment that is known: it is the same report, sent again by a NAS
+            // that doesn't say so, or nothing passed in between.
+            None if self.points.iter().any(|known| known.octets() == octets) => return,
+            None => when,
+        };
+        self.insert(Point { at: second(at), octets_in, octets_out });
+    }
+
+    /// Whether Acct-Session-Time at a steady moment agrees with what was told of it before.
+    pub(crate) fn fits(&self, when: i64, seconds: u32, tolerance: i64) -> bool {
+        let begin = when - i64::from(self.scale.zero) - i64::from(seconds);
+        self.scale.begin.is_none_or(|known| (begin - i64::from(known)).abs() <= tolerance)
+    }
+
+    /// The report of the latest moment.
+    pub(crate) fn latest(&self) -> Option<Point> {
+        self.points.last().copied()
+    }
+
+    fn insert(&mut self, point: Point) {
         if self.points.len() == MOST_POINTS && self.points.binary_search(&point).is_err() {
             self.thin();
         }
-        if point.seconds < self.floor {
+        if point.at < self.scale.floor {
             return;
         }
         if let Err(place) = self.points.binary_search(&point) {
@@ -59,9 +108,8 @@ impl Trail {
 
     /// Octets in and out, upper halves included.
     pub(crate) fn totals(&self) -> (u64, u64) {
-        let (mut octets_in, mut octets_out) =
-            (Counter::after(self.passed.0), Counter::after(self.passed.1));
-        for second in self.points.chunk_by(|one, next| one.seconds == next.seconds) {
+        let (mut octets_in, mut octets_out) = self.before();
+        for second in self.points.chunk_by(|one, next| one.at == next.at) {
             octets_in.pass(second.iter().map(|point| point.octets_in));
             octets_out.pass(second.iter().map(|point| point.octets_out));
         }
@@ -72,18 +120,14 @@ impl Trail {
         &self.points
     }
 
-    pub(crate) fn passed(&self) -> (u32, u32) {
-        self.passed
-    }
-
-    pub(crate) fn floor(&self) -> u32 {
-        self.floor
+    pub(crate) fn scale(&self) -> Scale {
+        self.scale
     }
 
     /// From what was saved of one; what can't be is none.
-    pub(crate) fn restore(points: Vec<Point>, passed: (u32, u32), floor: u32) -> Option<Self> {
+    pub(crate) fn restore(points: Vec<Point>, scale: Scale) -> Option<Self> {
         let sorted = points.is_sorted_by(|one, next| one < next);
-        (sorted && points.len() <= MOST_POINTS).then_some(Self { points, passed, floor })
+        (sorted && points.len() <= MOST_POINTS).then_some(Self { points, scale })
     }
 
     /// Bytes that it takes, its own box included.
@@ -103,16 +147,26 @@ impl Trail {
             self.points.remove(place + 1);
             return;
         }
-        let first = self.points.first().map_or(0, |point| point.seconds);
-        let count = self.points.partition_point(|point| point.seconds == first);
-        let (mut octets_in, mut octets_out) =
-            (Counter::after(self.passed.0), Counter::after(self.passed.1));
+        let first = self.points.first().map_or(0, |point| point.at);
+        let count = self.points.partition_point(|point| point.at == first);
+        let (mut octets_in, mut octets_out) = self.before();
         let gone: Vec<_> = self.points.drain(..count).collect();
         octets_in.pass(gone.iter().map(|point| point.octets_in));
         octets_out.pass(gone.iter().map(|point| point.octets_out));
-        self.passed = (octets_in.passed, octets_out.passed);
-        self.floor = first.saturating_add(1);
+        self.scale.passed = (octets_in.passed, octets_out.passed);
+        self.scale.floor = first.saturating_add(1);
     }
+
+    /// The counters as they were before the first point.
+    fn before(&self) -> (Counter, Counter) {
+        let (octets_in, octets_out) = self.scale.passed;
+        (Counter::after(octets_in), Counter::after(octets_out))
+    }
+}
+
+/// Seconds as points keep them.
+fn second(second: i64) -> i32 {
+    i32::try_from(second).unwrap_or(if second < 0 { i32::MIN } else { i32::MAX })
 }
 
 /// A counter on its way round.
@@ -149,14 +203,50 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    fn point(seconds: u32, octets_in: u64) -> Point {
-        Point { seconds, octets_in: octets_in as u32, octets_out: 0 }
+    fn point(at: i32, octets_in: u64) -> Point {
+        Point { at, octets_in: octets_in as u32, octets_out: 0 }
     }
 
-    fn total(points: &[(u32, u64)]) -> u64 {
-        let mut trail = Trail::default();
-        points.iter().for_each(|&(seconds, octets)| trail.insert(point(seconds, octets)));
+    fn total(points: &[(i32, u64)]) -> u64 {
+        let mut trail = Trail::new(0);
+        points.iter().for_each(|&(at, octets)| trail.insert(point(at, octets)));
         trail.totals().0
+    }
+
+    #[test]
+    fn reports_with_and_without_session_time_keep_their_order() {
+        for (reports, expected) in [
+            // The stop alone has it.
+            (
+                &[(1_000, None, GIB), (1_600, None, 3 * GIB), (1_700, Some(900), 5 * GIB)][..],
+                5 * GIB,
+            ),
+            (&[(1_700, Some(900), 3 * GIB), (1_000, None, GIB), (1_600, None, 2 * GIB)], 3 * GIB),
+            // A report that is sent again by a NAS that doesn't say so, after another.
+            (&[(1_000, None, 3 * GIB), (1_600, None, 5 * GIB), (1_650, None, 3 * GIB)], 5 * GIB),
+            // By its session time it can't be mistaken.
+            (
+                &[(900, Some(100), 3 * GIB), (990, Some(190), 5 * GIB), (999, Some(100), 3 * GIB)],
+                5 * GIB,
+            ),
+        ] {
+            let mut trail = Trail::new(800);
+            for &(when, seconds, octets) in reports {
+                trail.take(when, seconds, (octets as u32, 0));
+            }
+            assert_eq!(trail.totals().0, expected, "{reports:?}");
+        }
+    }
+
+    #[test]
+    fn no_session_time_breaks_it() {
+        let mut trail = Trail::new(i32::MIN);
+        for (when, seconds) in
+            [(i64::MAX / 2, Some(u32::MAX)), (0, Some(0)), (-5, None), (1 << 30, None)]
+        {
+            trail.take(when, seconds, (when as u32, 7));
+        }
+        assert!(trail.totals().0 <= u64::from(u32::MAX) * 4);
     }
 
     #[test]
@@ -183,17 +273,17 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_gives_what_was_sent(
-            steps in prop::collection::vec((1_u32..1_000, 0_u64..2 * GIB, 0_u64..2 * GIB), 1..32),
+            steps in prop::collection::vec((1_i32..1_000, 0_u64..2 * GIB, 0_u64..2 * GIB), 1..32),
             seed: u64,
         ) {
-            let (mut seconds, mut sum) = (0, (0, 0));
+            let (mut at, mut sum) = (0, (0, 0));
             let mut points: Vec<_> = steps.iter().map(|&(passed, octets_in, octets_out)| {
-                seconds += passed;
+                at += passed;
                 sum = (sum.0 + octets_in, sum.1 + octets_out);
-                Point { seconds, octets_in: sum.0 as u32, octets_out: sum.1 as u32 }
+                Point { at, octets_in: sum.0 as u32, octets_out: sum.1 as u32 }
             }).collect();
-            points.sort_by_key(|point| u64::from(point.seconds).wrapping_add(seed).wrapping_mul(seed | 1));
-            let mut trail = Trail::default();
+            points.sort_by_key(|point| (point.at as u64).wrapping_add(seed).wrapping_mul(seed | 1));
+            let mut trail = Trail::new(0);
             let mut before = (0, 0);
             for &point in points.iter().chain(points.iter().rev()) {
                 trail.insert(point);
@@ -208,24 +298,25 @@ mod tests {
         fn a_long_session_in_order_is_counted_in_little_memory(
             steps in prop::collection::vec(0_u64..2 * GIB, 33..300),
         ) {
-            let mut trail = Trail::default();
+            let mut trail = Trail::new(0);
             let mut sum = 0;
             for (at, &octets) in steps.iter().enumerate() {
                 sum += octets;
-                trail.insert(point(at as u32 * 600, sum));
+                trail.insert(point(at as i32 * 600, sum));
             }
             prop_assert_eq!(trail.totals().0, sum);
             prop_assert!(trail.points().len() <= MOST_POINTS);
-            let restored = Trail::restore(trail.points.clone(), trail.passed, trail.floor);
+            let restored = Trail::restore(trail.points.clone(), trail.scale);
             prop_assert_eq!(restored.unwrap().totals(), trail.totals());
         }
     }
 
     #[test]
     fn what_is_out_of_order_is_not_restored() {
-        assert_eq!(Trail::restore(vec![point(2, 0), point(1, 0)], (0, 0), 0), None);
-        assert_eq!(Trail::restore(vec![point(1, 0), point(1, 0)], (0, 0), 0), None);
-        let many = (0..=MOST_POINTS as u32).map(|at| point(at, 0)).collect();
-        assert_eq!(Trail::restore(many, (0, 0), 0), None);
+        let scale = Trail::new(0).scale;
+        assert_eq!(Trail::restore(vec![point(2, 0), point(1, 0)], scale), None);
+        assert_eq!(Trail::restore(vec![point(1, 0), point(1, 0)], scale), None);
+        let many = (0..=MOST_POINTS as i32).map(|at| point(at, 0)).collect();
+        assert_eq!(Trail::restore(many, scale), None);
     }
 }

@@ -41,7 +41,7 @@ pub struct Gain {
     pub octets_out: u64,
     /// Seconds of session time.
     pub seconds: u32,
-    /// Sessions: 1 with the first record of each.
+    /// Sessions: 1 with the first record that shows each to be one.
     pub sessions: u32,
 }
 

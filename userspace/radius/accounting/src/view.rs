@@ -18,7 +18,8 @@ pub enum State {
     Rebooted,
     /// Nothing was heard of it for too long. A later update opens it again.
     Lost,
-    /// Its NAS gave the id to another session.
+    /// Its NAS gave the id to another session; or it was a second Start of the session before it,
+    /// of which nothing else was heard.
     Superseded,
 }
 

@@ -1,7 +1,7 @@
 //! The dictionaries that are built in: numbers and names of the RFCs and of vendors' public documents.
 
 /// Names and texts, in the order in which they are read: of several names of a number the last is the one that is shown.
-pub(crate) const FILES: [(&str, &str); 34] = [
+pub(crate) const FILES: [(&str, &str); 32] = [
     ("dictionary.old", include_str!("../dictionaries/dictionary.old")),
     ("dictionary.rfc2865", include_str!("../dictionaries/dictionary.rfc2865")),
     ("dictionary.rfc2866", include_str!("../dictionaries/dictionary.rfc2866")),
@@ -31,9 +31,7 @@ pub(crate) const FILES: [(&str, &str); 34] = [
     ("dictionary.redback", include_str!("../dictionaries/dictionary.redback")),
     ("dictionary.roaringpenguin", include_str!("../dictionaries/dictionary.roaringpenguin")),
     ("dictionary.ruckus", include_str!("../dictionaries/dictionary.ruckus")),
-    ("dictionary.ubiquiti", include_str!("../dictionaries/dictionary.ubiquiti")),
     ("dictionary.usr", include_str!("../dictionaries/dictionary.usr")),
     ("dictionary.wimax", include_str!("../dictionaries/dictionary.wimax")),
     ("dictionary.wispr", include_str!("../dictionaries/dictionary.wispr")),
-    ("dictionary.zte", include_str!("../dictionaries/dictionary.zte")),
 ];

@@ -19,9 +19,9 @@ use siphasher::sip::SipHasher13;
 
 use crate::credential::{Credential, Scheme};
 use crate::level::{Level, LevelError};
-use crate::names::{LONGEST_NAME, Names};
+use crate::names::{LONGEST_NAME, Login, Names};
 use crate::profile::{self, Profile, ProfileError, Profiles, Sources};
-use crate::reason::Texts;
+use crate::reason::{Reason, Texts};
 use crate::subscriber::{MOST_PROFILES, Numbers, Record, Subscriber};
 
 /// Parts of the table, each with a lock of its own. So many that the one which grows is out of reach for
@@ -164,6 +164,17 @@ impl Base {
         self.current.load().names.key(user_name, buffer)
     }
 
+    /// Whom a User-Name means. Allocates nothing.
+    pub fn look_up(&self, user_name: &[u8]) -> Found {
+        let generation = self.current.load();
+        let mut buffer = [0; LONGEST_NAME];
+        let record = match generation.names.login(user_name, &mut buffer) {
+            Login::Local(name) => generation.find(name).ok_or(Reason::UnknownUser),
+            Login::Refused => Err(Reason::RefusedRealm),
+        };
+        Found { generation, record }
+    }
+
     /// Puts a subscriber in, in the place of one of the same name.
     ///
     /// # Errors
@@ -176,11 +187,6 @@ impl Base {
     /// Takes a subscriber out; false if there was none.
     pub fn remove_subscriber(&self, name: &str) -> bool {
         self.current.load().remove(name.as_bytes())
-    }
-
-    /// Changes what is left to a subscriber; false if there is none.
-    pub fn set_credits(&self, name: &str, seconds: Option<i64>, bytes: Option<i64>) -> bool {
-        self.current.load().set_credits(name.as_bytes(), seconds, bytes)
     }
 
     /// The subscriber of that name.
@@ -219,6 +225,14 @@ impl Base {
         self.current.load().profiles.load().has(name)
     }
 
+    /// Whether a profile that can be used applies to some requests alone, because it or one that it builds on has check items.
+    pub fn is_conditional(&self, profile: &str) -> bool {
+        let generation = self.current.load();
+        let profiles = generation.profiles.load();
+        let ready = profiles.number(profile).and_then(|number| profiles.ready(number));
+        ready.is_some_and(|compiled| !compiled.level.checks.is_empty())
+    }
+
     /// Names of the profiles.
     pub fn profiles(&self) -> Vec<String> {
         self.current.load().profiles.load().names().map(str::to_owned).collect()
@@ -228,9 +242,33 @@ impl Base {
     pub fn problems(&self) -> Vec<String> {
         self.current.load().profiles.load().problems().collect()
     }
+}
 
-    pub(crate) fn generation(&self) -> Guard<Arc<Generation>> {
-        self.current.load()
+/// Whom a User-Name means, looked up once for all that is asked about him.
+#[must_use]
+pub struct Found {
+    pub(crate) generation: Guard<Arc<Generation>>,
+    /// The subscriber, or why there is none.
+    pub(crate) record: Result<Record, Reason>,
+}
+
+impl Found {
+    /// As [`Base::key`].
+    pub fn key<'a>(
+        &self,
+        user_name: &'a [u8],
+        buffer: &'a mut [u8; LONGEST_NAME],
+    ) -> Option<&'a [u8]> {
+        self.generation.names.key(user_name, buffer)
+    }
+
+    /// A number that stands for the subscriber and what he is known by now; none if there is none.
+    pub fn stamp(&self) -> Option<u64> {
+        let record = self.record.as_ref().ok()?;
+        let [first, second] = self.generation.seed;
+        let mut hasher = SipHasher13::new_with_keys(first, second);
+        hasher.write(record.fields().credential);
+        Some(hasher.finish())
     }
 }
 
@@ -284,7 +322,7 @@ pub(crate) struct Generation {
     pub(crate) decoy: ArcSwap<Vec<u8>>,
 }
 
-type Shard = RwLock<HashTable<Arc<Record>>>;
+type Shard = RwLock<HashTable<Record>>;
 
 impl Generation {
     fn new(dictionary: Arc<Dictionary>, names: Names, seed: [u64; 2]) -> Self {
@@ -302,7 +340,7 @@ impl Generation {
     }
 
     /// The subscriber of a name that is left of User-Name.
-    pub(crate) fn find(&self, name: &[u8]) -> Option<Arc<Record>> {
+    pub(crate) fn find(&self, name: &[u8]) -> Option<Record> {
         let hash = self.hash(name);
         let shard = self.shard(hash)?.read();
         shard.find(hash, |record| self.names.same(record.name(), name)).cloned()
@@ -339,7 +377,7 @@ impl Generation {
         let own = (!level.is_empty()).then(|| Arc::new(level));
         let record = Record::new(subscriber, credential, &numbers, own);
         let scheme = credential.scheme();
-        let old = self.put(Arc::new(record));
+        let old = self.put(record);
         let old_scheme = old.as_ref().map(|old| old.scheme());
         if old_scheme != Some(scheme) {
             self.count_schemes(Some(credential), old_scheme);
@@ -361,37 +399,14 @@ impl Generation {
         true
     }
 
-    fn set_credits(&self, name: &[u8], seconds: Option<i64>, bytes: Option<i64>) -> bool {
-        let hash = self.hash(name);
-        let Some(shard) = self.shard(hash) else { return false };
-        loop {
-            let Some(old) = self.find(name) else { return false };
-            let packed = old.with_credits(seconds, bytes);
-            let new = Arc::new(Record::from_packed(packed, old.own.clone()));
-            let mut shard = shard.write();
-            let place = shard.find_mut(hash, |record| self.names.same(record.name(), name));
-            match place {
-                Some(place) if Arc::ptr_eq(place, &old) => {
-                    *place = new;
-                    return true;
-                }
-                // Somebody else changed him meanwhile.
-                Some(_) => {}
-                None => return false,
-            }
-        }
-    }
-
-    fn put(&self, record: Arc<Record>) -> Option<Arc<Record>> {
+    fn put(&self, record: Record) -> Option<Record> {
         let hash = self.hash(record.name());
         let mut shard = self.shard(hash)?.write();
-        let same = |known: &Arc<Record>| self.names.same(known.name(), record.name());
+        let same = |known: &Record| self.names.same(known.name(), record.name());
         match shard.entry(hash, same, |known| self.hash(known.name())) {
-            Entry::Occupied(mut entry) => {
-                Some(std::mem::replace(entry.get_mut(), Arc::clone(&record)))
-            }
+            Entry::Occupied(mut entry) => Some(std::mem::replace(entry.get_mut(), record.clone())),
             Entry::Vacant(entry) => {
-                entry.insert(Arc::clone(&record));
+                entry.insert(record.clone());
                 self.count.fetch_add(1, Ordering::Relaxed);
                 None
             }
@@ -513,7 +528,7 @@ fn packed(credential: &Credential) -> Vec<u8> {
 /// A subscriber as he was when he was asked for.
 #[derive(Clone, Debug)]
 pub struct SubscriberRef {
-    record: Arc<Record>,
+    record: Record,
     profiles: Arc<Profiles>,
 }
 
@@ -535,14 +550,14 @@ impl SubscriberRef {
 
     /// Whether he is disabled.
     pub fn is_disabled(&self) -> bool {
-        let own = self.record.own.as_ref();
+        let own = self.record.own();
         self.record.fields().disabled || own.is_some_and(|own| own.limits.disabled)
     }
 
     /// From when until when he may connect, in seconds since 1970.
     pub fn validity(&self) -> (Option<i64>, Option<i64>) {
         let fields = self.record.fields();
-        let own = self.record.own.as_ref().and_then(|own| own.limits.not_after);
+        let own = self.record.own().and_then(|own| own.limits.not_after);
         (fields.not_before, fields.not_after.or(own))
     }
 
@@ -554,7 +569,7 @@ impl SubscriberRef {
 
     /// How many sessions he may have, if that is his own.
     pub fn simultaneous(&self) -> Option<u16> {
-        let own = self.record.own.as_ref().and_then(|own| own.limits.simultaneous);
+        let own = self.record.own().and_then(|own| own.limits.simultaneous);
         self.record.fields().simultaneous.or(own)
     }
 
@@ -568,7 +583,7 @@ impl SubscriberRef {
 
     /// Whether he has check or reply items of his own.
     pub fn has_own_items(&self) -> bool {
-        self.record.own.is_some()
+        self.record.own().is_some()
     }
 }
 

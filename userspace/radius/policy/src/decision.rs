@@ -13,13 +13,12 @@ use muralla_radius_wire::method::{mschap, mschap2};
 use muralla_radius_wire::vendor::{MICROSOFT, microsoft};
 use muralla_radius_wire::{Packet, Target, Writer, kind};
 
-use crate::base::{Base, Generation, Mppe, Settings};
+use crate::base::{Base, Found, Generation, Mppe, Settings};
 use crate::check::{Facts, Nas};
 use crate::credential::{CostlyCheck, View};
 use crate::hours::{Left, Moment};
 use crate::items::{self, Items, Key, Salts};
 use crate::level::{ADDRESSES, Level, Source, Volume};
-use crate::names::{LONGEST_NAME, Login};
 use crate::offered::Offered;
 use crate::profile::{Compiled, Profiles};
 use crate::proof::{Proof, Proven, prove};
@@ -59,6 +58,19 @@ pub trait Sessions {
     /// How many sessions a user has, not counting one at the same port of the same NAS: that one is over, or the
     /// NAS would not ask for another.
     fn open(&self, holder: &Holder<'_>) -> usize;
+
+    /// What a user's sessions have used that is not off his credit yet: open ones since their last records, and what
+    /// records tell, of ended ones as well, that is not in the database yet.
+    fn uncharged(&self, holder: &Holder<'_>) -> Used;
+}
+
+/// What sessions have used.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Used {
+    /// Session time in seconds.
+    pub seconds: u64,
+    /// Octets in both directions together.
+    pub octets: u64,
 }
 
 /// The pools of addresses and prefixes. Asked on the hot path: what is given out was reserved before.
@@ -76,6 +88,9 @@ pub trait Pools {
     ///
     /// [`PoolError`] if there is none.
     fn prefix(&self, pool: &str, holder: &Holder<'_>) -> Result<Ipv6Net, PoolError>;
+
+    /// How often a session that has something of a pool must tell of itself to keep it, in seconds; none if it need not.
+    fn interim(&self, pool: &str) -> Option<u32>;
 }
 
 /// Why a pool gives nothing.
@@ -117,7 +132,7 @@ pub struct Costly {
 #[derive(Debug)]
 pub struct Checked {
     /// The subscriber; for the decoy, why there is none.
-    record: Result<Arc<Record>, Reason>,
+    record: Result<Record, Reason>,
     generation: Arc<Generation>,
     fits: bool,
 }
@@ -149,9 +164,11 @@ enum Version {
     Two,
 }
 
-/// Decides about a request. Allocates nothing but what is returned, and waits for nobody.
+/// Decides about a request. `found` is whom its User-Name means. Allocates nothing but what is returned, and waits for
+/// nobody.
 pub fn decide(
     base: &Base,
+    found: Found,
     request: &Request<'_>,
     sessions: &dyn Sessions,
     pools: &dyn Pools,
@@ -160,22 +177,19 @@ pub fn decide(
     if !base.is_ready() {
         return Decision::Drop(Refusal::new(Reason::NotReady, request));
     }
-    let generation = base.generation();
-    let Some(user_name) = request.packet.first(kind::USER_NAME).filter(|name| !name.is_empty())
-    else {
+    if request.packet.first(kind::USER_NAME).is_none_or(<[u8]>::is_empty) {
         return Decision::Reject(Refusal::new(Reason::NoName, request));
-    };
-    let mut buffer = [0; LONGEST_NAME];
-    let (record, unknown) = match generation.names.login(user_name, &mut buffer) {
-        Login::Local(name) => (generation.find(name), Reason::UnknownUser),
-        Login::Refused => (None, Reason::RefusedRealm),
-    };
-    let Some(record) = record else {
-        let decoy = generation.decoy.load();
-        return match prove(View::of(&decoy), request.offered) {
-            Proof::Costly(check) => costly(check, Err(unknown), &generation),
-            _ => Decision::Reject(Refusal::new(unknown, request)),
-        };
+    }
+    let Found { generation, record } = found;
+    let record = match record {
+        Ok(record) => record,
+        Err(unknown) => {
+            let decoy = generation.decoy.load();
+            return match prove(View::of(&decoy), request.offered) {
+                Proof::Costly(check) => costly(check, Err(unknown), &generation),
+                _ => Decision::Reject(Refusal::new(unknown, request)),
+            };
+        }
     };
     match prove(View::of(record.fields().credential), request.offered) {
         Proof::Proven(proven) => {
@@ -213,7 +227,7 @@ pub fn resume(
 
 fn costly(
     check: CostlyCheck,
-    record: Result<Arc<Record>, Reason>,
+    record: Result<Record, Reason>,
     generation: &Arc<Generation>,
 ) -> Decision {
     let generation = Arc::clone(generation);
@@ -225,7 +239,7 @@ fn costly(
 fn grant(
     generation: &Generation,
     settings: &Settings,
-    record: Arc<Record>,
+    record: Record,
     proven: Proven,
     request: &Request<'_>,
     sessions: &dyn Sessions,
@@ -301,7 +315,7 @@ fn levels<'a>(
     profiles: &'a Profiles,
     applied: &'a Applied,
 ) -> impl Iterator<Item = &'a Level> + Clone + 'a {
-    let own = record.own.iter().map(|own| &**own);
+    let own = record.own().into_iter().map(|own| &**own);
     let ready = applied.iter().filter_map(move |number| profiles.ready(number));
     own.chain(ready.map(|ready| &ready.level))
 }
@@ -325,21 +339,12 @@ impl<'a> Case<'a> {
                 Left::Always => {}
             }
         }
-        if let Some(seconds) = fields.credit_seconds {
-            if seconds <= 0 {
-                return Err(self.refusal(Reason::NoTime));
-            }
-            session.limit(seconds);
-        }
-        if let Some(bytes) = fields.credit_bytes {
-            let left = u64::try_from(bytes).ok().filter(|bytes| *bytes > 0);
-            terms.credit_bytes = Some(left.ok_or_else(|| self.refusal(Reason::NoVolume))?);
-        }
+        let holder = self.holder(&fields);
+        self.credits(&fields, &holder, sessions, &mut session, &mut terms)?;
         terms.session_timeout = session.0;
         terms.idle_timeout = nearest.clone().find_map(|limits| limits.idle_timeout);
         terms.interim = nearest.clone().find_map(|limits| limits.interim);
 
-        let holder = self.holder(&fields);
         terms.simultaneous =
             fields.simultaneous.or_else(|| nearest.find_map(|limits| limits.simultaneous));
         if let Some(most) = terms.simultaneous {
@@ -357,7 +362,7 @@ impl<'a> Case<'a> {
     fn applied(&self, fields: &Fields<'_>) -> Result<Applied, Refusal> {
         let Request { packet, nas, .. } = *self.request;
         let facts = Facts { packet, nas, profiles: self.profiles, fields };
-        let own = self.record.own.as_ref();
+        let own = self.record.own();
         if fields.disabled || own.is_some_and(|own| own.limits.disabled) {
             return Err(self.refusal(Reason::Disabled));
         }
@@ -415,6 +420,37 @@ impl<'a> Case<'a> {
         Ok(())
     }
 
+    /// What is left of his credits, less what his sessions are about to take.
+    fn credits(
+        &self,
+        fields: &Fields<'_>,
+        holder: &Holder<'_>,
+        sessions: &dyn Sessions,
+        session: &mut Shortest,
+        terms: &mut Terms,
+    ) -> Result<(), Refusal> {
+        let (seconds, bytes) = (fields.credit_seconds, fields.credit_bytes);
+        if seconds.or(bytes).is_none() {
+            return Ok(());
+        }
+        let used = sessions.uncharged(holder);
+        let open = |used: u64| if used == 0 { "" } else { "sessions use the rest" };
+        if let Some(left) = seconds {
+            let left = left.saturating_sub_unsigned(used.seconds);
+            if left <= 0 {
+                return Err(self.refusal(Reason::NoTime).because(open(used.seconds)));
+            }
+            session.limit(left);
+        }
+        if let Some(left) = bytes {
+            let left = left.saturating_sub_unsigned(used.octets);
+            let left = u64::try_from(left).ok().filter(|left| *left > 0);
+            let none = || self.refusal(Reason::NoVolume).because(open(used.octets));
+            terms.credit_bytes = Some(left.ok_or_else(none)?);
+        }
+        Ok(())
+    }
+
     fn holder(&self, fields: &Fields<'a>) -> Holder<'a> {
         let Request { packet, nas, .. } = self.request;
         Holder {
@@ -439,7 +475,7 @@ impl<'a> Case<'a> {
         let source = |place: usize| -> Option<&str> {
             let said = |level: &'l Level| level.sources.get(place).and_then(Option::as_ref);
             // His own items, then the pool of his own record, then his profiles.
-            let own = self.record.own.as_ref().and_then(|own| own.sources.get(place)?.as_ref());
+            let own = self.record.own().and_then(|own| own.sources.get(place)?.as_ref());
             let pool = own_pools.get(place).copied().flatten();
             match (own, pool) {
                 (Some(Source::Items), _) => None,
@@ -451,6 +487,7 @@ impl<'a> Case<'a> {
                 },
             }
         };
+        let mut leased = None;
         if let Some(address) = fields.address {
             terms.address = Some(address);
         } else if let Some(pool) = source(0) {
@@ -459,6 +496,7 @@ impl<'a> Case<'a> {
                     .address(pool, holder)
                     .map_err(|error| self.refusal(reason_of(error)).because(pool))?,
             );
+            leased = pools.interim(pool);
         }
         terms.left_out[0] = terms.address.is_some();
         let fixed = [fields.prefix6, fields.delegated6];
@@ -469,8 +507,9 @@ impl<'a> Case<'a> {
             *prefix = fixed;
             let Some(pool) = source(at + 1).filter(|_| fixed.is_none()) else { continue };
             match pools.prefix(pool, holder) {
-                Ok(leased) => {
-                    *prefix = Some(leased);
+                Ok(given) => {
+                    *prefix = Some(given);
+                    leased = [leased, pools.interim(pool)].into_iter().flatten().min();
                     if let Some(left_out) = terms.left_out.get_mut(at + 1) {
                         *left_out = true;
                     }
@@ -480,6 +519,8 @@ impl<'a> Case<'a> {
                 Err(error) => return Err(self.refusal(reason_of(error)).because(pool)),
             }
         }
+        // What comes of a pool is lost to who is not heard of.
+        terms.interim = terms.interim.or(leased);
         Ok(())
     }
 
@@ -510,7 +551,7 @@ impl Shortest {
 
 /// What somebody gets.
 pub struct Accept {
-    record: Arc<Record>,
+    record: Record,
     profiles: Guard<Arc<Profiles>>,
     proven: Proven,
     terms: Terms,
@@ -692,7 +733,7 @@ impl Refusal {
     }
 
     fn because(mut self, detail: &str) -> Self {
-        self.detail = Some(detail.to_owned());
+        self.detail = Some(detail.to_owned()).filter(|detail| !detail.is_empty());
         self
     }
 

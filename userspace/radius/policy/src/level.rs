@@ -72,6 +72,40 @@ pub(crate) struct Volume {
 /// Mikrotik-Total-Limit-Gigawords, ChilliSpot-Max-Total-Octets and ChilliSpot-Max-Total-Gigawords.
 const VOLUMES: [(u32, u8, u8); 2] = [(14_988, 17, 18), (14_559, 3, 23)];
 
+/// Attributes that limit what somebody uses in a day, a month or ever: FreeRADIUS's sqlcounter has them. What is to be done
+/// instead stands beside them.
+const COUNTERS: [(&str, &str); 11] = [
+    ("Max-Daily-Session", DAILY),
+    ("Max-Daily-Octets", DAILY),
+    ("Daily-Session-Time", DAILY),
+    ("Max-Weekly-Session", DAILY),
+    ("Weekly-Session-Time", DAILY),
+    ("Max-Monthly-Session", DAILY),
+    ("Max-Monthly-Octets", DAILY),
+    ("Monthly-Session-Time", DAILY),
+    ("Max-All-Session", ONCE),
+    ("Max-Never-Session", ONCE),
+    ("Max-All-Octets", ONCE),
+];
+
+const DAILY: &str = "give a credit instead, and set it anew when each period begins (`muralla radius user set NAME --credit 1h` or `--credit-bytes 1G`)";
+const ONCE: &str = "give what is left as a credit instead (`muralla radius user set NAME --credit 10h` or `--credit-bytes 10G`)";
+
+/// The first item that limits what somebody uses over several sessions, and what to do instead: it would do nothing, and
+/// whoever enters it relies on it.
+pub fn uncounted(items: &[Pair]) -> Option<String> {
+    items.iter().find_map(|pair| {
+        let instead = instead_of(pair)?;
+        Some(format!("{} is not counted here: {instead}", pair.redacted()))
+    })
+}
+
+fn instead_of(pair: &Pair) -> Option<&'static str> {
+    let name = pair.attribute.name();
+    let known = COUNTERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    known.filter(|_| pair.attribute.is_internal()).map(|(_, instead)| *instead)
+}
+
 /// What was taken out of the lists besides.
 #[derive(Debug, Default)]
 pub(crate) struct Lifted {
@@ -232,6 +266,12 @@ impl Level {
         if says && attribute.is_internal() && self.take_control(pair, lifted)? {
             return Ok(());
         }
+        if let Some(instead) = instead_of(pair) {
+            let note =
+                format!("{} does nothing: it is not counted here; {instead}", pair.redacted());
+            lifted.notes.push(note);
+            return Ok(());
+        }
         if pair.operator.sets() {
             lifted.notes.push(if attribute.is_internal() {
                 format!("{} does nothing: it is not known here", pair.redacted())
@@ -288,7 +328,12 @@ impl Level {
     fn take_reply(&mut self, pair: &Pair, lifted: &mut Lifted) -> Result<bool, LevelError> {
         let attribute = &pair.attribute;
         if attribute.is_internal() {
-            if !self.take_control(pair, lifted)? {
+            if let Some(instead) = instead_of(pair) {
+                let item = pair.redacted();
+                lifted
+                    .notes
+                    .push(format!("{item} does nothing: it is not counted here; {instead}"));
+            } else if !self.take_control(pair, lifted)? {
                 lifted.notes.push(format!(
                     "{} does nothing among reply items: it is for the server alone",
                     pair.redacted()
@@ -402,6 +447,39 @@ mod tests {
         assert_eq!(level.volumes, [volume]);
         assert!(!level.is_empty());
         assert!(Level::default().is_empty());
+    }
+
+    #[test]
+    fn limits_over_several_sessions_are_told_with_what_to_do() {
+        let dictionary = Dictionary::built_in();
+        for (item, word) in [
+            ("Max-Daily-Session := 3600", Some("--credit 1h")),
+            ("Max-Monthly-Octets == 1000", Some("--credit-bytes 1G")),
+            ("Max-All-Session := 36000", Some("what is left")),
+            ("Simultaneous-Use := 1", None),
+            ("ChilliSpot-Max-Total-Octets := 5", None),
+        ] {
+            let pair = Pair::parse(&dictionary, item).unwrap();
+            let told = uncounted(std::slice::from_ref(&pair));
+            assert_eq!(told.is_some(), word.is_some(), "{item}");
+            let (level, lifted) = level(&[item], &[]).unwrap();
+            if let (Some(word), Some(told)) = (word, told) {
+                let name = item.split(' ').next().unwrap();
+                assert!(told.contains(word) && told.contains(name), "{told}");
+                // What came by other ways is told, and keeps nobody out.
+                assert!(level.checks.is_empty() && lifted.notes[0].contains(name), "{lifted:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_kind_of_address_has_a_pool_among_check_items() {
+        let pools =
+            ["Pool-Name := \"v4\"", "Pool6-Name := \"v6\"", "Delegated-Pool6-Name := \"home\""];
+        let (level, lifted) = level(&pools, &[]).unwrap();
+        let pool = |name: &str| Some(Source::Pool(name.into()));
+        assert_eq!(level.sources, [pool("v4"), pool("v6"), pool("home")]);
+        assert_eq!((level.checks.len(), lifted.notes), (0, vec![]));
     }
 
     #[test]

@@ -22,7 +22,6 @@
 pub mod attempts;
 pub mod base;
 pub mod check;
-pub mod credential;
 pub mod decision;
 pub mod hours;
 pub mod items;
@@ -37,16 +36,17 @@ pub mod subscriber;
 mod level;
 
 pub use attempts::{Attempts, Gate};
-pub use base::{Base, Bulk, Mppe, Settings, SubscriberError, SubscriberRef, Upserted};
+pub use base::{Base, Bulk, Found, Mppe, Settings, SubscriberError, SubscriberRef, Upserted};
 pub use check::Nas;
 pub use credential::{CostlyCheck, Credential, CredentialError, Scheme, Storage};
 pub use decision::{
-    Accept, Checked, Costly, Decision, Holder, PoolError, Pools, Refusal, Request, Sessions,
+    Accept, Checked, Costly, Decision, Holder, PoolError, Pools, Refusal, Request, Sessions, Used,
     decide, resume,
 };
 pub use hours::{Hours, Moment};
 pub use items::Salts;
-pub use level::LevelError;
+pub use level::{LevelError, uncounted};
+pub use muralla_credentials as credential;
 pub use names::{Case, Names, Realm};
 pub use offered::{BadOffer, Method, Offered};
 pub use profile::{Profile, ProfileError};

@@ -1,8 +1,8 @@
 //! Whether what is offered fits what is stored.
 
-use muralla_radius_wire::method::{mschap, mschap2, pap};
+use muralla_radius_wire::method::{mschap, mschap2};
 
-use crate::credential::{CostlyCheck, Credential, Scheme, View};
+use crate::credential::{Check, CostlyCheck, Credential, Scheme, View};
 use crate::offered::{Method, Offered};
 
 /// Looks whether `offered` proves to know what `credential` stands for.
@@ -88,12 +88,11 @@ pub(crate) fn prove(stored: View<'_>, offered: &Offered<'_>) -> Proof {
         (View::None, _) => Proof::Impossible(Impossible::NothingStored),
         (_, Offered::Nothing) => Proof::Impossible(Impossible::NothingOffered),
 
-        (View::Cleartext(password), Offered::Pap(given)) => plain(pap::verify(password, given)),
-        (View::NtHash(hash), Offered::Pap(given)) => plain(pap::verify_nt(hash, given)),
-        (View::Digest { .. }, Offered::Pap(given)) => plain(stored.digest_fits(given)),
-        (View::Costly(packed), Offered::Pap(given)) => {
-            Proof::Costly(CostlyCheck::new(packed, given))
-        }
+        (_, Offered::Pap(given)) => match stored.check(given) {
+            Check::Fits => Proof::Proven(Proven::Plain),
+            Check::Wrong => Proof::Wrong,
+            Check::Costly(check) => Proof::Costly(check),
+        },
 
         (View::Cleartext(password), Offered::Chap(attempt)) => plain(attempt.verify(password)),
         (_, Offered::Chap(_)) => Proof::Impossible(Impossible::Chap { stored: stored.scheme() }),

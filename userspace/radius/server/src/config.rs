@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use muralla_radius_dictionary::{Dictionary, DictionaryError};
+use muralla_radius_policy::{Reason, Settings, Texts};
+use muralla_radius_state::{Location, Options};
 use serde::{Serialize, Serializer};
 
 /// The port of authentication (RFC 2865 section 3).
@@ -123,6 +126,10 @@ pub struct StateConfig {
     pub keep_interims: bool,
     /// How long a server may have been away and still learn what changed, without reading everything.
     pub keep_changes: Duration,
+    /// How long accounting records are kept in the database; zero is for ever.
+    pub keep_records: Duration,
+    /// How long closed sessions are kept there, with their sums; zero is for ever.
+    pub keep_sessions: Duration,
     /// How long addresses are given out of what this server has reserved while the database is away.
     pub hold_blocks: Duration,
 }
@@ -231,7 +238,7 @@ pub struct LimitsConfig {
     pub user_failures: u32,
     /// Time after which one of them is forgiven.
     pub user_forgiven: Duration,
-    /// Failures through one NAS in a row after which those who were not seen there before have to wait.
+    /// Failures through one NAS in a row, with names that no subscriber has, after which such names have to wait.
     pub nas_failures: u32,
     /// Time after which one of them is forgiven.
     pub nas_forgiven: Duration,
@@ -312,6 +319,8 @@ impl Default for StateConfig {
             server: None,
             keep_interims: false,
             keep_changes: Duration::from_secs(86_400),
+            keep_records: Options::KEEP,
+            keep_sessions: Options::KEEP,
             hold_blocks: Duration::from_secs(86_400),
         }
     }
@@ -360,8 +369,8 @@ impl Default for LimitsConfig {
         Self {
             user_failures: 10,
             user_forgiven: Duration::from_secs(20),
-            nas_failures: 1_000,
-            nas_forgiven: Duration::from_millis(100),
+            nas_failures: 10_000,
+            nas_forgiven: Duration::from_millis(10),
             remembered: 1 << 20,
             costly_threads: NonZero::<usize>::MIN,
             costly_queue: 64,
@@ -372,6 +381,27 @@ impl Default for LimitsConfig {
 }
 
 impl RadiusConfig {
+    /// Where the database lies, and how this server works on it.
+    pub fn database(&self) -> (Location, Options) {
+        let state = &self.state;
+        let location = match &state.location {
+            StateLocation::Embedded(path) => Location::Sqlite(path.clone()),
+            StateLocation::Postgres(url) => Location::Postgres(url.reveal().to_owned()),
+        };
+        let defaults = Options::default();
+        let options = Options {
+            server: state.server.clone().unwrap_or(defaults.server),
+            utc_offset: self.utc_offset,
+            fold_names: self.names.case == NameCase::Folded,
+            keep_interims: state.keep_interims,
+            keep_changes: state.keep_changes,
+            keep_records: state.keep_records,
+            keep_sessions: state.keep_sessions,
+            hold_blocks: state.hold_blocks,
+        };
+        (location, options)
+    }
+
     /// What can't be as it is written, each with what to do about it; empty when all is well.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -399,6 +429,13 @@ impl RadiusConfig {
             self.journal.gather <= Duration::from_millis(5),
             "[radius.journal] gather must be at most 5 ms: NASes wait for it",
         );
+        for keep in [self.state.keep_records, self.state.keep_sessions] {
+            demand(
+                keep.is_zero() || keep >= self.journal.keep,
+                "[radius.state] keep_records and keep_sessions must be 0 (for ever) or at least [radius.journal] keep: what is \
+                 still in the journal would come back",
+            );
+        }
         demand(
             self.accounting.missed_interims > 1,
             "[radius.accounting] missed_interims must be at least 2: one lost packet would close a session",
@@ -428,6 +465,28 @@ impl RadiusConfig {
         problems
     }
 
+    /// The built-in dictionary and the operator's, with dates in the configured zone.
+    ///
+    /// # Errors
+    ///
+    /// The file and the line that can't be read.
+    pub fn dictionary(&self) -> Result<Dictionary, DictionaryError> {
+        let mut dictionary = Dictionary::clone(&Dictionary::built_in()).in_zone(self.utc_offset);
+        for file in &self.dictionaries {
+            dictionary = dictionary.with_file(file)?;
+        }
+        Ok(dictionary)
+    }
+
+    /// [`RadiusConfig::problems`], and those of what the configuration names: files, and reasons with texts.
+    pub fn problems_in_full(&self) -> Vec<String> {
+        let mut problems = self.problems();
+        problems.extend(self.answers.settings().err().into_iter().flatten());
+        let dictionary = self.dictionary().err();
+        problems.extend(dictionary.map(|error| format!("[radius] dictionaries: {error}")));
+        problems
+    }
+
     /// What the operator should know although it is allowed.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -449,6 +508,35 @@ impl RadiusConfig {
             }
         }
         warnings
+    }
+}
+
+impl AnswersConfig {
+    /// What refusals say.
+    pub(crate) fn settings(&self) -> Result<Settings, Vec<String>> {
+        let (mut texts, mut problems) = (Texts::default(), Vec::new());
+        for (name, text) in &self.texts {
+            let reason = Reason::ALL.iter().find(|reason| reason.name() == name);
+            let set = match reason {
+                Some(reason) => texts.set(*reason, text).map_err(|error| error.to_string()),
+                None => {
+                    let all: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+                    Err(format!("there is no reason `{name}`; there are {}", all.join(", ")))
+                }
+            };
+            problems.extend(set.err().map(|error| format!("[radius.answers] texts: {error}")));
+        }
+        if !self.say_why {
+            for reason in Reason::ALL {
+                // No text is not too long.
+                let _ = texts.set(*reason, "");
+            }
+        }
+        if problems.is_empty() {
+            Ok(Settings { texts, ..Settings::default() })
+        } else {
+            Err(problems)
+        }
     }
 }
 

@@ -7,34 +7,50 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ipnet::Ipv6Net;
 use muralla_radius_accounting::record::Uptime;
-use muralla_radius_accounting::{self as accounting, Record, SessionView, Table, payload};
+use muralla_radius_accounting::{self as accounting, Record, Table, payload};
 use muralla_radius_policy::attempts::{Limit, Limits, Subject};
 use muralla_radius_policy::names::LONGEST_NAME;
 use muralla_radius_policy::{
     Accept, Attempts, Base, Checked, Costly, Decision, Gate, Holder, Moment, Nas as PolicyNas,
-    Offered, PoolError, Pools, Reason, Refusal, Request, Salts, Sessions, decide, resume,
+    Offered, PoolError, Pools, Reason, Refusal, Request, Salts, decide, resume,
 };
-use muralla_radius_state::{self as state, Assigned, Elsewhere, Leases};
+use muralla_radius_state::{self as state, Assigned, Leases};
 use muralla_radius_wire::hidden::LONGEST_PASSWORD;
 use muralla_radius_wire::{Code, Packet, Secret, Writer, kind};
 use parking_lot::RwLock;
 
 use crate::config::{AnswersConfig, LimitsConfig, RadiusConfig};
 use crate::nases::{Nas, Nases};
-use crate::report::Answer;
+use crate::open::OpenSessions;
+use crate::others::Others;
+use crate::pending::{News, Pending};
+use crate::recent::Recent;
+use crate::refusals::{Note, Refusals};
+use crate::report::{Answer, LineLimit, RefusalFilter, UserLimits};
+use crate::spent::Spent;
 use crate::tail::{self, Seen, Tail, Tailed};
+use crate::whereabouts::Whereabouts;
 
-/// Sessions of one user that are looked at one by one, to find the one at the same port.
-const MOST_SESSIONS: usize = 64;
+/// Accounting-Requests that are remembered: 8 MiB.
+const REMEMBERED: usize = 1 << 18;
 
 /// See the module.
 pub(crate) struct Desk {
     pub(crate) base: Arc<Base>,
     /// The sessions that records were sent here of.
     pub(crate) sessions: Arc<Table>,
+    /// What of these the table has not taken yet.
+    pub(crate) pending: Pending,
     /// Those of other servers, by way of the database.
-    pub(crate) elsewhere: Arc<Elsewhere>,
+    pub(crate) others: Others,
+    /// What ended sessions used that is not off a credit yet.
+    pub(crate) spent: Spent,
+    /// Where the boxes that these sessions are on send from.
+    pub(crate) whereabouts: Whereabouts,
     pub(crate) tail: Tail,
+    pub(crate) refusals: Refusals,
+    /// What is in the journal of late.
+    pub(crate) recent: Recent,
     /// None until the database has answered for the first time.
     leases: RwLock<Option<Leases>>,
     attempts: RwLock<Attempts>,
@@ -82,6 +98,8 @@ pub(crate) enum Ruling {
 #[derive(Default)]
 pub(crate) struct Scratch {
     payload: Vec<u8>,
+    /// What the record says that begins or ends a session of a subscriber.
+    pub(crate) news: Option<News>,
 }
 
 /// What the clocks say, as of one look.
@@ -107,6 +125,11 @@ impl Wall {
 
     pub(crate) fn time(self) -> SystemTime {
         self.time
+    }
+
+    /// Since 1970.
+    pub(crate) fn since(self) -> Duration {
+        self.since
     }
 
     pub(crate) fn seconds(self) -> u64 {
@@ -164,14 +187,28 @@ impl Desk {
         Self {
             base,
             sessions,
-            elsewhere: Arc::default(),
+            pending: Pending::new(rand::random()),
+            others: Others::default(),
+            spent: Spent::default(),
+            whereabouts: Whereabouts::default(),
             tail: Tail::default(),
+            refusals: Refusals::default(),
+            recent: Recent::new(REMEMBERED, rand::random()),
             leases: RwLock::new(None),
-            attempts: RwLock::new(attempts(&config.limits)),
+            attempts: RwLock::new(Attempts::new(
+                config.limits.remembered,
+                bounds(&config.limits),
+                rand::random(),
+            )),
             context: RwLock::new(Arc::new(context)),
             open: AtomicBool::new(false),
             begun: Instant::now(),
         }
+    }
+
+    /// When it began: from where time is counted.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// The configuration in force.
@@ -184,9 +221,9 @@ impl Desk {
         *self.context.write() = Arc::new(context);
     }
 
-    /// Forgets failures, where other limits hold from now on.
+    /// Forgets failures, where other limits hold from now on. Who is at home where stays known.
     pub(crate) fn replace_attempts(&self, limits: &LimitsConfig) {
-        *self.attempts.write() = attempts(limits);
+        self.attempts.write().set_limits(bounds(limits));
     }
 
     /// From now on there are pools.
@@ -207,6 +244,47 @@ impl Desk {
     /// Whether subscribers and NASes are in memory.
     pub(crate) fn is_ready(&self) -> bool {
         self.open.load(Ordering::Acquire)
+    }
+
+    /// Whether sessions of a user are taken off a credit, as far as is known.
+    pub(crate) fn has_credit(&self, user: &[u8]) -> bool {
+        let credits = || {
+            let (seconds, octets) = self.base.subscriber(str::from_utf8(user).ok()?)?.credits();
+            seconds.or(octets)
+        };
+        !self.base.is_ready() || credits().is_some()
+    }
+
+    /// Whether logins of a user are refused because too many failed of late.
+    pub(crate) fn limits(&self, user: &str) -> UserLimits {
+        let mut spelling = [0; LONGEST_NAME];
+        let user_name = user.as_bytes();
+        let everywhere = Subject {
+            user: self.base.key(user_name, &mut spelling).unwrap_or(user_name),
+            stamp: self.base.look_up(user_name).stamp(),
+            place: None,
+            nas: &[],
+        };
+        let clock = milliseconds(self.begun.elapsed());
+        let attempts = self.attempts.read();
+        let seconds = |wait: u64| (wait > 0).then(|| wait.div_ceil(1_000));
+        let filter = RefusalFilter { user: Some(user.to_owned()), ..RefusalFilter::default() };
+        let refused = self.refusals.find(&filter).into_iter();
+        let mut stations: Vec<String> =
+            refused.filter_map(|refusal| refusal.calling_station).collect();
+        stations.sort_unstable();
+        stations.dedup();
+        let lines = stations.into_iter().filter_map(|calling_station| {
+            let subject = Subject { place: Some(calling_station.as_bytes()), ..everywhere };
+            let wait = Some(&subject).filter(|subject| attempts.is_at_home(subject, clock));
+            let seconds = seconds(attempts.wait(wait?, clock))?;
+            Some(LineLimit { calling_station, seconds })
+        });
+        UserLimits {
+            user: user.to_owned(),
+            seconds: seconds(attempts.wait(&everywhere, clock)),
+            lines: lines.collect(),
+        }
     }
 
     /// Decides on an Access-Request, and writes the answer. `checked` is of a password that was looked at elsewhere.
@@ -236,9 +314,11 @@ impl Desk {
         };
         let request = Request { packet, offered: &offered, nas };
         let user_name = packet.first(kind::USER_NAME).unwrap_or_default();
+        let found = self.base.look_up(user_name);
         let mut spelling = [0; LONGEST_NAME];
         let subject = Subject {
-            user: self.base.key(user_name, &mut spelling).unwrap_or(user_name),
+            user: found.key(user_name, &mut spelling).unwrap_or(user_name),
+            stamp: found.stamp(),
             place: packet.first(kind::CALLING_STATION_ID),
             nas: question.nas.name.as_bytes(),
         };
@@ -246,7 +326,7 @@ impl Desk {
         let watched = !std::ptr::eq(question.nas, &*context.own);
         let clock = milliseconds(now.saturating_duration_since(self.begun));
         let attempts = self.attempts.read();
-        let sessions = OpenSessions { desk: self, wall };
+        let sessions = OpenSessions::new(self, wall);
         let moment = Moment {
             unix: i64::try_from(wall.seconds()).unwrap_or(i64::MAX),
             offset: context.utc_offset,
@@ -257,7 +337,7 @@ impl Desk {
                 resume(&self.base, checked, &request, &sessions, &AllPools(self, now), moment)
             }
             None if guessed() => Decision::Reject(Refusal::new(Reason::Attempts, &request)),
-            None => decide(&self.base, &request, &sessions, &AllPools(self, now), moment),
+            None => decide(&self.base, found, &request, &sessions, &AllPools(self, now), moment),
         };
         match decision {
             Decision::Accept(accept) => {
@@ -285,6 +365,7 @@ impl Desk {
             }
             Decision::Drop(refusal) => {
                 self.show(question, method, "drop", true, || Some(refusal.to_string()));
+                self.note(question, method, &refusal, false);
                 Ruling::Drop(refusal.reason.name())
             }
             Decision::Costly(costly) => Ruling::Costly(costly),
@@ -314,6 +395,7 @@ impl Desk {
         let subscriber = subscriber.and_then(|name| str::from_utf8(name).ok());
         let record = record.with_subscriber(subscriber).with_telco(nas.telco.as_deref());
         let record = record.with_uptime(Some(wall.uptime));
+        scratch.news = subscriber.and_then(|_| self.pending.news(&record));
         scratch.payload.clear();
         payload::encode(&record, &mut scratch.payload);
         self.show(question, record.status.name(), Answer::Accounting.name(), false, || None);
@@ -331,12 +413,13 @@ impl Desk {
     fn refuse(
         &self,
         question: &Question<'_>,
-        method: &str,
+        method: &'static str,
         refusal: &Refusal,
         room: &mut [u8],
     ) -> Ruling {
         let Question { packet, secret, .. } = question;
         let reason = refusal.reason.name();
+        self.note(question, method, refusal, true);
         self.show(question, method, Answer::Reject.name(), true, || Some(refusal.to_string()));
         let mut writer = Writer::reply(room, Code::ACCESS_REJECT, packet, secret);
         refusal.write(&self.base.settings(), rand::random(), &mut writer);
@@ -345,6 +428,28 @@ impl Desk {
             Ok(len) => Ruling::Reject(len, reason),
             Err(_) => Ruling::Drop(reason),
         }
+    }
+
+    /// Keeps a refusal for whoever is asked about it.
+    fn note(
+        &self,
+        question: &Question<'_>,
+        method: &'static str,
+        refusal: &Refusal,
+        answered: bool,
+    ) {
+        let packet = question.packet;
+        self.refusals.note(&Note {
+            at: tail::now(),
+            clock: milliseconds(question.since.saturating_duration_since(self.begun)),
+            nas: &question.nas.name,
+            source: question.source.ip().to_canonical(),
+            user: packet.first(kind::USER_NAME).unwrap_or_default(),
+            calling_station: packet.first(kind::CALLING_STATION_ID),
+            method,
+            refusal,
+            answered,
+        });
     }
 
     /// Shows a request to those who follow.
@@ -391,50 +496,12 @@ fn write_accept(question: &Question<'_>, accept: &Accept, room: &mut [u8]) -> Op
     writer.finish().ok()
 }
 
-fn attempts(limits: &LimitsConfig) -> Attempts {
+fn bounds(limits: &LimitsConfig) -> Limits {
     let limit = |burst, every: Duration| Limit { burst, every: milliseconds(every).max(1) };
-    let bounds = Limits {
+    Limits {
         user: limit(limits.user_failures, limits.user_forgiven),
         nas: limit(limits.nas_failures, limits.nas_forgiven),
-    };
-    Attempts::new(limits.remembered, bounds, rand::random())
-}
-
-/// The sessions that are open by the accounting, here and at other servers.
-struct OpenSessions<'a> {
-    desk: &'a Desk,
-    wall: Wall,
-}
-
-impl Sessions for OpenSessions<'_> {
-    fn open(&self, holder: &Holder<'_>) -> usize {
-        let Desk { base, sessions, elsewhere, .. } = self.desk;
-        let mut spelling = [0; LONGEST_NAME];
-        let name = holder.user.as_bytes();
-        let key = base.key(name, &mut spelling).unwrap_or(name);
-        let count = sessions.open_of(key);
-        let here = match count {
-            0 => Vec::new(),
-            _ => sessions.sessions_of(key, MOST_SESSIONS, self.wall.moment()),
-        };
-        // Of a NAS that failed over, the end may have been told to another server.
-        let over = here
-            .iter()
-            .filter(|session| elsewhere.is_closed(session.id) || is_at_same_port(session, holder));
-        let elsewhere = str::from_utf8(key).map_or(0, |key| {
-            elsewhere.open_of(key, |id| here.iter().any(|session| session.id == id))
-        });
-        count.saturating_sub(over.count()) + elsewhere
     }
-}
-
-fn is_at_same_port(session: &SessionView, holder: &Holder<'_>) -> bool {
-    session.nas == holder.nas
-        && (holder.session.is_some_and(|id| id == session.session)
-            || match holder.port_id {
-                Some(port_id) => session.nas_port_id.as_deref() == Some(port_id),
-                None => holder.port.is_some() && holder.port == session.nas_port,
-            })
 }
 
 /// The pools, as far as this server has reserved something of them.
@@ -468,6 +535,10 @@ impl Pools for AllPools<'_> {
             Assigned::V6(prefix) => Ok(prefix),
             Assigned::V4(_) => Err(PoolError::Unknown),
         }
+    }
+
+    fn interim(&self, pool: &str) -> Option<u32> {
+        self.0.leases.read().as_ref()?.interim(pool)
     }
 }
 

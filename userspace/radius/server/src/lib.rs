@@ -11,11 +11,19 @@
 //! - [`tail`]: the requests as they are answered
 //! - [`testing`]: a login that the operator tries out
 //! - `nases`: who may ask
+//! - `whereabouts`: where they send from
 //! - `listening`: sockets, made or inherited from the process before
 //! - `wheel`: what is due later
 //! - `costly`: passwords that take long to check on purpose
 //! - `dynamic`: Disconnect and CoA, sent to NASes
 //! - `kept`: a copy of a database elsewhere, for a start while that is away
+//! - `recent`: records of the last while, so that none is written twice
+//! - `pending`: begins and ends of sessions that the table has not taken yet
+//! - `open`: what a subscriber has open, and what of it is not off his credit
+//! - `others`: what the database tells of sessions, of other servers and of credits
+//! - `spent`: what ended sessions used that is not off a credit yet
+//! - `refusals`: logins that were refused of late
+//! - `strangers`: addresses of packets that are not from a NAS
 //! - `tally`: counting, cheap enough for each packet
 //! - `client`: this machine as a NAS of its own
 //! - `canary`: the proof that it answers
@@ -37,7 +45,15 @@ mod dynamic;
 mod kept;
 mod listening;
 mod nases;
+mod open;
+mod others;
+mod pending;
+mod recent;
+mod refusals;
+mod spent;
+mod strangers;
 mod supply;
 mod tally;
 mod threads;
 mod wheel;
+mod whereabouts;

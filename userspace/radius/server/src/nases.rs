@@ -130,18 +130,27 @@ impl Nases {
         self.all.iter().find(|nas| &*nas.name == name)
     }
 
-    /// Where a NAS takes requests of ours: at the address that it says it has, if that is one of its own, or at the only one
-    /// that it can have.
-    pub(crate) fn reachable(&self, name: &str, says: Option<IpAddr>) -> Option<SocketAddr> {
+    /// Where a NAS takes requests of ours, and the entry that has the secret for it: where it sends `from`, or the address that
+    /// it `says` it has, if that is one of its own, or the only one that it can have.
+    pub(crate) fn reachable(
+        &self,
+        name: &str,
+        from: Option<IpAddr>,
+        says: Option<IpAddr>,
+    ) -> Option<(SocketAddr, &Arc<Nas>)> {
         let those = || self.all.iter().filter(|nas| &*nas.name == name);
-        let of =
-            says.and_then(|says| Some((says, those().find(|nas| nas.prefix.contains(&says))?)));
+        // The longest prefix counts here as it does for its packets, and the entry may be another's by now.
+        let own = |address: Option<IpAddr>| {
+            let address = address?.to_canonical();
+            Some((address, self.of(address).filter(|nas| &*nas.name == name)?))
+        };
         let host = |nas: &&Arc<Nas>| nas.prefix.prefix_len() == nas.prefix.max_prefix_len();
         let only = || those().find(host).map(|nas| (nas.prefix.addr(), nas));
-        // Behind a translation of addresses there may be neither: then what it says is the best guess.
+        // Behind a translation of addresses there may be none of them: then what it says is the best guess.
         let guess = || Some((says?, those().next()?));
-        let (address, nas) = of.or_else(only).or_else(guess)?;
-        Some(SocketAddr::new(address, nas.coa_port))
+        let found = own(from).or_else(|| own(says)).or_else(only).or_else(guess);
+        let (address, nas) = found?;
+        Some((SocketAddr::new(address, nas.coa_port), nas))
     }
 
     /// All, in the order of the configuration.
@@ -265,18 +274,33 @@ mod tests {
     fn a_nas_is_reached_where_it_is() {
         let mut site = nas("site", "192.0.2.0/24");
         site.coa_port = 1_700;
-        let config = [site, nas("one", "198.51.100.7/32")];
+        let mut inner = nas("site", "192.0.2.64/26");
+        inner.secret = crate::config::HiddenText::new("the secret of the inner ones");
+        let config = [site, inner, nas("one", "198.51.100.7/32"), nas("two", "192.0.2.8/32")];
         let (nases, _) = Nases::new(&config, &[], &Nases::default(), 1);
-        for (name, says, expected) in [
-            ("site", Some("192.0.2.9"), Some("192.0.2.9:1700")),
-            ("site", Some("10.0.0.1"), Some("10.0.0.1:1700")),
-            ("site", None, None),
-            ("one", Some("10.0.0.1"), Some("198.51.100.7:3799")),
-            ("one", None, Some("198.51.100.7:3799")),
-            ("none", Some("192.0.2.9"), None),
+        for (name, from, says, expected) in [
+            // Behind a translation of addresses it says one that nobody reaches.
+            ("site", Some("192.0.2.9"), Some("10.0.0.1"), Some("192.0.2.9:1700")),
+            ("site", Some("::ffff:192.0.2.9"), Some("192.0.2.10"), Some("192.0.2.9:1700")),
+            ("site", Some("192.0.2.65"), None, Some("192.0.2.65:3799")),
+            // What it sent from has gone to another, or is nobody's.
+            ("site", Some("192.0.2.8"), Some("192.0.2.10"), Some("192.0.2.10:1700")),
+            ("site", Some("203.0.113.1"), Some("10.0.0.1"), Some("10.0.0.1:1700")),
+            ("site", None, Some("192.0.2.9"), Some("192.0.2.9:1700")),
+            ("site", None, Some("10.0.0.1"), Some("10.0.0.1:1700")),
+            ("site", None, None, None),
+            ("one", None, Some("10.0.0.1"), Some("198.51.100.7:3799")),
+            ("one", None, None, Some("198.51.100.7:3799")),
+            ("none", Some("192.0.2.9"), Some("192.0.2.9"), None),
         ] {
-            let to = nases.reachable(name, says.map(|says| says.parse().unwrap()));
-            assert_eq!(to, expected.map(|to| to.parse().unwrap()), "{name} {says:?}");
+            let address = |text: Option<&str>| text.map(|text| text.parse().unwrap());
+            let found = nases.reachable(name, address(from), address(says));
+            let to = found.map(|(to, _)| to.to_string());
+            assert_eq!(to.as_deref(), expected, "{name} {from:?} {says:?}");
+            // The secret is that of the address.
+            let inner = expected.is_some_and(|to| to.starts_with("192.0.2.65"));
+            let prefix = found.map(|(_, nas)| nas.prefix.to_string());
+            assert_eq!(prefix.as_deref() == Some("192.0.2.64/26"), inner, "{prefix:?}");
         }
     }
 

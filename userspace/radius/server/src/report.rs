@@ -86,6 +86,8 @@ pub struct Status {
     pub reasons: Vec<ReasonCount>,
     /// The NASes.
     pub nases: Vec<NasStatus>,
+    /// Addresses whose packets can't be shown to be from a NAS: the twenty that send most, as far as that is certain.
+    pub strangers: Vec<Stranger>,
     /// Subscribers in memory.
     pub subscribers: u64,
     /// Profiles in memory.
@@ -114,10 +116,58 @@ pub struct Status {
     pub put_aside: u64,
     /// Closed sessions that wait for it.
     pub closings_waiting: u64,
+    /// Why nothing, or not everything, is written into it although it answers.
+    pub export_error: Option<String>,
     /// The address pools, as this server sees them.
     pub pools: Vec<PoolStatus>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+}
+
+impl Status {
+    /// What keeps users or operators waiting now, the worst first.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        if !self.ready {
+            troubles.push(
+                "NOBODY CAN LOG IN: the subscribers are not in memory, as the database has not answered yet, and there is no copy"
+                    .to_owned(),
+            );
+        }
+        if self.journal.health != "good" {
+            let why = self.journal.error.as_deref().unwrap_or(&self.journal.health);
+            troubles.push(format!(
+                "NO ACCOUNTING IS ACKNOWLEDGED: {why}; make room on the journal's disk"
+            ));
+        }
+        match &self.database {
+            None => troubles.push("the database has not answered since the start".to_owned()),
+            Some(database) if database.away_since.is_some() => {
+                let why = database.last_error.as_deref().unwrap_or("it does not answer");
+                troubles.push(format!("the database is away: {why}"));
+            }
+            Some(_) => {}
+        }
+        if let Some(why) = &self.export_error {
+            troubles.push(format!(
+                "accounting is not written into the database: {why}; it is kept until that is mended"
+            ));
+        }
+        if self.journal.dead_letters > 0 {
+            troubles.push(format!(
+                "{} accounting record(s) can't be stored; `muralla radius dead-letters` shows why",
+                self.journal.dead_letters
+            ));
+        }
+        for pool in self.pools.iter().filter(|pool| pool.size > 0 && pool.spare == 0) {
+            troubles.push(format!(
+                "nothing can be given away of the pool {0}; `muralla radius pool add {0} PREFIX` makes it larger",
+                pool.name
+            ));
+        }
+        troubles
+    }
 }
 
 /// A histogram of latencies.
@@ -169,10 +219,107 @@ pub struct NasStatus {
     pub repeated: u64,
     /// Packets from it that were dropped.
     pub dropped: u64,
-    /// Packets signed with the secret to come: the roll is at its end when all are.
-    pub next_secret: u64,
+    /// Seconds since its last packet that the old secret signed, while another one is to come; none if there was none since the
+    /// start.
+    pub old_secret: Option<u64>,
     /// Seconds since its last genuine packet; none if there was none.
     pub seen: Option<u64>,
+}
+
+/// An address whose packets can't be shown to be from a NAS.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Stranger {
+    /// Where the packets come from; it may be made up.
+    pub address: IpAddr,
+    /// Why they are dropped: `unknown_client`, or what is wrong with a packet from a NAS's address.
+    pub reason: String,
+    /// The NAS that has the address, by name; none if nobody entered one.
+    pub nas: Option<String>,
+    /// Packets since the start, at most.
+    pub packets: u64,
+    /// How many of these may have been another's: a few addresses are counted, and who is new inherits a count.
+    pub doubtful: u64,
+    /// Seconds since the last one.
+    pub seen: u64,
+}
+
+/// A login that was refused or not answered.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct LoginRefusal {
+    /// Seconds since 1970.
+    pub at: f64,
+    /// User-Name; empty if there was none.
+    pub user: String,
+    /// The NAS by name.
+    pub nas: String,
+    /// Where the packet came from.
+    pub source: IpAddr,
+    /// Calling-Station-Id.
+    pub calling_station: Option<String>,
+    /// How the password was offered.
+    pub method: String,
+    /// Why, in a word, as counters have it.
+    pub reason: String,
+    /// Why, in words, and what exactly.
+    pub words: String,
+    /// Whether there was an Access-Reject. If not, the NAS may have asked another server.
+    pub answered: bool,
+    /// Refusals through the same NAS that were left out before this one, as they were too many at once.
+    pub missed: u64,
+}
+
+/// Which refusals somebody wants to see. What is left out fits all.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RefusalFilter {
+    /// User-Name, letter case aside.
+    pub user: Option<String>,
+    /// NAS by name.
+    pub nas: Option<String>,
+    /// Calling-Station-Id, letter case aside.
+    pub calling_station: Option<String>,
+    /// The reason in a word, as counters have it.
+    pub reason: Option<String>,
+    /// Not before this second since 1970.
+    pub since: Option<f64>,
+    /// Before this second since 1970.
+    pub until: Option<f64>,
+    /// At most so many.
+    pub most: usize,
+}
+
+impl Default for RefusalFilter {
+    fn default() -> Self {
+        Self {
+            user: None,
+            nas: None,
+            calling_station: None,
+            reason: None,
+            since: None,
+            until: None,
+            most: 100,
+        }
+    }
+}
+
+/// Whether a user's logins are refused because too many failed of late.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct UserLimits {
+    /// The user, as he was asked for.
+    pub user: String,
+    /// Seconds until a login is looked at again, but for those from lines that he is at home at; none if it is now.
+    pub seconds: Option<u64>,
+    /// Lines that he is at home at, of those that were refused of late, from which his logins are refused as well.
+    pub lines: Vec<LineLimit>,
+}
+
+/// A line from which a user's logins are refused.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct LineLimit {
+    /// Calling-Station-Id.
+    pub calling_station: String,
+    /// Seconds until a login is looked at again.
+    pub seconds: u64,
 }
 
 /// The accounting journal.

@@ -1,6 +1,8 @@
 //! The role as one thing, which the binary holds.
 
-use std::collections::{BTreeMap, HashSet};
+mod orders;
+mod told;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,23 +11,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 use std::thread::{JoinHandle, available_parallelism};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use muralla_journal::disk::Disk;
-use muralla_journal::{ConsumerStatus, Health, Journal, JournalError, Options};
-use muralla_radius_accounting::{SessionId, SessionView, State as SessionState, payload};
+use muralla_journal::{Journal, JournalError, Options};
+use muralla_radius_accounting::payload;
 use muralla_radius_dictionary::{Dictionary, DictionaryError, Encoded, Pair};
-use muralla_radius_policy::{Base, Case, Names, Realm, Reason, Settings, Texts};
-use muralla_radius_state::{SessionFilter, State, StateError};
+use muralla_radius_policy::{Base, Case, Names, Realm};
+use muralla_radius_state::{State, StateError};
 use muralla_radius_wire::Secret;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc as channel, watch};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::task;
 use tracing::{info, warn};
 
+use self::told::{journal_status, nas_status, session, strangers};
 use crate::accounting::{self, Ledger, seconds_of};
 use crate::canary;
 use crate::config::{
@@ -33,13 +35,13 @@ use crate::config::{
     StateLocation,
 };
 use crate::costly::Costly;
-use crate::desk::{Context, Desk, Wall};
-use crate::dynamic::{self, Target, Wish};
+use crate::desk::{Context, Desk};
+use crate::dynamic::Wish;
 use crate::listening::{self, ListenError, Listening, Service};
 use crate::nases::{Nas, Nases, SELF};
 use crate::report::{
-    DeadRecord, DynamicOutcome, DynamicVerdict, JournalStatus, NasStatus, Session, Status,
-    TestOutcome,
+    DeadRecord, DynamicOutcome, LoginRefusal, RefusalFilter, Session, Status, TestOutcome,
+    UserLimits,
 };
 use crate::supply::{self, Supply};
 use crate::tail::{Filter, Tailed};
@@ -50,12 +52,6 @@ use crate::threads::{self, Gauges, Mailbox, Port, Work, Workers};
 /// Time for which the start waits for the database: a file of our own is there at once, or never.
 const OPENING_FILE: Duration = Duration::from_secs(30);
 const OPENING_DATABASE: Duration = Duration::from_millis(1_500);
-
-/// Time that a look into the database may take for something that can do without.
-const GLANCE: Duration = Duration::from_secs(2);
-
-/// Sessions that one order may disconnect or change.
-const MOST_TARGETS: usize = 1_000;
 
 /// Why the role can't start.
 #[derive(Debug, thiserror::Error)]
@@ -113,8 +109,13 @@ pub enum OrderError {
 pub enum Selector {
     /// All of a user.
     User(String),
-    /// One, by its id with us.
-    Session(SessionId),
+    /// One of a user, by its id with us or its Acct-Session-Id.
+    Session {
+        /// The user.
+        user: String,
+        /// The session.
+        session: String,
+    },
     /// Those with an address.
     Address(IpAddr),
     /// All of a NAS.
@@ -133,6 +134,8 @@ pub struct Role {
     ledger: Mutex<Option<Ledger>>,
     journal: Mutex<Option<Journal>>,
     follower: Mutex<Option<JoinHandle<()>>>,
+    /// Writes refusals into the log.
+    writer: Mutex<Option<task::JoinHandle<()>>>,
     stop: watch::Sender<bool>,
     reloading: Mutex<()>,
     started: Instant,
@@ -183,7 +186,7 @@ impl Role {
         if !problems.is_empty() {
             return Err(StartError::Config(problems));
         }
-        let settings = policy_settings(&config.answers).map_err(StartError::Config)?;
+        let settings = config.answers.settings().map_err(StartError::Config)?;
         for warning in config.warnings() {
             warn!("{warning}");
         }
@@ -191,7 +194,7 @@ impl Role {
             || available_parallelism().map_or(1, |cores| cores.get()),
             |threads| threads.get(),
         );
-        let dictionary = Arc::new(dictionary(&config)?);
+        let dictionary = Arc::new(config.dictionary()?);
         let base = Base::new(Arc::clone(&dictionary), names(&config.names), rand::random());
         base.set_settings(settings);
         let opened = open_state(&config, &runtime)?;
@@ -244,7 +247,9 @@ impl Role {
         )?;
         let workers = threads::start(&desk, &costly, work)?;
         let (stop, stopped) = watch::channel(false);
-        let follower = Arc::clone(&supply).start(opened, stopped, runtime.clone())?;
+        let follower = Arc::clone(&supply).start(opened, stopped.clone(), runtime.clone())?;
+        let refusing = Arc::clone(&desk);
+        let writer = runtime.spawn(async move { refusing.refusals.write(stopped).await });
         Ok(Self {
             supply,
             desk,
@@ -256,6 +261,7 @@ impl Role {
             ledger: Mutex::new(Some(ledger)),
             journal: Mutex::new(Some(journal)),
             follower: Mutex::new(Some(follower)),
+            writer: Mutex::new(Some(writer)),
             stop,
             reloading: Mutex::new(()),
             started: Instant::now(),
@@ -273,7 +279,7 @@ impl Role {
         if !problems.is_empty() {
             return Err(ReloadError::Config(problems));
         }
-        let settings = policy_settings(&new.answers).map_err(ReloadError::Config)?;
+        let settings = new.answers.settings().map_err(ReloadError::Config)?;
         let old = self.supply.config.lock().clone();
         let mut remarks = Vec::new();
         let life = |answers: &AnswersConfig| (answers.reply_life, answers.reply_cache);
@@ -325,6 +331,16 @@ impl Role {
     /// Requests as they are answered; none if too many follow already.
     pub fn tail(&self, filter: Filter) -> Option<channel::Receiver<Tailed>> {
         self.desk.tail.follow(filter)
+    }
+
+    /// Logins that were refused or not answered of late, those that fit, the latest first.
+    pub fn refusals(&self, filter: &RefusalFilter) -> Vec<LoginRefusal> {
+        self.desk.refusals.find(filter)
+    }
+
+    /// Whether a user's logins are refused because too many failed of late.
+    pub fn limits(&self, user: &str) -> UserLimits {
+        self.desk.limits(user)
     }
 
     /// Open sessions, at most so many: all of them, or those that are chosen. Of those that were told to other servers, the
@@ -414,16 +430,27 @@ impl Role {
         Ok(told.collect())
     }
 
-    /// Tries to store them once more, and gives their number.
+    /// Tries to store them once more, all or those of the chosen numbers, and tells how many those are.
     ///
     /// # Errors
     ///
     /// When they can't be put into the journal again.
-    pub async fn replay_dead_letters(&self) -> Result<usize, OrderError> {
+    pub async fn replay_dead_letters(&self, chosen: Option<Vec<u64>>) -> Result<usize, OrderError> {
         const STOPPED: OrderError = OrderError::NotHere("the role has stopped");
         let appender = self.journal.lock().as_ref().ok_or(STOPPED)?.appender()?;
-        let replayed = self.ledger.lock().as_ref().ok_or(STOPPED)?.replay(appender);
+        let replayed = self.ledger.lock().as_ref().ok_or(STOPPED)?.replay(appender, chosen);
         Ok(replayed.await.map_err(|_| STOPPED)??)
+    }
+
+    /// Removes those of the chosen numbers for good, and tells how many those were.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be removed.
+    pub async fn remove_dead_letters(&self, chosen: Vec<u64>) -> Result<usize, OrderError> {
+        const STOPPED: OrderError = OrderError::NotHere("the role has stopped");
+        let removed = self.ledger.lock().as_ref().ok_or(STOPPED)?.remove_dead_letters(chosen);
+        Ok(removed.await.map_err(|_| STOPPED)??)
     }
 
     /// The sockets, to be kept by systemd through a restart.
@@ -458,10 +485,11 @@ impl Role {
             latency: total.latency(),
             reasons: total.reasons(),
             nases: nas_status(&context.nases),
+            strangers: strangers(&context.nases, &total),
             subscribers: self.desk.base.subscribers() as u64,
             profiles: self.desk.base.profiles().len() as u64,
             sessions: self.desk.sessions.stats().open as u64,
-            sessions_elsewhere: self.desk.elsewhere.len() as u64,
+            sessions_elsewhere: self.desk.others.known().len() as u64,
             records,
             zombies: figures.zombies,
             delayed_rejects: gauge(|gauges| gauges.delayed_rejects.load(Relaxed)),
@@ -477,6 +505,7 @@ impl Role {
             exported: figures.exported,
             put_aside: figures.put_aside,
             closings_waiting: figures.closings_waiting,
+            export_error: figures.unfit,
             pools: self.desk.leases().map(|leases| leases.status()).unwrap_or_default(),
             warnings: self.supply.warnings(),
         }
@@ -486,18 +515,24 @@ impl Role {
     /// second time does nothing.
     pub async fn stop(&self) {
         let Some(workers) = self.workers.lock().take() else { return };
-        if let Err(error) = tokio::task::spawn_blocking(move || workers.stop()).await {
+        if let Err(error) = task::spawn_blocking(move || workers.stop()).await {
             warn!(%error, "the threads that own sockets can't be waited for");
         }
         let ledger = self.ledger.lock().take();
-        let ended = tokio::task::spawn_blocking(move || ledger.map(Ledger::stop)).await;
+        let ended = task::spawn_blocking(move || ledger.map(Ledger::stop)).await;
         if let Err(error) = ended {
             warn!(%error, "the threads of the accounting can't be waited for");
         }
         // Not before: what was accounted for last is in the database now.
         let _ = self.stop.send(true);
+        let writer = self.writer.lock().take();
+        if let Some(writer) = writer
+            && let Err(error) = writer.await
+        {
+            warn!(%error, "the last refusals are not in the log");
+        }
         let (journal, follower) = (self.journal.lock().take(), self.follower.lock().take());
-        let closed = tokio::task::spawn_blocking(move || {
+        let closed = task::spawn_blocking(move || {
             if follower.is_some_and(|follower| follower.join().is_err()) {
                 warn!("the thread that follows the database had panicked");
             }
@@ -522,38 +557,6 @@ impl Role {
         those.next().map(Listening::bound)
     }
 
-    fn views(&self, selector: Option<&Selector>, most: usize) -> Vec<SessionView> {
-        let now = Wall::now().moment();
-        let table = &self.desk.sessions;
-        match selector {
-            None => {
-                let mut views = Vec::new();
-                table.for_each_open(now, |view| {
-                    views.push(view);
-                    views.len() < most
-                });
-                views.truncate(most);
-                views
-            }
-            Some(Selector::User(user)) => {
-                let mut spelling = [0; muralla_radius_policy::names::LONGEST_NAME];
-                let name = user.as_bytes();
-                let key = self.desk.base.key(name, &mut spelling).unwrap_or(name);
-                table.sessions_of(key, most, now)
-            }
-            Some(Selector::Session(id)) => {
-                let open = |view: &SessionView| view.state == SessionState::Open;
-                table.session(*id, now).filter(open).into_iter().collect()
-            }
-            Some(Selector::Address(address)) => {
-                let mut views = table.sessions_with(*address, now);
-                views.truncate(most);
-                views
-            }
-            Some(Selector::Nas(nas)) => table.sessions_on(nas, most, now),
-        }
-    }
-
     /// Attributes as they stand in a packet.
     fn encode(&self, items: &[String]) -> Result<Vec<u8>, OrderError> {
         let mut bytes = Vec::new();
@@ -573,157 +576,6 @@ impl Role {
         }
         Ok(bytes)
     }
-
-    async fn order(
-        &self,
-        selector: &Selector,
-        wish: Wish,
-    ) -> Result<Vec<DynamicOutcome>, OrderError> {
-        let views = self.views(Some(selector), MOST_TARGETS);
-        let mut known: HashSet<SessionId> = HashSet::new();
-        let mut all = Vec::new();
-        for view in &views {
-            known.insert(view.id);
-            all.push(Aim::of_view(view));
-        }
-        for aim in self.aims_elsewhere(selector).await {
-            if aim.id.is_none_or(|id| known.insert(id)) {
-                all.push(aim);
-            }
-        }
-        if all.is_empty() {
-            return Err(OrderError::NoSession);
-        }
-        let context = self.desk.context();
-        let config = self.supply.config.lock().dynamic.clone();
-        let mut asking = JoinSet::new();
-        for aim in all {
-            let nas = context.nases.named(&aim.nas).cloned();
-            let to = context.nases.reachable(&aim.nas, aim.target.nas_address);
-            let (wish, config) = (wish.clone(), config.clone());
-            asking.spawn(async move { ask(aim, nas, to, &wish, &config).await });
-        }
-        let mut outcomes = Vec::new();
-        while let Some(outcome) = asking.join_next().await {
-            // Only a panic can take one away, and that was told already.
-            outcomes.extend(outcome);
-        }
-        Ok(outcomes)
-    }
-
-    /// Sessions of which only the database knows: other servers were told of them.
-    async fn aims_elsewhere(&self, selector: &Selector) -> Vec<Aim> {
-        let Some(state) = self.supply.state() else { return Vec::new() };
-        let mut filter = SessionFilter { open: true, ..SessionFilter::default() };
-        match selector {
-            Selector::User(user) => {
-                let mut spelling = [0; muralla_radius_policy::names::LONGEST_NAME];
-                let key = self.desk.base.key(user.as_bytes(), &mut spelling);
-                let key = key.map(|key| String::from_utf8_lossy(key).into_owned());
-                filter.user = Some(key.unwrap_or_else(|| user.clone()));
-            }
-            Selector::Address(address) => filter.address = Some(address.to_string()),
-            Selector::Nas(nas) => filter.nas = Some(nas.clone()),
-            // Whoever has its id has it from the server that knows it.
-            Selector::Session(_) => return Vec::new(),
-        }
-        let most = u32::try_from(MOST_TARGETS).unwrap_or(u32::MAX);
-        match timeout(GLANCE, state.sessions(&filter, most)).await {
-            Ok(Ok(entries)) => {
-                // What was told here the table knows better: if it has it not, it has ended.
-                let others = entries.into_iter().filter(|entry| entry.server != state.server());
-                others.map(Aim::of_entry).collect()
-            }
-            Ok(Err(error)) => {
-                warn!(%error, "sessions of other servers can't be asked for");
-                Vec::new()
-            }
-            Err(_) => Vec::new(),
-        }
-    }
-}
-
-/// A session that something is asked of.
-struct Aim {
-    id: Option<SessionId>,
-    user: String,
-    session_id: String,
-    nas: String,
-    target: Target,
-}
-
-impl Aim {
-    fn of_view(view: &SessionView) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let some = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
-        Self {
-            id: Some(view.id),
-            user: text(&view.user),
-            session_id: text(&view.session),
-            nas: view.nas.clone(),
-            target: Target {
-                user: some(&view.user),
-                session_id: some(&view.session),
-                nas_port: view.nas_port,
-                framed: view.framed_address,
-                nas_identifier: view.nas_identifier.clone(),
-                nas_address: view.nas_address,
-            },
-        }
-    }
-
-    fn of_entry(entry: muralla_radius_state::SessionEntry) -> Self {
-        let some = |text: &str| (!text.is_empty()).then(|| text.as_bytes().to_vec());
-        Self {
-            id: entry.session_id(),
-            target: Target {
-                user: some(&entry.login),
-                session_id: some(&entry.acct_session_id),
-                framed: entry.address.parse().ok(),
-                ..Target::default()
-            },
-            user: entry.login,
-            session_id: entry.acct_session_id,
-            nas: entry.nas,
-        }
-    }
-}
-
-/// Asks the NAS of one session, by its secret in force and then by the one to come.
-async fn ask(
-    aim: Aim,
-    nas: Option<Arc<Nas>>,
-    to: Option<SocketAddr>,
-    wish: &Wish,
-    config: &crate::config::DynamicConfig,
-) -> DynamicOutcome {
-    let mut outcome = DynamicOutcome {
-        user: aim.user,
-        session_id: aim.session_id,
-        nas: aim.nas,
-        sent_to: to,
-        verdict: DynamicVerdict::Unsent,
-        words: String::new(),
-        attempts: 0,
-        took: Duration::ZERO,
-    };
-    let (Some(nas), Some(to)) = (nas, to) else {
-        outcome.words = "nobody knows the address of its NAS: give the NAS a prefix of one address, or have it send \
-                         NAS-IP-Address"
-            .to_owned();
-        return outcome;
-    };
-    for secret in &nas.secrets {
-        let asked = dynamic::ask(to, secret, &aim.target, wish, config).await;
-        outcome.verdict = asked.verdict;
-        outcome.words = asked.words;
-        outcome.attempts += asked.attempts;
-        outcome.took += asked.took;
-        if asked.verdict != DynamicVerdict::Silent {
-            break;
-        }
-    }
-    outcome
 }
 
 fn journal_options(config: &JournalConfig) -> Options {
@@ -756,14 +608,6 @@ fn data(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn dictionary(config: &RadiusConfig) -> Result<Dictionary, DictionaryError> {
-    let mut dictionary = Dictionary::clone(&Dictionary::built_in()).in_zone(config.utc_offset);
-    for file in &config.dictionaries {
-        dictionary = dictionary.with_file(file)?;
-    }
-    Ok(dictionary)
-}
-
 fn names(config: &NamesConfig) -> Names {
     let rule = |rule: RealmRule| match rule {
         RealmRule::Keep => Realm::Keep,
@@ -784,32 +628,9 @@ fn names(config: &NamesConfig) -> Names {
     }
 }
 
-/// What refusals say.
-fn policy_settings(config: &AnswersConfig) -> Result<Settings, Vec<String>> {
-    let (mut texts, mut problems) = (Texts::default(), Vec::new());
-    for (name, text) in &config.texts {
-        let reason = Reason::ALL.iter().find(|reason| reason.name() == name);
-        let set = match reason {
-            Some(reason) => texts.set(*reason, text).map_err(|error| error.to_string()),
-            None => {
-                let all: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
-                Err(format!("there is no reason `{name}`; there are {}", all.join(", ")))
-            }
-        };
-        problems.extend(set.err().map(|error| format!("[radius.answers] texts: {error}")));
-    }
-    if !config.say_why {
-        for reason in Reason::ALL {
-            // No text is not too long.
-            let _ = texts.set(*reason, "");
-        }
-    }
-    if problems.is_empty() { Ok(Settings { texts, ..Settings::default() }) } else { Err(problems) }
-}
-
 /// Opens the state, but does not wait long for one that is away.
 fn open_state(config: &RadiusConfig, runtime: &Handle) -> Result<Option<State>, StateError> {
-    let (location, options) = supply::options(&config.state, config.utc_offset);
+    let (location, options) = config.database();
     let patience = match config.state.location {
         StateLocation::Embedded(_) => OPENING_FILE,
         StateLocation::Postgres(_) => OPENING_DATABASE,
@@ -823,87 +644,5 @@ fn open_state(config: &RadiusConfig, runtime: &Handle) -> Result<Option<State>, 
         Ok(Ok(state)) => Ok(Some(state)),
         Ok(Err(error)) if !error.may_pass() => Err(error),
         Ok(Err(_)) | Err(_) => Ok(None),
-    }
-}
-
-fn session(view: &SessionView) -> Session {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let prefixes = [view.framed_prefix, view.delegated_prefix].into_iter().flatten();
-    Session {
-        id: view.id.to_string(),
-        user: text(&view.subscriber),
-        login: text(&view.user),
-        nas: view.nas.clone(),
-        nas_address: view.nas_address,
-        port: view.nas_port,
-        session_id: text(&view.session),
-        address: view.framed_address,
-        prefixes: prefixes.map(|prefix| prefix.to_string()).collect(),
-        calling_station: view.calling.as_deref().map(text),
-        started: view.started.into(),
-        updated: view.updated.into(),
-        quiet: view.quiet.into(),
-        input_octets: view.octets_in,
-        output_octets: view.octets_out,
-    }
-}
-
-fn nas_status(nases: &Nases) -> Vec<NasStatus> {
-    let mut by_name: BTreeMap<&str, Vec<&Arc<Nas>>> = BTreeMap::new();
-    for nas in nases.iter() {
-        by_name.entry(&nas.name).or_default().push(nas);
-    }
-    let now = Wall::now().seconds();
-    let status = |(name, all): (&str, Vec<&Arc<Nas>>)| {
-        let counts = all.first().map(|nas| nas.counts.sum()).unwrap_or_default();
-        NasStatus {
-            name: name.to_owned(),
-            prefixes: all.iter().map(|nas| nas.prefix.to_string()).collect(),
-            telco: all.iter().find_map(|nas| nas.telco.as_deref()).map(str::to_owned),
-            message_authenticator_optional: all.iter().any(|nas| nas.is_lax()),
-            rolling: all.iter().any(|nas| nas.secrets.len() > 1),
-            requests: counts.requests,
-            accepted: counts.accepted,
-            rejected: counts.rejected,
-            accounting: counts.accounting,
-            acknowledged: counts.acknowledged,
-            repeated: counts.repeated,
-            dropped: counts.dropped,
-            next_secret: counts.next_secret,
-            seen: (counts.seen > 0).then(|| now.saturating_sub(counts.seen)),
-        }
-    };
-    by_name.into_iter().map(status).collect()
-}
-
-fn journal_status(journal: &Journal, applied: u64) -> JournalStatus {
-    let status = journal.status();
-    // The table's position is kept with its snapshots; what it has taken is more.
-    let lag = |consumer: ConsumerStatus| match consumer.name.as_str() {
-        accounting::SESSIONS => (consumer.name, status.durable.saturating_sub(applied)),
-        _ => (consumer.name, consumer.lag),
-    };
-    JournalStatus {
-        health: match status.health {
-            Health::Good => "good",
-            Health::Full => "full",
-            Health::Failed => "failed",
-            Health::Closed => "closed",
-        }
-        .to_owned(),
-        appended: status.appended,
-        durable: status.durable,
-        segments: status.segments as u64,
-        bytes: status.bytes,
-        fsyncs: status.fsyncs,
-        fsync_seconds: status.sync_time.as_secs_f64(),
-        records: status.records,
-        oldest: status
-            .oldest
-            .map(|oldest| SystemTime::now().duration_since(oldest).unwrap_or_default().as_secs()),
-        error: status.last_error,
-        damaged: status.damaged,
-        dead_letters: status.consumers.iter().map(|consumer| consumer.dead_letters as u64).sum(),
-        lag: status.consumers.into_iter().map(lag).collect(),
     }
 }

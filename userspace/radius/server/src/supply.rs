@@ -2,27 +2,29 @@
 //!
 //! It is loaded once and then followed. As long as the database is away, everything goes on with what is there.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use muralla_radius_accounting::SessionId;
 use muralla_radius_dictionary::Dictionary;
+use muralla_radius_policy::Used;
 use muralla_radius_state::{
-    self as state, Backoff, Changed, Elsewhere, Leases, Location, NasEntry, Options, State,
-    StateError,
+    self as state, Backoff, Changed, Charged, Leases, Loaded, NasEntry, SessionEntry, SessionState,
+    State, StateError,
 };
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::config::{
-    HiddenText, MessageAuthenticator, NasConfig, RadiusConfig, StateConfig, StateLocation,
-};
-use crate::desk::{Context, Desk};
+use crate::config::{HiddenText, MessageAuthenticator, NasConfig, RadiusConfig, StateLocation};
+use crate::desk::{Context, Desk, Wall};
 use crate::kept;
 use crate::nases::Nases;
 use crate::threads::Mailbox;
@@ -30,9 +32,16 @@ use crate::threads::Mailbox;
 /// Most problems of the database's rows that a status tells.
 const MOST_PROBLEMS: usize = 20;
 
+/// Time for which requests wait, once subscribers are loaded, for pools and other servers' sessions: a login that finds no pool
+/// is dropped, and its NAS would have to ask again after every restart.
+const REST: Duration = Duration::from_secs(1);
+
 /// Time after the start until the database is copied, and between two copies.
 const FIRST_COPY: Duration = Duration::from_secs(60);
 const COPY: Duration = Duration::from_secs(3_600);
+
+/// Sessions of one user that are looked at, to find those that the copy tells of.
+const MOST_SESSIONS: usize = 64;
 
 /// What the role and the supply share.
 pub(crate) struct Supply {
@@ -55,23 +64,6 @@ struct Problems {
     rows: Vec<String>,
     /// Why there is no database at all.
     fatal: Option<String>,
-}
-
-/// Where the state lies, and how this server works on it.
-pub(crate) fn options(config: &StateConfig, utc_offset: i32) -> (Location, Options) {
-    let location = match &config.location {
-        StateLocation::Embedded(path) => Location::Sqlite(path.clone()),
-        StateLocation::Postgres(url) => Location::Postgres(url.reveal().to_owned()),
-    };
-    let defaults = Options::default();
-    let options = Options {
-        server: config.server.clone().unwrap_or(defaults.server),
-        utc_offset,
-        keep_interims: config.keep_interims,
-        keep_changes: config.keep_changes,
-        hold_blocks: config.hold_blocks,
-    };
-    (location, options)
 }
 
 impl Supply {
@@ -133,6 +125,7 @@ impl Supply {
     /// What an operator should know.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = self.config.lock().warnings();
+        warnings.extend(self.desk.leases().and_then(|leases| leases.trouble()));
         let problems = self.problems.lock();
         warnings.extend(problems.nases.iter().chain(&problems.rows).cloned());
         warnings.extend(problems.fatal.clone());
@@ -157,13 +150,15 @@ impl Supply {
         }
     }
 
-    fn take_problems(&self, problems: &[String], refused: u64) {
+    fn take_problems(&self, loaded: &Loaded) {
+        let Loaded { problems, refused, notes, .. } = loaded;
         let mut rows: Vec<String> = problems.iter().take(MOST_PROBLEMS).cloned().collect();
+        if *refused > rows.len() as u64 {
+            rows.push(format!("{refused} rows of the database can't be used in all"));
+        }
+        rows.extend(notes.iter().take(MOST_PROBLEMS).cloned());
         for row in &rows {
             warn!("{row}");
-        }
-        if refused > rows.len() as u64 {
-            rows.push(format!("{refused} rows of the database can't be used in all"));
         }
         self.problems.lock().rows = rows;
     }
@@ -209,11 +204,14 @@ impl Supply {
             refused = loaded.refused,
             "the subscribers are loaded"
         );
-        self.take_all(loaded.nases, &loaded.problems, loaded.refused);
-        let leases = self.persist("reserving addresses", || Leases::start(&state)).await;
-        self.desk.set_leases(leases.clone());
-        let elsewhere = Arc::clone(&self.desk.elsewhere);
-        self.persist("reading other servers' sessions", || hear_all(&state, &elsewhere)).await;
+        self.take_loaded(&loaded);
+        let mut rest = pin!(self.take_rest(&state));
+        let taken = timeout(REST, &mut rest).await;
+        self.open_desk();
+        let leases = match taken {
+            Ok(leases) => leases,
+            Err(_) => rest.await,
+        };
         let (again, wanted) = watch::channel(());
         let changed = |changed| self.take(changed, &state, &again);
         tokio::join!(
@@ -225,15 +223,29 @@ impl Supply {
                 loaded.position,
                 changed
             ),
-            hear_again(&state, &elsewhere, wanted),
+            hear_again(&state, &self.desk, wanted),
             self.keep_copy(&state),
         );
     }
 
-    /// Puts into force what was loaded besides the subscribers, and has requests answered.
-    fn take_all(&self, nases: Vec<NasEntry>, problems: &[String], refused: u64) {
-        self.take_nases(nases);
-        self.take_problems(problems, refused);
+    /// Puts into force what was loaded besides the subscribers.
+    fn take_loaded(&self, loaded: &Loaded) {
+        // Until now nobody knew who has a credit.
+        self.desk.spent.retain(|user| self.desk.has_credit(user));
+        self.take_nases(loaded.nases.clone());
+        self.take_problems(loaded);
+    }
+
+    /// What logins want besides: something of the pools, and to know who is online elsewhere.
+    async fn take_rest(&self, state: &State) -> Leases {
+        let leases = self.persist("reserving addresses", || Leases::start(state)).await;
+        self.desk.set_leases(leases.clone());
+        self.persist("reading other servers' sessions", || hear_all(state, &self.desk)).await;
+        leases
+    }
+
+    /// Has requests answered.
+    fn open_desk(&self) {
         self.desk.open();
         for mailbox in &self.mailboxes {
             mailbox.ring();
@@ -261,14 +273,45 @@ impl Supply {
             subscribers = loaded.subscribers,
             "the database is away: answering from the copy of it"
         );
-        self.take_all(loaded.nases, &loaded.problems, loaded.refused);
+        self.take_loaded(&loaded);
+        self.desk.others.charge(self.charges_of_copy(kept::charges(&file)));
+        self.open_desk();
+    }
+
+    /// Up to where open sessions are off the credits that the copy has: as it was noted with the copy; or if that was not done,
+    /// as far as they have come by now. What ended since, or is told to other servers, nobody can know.
+    fn charges_of_copy(&self, noted: Option<Vec<Charged>>) -> Vec<Charged> {
+        let Desk { sessions, spent, .. } = &*self.desk;
+        let wall = Wall::now();
+        let Some(mut noted) = noted else {
+            let mut all = Vec::new();
+            sessions.for_each_open(wall.moment(), |view| {
+                if self.desk.has_credit(&view.subscriber)
+                    && let Ok(user) = String::from_utf8(view.subscriber)
+                {
+                    let seconds = view.seconds.into();
+                    let octets = view.octets_in.saturating_add(view.octets_out);
+                    let updated = view.updated.into();
+                    all.push(Charged { user, id: view.id, seconds, octets, updated });
+                }
+                true
+            });
+            return all;
+        };
+        noted.retain(|charged| {
+            let user = charged.user.as_bytes();
+            let open = sessions.sessions_of(user, MOST_SESSIONS, wall.moment());
+            open.iter().any(|session| session.id == charged.id)
+                || spent.of(user).iter().any(|part| part.id == Some(charged.id))
+        });
+        noted
     }
 
     /// Makes the copy anew now and then.
     async fn keep_copy(&self, state: &State) {
         sleep(FIRST_COPY).await;
         while let Some(file) = self.copy() {
-            match kept::copy(state, &self.dictionary, &file).await {
+            match kept::copy(state, &file).await {
                 Ok(subscribers) => {
                     info!(subscribers, file = %file.display(), "the database is copied")
                 }
@@ -286,29 +329,37 @@ impl Supply {
             Changed::Subscribers(_) | Changed::Profiles | Changed::Pools => {}
             Changed::Nases(entries) => self.take_nases(entries),
             Changed::Everything(loaded) => {
-                self.take_problems(&loaded.problems, loaded.refused);
+                self.take_problems(&loaded);
                 // What became of sessions meanwhile may have been passed over.
                 again.send_replace(());
             }
             Changed::Sessions(sessions) => {
-                for session in &sessions {
-                    self.desk.elsewhere.hear(session, state.server());
-                }
+                sessions.iter().for_each(|session| self.take_end(session));
+                self.desk.others.hear(Changed::Sessions(sessions), state.server());
             }
-            Changed::SessionsGone(gone) => {
-                gone.into_iter().for_each(|id| self.desk.elsewhere.forget(id));
+            changed @ (Changed::Charged { .. } | Changed::SessionsGone(_)) => {
+                self.desk.others.hear(changed, state.server());
             }
+            Changed::Current => self.desk.spent.looked(),
         }
+    }
+
+    /// What the database has of an ended session is off its subscriber's credit.
+    fn take_end(&self, session: &SessionEntry) {
+        let Some(id) = session.session_id().filter(|_| session.state != SessionState::Open) else {
+            return;
+        };
+        let number = |number: i64| number.max(0).cast_unsigned();
+        let octets = number(session.octets_in).saturating_add(number(session.octets_out));
+        let off = Used { seconds: number(session.session_time), octets };
+        self.desk.spent.hear(session.user.as_bytes(), id, off);
     }
 
     async fn open(&self, opened: Option<State>) -> Option<State> {
         if opened.is_some() {
             return opened;
         }
-        let (location, options) = {
-            let config = self.config.lock();
-            options(&config.state, config.utc_offset)
-        };
+        let (location, options) = self.config.lock().database();
         let mut told = false;
         let away = |reason: &StateError, _: Duration| {
             if !std::mem::replace(&mut told, true) {
@@ -346,15 +397,32 @@ impl Supply {
 }
 
 /// Reads the open sessions of other servers anew.
-async fn hear_all(state: &State, elsewhere: &Elsewhere) -> Result<(), StateError> {
-    elsewhere.clear();
-    state.each_open_session(|session| elsewhere.hear(&session, state.server())).await
+async fn hear_all(state: &State, desk: &Desk) -> Result<(), StateError> {
+    let read = desk.others.begin();
+    let mut own = HashSet::new();
+    desk.sessions.for_each_open(Wall::now().moment(), |view| {
+        own.insert(view.id);
+        true
+    });
+    let hear = |session: SessionEntry| {
+        if let Some(id) = session.session_id() {
+            own.remove(&id);
+        }
+        read.hear(&session, state.server());
+    };
+    state.each_open_session(hear).await?;
+    // Of those that the table has open and the database has not, another server may have been told the end.
+    let left: Vec<SessionId> = own.into_iter().collect();
+    state.each_ended_session(&left, |session| read.hear(&session, state.server())).await?;
+    read.charge(&[], state.charged_sessions().await?);
+    desk.others.replace(read, state.server());
+    Ok(())
 }
 
-async fn hear_again(state: &State, elsewhere: &Elsewhere, mut wanted: watch::Receiver<()>) {
+async fn hear_again(state: &State, desk: &Desk, mut wanted: watch::Receiver<()>) {
     while wanted.changed().await.is_ok() {
         let mut backoff = Backoff::default();
-        while let Err(reason) = hear_all(state, elsewhere).await {
+        while let Err(reason) = hear_all(state, desk).await {
             let wait = backoff.failed(rand::random());
             warn!(%reason, "other servers' sessions can't be read; trying again");
             sleep(wait).await;
@@ -376,7 +444,7 @@ fn nas(entry: NasEntry) -> NasConfig {
         secret: hidden(&entry.secret),
         next_secret: entry.next_secret.as_ref().map(hidden),
         telco: entry.telco,
-        groups: Vec::new(),
+        groups: entry.groups,
         message_authenticator: if entry.relaxed {
             MessageAuthenticator::Optional
         } else {

@@ -2,12 +2,14 @@
 //! asks.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::report::{Answer, Latency, ReasonCount, Stage};
+use crate::strangers::{self, Strangers};
 
 /// Buckets of a latency histogram: powers of two from one microsecond to 17 seconds.
 const BUCKETS: usize = 25;
@@ -22,6 +24,7 @@ pub(crate) struct Tally {
     nanoseconds: [AtomicU64; ANSWERS],
     /// Locked only by this thread, and by whoever reads them.
     reasons: Mutex<HashMap<(Stage, &'static str), u64>>,
+    strangers: Mutex<Strangers>,
 }
 
 impl Tally {
@@ -45,6 +48,11 @@ impl Tally {
     /// Why a packet was refused or dropped.
     pub(crate) fn reason(&self, stage: Stage, reason: &'static str, count: u64) {
         *self.reasons.lock().entry((stage, reason)).or_default() += count;
+    }
+
+    /// A packet came from an address, and can't be shown to be from a NAS. `now` is in seconds since 1970.
+    pub(crate) fn stranger(&self, address: IpAddr, reason: &'static str, now: u64) {
+        self.strangers.lock().note(address, reason, now);
     }
 }
 
@@ -82,6 +90,12 @@ impl Total<'_> {
         Answer::ALL.iter().map(row).collect()
     }
 
+    /// Addresses of packets that can't be shown to be from a NAS, those with the most of them.
+    pub(crate) fn strangers(&self, most: usize) -> Vec<strangers::Seen> {
+        let all = self.0.iter().flat_map(|tally| tally.strangers.lock().all().to_vec());
+        strangers::joined(all, most)
+    }
+
     /// Refusals and silences by reason.
     pub(crate) fn reasons(&self) -> Vec<ReasonCount> {
         let mut sums: BTreeMap<(Stage, &'static str), u64> = BTreeMap::new();
@@ -114,9 +128,12 @@ pub(crate) struct NasThread {
     pub(crate) acknowledged: AtomicU64,
     pub(crate) repeated: AtomicU64,
     pub(crate) dropped: AtomicU64,
-    pub(crate) next_secret: AtomicU64,
+    /// Seconds since 1970 of the last packet that the old secret signed, while another one was to come.
+    pub(crate) old_secret: AtomicU64,
     /// Seconds since 1970 of the last packet that was genuine.
     pub(crate) seen: AtomicU64,
+    /// Acknowledgements that wait in the thread.
+    pub(crate) pending: AtomicU64,
 }
 
 /// The sums of a NAS.
@@ -129,7 +146,7 @@ pub(crate) struct NasCounts {
     pub(crate) acknowledged: u64,
     pub(crate) repeated: u64,
     pub(crate) dropped: u64,
-    pub(crate) next_secret: u64,
+    pub(crate) old_secret: u64,
     pub(crate) seen: u64,
 }
 
@@ -149,8 +166,9 @@ impl NasTally {
             acknowledged: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-            next_secret: AtomicU64::new(0),
+            old_secret: AtomicU64::new(0),
             seen: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
         };
         self.0.get(thread).unwrap_or(&NOWHERE)
     }
@@ -160,6 +178,9 @@ impl NasTally {
         let sum = |field: fn(&NasThread) -> &AtomicU64| {
             self.0.iter().map(|thread| field(thread).load(Relaxed)).sum()
         };
+        let latest = |field: fn(&NasThread) -> &AtomicU64| {
+            self.0.iter().map(|thread| field(thread).load(Relaxed)).max().unwrap_or(0)
+        };
         NasCounts {
             requests: sum(|thread| &thread.requests),
             accepted: sum(|thread| &thread.accepted),
@@ -168,8 +189,8 @@ impl NasTally {
             acknowledged: sum(|thread| &thread.acknowledged),
             repeated: sum(|thread| &thread.repeated),
             dropped: sum(|thread| &thread.dropped),
-            next_secret: sum(|thread| &thread.next_secret),
-            seen: self.0.iter().map(|thread| thread.seen.load(Relaxed)).max().unwrap_or(0),
+            old_secret: latest(|thread| &thread.old_secret),
+            seen: latest(|thread| &thread.seen),
         }
     }
 }

@@ -24,6 +24,8 @@ pub enum Method {
     Pap,
     /// RFC 1994.
     Chap,
+    /// RFC 2433.
+    MsChap,
     /// RFC 2759.
     MsChap2,
 }
@@ -34,6 +36,7 @@ impl Method {
         match self {
             Self::Pap => "PAP",
             Self::Chap => "CHAP",
+            Self::MsChap => "MS-CHAP",
             Self::MsChap2 => "MS-CHAPv2",
         }
     }
@@ -47,7 +50,7 @@ impl fmt::Display for Method {
 
 /// A method that there is not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("there is no such method: use pap, chap or mschapv2")]
+#[error("there is no such method: use pap, chap, mschap or mschap2")]
 pub struct UnknownMethod;
 
 impl FromStr for Method {
@@ -57,6 +60,7 @@ impl FromStr for Method {
         match text.to_ascii_lowercase().as_str() {
             "pap" => Ok(Self::Pap),
             "chap" => Ok(Self::Chap),
+            "mschap" | "mschap1" | "mschapv1" | "ms-chap" | "ms-chapv1" => Ok(Self::MsChap),
             "mschapv2" | "mschap2" | "ms-chapv2" => Ok(Self::MsChap2),
             _ => Err(UnknownMethod),
         }
@@ -156,6 +160,17 @@ fn write(
             writer.push(kind::CHAP_PASSWORD, &value);
             writer.push(kind::CHAP_CHALLENGE, &challenge);
         }
+        Method::MsChap => {
+            let (id, challenge): (u8, [u8; 8]) = rand::random();
+            let response = mschap::respond(&challenge, &mschap::nt_hash(password));
+            // RFC 2548 section 2.1.3: flag 1 says that the response of the NT hash counts; none is made of the other.
+            let mut value = Vec::with_capacity(50);
+            value.extend_from_slice(&[id, 1]);
+            value.extend_from_slice(&[0; 24]);
+            value.extend_from_slice(&response);
+            writer.push_vendor(MICROSOFT, microsoft::CHAP_CHALLENGE, &challenge);
+            writer.push_vendor(MICROSOFT, microsoft::CHAP_RESPONSE, &value);
+        }
         Method::MsChap2 => {
             let (id, challenge, peer): (u8, [u8; 16], [u8; 16]) = rand::random();
             let hash = mschap::nt_hash(password);
@@ -198,8 +213,17 @@ mod tests {
 
     #[test]
     fn methods_have_names() {
-        for method in [Method::Pap, Method::Chap, Method::MsChap2] {
+        for method in [Method::Pap, Method::Chap, Method::MsChap, Method::MsChap2] {
             assert_eq!(method.name().parse(), Ok(method));
+        }
+        // As the command line has them.
+        for (text, method) in [
+            ("pap", Method::Pap),
+            ("chap", Method::Chap),
+            ("mschap", Method::MsChap),
+            ("mschap2", Method::MsChap2),
+        ] {
+            assert_eq!(text.parse(), Ok(method));
         }
         assert_eq!("eap".parse::<Method>(), Err(UnknownMethod));
     }
@@ -217,6 +241,7 @@ mod tests {
         for (method, kinds) in [
             (Method::Pap, [kind::USER_PASSWORD].as_slice()),
             (Method::Chap, &[kind::CHAP_PASSWORD, kind::CHAP_CHALLENGE]),
+            (Method::MsChap, &[kind::VENDOR_SPECIFIC]),
             (Method::MsChap2, &[kind::VENDOR_SPECIFIC]),
         ] {
             let login = Login {
@@ -237,6 +262,11 @@ mod tests {
                 Method::Chap => {
                     let attempt = chap::Attempt::of(&packet).unwrap().unwrap();
                     assert!(attempt.verify(b"clientPass"));
+                }
+                Method::MsChap => {
+                    let attempt = mschap::Attempt::of(&packet).unwrap().unwrap();
+                    assert!(attempt.verify(&mschap::nt_hash(b"clientPass")));
+                    assert!(!attempt.verify(&mschap::nt_hash(b"clientpass")));
                 }
                 Method::MsChap2 => {
                     let attempt = mschap2::Attempt::of(&packet).unwrap().unwrap();

@@ -4,6 +4,8 @@
 //! journal, slow passwords for a thread of their own. One bell wakes the thread for the last of these and at its end, the
 //! journal's for acknowledgements.
 
+mod serving;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,18 +15,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use muralla_journal::{AppendError, Appender, Ticket};
+use muralla_journal::{Appender, Ticket};
 use muralla_radius_policy::{Checked, Costly as Comparison};
-use muralla_radius_wire::{
-    Code, Identity, LONGEST, Packet, ReplyCache, Requirement, Secret, Seen, Writer, verify_request,
-};
+use muralla_radius_wire::{Code, Identity, LONGEST, Packet, ReplyCache, Secret, Seen};
 use muralla_sockets::datagrams::{self, BATCH, Path};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tracing::{error, warn};
 
 use crate::costly::Costly;
-use crate::desk::{Context, Desk, Question, Ruling, Scratch, Wall};
+use crate::desk::{Context, Desk, Scratch, Wall};
 use crate::listening::Service;
 use crate::nases::Nas;
 use crate::report::{Answer, Stage};
@@ -44,6 +44,9 @@ const HEAD_START: Duration = Duration::from_secs(2);
 
 /// Time that acknowledgements and slow passwords have for their end when the role stops.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// The part of the acknowledgements that may wait in a thread, that may be of one NAS.
+const SHARE: u64 = 4;
 
 /// Buffers that are kept for the next answer that waits.
 const SPARE: usize = 4_096;
@@ -217,6 +220,8 @@ struct Bench {
     /// What came out of it: empty, but for its memory.
     due: Vec<Parcel>,
     acknowledgements: VecDeque<Acknowledgement>,
+    /// How many of them wait for what another thread appended: no bell rings here for that.
+    borrowed: usize,
     slow: HashMap<u64, Slow>,
     next_slow: u64,
     spare: Vec<Vec<u8>>,
@@ -235,6 +240,7 @@ struct Parcel {
 /// An answer that waits until its record is durable.
 struct Acknowledgement {
     ticket: Ticket,
+    borrowed: bool,
     parcel: Parcel,
     nas: Arc<Nas>,
     since: Instant,
@@ -293,6 +299,7 @@ impl Worker {
             later: Wheel::new(0),
             due: Vec::new(),
             acknowledgements: VecDeque::new(),
+            borrowed: 0,
             slow: HashMap::new(),
             next_slow: 0,
             spare: Vec::new(),
@@ -359,7 +366,7 @@ impl Bench {
 
     /// How long may be waited for something to come.
     fn patience(&self, open: bool) -> Option<Duration> {
-        if self.later.waiting() > 0 {
+        if self.later.waiting() > 0 || self.borrowed > 0 {
             Some(Duration::from_millis(wheel::TICK))
         } else {
             (!open).then_some(Duration::from_millis(50))
@@ -456,211 +463,13 @@ impl Bench {
         }
     }
 
-    /// Whose packet it is, and by which secret; none if nobody can say, or it belongs elsewhere.
-    fn recognise<'c>(
-        &self,
-        context: &'c Context,
-        clock: &Clock,
-        service: Service,
-        packet: &Packet<'_>,
-        path: &Path,
-    ) -> Option<(&'c Arc<Nas>, &'c Secret)> {
-        let fits = match packet.code() {
-            Code::ACCESS_REQUEST => service == Service::Auth,
-            Code::ACCOUNTING_REQUEST => service == Service::Acct,
-            Code::STATUS_SERVER => true,
-            _ => false,
-        };
-        if !fits {
-            self.tally.reason(Stage::Dropped, "unexpected_code", 1);
-            return None;
-        }
-        let found = context.nases.of(path.peer.ip());
-        let outcome = found.map(|nas| verify_request(packet, &nas.secrets, nas.requirement));
-        if let (Some(nas), Some(Ok(index))) = (found, &outcome) {
-            let counts = nas.counts.of(self.number);
-            counts.seen.store(clock.wall.seconds(), Relaxed);
-            if *index > 0 {
-                counts.next_secret.fetch_add(1, Relaxed);
-            }
-            return Some((nas, nas.secrets.get(*index)?));
-        }
-        // This machine itself, with a secret that nobody else has: the canary, and tests of the operator's.
-        if context.is_own(path.peer.ip())
-            && verify_request(packet, &context.own.secrets, Requirement::Required).is_ok()
-        {
-            return Some((&context.own, context.own.secrets.first()?));
-        }
-        match (found, outcome) {
-            (Some(nas), Some(Err(unverified))) => {
-                nas.counts.of(self.number).dropped.fetch_add(1, Relaxed);
-                self.tally.reason(Stage::Unverified, unverified.reason(), 1);
-            }
-            _ => self.tally.reason(Stage::Unverified, "unknown_client", 1),
-        }
-        None
-    }
-
-    /// Decides on an Access-Request. `checked` is of a password that was looked at elsewhere.
-    fn authorise(
-        &mut self,
-        context: &Context,
-        clock: &Clock,
-        served: &Served<'_>,
-        checked: Option<Checked>,
-    ) {
-        let counts = served.nas.counts.of(self.number);
-        if checked.is_none() {
-            counts.requests.fetch_add(1, Relaxed);
-        }
-        let Some(room) = self.outbox.room() else {
-            return self.drop_request(served, "unsent");
-        };
-        let question = Question {
-            packet: served.packet,
-            source: served.path.peer,
-            nas: served.nas,
-            secret: served.secret,
-            since: served.since,
-        };
-        match self.desk.authorise(context, &question, checked, clock.now, clock.wall, room) {
-            Ruling::Accept(len) => {
-                counts.accepted.fetch_add(1, Relaxed);
-                self.replies.answered(
-                    served.identity,
-                    room.get(..len).unwrap_or_default(),
-                    clock.now,
-                );
-                self.outbox.push(len, served.path);
-                self.hold(Answer::Accept);
-            }
-            Ruling::Reject(len, reason) => {
-                counts.rejected.fetch_add(1, Relaxed);
-                self.tally.reason(Stage::Rejected, reason, 1);
-                let reply = room.get(..len).unwrap_or_default();
-                let delay = context.answers.reject_delay;
-                if delay.is_zero() || self.later.waiting() >= context.limits.delayed_rejects {
-                    self.replies.answered(served.identity, reply, clock.now);
-                    self.outbox.push(len, served.path);
-                    return self.hold(Answer::Reject);
-                }
-                let mut bytes = self.spare.pop().unwrap_or_default();
-                bytes.extend_from_slice(reply);
-                let due = milliseconds(clock.now.duration_since(self.begun) + delay);
-                let (port, path, identity) = (served.port, *served.path, served.identity);
-                self.later.add(due, Parcel { port, path, identity, bytes });
-                self.tally.answered(Answer::Reject, served.since.elapsed());
-            }
-            Ruling::Drop(reason) => self.drop_request(served, reason),
-            Ruling::Costly(comparison) => self.check_elsewhere(served, comparison),
-        }
-    }
-
-    /// Has a password checked by a thread that may take its time.
-    fn check_elsewhere(&mut self, served: &Served<'_>, comparison: Comparison) {
-        let number = self.next_slow;
-        self.next_slow += 1;
-        let errand = Errand { mailbox: Arc::clone(&self.mailbox), number, checked: None };
-        if self.costly.submit(Box::new(move || errand.run(comparison))).is_err() {
-            return self.drop_request(served, "costly_queue_full");
-        }
-        let slow = Slow {
-            port: served.port,
-            path: *served.path,
-            nas: Arc::clone(served.nas),
-            secret: served.secret.clone(),
-            packet: served.packet.bytes().to_vec(),
-            since: served.since,
-        };
-        self.slow.insert(number, slow);
-    }
-
-    /// Writes a record into the journal. The answer waits until it is durable.
-    fn account(&mut self, context: &Context, clock: &Clock, served: &Served<'_>) {
-        let counts = served.nas.counts.of(self.number);
-        counts.accounting.fetch_add(1, Relaxed);
-        if self.acknowledgements.len() >= context.limits.pending_acknowledgements {
-            return self.drop_request(served, "too_many_pending");
-        }
-        let question = Question {
-            packet: served.packet,
-            source: served.path.peer,
-            nas: served.nas,
-            secret: served.secret,
-            since: served.since,
-        };
-        let payload = match self.desk.record(&question, clock.wall, &mut self.scratch) {
-            Ok(payload) => payload,
-            Err(reason) => return self.drop_request(served, reason),
-        };
-        let Some(room) = self.outbox.room() else {
-            return self.drop_request(served, "unsent");
-        };
-        let Some(len) = self.desk.acknowledge(&question, room) else {
-            return self.drop_request(served, "reply_too_long");
-        };
-        // Last, so that nothing is written that is not answered.
-        let ticket = match self.appender.append_at(&[payload], clock.wall.time()) {
-            Ok(ticket) => ticket,
-            Err(error) => {
-                let reason = match error {
-                    AppendError::Busy => "journal_busy",
-                    AppendError::Full => "journal_full",
-                    AppendError::Failed => "journal_failed",
-                    AppendError::TooLong => "record_too_long",
-                    AppendError::Closed => "journal_closed",
-                };
-                return self.drop_request(served, reason);
-            }
-        };
-        let mut bytes = self.spare.pop().unwrap_or_default();
-        bytes.extend_from_slice(room.get(..len).unwrap_or_default());
-        let (port, path, identity) = (served.port, *served.path, served.identity);
-        self.acknowledgements.push_back(Acknowledgement {
-            ticket,
-            parcel: Parcel { port, path, identity, bytes },
-            nas: Arc::clone(served.nas),
-            since: served.since,
-        });
-    }
-
-    /// Answers a Status-Server (RFC 5997).
-    fn tell_status(&mut self, context: &Context, served: &Served<'_>, service: Service) {
-        let own = Arc::ptr_eq(served.nas, &context.own);
-        // A NAS is to ask another server as long as this one knows nobody. Whoever watches this process is to know that it
-        // is alive, since a restart would not help.
-        if service == Service::Auth && !own && !self.desk.is_ready() {
-            return self.drop_request(served, "not_ready");
-        }
-        let code = match service {
-            Service::Auth => Code::ACCESS_ACCEPT,
-            Service::Acct => Code::ACCOUNTING_RESPONSE,
-        };
-        let Some(room) = self.outbox.room() else {
-            return self.drop_request(served, "unsent");
-        };
-        let mut writer = Writer::reply(room, code, served.packet, served.secret);
-        writer.copy_proxy_state(served.packet);
-        let Ok(len) = writer.finish() else {
-            return self.drop_request(served, "reply_too_long");
-        };
-        self.replies.answered(served.identity, room.get(..len).unwrap_or_default(), served.since);
-        self.outbox.push(len, served.path);
-        self.hold(Answer::Status);
-    }
-
-    /// Does not answer; what is sent again is looked at anew.
-    fn drop_request(&mut self, served: &Served<'_>, reason: &'static str) {
-        served.nas.counts.of(self.number).dropped.fetch_add(1, Relaxed);
-        self.replies.forget(served.identity);
-        self.tally.reason(Stage::Dropped, reason, 1);
-    }
-
     /// Does what became due: acknowledgements, refusals, and verdicts of the slow threads.
     fn follow_up(&mut self, ports: &[Port], rang: bool, durable: bool) {
         let clock = Clock::look();
         if durable {
             self.appender.drain();
+        }
+        if durable || self.borrowed > 0 {
             self.acknowledge_durable(ports, clock.now);
         }
         self.send_due(ports, false, clock.now);
@@ -679,7 +488,10 @@ impl Bench {
     fn acknowledge_durable(&mut self, ports: &[Port], now: Instant) {
         let durable = self.appender.durable();
         while let Some(next) = self.acknowledgements.pop_front_if(|next| next.ticket.0 <= durable) {
-            next.nas.counts.of(self.number).acknowledged.fetch_add(1, Relaxed);
+            let counts = next.nas.counts.of(self.number);
+            counts.acknowledged.fetch_add(1, Relaxed);
+            counts.pending.fetch_sub(1, Relaxed);
+            self.borrowed -= usize::from(next.borrowed);
             self.tally.answered(Answer::Accounting, now.saturating_duration_since(next.since));
             self.post(ports, next.parcel, now);
         }

@@ -3,16 +3,19 @@
 //! Why nothing is given out twice, whatever dies:
 //! - A block has one owner in the database, and the owner gives out of it only until its reservation ends. It counts that by
 //!   a clock that nobody sets, from before it asked for the reservation.
-//! - What was given out stays taken until its time ends. That is the short offer before the first accounting record, and the
-//!   lease from every record on. Nothing becomes free by time alone: the database is asked first, because another server may
-//!   have had the records.
-//! - Of a server that died, the offers of its last moments may not be in the database. So whoever has the block next (the
-//!   same server started again, or another when the reservation has ended) lets everything without a lease in it rest for as
-//!   long as an offer lives. Offers that were accepted have their accounting records by then.
+//! - What was given out stays taken until the database, which knows all that every server was told until then, says that no
+//!   open session has it, and no offer of it can be taken any more. That somebody gave it back is a reason to ask, no more: it
+//!   may have been offered again since.
+//! - One case alone needs no database: the Stop of the very session that took the last offer, where this book has made all
+//!   offers since nobody had it.
+//! - Of a server that died, the offers of its last moments may not be in the database, and what the database says is held by
+//!   one may have been offered to another by then. So whoever has the block next (the same server started again, or another
+//!   when the reservation has ended) gives nothing of it before as much time has passed as an offer lives, and the database
+//!   has been asked after that. Offers that were accepted have their accounting records by then.
 //! - What belongs to a subscriber for good, or is in use by someone the database knows, is never free.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use crate::addresses::Plan;
@@ -27,6 +30,19 @@ pub(crate) struct Who {
     pub(crate) user: u64,
     /// User, NAS and port, hashed.
     pub(crate) line: Option<u64>,
+}
+
+/// What an accounting record tells of a session that goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sign {
+    /// The session's name, hashed; never zero.
+    pub(crate) session: u64,
+    /// When it began, as far as the record's way and the session's time tell.
+    pub(crate) began: Option<Moment>,
+    /// When it began by its NAS's clock.
+    pub(crate) stamped: Moment,
+    /// Whether it is a Start, and the first that is heard of the session.
+    pub(crate) starts: bool,
 }
 
 /// A lease of which the database is to know.
@@ -44,8 +60,16 @@ pub(crate) struct Fresh<T> {
 pub(crate) struct Known {
     pub(crate) number: u64,
     pub(crate) who: Who,
+    /// The session's name, hashed; zero if none has been heard of.
+    pub(crate) session: u64,
     pub(crate) until: Moment,
 }
+
+/// Milliseconds by which times that NASes count in seconds may be wrong.
+const SLACK: u64 = 1_000;
+
+/// More than one session.
+const SEVERAL: u64 = 1;
 
 /// This server's part of a pool. `T` is what is told to the database of a holder.
 #[derive(Debug)]
@@ -57,12 +81,14 @@ pub(crate) struct Book<T> {
     /// Blocks by their first number, and when their reservation ends.
     blocks: BTreeMap<u64, Moment>,
     units: HashMap<u64, Unit>,
-    /// Free ones, the longest unused first. Some have been taken meanwhile.
-    free: VecDeque<u64>,
+    /// Free ones, the longest unused first: by the number of their place in the queue.
+    free: BTreeMap<u64, u64>,
+    /// The last place in the queue that was given.
+    place: u64,
     spare: usize,
     held: usize,
     lines: HashMap<u64, u64>,
-    /// When the time of something ends; one entry for each.
+    /// When the time of something ends; of each the entry counts that it names.
     ends: BinaryHeap<Reverse<(Moment, u64)>>,
     /// What belongs to a subscriber for good.
     fixed: HashSet<u64>,
@@ -74,13 +100,27 @@ pub(crate) struct Book<T> {
 #[derive(Clone, Copy, Debug)]
 struct Unit {
     state: State,
+    /// Whether all offers that others made of it have come to light.
+    sure: bool,
+    /// Whether it was offered to its user again before a session of the offer before was heard of.
+    doubtful: bool,
     user: u64,
     /// Zero for none.
     line: u64,
+    /// When the database is to be asked about it.
     until: Moment,
-    /// Whether it is in the queue of free ones, and among the ends.
-    queued: bool,
-    ending: bool,
+    /// When it was offered last, and how long that offer may be taken; zero if a session has taken it.
+    offered: Moment,
+    rest: Moment,
+    /// When it was last offered, or a record told of it.
+    touched: Moment,
+    /// The session that has it, and the one that had it before the last offer; zero for none that is known.
+    session: u64,
+    before: u64,
+    /// Its place in the queue of free ones; zero for none.
+    queued: u64,
+    /// Its place among the ends; zero for none.
+    ends_at: Moment,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,7 +139,8 @@ impl<T> Book<T> {
             lease,
             blocks: BTreeMap::new(),
             units: HashMap::new(),
-            free: VecDeque::new(),
+            free: BTreeMap::new(),
+            place: 0,
             spare: 0,
             held: 0,
             lines: HashMap::new(),
@@ -127,7 +168,7 @@ impl<T> Book<T> {
             let units: Vec<u64> = self.plan.units(block).collect();
             for number in units {
                 let unit = self.units.entry(number).or_insert_with(Unit::free);
-                if unit.state == State::Free && !unit.queued {
+                if unit.state == State::Free {
                     self.queue(number);
                 }
             }
@@ -140,11 +181,19 @@ impl<T> Book<T> {
         let kept = who.line.and_then(|line| self.lines.get(&line).copied());
         let number =
             kept.filter(|number| self.is_given_to(*number, who, now)).or_else(|| self.pop(now))?;
-        let until = now.saturating_add(self.offer);
+        let rest = now.saturating_add(self.offer);
         let begins = self.take(number);
         self.given = self.given.saturating_add(u64::from(begins));
         let unit = self.units.get_mut(&number)?;
-        unit.until = unit.until.max(until);
+        if begins {
+            (unit.before, unit.doubtful) = (0, false);
+        } else {
+            unit.doubtful |= unit.session == 0;
+            unit.before = if unit.session == 0 { unit.before } else { unit.session };
+        }
+        unit.session = 0;
+        (unit.offered, unit.touched, unit.rest) = (now, now, rest);
+        unit.until = unit.until.max(rest);
         self.name(number, who);
         self.ending(number);
         self.gone.remove(&number);
@@ -153,60 +202,71 @@ impl<T> Book<T> {
         Some(number)
     }
 
-    /// An accounting record says that somebody has it. Tells whether somebody else should have it.
-    pub(crate) fn renew(&mut self, number: u64, who: Who, now: Moment) -> bool {
-        let until = now.saturating_add(self.lease);
+    /// An accounting record of a session that goes on says that somebody has it. Tells whether somebody else should have it.
+    pub(crate) fn renew(&mut self, number: u64, who: Who, sign: Sign, now: Moment) -> bool {
         let Some(unit) = self.units.get(&number) else { return false };
         if unit.state == State::Held && unit.user != who.user {
             return true;
         }
+        let free = unit.state != State::Held;
         self.take(number);
-        if let Some(unit) = self.units.get_mut(&number) {
-            unit.until = unit.until.max(until);
+        let Some(unit) = self.units.get_mut(&number) else { return false };
+        unit.until = unit.until.max(now.saturating_add(self.lease));
+        unit.touched = now;
+        if unit.sure && unit.rest > 0 && unit.is_taken_by(sign) {
+            (unit.offered, unit.rest, unit.doubtful) = (0, 0, false);
+            unit.session = sign.session;
+        } else if free {
+            unit.session = sign.session;
+        } else if unit.rest == 0 && unit.session != sign.session {
+            unit.session = SEVERAL;
         }
+        let is_its = free || unit.session == sign.session;
         self.gone.remove(&number);
-        self.name(number, who);
+        if is_its {
+            self.name(number, who);
+        }
         self.ending(number);
         false
     }
 
-    /// An accounting record says that somebody has it no more.
-    pub(crate) fn release(&mut self, number: u64, who: Who) {
+    /// The Stop of a session says that somebody has it no more. It is free at once if nothing else can be; else the database
+    /// will be asked.
+    pub(crate) fn release(&mut self, number: u64, user: u64, session: u64) {
         let Some(unit) = self.units.get(&number) else { return };
-        let same_line = who.line.is_none_or(|line| unit.line == 0 || unit.line == line);
-        if unit.state == State::Held && unit.user == who.user && same_line {
+        let its = unit.state == State::Held && unit.user == user && unit.session == session;
+        if its && unit.sure && unit.rest == 0 {
             self.fresh.remove(&number);
             self.gone.insert(number);
             self.set_free(number);
         }
     }
 
-    /// The database says that nobody has it any more, which another server wrote.
-    pub(crate) fn released(&mut self, number: u64, user: u64) {
-        let held = |unit: &Unit| unit.state == State::Held && unit.user == user;
-        if self.units.get(&number).is_some_and(held) && !self.fresh.contains_key(&number) {
-            self.set_free(number);
+    /// The database has heard that somebody gave it back: it is asked as soon as it can know everything.
+    pub(crate) fn question(&mut self, number: u64, now: Moment) {
+        let Some(unit) = self.units.get_mut(&number) else { return };
+        let known = unit.touched.max(unit.rest);
+        if unit.state == State::Held && known < unit.until {
+            unit.until = known;
+            self.ending_at(number, Some(known.max(now)));
         }
     }
 
-    /// These belong to subscribers, of all that is in our blocks.
-    pub(crate) fn set_fixed(&mut self, covered: &[RangeInclusive<u64>]) {
-        self.fixed.clear();
+    /// These belong to subscribers, of all that is in one block.
+    pub(crate) fn set_fixed(&mut self, block: u64, covered: &[RangeInclusive<u64>]) {
+        for number in block..=self.plan.last_of(block) {
+            if covered.iter().any(|covered| covered.contains(&number)) {
+                continue;
+            }
+            let free = self.units.get(&number).is_some_and(|unit| unit.state == State::Free);
+            if self.fixed.remove(&number) && free {
+                self.spare += 1;
+                self.queue(number);
+            }
+        }
         for covered in covered {
-            self.fix(covered);
+            self.fix_in(block, covered);
         }
-        let unused: Vec<u64> = self
-            .units
-            .iter()
-            .filter(|(number, unit)| {
-                unit.state == State::Free && !unit.queued && !self.fixed.contains(*number)
-            })
-            .map(|(number, _)| *number)
-            .collect();
-        for number in unused {
-            self.queue(number);
-        }
-        self.recount();
     }
 
     /// These belong to a subscriber now.
@@ -215,30 +275,45 @@ impl<T> Book<T> {
         if start > end {
             return;
         }
-        for block in self.blocks.range(self.plan.block_of(start)..=end).map(|(block, _)| block) {
-            let (first, last) = ((*block).max(start), self.plan.last_of(*block).min(end));
-            for number in first..=last {
-                let free = self.units.get(&number).is_some_and(|unit| unit.state == State::Free);
-                if self.fixed.insert(number) && free {
-                    self.spare = self.spare.saturating_sub(1);
-                }
+        let blocks = self.blocks.range(self.plan.block_of(start)..=end);
+        let blocks: Vec<u64> = blocks.map(|(block, _)| *block).collect();
+        for block in blocks {
+            self.fix_in(block, covered);
+        }
+    }
+
+    fn fix_in(&mut self, block: u64, covered: &RangeInclusive<u64>) {
+        let last = self.plan.last_of(block).min(*covered.end());
+        for number in block.max(*covered.start())..=last {
+            let free = self.units.get(&number).is_some_and(|unit| unit.state == State::Free);
+            if self.fixed.insert(number) && free {
+                self.spare = self.spare.saturating_sub(1);
             }
         }
     }
 
-    /// A block is ours until then. What is not known to be held rests until `rest`.
+    /// A block is ours until then. With `rest`, others may have given of it until now: nothing is free, nor known for certain,
+    /// before the database has been asked after that moment.
     pub(crate) fn take_block(
         &mut self,
         block: u64,
         until: Moment,
         rest: Option<Moment>,
         known: impl IntoIterator<Item = Known>,
+        now: Moment,
     ) {
         self.blocks.insert(block, until);
         for known in known {
-            if self.plan.block_of(known.number) == block {
-                self.units.entry(known.number).or_insert_with(Unit::resting);
-                self.set_held(known);
+            if self.plan.block_of(known.number) != block {
+                continue;
+            }
+            self.units.entry(known.number).or_insert_with(Unit::resting);
+            self.set_held(known);
+            let Some(unit) = self.units.get_mut(&known.number) else { continue };
+            unit.touched = now;
+            if let Some(rest) = rest {
+                (unit.sure, unit.offered, unit.rest, unit.until) = (false, now, rest, rest);
+                self.ending(known.number);
             }
         }
         let units: Vec<u64> = self.plan.units(block).collect();
@@ -246,7 +321,8 @@ impl<T> Book<T> {
             if self.units.contains_key(&number) {
                 continue;
             }
-            self.units.insert(number, Unit { until: rest.unwrap_or(0), ..Unit::resting() });
+            let rested = rest.unwrap_or(0);
+            self.units.insert(number, Unit { until: rested, rest: rested, ..Unit::resting() });
             match rest {
                 None => self.set_free(number),
                 Some(_) => self.ending(number),
@@ -266,19 +342,20 @@ impl<T> Book<T> {
         if self.blocks.remove(&block).is_none() {
             return;
         }
-        let last = self.plan.last_of(block);
-        let ours = |number: &u64| (block..=last).contains(number);
-        self.units.retain(|number, _| !ours(number));
-        self.fixed.retain(|number| !ours(number));
-        self.fresh.retain(|number, _| !ours(number));
-        self.gone.retain(|number| !ours(number));
-        self.recount();
-        let units = &self.units;
-        self.lines.retain(|_, number| units.contains_key(&*number));
-        self.free.retain(|number| units.contains_key(number));
-        let ends = std::mem::take(&mut self.ends);
-        self.ends =
-            ends.into_iter().filter(|Reverse((_, number))| units.contains_key(number)).collect();
+        // Nothing but what is in it: others wait for the lock that is held meanwhile. Its ends are passed over when they come.
+        for number in block..=self.plan.last_of(block) {
+            let fixed = self.fixed.remove(&number);
+            self.fresh.remove(&number);
+            self.gone.remove(&number);
+            let Some(unit) = self.units.remove(&number) else { continue };
+            let spare = unit.state == State::Free && !fixed;
+            self.spare = self.spare.saturating_sub(usize::from(spare));
+            self.held = self.held.saturating_sub(usize::from(unit.state == State::Held));
+            self.free.remove(&unit.queued);
+            if self.lines.get(&unit.line) == Some(&number) {
+                self.lines.remove(&unit.line);
+            }
+        }
     }
 
     /// Blocks, and when their reservations end.
@@ -286,18 +363,14 @@ impl<T> Book<T> {
         self.blocks.iter().map(|(block, until)| (*block, *until))
     }
 
-    /// Blocks of which nothing is held, nor rests, nor waits to be written.
-    pub(crate) fn idle_blocks(&self) -> Vec<u64> {
-        let mut busy: HashSet<u64> = HashSet::new();
-        let used = self
-            .units
-            .iter()
-            .filter(|(_, unit)| unit.state != State::Free)
-            .map(|(number, _)| number);
-        for number in used.chain(self.fresh.keys()).chain(&self.gone) {
-            busy.insert(self.plan.block_of(*number));
-        }
-        self.blocks.keys().filter(|block| !busy.contains(*block)).copied().collect()
+    /// Whether nothing of a block is held, nor rests, nor waits to be written.
+    pub(crate) fn is_idle(&self, block: u64) -> bool {
+        let is_free = |number: u64| {
+            self.units.get(&number).is_none_or(|unit| unit.state == State::Free)
+                && !self.fresh.contains_key(&number)
+                && !self.gone.contains(&number)
+        };
+        self.blocks.contains_key(&block) && (block..=self.plan.last_of(block)).all(is_free)
     }
 
     /// At most `most` whose time has ended, and when: the database is to be asked about them.
@@ -309,8 +382,10 @@ impl<T> Book<T> {
                 break;
             }
             self.ends.pop();
-            let Some(unit) = self.units.get_mut(&number) else { continue };
-            unit.ending = false;
+            let Some(unit) = self.units.get_mut(&number).filter(|unit| unit.ends_at == end) else {
+                continue;
+            };
+            unit.ends_at = 0;
             if unit.state == State::Free {
                 continue;
             }
@@ -400,7 +475,7 @@ impl<T> Book<T> {
         let same = unit.user == who.user && Some(unit.line) == who.line;
         match unit.state {
             // It has it: an answer was lost, or the login before ended without a word.
-            State::Held => same && self.is_usable(number, now),
+            State::Held => same && unit.sure && self.is_usable(number, now),
             State::Free => same && self.is_usable(number, now),
             State::Resting => false,
         }
@@ -413,24 +488,22 @@ impl<T> Book<T> {
     }
 
     fn pop(&mut self, now: Moment) -> Option<u64> {
-        // A few only: a request waits for this.
-        for _ in 0..self.free.len().min(64) {
-            let number = self.free.pop_front()?;
+        // A few only: a request waits for this. What is not of the pool any more is met once, and does not count.
+        let mut left = self.free.len().min(64);
+        while left > 0 {
+            let (_, number) = self.free.pop_first()?;
             let usable = self.is_usable(number, now);
             let reserved =
                 self.blocks.get(&self.plan.block_of(number)).is_some_and(|until| *until > now);
             let Some(unit) = self.units.get_mut(&number) else { continue };
-            unit.queued = false;
-            if unit.state != State::Free {
-                continue;
-            }
+            unit.queued = 0;
             if usable {
                 return Some(number);
             }
             if !reserved {
                 // It waits for a longer reservation of its block.
-                unit.queued = true;
-                self.free.push_back(number);
+                self.queue(number);
+                left -= 1;
             }
         }
         None
@@ -454,9 +527,10 @@ impl<T> Book<T> {
 
     fn ending_at(&mut self, number: u64, then: Option<Moment>) {
         let Some(unit) = self.units.get_mut(&number) else { return };
-        if !unit.ending {
-            unit.ending = true;
-            self.ends.push(Reverse((then.unwrap_or(unit.until), number)));
+        let then = then.unwrap_or(unit.until).max(1);
+        if unit.ends_at == 0 || then < unit.ends_at {
+            unit.ends_at = then;
+            self.ends.push(Reverse((then, number)));
         }
     }
 
@@ -465,23 +539,26 @@ impl<T> Book<T> {
         let counts = unit.state != State::Free && !self.fixed.contains(&number);
         self.spare += usize::from(counts);
         self.held = self.held.saturating_sub(usize::from(unit.state == State::Held));
-        unit.state = State::Free;
-        unit.until = 0;
+        (unit.state, unit.sure) = (State::Free, true);
+        (unit.until, unit.offered, unit.rest) = (0, 0, 0);
         self.queue(number);
     }
 
     fn queue(&mut self, number: u64) {
         let Some(unit) = self.units.get_mut(&number) else { return };
-        if !unit.queued {
-            unit.queued = true;
-            self.free.push_back(number);
+        if unit.queued == 0 {
+            self.place += 1;
+            unit.queued = self.place;
+            self.free.insert(self.place, number);
         }
     }
 
     fn set_held(&mut self, known: Known) {
         self.take(known.number);
         let Some(unit) = self.units.get_mut(&known.number) else { return };
-        unit.until = known.until;
+        (unit.sure, unit.doubtful) = (true, false);
+        (unit.until, unit.offered, unit.rest) = (known.until, 0, 0);
+        unit.session = known.session;
         self.name(known.number, known.who);
         self.ending(known.number);
     }
@@ -493,6 +570,7 @@ impl<T> Book<T> {
         self.spare = self.spare.saturating_sub(usize::from(counted));
         let begins = unit.state != State::Held;
         unit.state = State::Held;
+        self.free.remove(&std::mem::take(&mut unit.queued));
         self.held += usize::from(begins);
         begins
     }
@@ -509,12 +587,36 @@ impl<T> Book<T> {
 impl Unit {
     /// One of which nothing is known yet.
     fn resting() -> Self {
-        Self { state: State::Resting, user: 0, line: 0, until: 0, queued: false, ending: false }
+        Self {
+            state: State::Resting,
+            sure: false,
+            doubtful: false,
+            user: 0,
+            line: 0,
+            until: 0,
+            offered: 0,
+            rest: 0,
+            touched: 0,
+            session: 0,
+            before: 0,
+            queued: 0,
+            ends_at: 0,
+        }
     }
 
     /// One that nobody has had.
     fn free() -> Self {
-        Self { state: State::Free, ..Self::resting() }
+        Self { state: State::Free, sure: true, ..Self::resting() }
+    }
+
+    /// Whether a session began with what was offered last.
+    fn is_taken_by(&self, sign: Sign) -> bool {
+        let Some(began) = sign.began.filter(|_| sign.session != self.before) else { return false };
+        if sign.starts && !self.doubtful {
+            // A late one says how late it is, or is none.
+            return self.offered <= began.saturating_add(SLACK);
+        }
+        self.offered.saturating_add(SLACK) <= began.min(sign.stamped)
     }
 }
 

@@ -1,39 +1,11 @@
-//! The log of changes, read so that nothing is ever passed over.
-//!
-//! With SQLite there is one writer at a time, so the numbers of the log are in the order of the commits: what comes after the
-//! last number is new.
-//!
-//! With PostgreSQL a transaction draws its numbers long before it commits. A reader that remembers the highest number would
-//! pass over a lower one that becomes visible later. To wait for the oldest transaction that still runs would be right, but
-//! one forgotten `BEGIN` in somebody's shell would stop every server. So the reader remembers its last snapshot, which says
-//! exactly which transactions it saw: all below `xmax`, but for those that were running. What it did not see then and sees
-//! now is what is new. Each row has its transaction's number for that.
+//! What the log of changes says, gathered: of what is to be read again.
 
 use std::collections::BTreeSet;
 
-use sqlx::AssertSqlSafe;
+use muralla_database::{ChangeLog, DatabaseError, News, Position, Work};
 
-use crate::engine::{Flavour, Value, Work};
-use crate::{StateError, dialect};
-
-/// Rows that are read at once at most.
-const MOST: i64 = 20_000;
-
-/// Up to where the log was read.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Position {
-    place: Place,
-    /// The database's time of the reading.
-    pub(crate) at: i64,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Place {
-    /// The last number.
-    Number(i64),
-    /// All transactions below `below` were seen, but for those that ran.
-    Snapshot { below: i64, running: Vec<i64> },
-}
+/// The log, which the schema's triggers write.
+pub(crate) const LOG: ChangeLog = ChangeLog { table: "radius_change" };
 
 /// What was changed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -51,65 +23,23 @@ pub(crate) struct Changes {
     pub(crate) latest: Option<i64>,
 }
 
-/// Where the log ends now.
-pub(crate) async fn end(work: &mut Work) -> Result<Position, StateError> {
-    let place = match work.flavour() {
-        Flavour::Sqlite => Place::Number(
-            // The log may have been emptied: its numbers go on all the same.
-            work.number("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'radius_change'), 0)", Vec::new())
-                .await?,
-        ),
-        Flavour::Postgres => {
-            let row = work.row("SELECT CAST(pg_current_snapshot() AS TEXT)", Vec::new()).await?;
-            let text = row.ok_or_else(|| StateError::Row("there is no snapshot".into()))?.text(0)?;
-            snapshot(&text).ok_or_else(|| StateError::Row(format!("{text:?} is no snapshot")))?
-        }
-    };
-    Ok(Position { place, at: dialect::now(work).await? })
-}
-
 /// What was changed after a position, and the new position. `keep` is how many seconds the log reaches back.
 pub(crate) async fn after(
     work: &mut Work,
     position: &Position,
     keep: i64,
-) -> Result<(Changes, Position), StateError> {
-    let end = end(work).await?;
+) -> Result<(Changes, Position), DatabaseError> {
+    let (news, position) = LOG.after(work, position, keep).await?;
     let mut changes = Changes::default();
-    // Half of it, as the two clocks that were asked may differ, and the log is cut between two readings.
-    if end.at.saturating_sub(position.at) > keep / 2 {
-        changes.everything = true;
-        return Ok((changes, end));
-    }
-    let (sql, values) = match (&position.place, &end.place) {
-        (Place::Number(last), Place::Number(end)) if last <= end => (
-            "SELECT kind, name, at FROM radius_change WHERE sequence > $1 AND sequence <= $2 ORDER BY sequence LIMIT $3".to_owned(),
-            vec![Value::from(*last), (*end).into(), (MOST + 1).into()],
-        ),
-        (Place::Snapshot { below, running }, Place::Snapshot { below: end, .. }) if below <= end => {
-            // Numbers from the database itself, so there is nothing to be quoted. Of another cluster, whose copy this may
-            // be, rows may have numbers that are not reached yet: they are none of today.
-            let again: String = running.iter().map(|xact| format!(", {xact}")).collect();
-            (
-                format!("SELECT kind, name, at FROM radius_change WHERE (xact >= $1 OR xact IN (-1{again})) AND xact < $2 ORDER BY sequence LIMIT $3"),
-                vec![Value::from(*below), (*end).into(), (MOST + 1).into()],
-            )
+    match news {
+        News::Everything => changes.everything = true,
+        News::Changes(all) => {
+            for change in all {
+                changes.note(&change.kind, change.name, change.at);
+            }
         }
-        // The database is another one than before, or one from before.
-        _ => {
-            changes.everything = true;
-            return Ok((changes, end));
-        }
-    };
-    work.each(AssertSqlSafe(sql), values, |row| {
-        changes.note(&row.text(0)?, row.text(1)?, row.int(2)?);
-        Ok(())
-    })
-    .await?;
-    if changes.rows > MOST.cast_unsigned() {
-        changes.everything = true;
     }
-    Ok((changes, end))
+    Ok((changes, position))
 }
 
 impl Changes {
@@ -132,15 +62,6 @@ impl Changes {
     }
 }
 
-/// Reads `xmin:xmax:running,running`.
-fn snapshot(text: &str) -> Option<Place> {
-    let mut parts = text.split(':');
-    let (_, below, running) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
-    let running = running.split(',').filter(|xact| !xact.is_empty());
-    let running = running.map(|xact| xact.parse().ok()).collect::<Option<_>>()?;
-    parts.next().is_none().then_some(Place::Snapshot { below, running })
-}
-
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = text
         .chars()
@@ -157,24 +78,6 @@ pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn snapshots_are_read() {
-        for (text, expected) in [
-            ("10:20:10,14,15", Some((20, vec![10, 14, 15]))),
-            ("10:10:", Some((10, vec![]))),
-            ("10:20", None),
-            ("10:20:a", None),
-            ("10:20:1:2", None),
-            ("", None),
-        ] {
-            let read = snapshot(text).map(|place| match place {
-                Place::Snapshot { below, running } => (below, running),
-                Place::Number(_) => panic!("no snapshot"),
-            });
-            assert_eq!(read, expected, "{text}");
-        }
-    }
 
     #[test]
     fn changes_are_gathered() {

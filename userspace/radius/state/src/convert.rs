@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use muralla_radius_dictionary::{Dictionary, Pair};
 use muralla_radius_policy::hours::Hours;
-use muralla_radius_policy::{Base, Credential, Names, Profile, Subscriber};
+use muralla_radius_policy::{Base, Credential, Names, Profile, Subscriber, uncounted};
 use muralla_radius_wire::Secret;
 
 use crate::{NasEntry, ProfileEntry, SubscriberEntry};
@@ -22,29 +22,46 @@ impl Trial {
         Self { dictionary: Arc::clone(dictionary), base }
     }
 
-    /// Why a subscriber could not be loaded.
-    pub(crate) fn subscriber(&self, entry: &SubscriberEntry) -> Result<(), String> {
+    /// What of a subscriber does nothing, or why he could not be loaded.
+    pub(crate) fn subscriber(&self, entry: &SubscriberEntry) -> Result<Vec<String>, String> {
         let subscriber = subscriber(&self.dictionary, entry)?;
-        self.base.upsert_subscriber(&subscriber).map_err(|error| error.to_string())?;
+        insist_on_counted(&subscriber.check, &subscriber.reply)?;
+        let upserted = self.base.upsert_subscriber(&subscriber);
         self.base.remove_subscriber(&entry.name);
-        Ok(())
+        Ok(upserted.map_err(|error| error.to_string())?.notes)
     }
 
-    /// Why profiles could not be loaded, the first of them; `others` are those that are there already.
+    /// What of a profile does nothing, and whether it applies to some requests alone; or why it could not be loaded. Whether
+    /// its parents are there is not asked.
+    pub(crate) fn profile(&self, entry: &ProfileEntry) -> Result<(Vec<String>, bool), String> {
+        let profile = profile(&self.dictionary, entry)?;
+        insist_on_counted(&profile.check, &profile.reply)?;
+        let upserted = self.base.upsert_profile(&profile);
+        let conditional = self.base.is_conditional(&entry.name);
+        self.base.remove_profile(&entry.name);
+        Ok((upserted.map_err(|error| error.to_string())?, conditional))
+    }
+
+    /// What of profiles does nothing, or why they could not be loaded, the first of them; `others` are those that are there
+    /// already.
     pub(crate) fn profiles(
         &self,
         others: &[ProfileEntry],
         entries: &[ProfileEntry],
-    ) -> Result<(), (String, String)> {
+    ) -> Result<Vec<String>, (String, String)> {
         // What is wrong with others already is no matter of these.
         let others: Vec<Profile> =
             others.iter().filter_map(|entry| profile(&self.dictionary, entry).ok()).collect();
         self.base.upsert_profiles(&others);
         let before = self.base.problems();
+        let mut notes = Vec::new();
         for entry in entries {
             let failed = |reason| (entry.name.clone(), reason);
             let profile = profile(&self.dictionary, entry).map_err(failed)?;
-            self.base.upsert_profile(&profile).map_err(|error| failed(error.to_string()))?;
+            insist_on_counted(&profile.check, &profile.reply).map_err(failed)?;
+            let upserted = self.base.upsert_profile(&profile);
+            let said = upserted.map_err(|error| failed(error.to_string()))?;
+            notes.extend(said.iter().map(|note| format!("profile {}: {note}", entry.name)));
         }
         for entry in entries {
             if let Some(parent) = entry.parents.iter().find(|parent| !self.base.has_profile(parent))
@@ -56,12 +73,18 @@ impl Trial {
             }
         }
         match self.base.problems().into_iter().find(|problem| !before.contains(problem)) {
-            None => Ok(()),
+            None => Ok(notes),
             Some(problem) => {
                 Err((entries.first().map(|entry| entry.name.clone()).unwrap_or_default(), problem))
             }
         }
     }
+}
+
+/// Refuses limits over several sessions: without them, somebody would have more than whoever enters them thinks. Where
+/// they lie in the database already they keep nobody out, and are told.
+fn insist_on_counted(check: &[Pair], reply: &[Pair]) -> Result<(), String> {
+    uncounted(check).or_else(|| uncounted(reply)).map_or(Ok(()), Err)
 }
 
 /// A subscriber for the base.
@@ -115,7 +138,7 @@ pub(crate) fn profile(dictionary: &Dictionary, entry: &ProfileEntry) -> Result<P
         pool: entry.pool.clone(),
         pool6: entry.pool6.clone(),
         delegated_pool6: entry.delegated_pool6.clone(),
-        login_times: hours.map_err(|error| error.to_string())?,
+        login_times: hours.map_err(|error| format!("Login-Time: {error}"))?,
         session_timeout: entry.session_timeout,
         idle_timeout: entry.idle_timeout,
         interim: entry.interim,

@@ -1,7 +1,8 @@
 //! Accounting into the database: a batch in one transaction, each as often as one likes.
 //!
 //! Everything here only grows: a record that is there stays; a session's numbers are the greatest of what all records tell; a
-//! day's usage is kept as the total that its session had reached. So the same batch written twice, batches that overlap or
+//! day's usage is kept as the total that its session had reached; a credit is charged by how much a session's row has grown. So
+//! the same batch written twice, batches that overlap or
 //! come out of order, and two servers that each had a part of a session, all lead to the same sums.
 
 use std::collections::BTreeMap;
@@ -9,17 +10,18 @@ use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use muralla_database::{DatabaseError, Value, Work, dialect};
 use muralla_radius_accounting::usage::{Gain, Sum};
 use muralla_radius_accounting::{Day, ExportRow};
 use sqlx::AssertSqlSafe;
 
 use crate::changes::from_hex;
-use crate::engine::{Value, Work};
-use crate::leases::{line_of, text_of};
-use crate::sessions::{SessionRow, box_of, join_all, octets, port_of_row, settle};
+use crate::credits::charge;
+use crate::leases::{Of, adopt, line_of, text_of};
+use crate::sessions::{SessionRow, SessionState, box_of, join_all, octets, port_of_row, settle};
 use crate::state::unix_now;
-use crate::stored::{plan, pools};
-use crate::{Assigned, State, StateError, dialect};
+use crate::stored::{plan, readable_pools};
+use crate::{Assigned, State, StateError};
 
 /// How often it is written down that there is nothing to export.
 const CAUGHT_UP: Duration = Duration::from_secs(5);
@@ -43,14 +45,15 @@ pub struct Poison {
 }
 
 impl State {
-    /// Writes a batch: records, sessions, usage, and leases of addresses, in one transaction. If the database refuses it, the
-    /// rows that are the cause are found by halves, and the others are written.
+    /// Writes a batch: records, sessions, usage, and leases of addresses, in one transaction. If the database refuses the
+    /// data, the rows that are the cause are found by halves, and the others are written. That a row is the cause is believed
+    /// only if the database takes another one that is plain: else it is the database that is not fit.
     ///
     /// # Errors
     ///
-    /// If the database is away. Then nothing, or a part of the batch, is written: write it again.
+    /// If the database is away, or can't do it as it is. Then nothing, or a part of the batch, is written: write it again.
     pub async fn export(&self, rows: &[ExportRow]) -> Result<Exported, StateError> {
-        let mut exported = Exported::default();
+        let (mut exported, mut is_fit) = (Exported::default(), false);
         let mut left: Vec<Range<usize>> = std::iter::once(0..rows.len()).collect();
         while let Some(range) = left.pop() {
             let Some(part) = rows.get(range.clone()).filter(|part| !part.is_empty()) else {
@@ -58,8 +61,15 @@ impl State {
             };
             match self.watched(self.write_batch(part)).await {
                 Ok(()) => exported.written += part.len(),
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if !error.is_refusal() => return Err(error),
                 Err(error) if part.len() == 1 => {
+                    if !is_fit && let Some(row) = part.first() {
+                        let another = [plain(row)];
+                        is_fit = self.watched(self.try_batch(&another)).await.is_ok();
+                    }
+                    if !is_fit {
+                        return Err(error);
+                    }
                     exported.poison.push(Poison { index: range.start, reason: error.to_string() });
                 }
                 Err(_) => {
@@ -84,31 +94,52 @@ impl State {
         if noted.is_some_and(|noted| noted.elapsed() < CAUGHT_UP) {
             return Ok(());
         }
-        *self.inner.caught_up.lock() = Some(Instant::now());
+        let begin = Instant::now();
+        *self.inner.caught_up.lock() = Some(begin);
         self.watched(async {
             let mut work = self.inner.engine.write().await?;
-            note_exported(&mut work, self.server(), 0).await?;
-            work.commit().await
+            // What came while the database was waited for is not in it.
+            let age = i64::try_from(begin.elapsed().as_secs()).unwrap_or(i64::MAX / 4);
+            note_exported(&mut work, self.server(), age).await?;
+            Ok(work.commit().await?)
         })
         .await
     }
 
     async fn write_batch(&self, rows: &[ExportRow]) -> Result<(), StateError> {
         let mut work = self.inner.engine.write().await?;
-        self.write_records(&mut work, rows).await?;
+        self.write_rows(&mut work, rows).await?;
+        Ok(work.commit().await?)
+    }
+
+    /// Finds out whether a batch could be written, and leaves nothing of it.
+    async fn try_batch(&self, rows: &[ExportRow]) -> Result<(), StateError> {
+        let mut work = self.inner.engine.write().await?;
+        self.write_rows(&mut work, rows).await
+    }
+
+    async fn write_rows(&self, work: &mut Work, rows: &[ExportRow]) -> Result<(), StateError> {
+        self.write_records(work, rows).await?;
         let sessions = gathered(rows);
         let keys: Vec<Value> = sessions.keys().map(|id| Value::from(&id[..])).collect();
         // Before the sessions themselves, because it goes by what was known of them.
-        self.write_usage(&mut work, rows, &keys).await?;
+        self.write_usage(work, rows, &keys).await?;
         let all: Vec<SessionRow> = sessions.into_values().collect();
-        join_all(&mut work, &all, self.server()).await?;
-        self.write_boots(&mut work, rows, &keys).await?;
-        settle(&mut work, "id IN ({})", &keys, self.server()).await?;
-        write_leases(&mut work, rows, &keys).await?;
-        let latest = rows.iter().map(|row| row.received_at).max().unwrap_or(0) / 1_000_000;
-        let age = i64::try_from(unix_now()).unwrap_or(i64::MAX).saturating_sub(latest).max(0);
-        note_exported(&mut work, self.server(), age).await?;
-        work.commit().await
+        join_all(work, &all, self.server()).await?;
+        self.write_boots(work, rows, &keys).await?;
+        settle(work, "id IN ({})", &keys, self.server()).await?;
+        charge(work, &keys, self.inner.options.fold_names).await?;
+        write_leases(work, &keys).await?;
+        // What was closed without a record says nothing of how far the journal is written.
+        let of_journal = rows.iter().filter(|row| row.sequence > 0);
+        if let Some(latest) = of_journal.map(|row| row.received_at / 1_000_000).max() {
+            let age = i64::try_from(unix_now()).unwrap_or(i64::MAX).saturating_sub(latest);
+            // What came before the clock was put back tells nothing of what came after it.
+            if age >= 0 {
+                note_exported(work, self.server(), age).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn write_records(&self, work: &mut Work, rows: &[ExportRow]) -> Result<(), StateError> {
@@ -162,9 +193,9 @@ impl State {
                 text(&row.telco),
                 box_of(row).into(),
                 row.acct_session_id.as_str().into(),
-                octets(row.session_seconds).into(),
-                octets(row.octets_in).into(),
-                octets(row.octets_out).into(),
+                octets(row.seconds_then).into(),
+                octets(row.octets_in_then).into(),
+                octets(row.octets_out_then).into(),
                 octets(row.packets_in).into(),
                 octets(row.packets_out).into(),
                 row.cause.unwrap_or(0).into(),
@@ -182,7 +213,7 @@ impl State {
         }
         let head = format!("INSERT INTO radius_record ({})", COLUMNS.join(", "));
         let records = records.into_values().collect();
-        work.bulk(&head, "ON CONFLICT (event) DO NOTHING", COLUMNS.len(), records).await
+        Ok(work.bulk(&head, "ON CONFLICT (event) DO NOTHING", COLUMNS.len(), records).await?)
     }
 
     /// Writes the totals that sessions had reached at the end of each day. What was added since the last record that is
@@ -192,7 +223,7 @@ impl State {
         work: &mut Work,
         rows: &[ExportRow],
         keys: &[Value],
-    ) -> Result<(), StateError> {
+    ) -> Result<(), DatabaseError> {
         const TABLE: &str = "radius_usage";
         let mut known: BTreeMap<Vec<u8>, Reached> = BTreeMap::new();
         work.each_in(
@@ -249,7 +280,7 @@ impl State {
         work: &mut Work,
         rows: &[ExportRow],
         keys: &[Value],
-    ) -> Result<(), StateError> {
+    ) -> Result<(), DatabaseError> {
         let mut boots: BTreeMap<String, i64> = BTreeMap::new();
         for row in rows {
             // In the second in which a box begins, its first session may begin as well; in the one in which it ends, none.
@@ -283,6 +314,74 @@ impl State {
         )
         .await?;
         Ok(())
+    }
+}
+
+/// A row of nothing, for a test to fill.
+#[cfg(test)]
+pub(crate) fn plain_row() -> ExportRow {
+    let source = "192.0.2.1:1813".parse().unwrap();
+    // Acct-Status-Type Start, and an Acct-Session-Id.
+    let attributes = [40, 6, 0, 0, 0, 1, 44, 3, b'1'];
+    let record =
+        muralla_radius_accounting::Record::of_attributes(&attributes, "lns", source, 1).unwrap();
+    let settings = muralla_radius_accounting::Settings::default();
+    let table = muralla_radius_accounting::Table::new(settings, [1, 2]);
+    let uptime = muralla_radius_accounting::record::Uptime { boot: 1, nanos: 1 };
+    let now = muralla_radius_accounting::Moment { wall: 1, uptime };
+    ExportRow::of(&record, &table.apply(&record, now), 1, 120)
+}
+
+/// A row like another one, with nothing in it that a database could refuse.
+fn plain(row: &ExportRow) -> ExportRow {
+    const NAME: &str = "00000000000000000000000000000000";
+    let now = i64::try_from(unix_now()).unwrap_or(i64::MAX);
+    ExportRow {
+        event_id: NAME.to_owned(),
+        session_id: row.session_id.is_some().then(|| NAME.to_owned()),
+        sequence: 0,
+        status: row.status,
+        outcome: row.outcome,
+        state: row.state,
+        event_at: now,
+        received_at: now.saturating_mul(1_000_000),
+        event_timestamp: None,
+        delay_seconds: None,
+        nas: String::new(),
+        telco: None,
+        nas_identifier: None,
+        nas_address: None,
+        nas_port: None,
+        nas_port_id: None,
+        source: None,
+        user_name: String::new(),
+        subscriber: String::new(),
+        acct_session_id: String::new(),
+        class: None,
+        calling_station: None,
+        called_station: None,
+        // Without them no lease would be tried.
+        framed_address: row.framed_address.clone(),
+        framed_prefix: row.framed_prefix.clone(),
+        framed_address6: None,
+        delegated_prefix: row.delegated_prefix.clone(),
+        started_at: Some(now),
+        updated_at: Some(now),
+        ended_at: row.ended_at.map(|_| now),
+        session_seconds: 0,
+        octets_in: 0,
+        octets_out: 0,
+        packets_in: 0,
+        packets_out: 0,
+        seconds_then: 0,
+        octets_in_then: 0,
+        octets_out_then: 0,
+        gained_octets_in: 0,
+        gained_octets_out: 0,
+        gained_seconds: 0,
+        cause: None,
+        cause_name: None,
+        doubts: String::new(),
     }
 }
 
@@ -352,35 +451,39 @@ fn gathered(rows: &[ExportRow]) -> BTreeMap<[u8; 16], SessionRow> {
     sessions
 }
 
-/// Renews the leases of sessions that are open, and gives back those of sessions that are not.
-async fn write_leases(
-    work: &mut Work,
-    rows: &[ExportRow],
-    keys: &[Value],
-) -> Result<(), StateError> {
-    let pools = pools(work).await?;
+/// Renews the leases of sessions that are open, and gives back those of sessions that have ended. One of which nothing was
+/// heard for too long may go on: its lease lasts as long as it lasts.
+async fn write_leases(work: &mut Work, keys: &[Value]) -> Result<(), DatabaseError> {
+    // What is wrong with the others is told by who gives out of them.
+    let (pools, _) = readable_pools(work).await?;
     let plans: Vec<_> = pools.iter().filter_map(|pool| Some((pool, plan(pool).ok()?))).collect();
     if plans.is_empty() {
         return Ok(());
     }
     let now = dialect::now(work).await?;
     let mut held: BTreeMap<String, (i64, Vec<Value>)> = BTreeMap::new();
-    let mut ended: Vec<(String, Vec<u8>, String)> = Vec::new();
+    let mut ended: Vec<Ended> = Vec::new();
+    let mut left: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     work.each_in(
-        "SELECT id, state, user_name, nas, port, address, prefix6, delegated6, updated FROM radius_session WHERE id IN ({})",
+        "SELECT id, state, user_name, nas, port, address, prefix6, delegated6, updated, started FROM radius_session WHERE id IN ({})",
         &[],
         keys,
         |row| {
-            let (id, open, user, nas, port) =
-                (row.bytes(0)?, row.int(1)? == 0, row.text(2)?, row.text(3)?, row.text(4)?);
-            let updated = row.int(8)?;
+            let (id, state, user, nas, port) =
+                (row.bytes(0)?, row.int(1)?, row.text(2)?, row.text(3)?, row.text(4)?);
+            let (updated, started) = (row.int(8)?, row.int(9)?);
+            if SessionState::of(state) == SessionState::Lost {
+                return Ok(());
+            }
             for column in 5..8 {
                 let Ok(assigned) = row.text(column)?.parse::<Assigned>() else { continue };
                 let of = plans.iter().find_map(|(pool, plan)| Some((pool, plan, plan.number(assigned)?)));
                 let Some((pool, plan, number)) = of else { continue };
                 let address = assigned.to_string();
-                if !open {
-                    ended.push((address, id.clone(), user.clone()));
+                if SessionState::of(state) != SessionState::Open {
+                    left.entry(&pool.name).or_default().push(address.as_str().into());
+                    let (session, user, nas) = (id.clone(), user.clone(), nas.clone());
+                    ended.push(Ended { address, session, user, nas, started });
                     continue;
                 }
                 let line = if port.is_empty() { 0 } else { line_of(&user, &nas, &port).cast_signed() };
@@ -405,42 +508,61 @@ async fn write_leases(
         },
     )
     .await?;
-    let received = latest_by_session(rows);
     let wall = i64::try_from(unix_now()).unwrap_or(i64::MAX);
     ended.sort_unstable();
-    for (address, session, user) in ended {
-        let received = received.get(&session).copied().unwrap_or(wall);
-        let heard = now.saturating_sub(wall.saturating_sub(received).max(0));
-        // Somebody may have it again already: only what is this session's, or was given before its end.
+    for Ended { address, session, user, nas, started } in ended {
+        let began = now.saturating_sub(wall.saturating_sub(started).max(0));
+        // Somebody may have it again already, he himself included: only what is this session's, or was offered before it
+        // began.
         work.execute(
-            "UPDATE radius_lease SET released = 1, expires = 0 WHERE address = $1 AND released = 0 AND (session = $2 OR (session IS NULL AND user_name = $3 AND since < $4))",
-            vec![address.into(), Value::Bytes(Some(session)), user.into(), heard.into()],
+            "UPDATE radius_lease SET released = 1, expires = 0 WHERE address = $1 AND released = 0 AND (session = $2 OR (session IS NULL AND user_name = $3 AND nas = $4 AND since <= $5))",
+            vec![
+                address.into(),
+                Value::Bytes(Some(session)),
+                user.into(),
+                nas.into(),
+                began.into(),
+            ],
         )
         .await?;
     }
+    // What was given back is whose session says so, even before its owner has written down to whom it was given; and it is his
+    // from now on, so that what the owner writes then leaves it with the session.
     work.bulk(
         "INSERT INTO radius_lease (address, pool, block, user_name, nas, line, session, since, expires, released)",
-        "ON CONFLICT (address) DO UPDATE SET nas = excluded.nas, line = CASE WHEN excluded.line = 0 THEN radius_lease.line ELSE excluded.line END, session = excluded.session, expires = CASE WHEN excluded.expires > radius_lease.expires THEN excluded.expires ELSE radius_lease.expires END, released = 0 WHERE radius_lease.user_name = excluded.user_name",
+        "ON CONFLICT (address) DO UPDATE SET pool = excluded.pool, block = excluded.block, user_name = excluded.user_name, nas = excluded.nas, line = CASE WHEN excluded.line = 0 AND radius_lease.released = 0 THEN radius_lease.line ELSE excluded.line END, session = excluded.session, since = CASE WHEN radius_lease.session = excluded.session THEN radius_lease.since ELSE excluded.since END, expires = CASE WHEN excluded.expires > radius_lease.expires THEN excluded.expires ELSE radius_lease.expires END, released = 0 WHERE radius_lease.user_name = excluded.user_name OR radius_lease.released = 1",
         10,
         held.into_values().map(|(_, values)| values).collect(),
     )
-    .await
-}
-
-/// When the last row of each session came, in seconds since 1970 by this server's clock.
-fn latest_by_session(rows: &[ExportRow]) -> BTreeMap<Vec<u8>, i64> {
-    let mut latest: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
-    for row in rows {
-        if let Some(session) = row.session_id.as_deref().and_then(from_hex) {
-            let at = latest.entry(session).or_default();
-            *at = (row.received_at / 1_000_000).max(*at);
+    .await?;
+    // What was given on before its owner knew that it was free for that is its next session's.
+    for (pool, plan) in &plans {
+        if let Some(left) = left.get(pool.name.as_str()) {
+            let of = Of { pool: &pool.name, plan, lease_seconds: pool.lease_seconds.into() };
+            adopt(work, of, left, now).await?;
         }
     }
-    latest
+    Ok(())
 }
 
+/// Something that a session had which has ended.
+#[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Ended {
+    address: String,
+    session: Vec<u8>,
+    user: String,
+    nas: String,
+    /// In seconds since 1970 by this server's clock.
+    started: i64,
+}
+
+/// Seconds by which less is claimed to be written than seems to be: records pass each other on their way into the journal, and
+/// wait there until they are durable.
+const MARGIN: i64 = 2;
+
 /// Notes how old what this server has not written yet may be.
-async fn note_exported(work: &mut Work, server: &str, age: i64) -> Result<(), StateError> {
+async fn note_exported(work: &mut Work, server: &str, age: i64) -> Result<(), DatabaseError> {
+    let age = age.saturating_add(MARGIN);
     let now = dialect::now(work).await?;
     let greater = dialect::greater("radius_server", "exported");
     let sql = format!(

@@ -4,22 +4,24 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use muralla_database::{Backoff, DatabaseError, Position, Value, Work};
 use muralla_radius_accounting::SessionId;
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::Base;
+use muralla_radius_policy::names::LONGEST_NAME;
 use sqlx::postgres::{PgListener, PgPool};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::backoff::Backoff;
-use crate::changes::{self, Changes, Position};
-use crate::engine::{Value, Work};
+use crate::changes::{self, Changes};
+use crate::credits::charged;
+use crate::interims;
 use crate::load::{Loaded, load, profiles};
 use crate::sessions::{SESSION, session_of};
 use crate::state::unix_now;
-use crate::stored::{SUBSCRIBER, nases, subscriber_of};
-use crate::{Assigned, Leases, NasEntry, SessionEntry, State, StateError, convert};
+use crate::stored::{SUBSCRIBER, entries, nases, readable_pools, subscriber_of};
+use crate::{Assigned, Charged, Leases, NasEntry, SessionEntry, State, StateError, convert};
 
 /// How often the log is read where nobody says that there is something new.
 const POLL: Duration = Duration::from_millis(250);
@@ -32,6 +34,9 @@ const GATHER: Duration = Duration::from_millis(20);
 
 /// How often the log is cut.
 const CUT: Duration = Duration::from_secs(600);
+
+/// Pieces of what is old that are deleted at each of these times: with the others, some millions of rows each day.
+const MOST_PIECES: u32 = 40;
 
 /// The channel that the triggers speak on.
 const CHANNEL: &str = "muralla_radius";
@@ -53,6 +58,15 @@ pub enum Changed {
     Sessions(Vec<SessionEntry>),
     /// Sessions that are no more in the database.
     SessionsGone(Vec<SessionId>),
+    /// A look at the log has ended: what was committed before it began is in force.
+    Current,
+    /// Up to where the sessions of subscribers who have a credit are off it.
+    Charged {
+        /// The subscribers, as sessions name them.
+        users: Vec<String>,
+        /// All sessions that they have open.
+        sessions: Vec<Charged>,
+    },
 }
 
 impl State {
@@ -71,15 +85,23 @@ impl State {
         let mut ears: Option<Ears> = None;
         // Not all servers at once.
         let mut cut = Instant::now() + CUT.mul_f64(rand::random());
+        let mut pieces = 0;
         loop {
             match self.catch_up(dictionary, base, leases, &position, &mut changed).await {
                 Ok(new) => {
                     position = new;
+                    changed(Changed::Current);
                     backoff.succeeded();
                     if Instant::now() >= cut {
                         // What fails is tried again at the next time.
                         let _ = self.prune_changes().await;
                         cut = Instant::now() + CUT;
+                        pieces = MOST_PIECES;
+                    }
+                    // A piece between two looks, so that no change waits for it.
+                    if pieces > 0 {
+                        let deleted = self.prune_once().await.unwrap_or(0);
+                        pieces = if deleted == 0 { 0 } else { pieces - 1 };
                     }
                     self.wait_for_news(&mut ears).await;
                 }
@@ -197,15 +219,19 @@ async fn apply(
     leases: Option<&Leases>,
     changes: &Changes,
     changed: &mut (impl FnMut(Changed) + Send),
-) -> Result<Vec<String>, StateError> {
+) -> Result<Vec<String>, DatabaseError> {
     let mut problems = Vec::new();
     if changes.profiles {
         let (all, failed) = profiles(work, dictionary).await?;
         problems.extend(failed);
         let there: HashSet<&str> = all.iter().map(|profile| profile.name.as_str()).collect();
         for (profile, result) in all.iter().zip(base.upsert_profiles(&all)) {
-            if let Err(error) = result {
-                problems.push(format!("profile {}: {error}", profile.name));
+            match result {
+                Ok(notes) => {
+                    let name = &profile.name;
+                    problems.extend(notes.iter().map(|note| format!("profile {name}: {note}")));
+                }
+                Err(error) => problems.push(format!("profile {}: {error}", profile.name)),
             }
         }
         for name in base.profiles() {
@@ -220,6 +246,7 @@ async fn apply(
         let names: Vec<Value> =
             changes.subscribers.iter().map(|name| name.as_str().into()).collect();
         let mut left = changes.subscribers.clone();
+        let mut credited: Vec<String> = Vec::new();
         let sql = format!("{SUBSCRIBER} WHERE name IN ({{}})");
         work.each_in(&sql, &[], &names, |row| {
             let name = row.text(0)?;
@@ -227,12 +254,17 @@ async fn apply(
                 .map_err(|error| error.to_string())
                 .and_then(|entry| convert::subscriber(dictionary, &entry))
                 .and_then(|subscriber| {
-                    base.upsert_subscriber(&subscriber).map_err(|error| error.to_string())?;
-                    Ok(subscriber)
+                    let upserted = base.upsert_subscriber(&subscriber);
+                    let notes = upserted.map_err(|error| error.to_string())?.notes;
+                    Ok((subscriber, notes))
                 });
             match subscriber {
-                Ok(subscriber) => {
+                Ok((subscriber, notes)) => {
                     left.remove(&name);
+                    problems.extend(notes.iter().map(|note| format!("subscriber {name}: {note}")));
+                    if subscriber.credit_seconds.or(subscriber.credit_bytes).is_some() {
+                        credited.extend(key_of(base, &name));
+                    }
                     for fixed in [
                         subscriber.address.map(Assigned::V4),
                         subscriber.prefix6.map(Assigned::V6),
@@ -252,6 +284,10 @@ async fn apply(
         for name in left {
             base.remove_subscriber(&name);
         }
+        if !credited.is_empty() {
+            let sessions = charged(work, &credited).await?;
+            changed(Changed::Charged { users: credited, sessions });
+        }
         changed(Changed::Subscribers(changes.subscribers.len() as u64));
     }
     if changes.nases {
@@ -259,10 +295,20 @@ async fn apply(
         problems.extend(failed);
         changed(Changed::Nases(entries));
     }
+    if changes.pools || changes.profiles {
+        problems.extend(interims::too_slow(&readable_pools(work).await?.0, &entries(work).await?));
+    }
     if changes.pools {
         changed(Changed::Pools);
     }
     Ok(problems)
+}
+
+/// A subscriber's name as his sessions have it.
+fn key_of(base: &Base, name: &str) -> Option<String> {
+    let mut spelling = [0; LONGEST_NAME];
+    let key = base.key(name.as_bytes(), &mut spelling)?;
+    str::from_utf8(key).ok().map(str::to_owned)
 }
 
 /// Tells of the sessions that were opened or closed.
@@ -270,7 +316,7 @@ async fn apply_sessions(
     work: &mut Work,
     changes: &Changes,
     changed: &mut (impl FnMut(Changed) + Send),
-) -> Result<(), StateError> {
+) -> Result<(), DatabaseError> {
     if changes.sessions.is_empty() {
         return Ok(());
     }

@@ -13,12 +13,12 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use muralla_database::Value;
 use muralla_radius_dictionary::{Dictionary, Operator, Pair};
 use muralla_radius_policy::Credential;
 use serde::{Deserialize, Serialize};
 
 use crate::convert::Trial;
-use crate::engine::Value;
 use crate::state::Progress;
 use crate::{Hidden, NasEntry, ProfileEntry, State, StateError, SubscriberEntry};
 
@@ -75,7 +75,8 @@ impl State {
     ///
     /// # Errors
     ///
-    /// If the database is away. What was entered before stays entered; the same import may be entered again.
+    /// If the database is away. What was entered before stays entered; the same import may be entered again. If a profile that is
+    /// made of a `DEFAULT` has the name of another one, nothing is entered.
     pub async fn import(
         &self,
         dictionary: &Arc<Dictionary>,
@@ -83,8 +84,10 @@ impl State {
         progress: impl FnMut(Progress),
     ) -> Result<Imported, StateError> {
         self.refuse_taken_addresses(import).await?;
-        let known: HashSet<String> =
-            self.profiles().await?.into_iter().map(|profile| profile.name).collect();
+        let stored = self.profiles().await?;
+        users::insist_on_own_defaults(&import.profiles, &stored)?;
+        let known: HashSet<String> = stored.into_iter().map(|profile| profile.name).collect();
+        import.refuse_orphans(&known);
         self.put_profiles(dictionary, &import.profiles).await?;
         let ours: HashSet<&str> =
             import.profiles.iter().map(|profile| profile.name.as_str()).collect();
@@ -161,6 +164,32 @@ impl State {
 }
 
 impl Import {
+    /// Refuses profiles that build on others which are neither among them nor `known`, and those that build on these.
+    fn refuse_orphans(&mut self, known: &HashSet<String>) {
+        loop {
+            let ours: HashSet<String> =
+                self.profiles.iter().map(|profile| profile.name.clone()).collect();
+            let missing = |profile: &ProfileEntry| {
+                let mut parents = profile.parents.iter();
+                parents.find(|parent| !ours.contains(*parent) && !known.contains(*parent)).cloned()
+            };
+            let before = self.profiles.len();
+            for profile in std::mem::take(&mut self.profiles) {
+                match missing(&profile) {
+                    None => self.profiles.push(profile),
+                    Some(parent) => self.refuse(
+                        "profiles",
+                        &profile.name,
+                        format!("it builds on {parent}, which does not exist: enter it first"),
+                    ),
+                }
+            }
+            if self.profiles.len() == before {
+                return;
+            }
+        }
+    }
+
     fn refuse(&mut self, place: impl Into<String>, name: &str, reason: impl ToString) {
         let (place, name, reason) = (place.into(), name.to_owned(), reason.to_string());
         self.refused.push(Refused { place, name, reason });
@@ -174,7 +203,12 @@ impl Import {
     /// Takes a subscriber in, if loading would.
     fn take(&mut self, trial: &Trial, place: &str, entry: SubscriberEntry) {
         match trial.subscriber(&entry) {
-            Ok(()) => self.subscribers.push(entry),
+            Ok(notes) => {
+                for note in notes {
+                    self.note(place, &entry.name, note);
+                }
+                self.subscribers.push(entry);
+            }
             Err(reason) => self.refuse(place, &entry.name, reason),
         }
     }
@@ -227,6 +261,10 @@ fn subscriber_of(
             }
             ("Expiration", Some(date), _) if sets => entry.not_after = i64::try_from(date).ok(),
             ("Pool-Name", _, Some(pool)) if sets => entry.pool = Some(pool.to_owned()),
+            ("Pool6-Name", _, Some(pool)) if sets => entry.pool6 = Some(pool.to_owned()),
+            ("Delegated-Pool6-Name", _, Some(pool)) if sets => {
+                entry.delegated_pool6 = Some(pool.to_owned());
+            }
             ("User-Profile", _, Some(profile)) if sets => entry.profiles.push(profile.to_owned()),
             _ => entry.check.push(pair.to_string()),
         }
@@ -266,6 +304,11 @@ fn profile_of(
             }
             ("Login-Time", _, Some(times)) if sets => entry.login_times = Some(times.to_owned()),
             ("Pool-Name", _, Some(pool)) if sets => entry.pool = Some(pool.to_owned()),
+            ("Pool6-Name", _, Some(pool)) if sets => entry.pool6 = Some(pool.to_owned()),
+            ("Delegated-Pool6-Name", _, Some(pool)) if sets => {
+                entry.delegated_pool6 = Some(pool.to_owned());
+            }
+            ("User-Profile", _, Some(profile)) if sets => entry.parents.push(profile.to_owned()),
             ("Auth-Type", _, _) if sets && !matches!(&*shown(pair), "Reject" | "Accept") => {
                 import.note(
                     place,
@@ -314,4 +357,34 @@ fn is_said(operator: Operator) -> bool {
 /// A pair's value as it is written.
 fn shown(pair: &Pair) -> String {
     pair.value.shown(&pair.attribute).to_string().trim_matches('"').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_without_their_parents_are_refused_and_those_that_build_on_them() {
+        let profile = |name: &str, parents: &[&str]| ProfileEntry {
+            name: name.to_owned(),
+            parents: parents.iter().map(|parent| (*parent).to_owned()).collect(),
+            ..ProfileEntry::default()
+        };
+        let mut import = Import {
+            profiles: vec![
+                profile("heir", &["lost"]),
+                profile("lost", &["nowhere"]),
+                profile("good", &["base", "stored"]),
+                profile("base", &[]),
+            ],
+            ..Import::default()
+        };
+        import.refuse_orphans(&HashSet::from(["stored".to_owned()]));
+        let names: Vec<&str> =
+            import.profiles.iter().map(|profile| profile.name.as_str()).collect();
+        assert_eq!(names, ["good", "base"]);
+        let refused: Vec<&str> =
+            import.refused.iter().map(|refused| refused.name.as_str()).collect();
+        assert_eq!(refused, ["lost", "heir"]);
+    }
 }

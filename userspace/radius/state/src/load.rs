@@ -1,17 +1,18 @@
 //! Everything out of the database into memory.
 
+use muralla_database::{DatabaseError, Position, Work};
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::{Base, Profile};
 use sqlx::AssertSqlSafe;
 
-use crate::changes::{self, Position};
-use crate::convert;
-use crate::engine::Work;
+use crate::changes::LOG;
 use crate::state::{Progress, unix_now};
 use crate::stored::{
-    PLAIN, PROFILE, SUBSCRIBER, nases, plain_subscriber_of, profile_of, subscriber_of,
+    PLAIN, PROFILE, SUBSCRIBER, entries, nases, plain_subscriber_of, profile_of, readable_pools,
+    subscriber_of,
 };
 use crate::{NasEntry, State, StateError, SubscriberEntry};
+use crate::{convert, interims};
 
 /// What was loaded, and from where the log of changes goes on.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Loaded {
     pub problems: Vec<String>,
     /// How many rows can't be used.
     pub refused: u64,
+    /// What rows say that does nothing, or not what it should, the first [`Loaded::MOST_PROBLEMS`].
+    pub notes: Vec<String>,
 }
 
 impl Loaded {
@@ -39,6 +42,12 @@ impl Loaded {
         self.refused += 1;
         if self.problems.len() < Self::MOST_PROBLEMS {
             self.problems.push(problem);
+        }
+    }
+
+    fn note(&mut self, note: impl FnOnce() -> String) {
+        if self.notes.len() < Self::MOST_PROBLEMS {
+            self.notes.push(note());
         }
     }
 }
@@ -59,12 +68,12 @@ impl State {
         let loaded = self
             .watched(async {
                 let mut work = self.inner.engine.read().await?;
-                load(&mut work, dictionary, base, progress).await
+                Ok(load(&mut work, dictionary, base, progress).await?)
             })
             .await?;
         self.note_following(|following| {
             following.current = unix_now();
-            for problem in &loaded.problems {
+            for problem in loaded.problems.iter().chain(&loaded.notes) {
                 following.note_problem(problem.clone());
             }
         });
@@ -77,15 +86,16 @@ pub(crate) async fn load(
     dictionary: &Dictionary,
     base: &Base,
     mut progress: impl FnMut(Progress) + Send,
-) -> Result<Loaded, StateError> {
+) -> Result<Loaded, DatabaseError> {
     // Before anything else, so that nothing comes in between that is neither here nor there.
     let mut loaded = Loaded {
-        position: changes::end(work).await?,
+        position: LOG.end(work).await?,
         subscribers: 0,
         profiles: 0,
         nases: Vec::new(),
         problems: Vec::new(),
         refused: 0,
+        notes: Vec::new(),
     };
     let bulk = base.bulk();
     let (profiles, problems) = profiles(work, dictionary).await?;
@@ -94,7 +104,12 @@ pub(crate) async fn load(
     }
     for (profile, result) in profiles.iter().zip(bulk.upsert_profiles(&profiles)) {
         match result {
-            Ok(_) => loaded.profiles += 1,
+            Ok(notes) => {
+                loaded.profiles += 1;
+                for note in notes {
+                    loaded.note(|| format!("profile {}: {note}", profile.name));
+                }
+            }
             Err(error) => loaded.problem(format!("profile {}: {error}", profile.name)),
         }
     }
@@ -103,8 +118,8 @@ pub(crate) async fn load(
     let what = "loading subscribers";
     progress(Progress { what, done: 0, total: Some(total) });
     let mut done = 0u64;
-    let mut take = |name: Result<String, StateError>,
-                    entry: Result<SubscriberEntry, StateError>| {
+    let mut take = |name: Result<String, DatabaseError>,
+                    entry: Result<SubscriberEntry, DatabaseError>| {
         done += 1;
         if done.is_multiple_of(10_000) {
             progress(Progress { what, done, total: Some(total) });
@@ -116,7 +131,13 @@ pub(crate) async fn load(
                 bulk.upsert_subscriber(&subscriber).map_err(|error| error.to_string())
             });
         match subscriber {
-            Ok(_) => loaded.subscribers += 1,
+            Ok(upserted) => {
+                loaded.subscribers += 1;
+                let name = name.unwrap_or_default();
+                for note in upserted.notes {
+                    loaded.note(|| format!("subscriber {name}: {note}"));
+                }
+            }
             Err(reason) => {
                 loaded.problem(format!("subscriber {}: {reason}", name.unwrap_or_default()));
             }
@@ -136,6 +157,9 @@ pub(crate) async fn load(
         Ok(())
     })
     .await?;
+    for note in interims::too_slow(&readable_pools(work).await?.0, &entries(work).await?) {
+        loaded.note(|| note);
+    }
     let (nases, problems) = nases(work).await?;
     loaded.nases = nases;
     for problem in problems {
@@ -153,7 +177,7 @@ pub(crate) async fn load(
 pub(crate) async fn profiles(
     work: &mut Work,
     dictionary: &Dictionary,
-) -> Result<(Vec<Profile>, Vec<String>), StateError> {
+) -> Result<(Vec<Profile>, Vec<String>), DatabaseError> {
     let (mut profiles, mut problems) = (Vec::new(), Vec::new());
     work.each(PROFILE, Vec::new(), |row| {
         let profile = profile_of(&row).map_err(|error| error.to_string());

@@ -6,11 +6,11 @@ mod parquet;
 
 use std::io::{self, Write};
 
+use muralla_database::{DatabaseError, Row, Value};
 use muralla_radius_accounting::Day;
 use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 
-use crate::engine::{Row, Value};
 use crate::report::parquet::ParquetSink;
 use crate::state::Progress;
 use crate::usage::{UsageFilter, question};
@@ -172,16 +172,23 @@ impl State {
         let what = "writing the report";
         self.watched(async {
             let mut work = self.inner.engine.read().await?;
-            work.each_of_many(AssertSqlSafe(sql), values, |row| {
+            let mut full = None;
+            let read = work.each_of_many(AssertSqlSafe(sql), values, |row| {
                 let cells = columns.iter().enumerate().map(|(at, (_, kind))| cell(&row, at, *kind));
-                sink.row(cells.collect::<Result<_, _>>()?).map_err(failed())?;
+                if let Err(error) = sink.row(cells.collect::<Result<_, _>>()?) {
+                    full = Some(error);
+                    return Err(DatabaseError::Row("the report can not be written".into()));
+                }
                 done += 1;
                 if done.is_multiple_of(10_000) {
                     progress(Progress { what, done, total: None });
                 }
                 Ok(())
-            })
-            .await
+            });
+            let read = read.await;
+            // What ended the reading was the file, not the database.
+            full.map_or(Ok(()), |error| Err(failed()(error)))?;
+            Ok(read?)
         })
         .await?;
         sink.end().map_err(failed())?;
@@ -215,7 +222,7 @@ fn asked(report: &Report) -> (Vec<(&'static str, Kind)>, String, Vec<Value>) {
     }
 }
 
-fn cell(row: &Row, at: usize, kind: Kind) -> Result<Cell, StateError> {
+fn cell(row: &Row, at: usize, kind: Kind) -> Result<Cell, DatabaseError> {
     Ok(match kind {
         Kind::Text => Cell::Text(row.text(at)?),
         Kind::Number => Cell::Number(row.int(at)?),

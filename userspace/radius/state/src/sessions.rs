@@ -4,14 +4,14 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use muralla_database::{DatabaseError, Row, Value, Work, dialect};
 use muralla_radius_accounting::export::printable;
 use muralla_radius_accounting::{ExportRow, SessionId};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::from_hex;
-use crate::engine::{Row, Value, Work};
-use crate::{State, StateError, dialect};
+use crate::{Charged, State, StateError};
 
 /// Largest number of octets that is believed, 9 petabytes: a counter that says more is broken, and must not break a sum.
 pub(crate) const MOST_OCTETS: i64 = 1 << 53;
@@ -157,6 +157,9 @@ impl SessionRow {
             .map(Value::from),
         );
         values.push(server.into());
+        // Of one that is new, everything is.
+        values.push(self.session_time.into());
+        values.push(self.octets_in.saturating_add(self.octets_out).into());
         values
     }
 }
@@ -166,13 +169,14 @@ pub(crate) async fn join_all(
     work: &mut Work,
     rows: &[SessionRow],
     server: &str,
-) -> Result<(), StateError> {
+) -> Result<(), DatabaseError> {
     const TABLE: &str = "radius_session";
     let mut columns = vec!["id", "state"];
     columns.extend(TEXTS);
     columns.extend(["started", "presumed", "presumption"]);
     columns.extend(GROWING);
     columns.push("server");
+    columns.extend(["grown_time", "grown_octets"]);
     let head = format!("INSERT INTO {TABLE} ({})", columns.join(", "));
     let newer = |column: &str| {
         format!(
@@ -184,6 +188,13 @@ pub(crate) async fn join_all(
     sets.push(dialect::greater(TABLE, "presumed"));
     sets.push(dialect::less(TABLE, "started"));
     sets.extend(GROWING.iter().map(|column| dialect::greater(TABLE, column)));
+    let growth = |column: &str| {
+        format!(
+            "CASE WHEN excluded.{column} > {TABLE}.{column} THEN excluded.{column} - {TABLE}.{column} ELSE 0 END"
+        )
+    };
+    sets.push(format!("grown_time = {}", growth("session_time")));
+    sets.push(format!("grown_octets = {} + {}", growth("octets_in"), growth("octets_out")));
     let tail = format!("ON CONFLICT (id) DO UPDATE SET {}", sets.join(", "));
     let values = rows.iter().map(|row| row.values(server)).collect();
     work.bulk(&head, &tail, columns.len(), values).await
@@ -195,7 +206,7 @@ pub(crate) async fn settle(
     which: &str,
     keys: &[Value],
     server: &str,
-) -> Result<u64, StateError> {
+) -> Result<u64, DatabaseError> {
     const STATE: &str = "CASE WHEN stopped > 0 THEN 1 WHEN presumed > 0 AND presumed >= updated THEN presumption ELSE 0 END";
     let sql = format!(
         "UPDATE radius_session SET state = {STATE}, server = $1 WHERE {which} AND state <> {STATE}"
@@ -261,6 +272,8 @@ pub struct SessionEntry {
     pub login: String,
     /// The NAS's entry.
     pub nas: String,
+    /// NAS-IP-Address or NAS-IPv6-Address; may be empty.
+    pub nas_address: String,
     /// The telco it belongs to; may be empty.
     pub telco: String,
     /// Acct-Session-Id.
@@ -309,9 +322,9 @@ impl SessionEntry {
     }
 }
 
-pub(crate) const SESSION: &str = "SELECT id, state, user_name, login, nas, telco, acct_session_id, started, updated, stopped, presumed, session_time, octets_in, octets_out, packets_in, packets_out, cause, address, prefix6, delegated6, address6, calling, called, port, server FROM radius_session";
+pub(crate) const SESSION: &str = "SELECT id, state, user_name, login, nas, telco, acct_session_id, started, updated, stopped, presumed, session_time, octets_in, octets_out, packets_in, packets_out, cause, address, prefix6, delegated6, address6, calling, called, port, server, box FROM radius_session";
 
-pub(crate) fn session_of(row: &Row) -> Result<SessionEntry, StateError> {
+pub(crate) fn session_of(row: &Row) -> Result<SessionEntry, DatabaseError> {
     let state = SessionState::of(row.int(1)?);
     let (updated, stopped) = (row.int(8)?, row.int(9)?);
     Ok(SessionEntry {
@@ -320,6 +333,7 @@ pub(crate) fn session_of(row: &Row) -> Result<SessionEntry, StateError> {
         user: row.text(2)?,
         login: row.text(3)?,
         nas: row.text(4)?,
+        nas_address: address_of(&row.text(25)?).to_owned(),
         telco: row.text(5)?,
         acct_session_id: row.text(6)?,
         started: row.int(7)?,
@@ -410,7 +424,36 @@ impl State {
                 show(session_of(&row)?);
                 Ok(())
             })
-            .await
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl State {
+    /// Shows those of these sessions that have ended as far as the database knows: a server's own table may have missed that,
+    /// if others were told while it was away.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away.
+    pub async fn each_ended_session(
+        &self,
+        sessions: &[SessionId],
+        mut show: impl FnMut(SessionEntry) + Send,
+    ) -> Result<(), StateError> {
+        self.watched(async {
+            let mut work = self.inner.engine.read().await?;
+            let keys: Vec<Value> =
+                sessions.iter().map(|session| Value::from(&session.as_bytes()[..])).collect();
+            let sql = format!("{SESSION} WHERE state <> 0 AND id IN ({{}})");
+            work.each_in(&sql, &[], &keys, |row| {
+                show(session_of(&row)?);
+                Ok(())
+            })
+            .await?;
+            Ok(())
         })
         .await
     }
@@ -430,6 +473,8 @@ struct Known {
     users: HashMap<SessionId, Box<str>>,
     /// Those that other servers closed, for which the own table may still wait.
     closed: HashSet<SessionId>,
+    /// Open ones of all servers whose subscribers have a credit, by subscriber.
+    charged: HashMap<Box<str>, Vec<Charged>>,
 }
 
 impl Elsewhere {
@@ -441,6 +486,9 @@ impl Elsewhere {
         let Some(id) = session.session_id() else { return };
         let mut known = self.known.write();
         known.forget(id);
+        if session.state != SessionState::Open {
+            known.uncharge(&session.user, id);
+        }
         if session.server == here {
             known.closed.remove(&id);
             return;
@@ -463,6 +511,27 @@ impl Elsewhere {
         let mut known = self.known.write();
         known.forget(id);
         known.closed.remove(&id);
+        known.charged.retain(|_, sessions| {
+            sessions.retain(|session| session.id != id);
+            !sessions.is_empty()
+        });
+    }
+
+    /// Hears up to where sessions are off their subscribers' credits: all that these have open.
+    pub fn charge(&self, users: &[String], sessions: Vec<Charged>) {
+        let mut known = self.known.write();
+        for user in users {
+            known.charged.remove(user.as_str());
+        }
+        for session in sessions {
+            known.charged.entry(session.user.as_str().into()).or_default().push(session);
+        }
+    }
+
+    /// Up to where a subscriber's open sessions, of all servers, are off his credit.
+    #[must_use]
+    pub fn charged_of(&self, user: &str) -> Vec<Charged> {
+        self.known.read().charged.get(user).cloned().unwrap_or_default()
     }
 
     /// Forgets everything, before it is told anew.
@@ -506,6 +575,14 @@ impl Known {
             }
         }
     }
+
+    fn uncharge(&mut self, user: &str, id: SessionId) {
+        let Some(sessions) = self.charged.get_mut(user) else { return };
+        sessions.retain(|session| session.id != id);
+        if sessions.is_empty() {
+            self.charged.remove(user);
+        }
+    }
 }
 
 /// What tells two logins of a user at a NAS apart: the same at the login and in accounting.
@@ -534,6 +611,11 @@ pub(crate) fn port_of_row(row: &ExportRow) -> Option<String> {
 pub(crate) fn box_of(row: &ExportRow) -> String {
     let (identifier, address) = (row.nas_identifier.as_deref(), row.nas_address.as_deref());
     format!("{}|{}|{}", row.nas, identifier.unwrap_or_default(), address.unwrap_or_default())
+}
+
+/// The address in what [`box_of`] made.
+fn address_of(named: &str) -> &str {
+    named.rsplit_once('|').map_or("", |(_, address)| address)
 }
 
 pub(crate) fn octets(octets: i64) -> i64 {
@@ -636,6 +718,7 @@ mod tests {
             user: user.into(),
             login: user.into(),
             nas: "lns".into(),
+            nas_address: String::new(),
             telco: String::new(),
             acct_session_id: "1".into(),
             started: 1,
@@ -655,6 +738,18 @@ mod tests {
             called: String::new(),
             port: String::new(),
             server: server.into(),
+        }
+    }
+
+    #[test]
+    fn a_box_has_its_address_behind_its_names() {
+        for (named, address) in [
+            ("lns|box 1|192.0.2.1", "192.0.2.1"),
+            ("a|b||c|2001:db8::1", "2001:db8::1"),
+            ("lns||", ""),
+            ("", ""),
+        ] {
+            assert_eq!(address_of(named), address, "{named}");
         }
     }
 

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use muralla_database::{Backoff, DatabaseError, Engine, Location, Value, Work, dialect, migrate};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::backoff::Backoff;
-use crate::dialect;
-use crate::engine::{Engine, Value, Work};
-use crate::migrate::migrate;
-use crate::{Location, StateError};
+use crate::StateError;
+use crate::migrate::SCHEMA;
 
 /// How long others are let go first when the schema is made, and how often it is tried.
 const PATIENCE: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_millis(50);
+
+/// How the database's own tools call who is connected.
+pub(crate) const APPLICATION: &str = "muralla-radius";
 
 /// How this server works on the state.
 #[derive(Clone, Debug)]
@@ -24,10 +25,16 @@ pub struct Options {
     pub server: String,
     /// Seconds east of UTC at which a day begins, for the sums of a day.
     pub utc_offset: i32,
+    /// Whether sessions name their subscribers in small letters, whatever letters those are entered in.
+    pub fold_names: bool,
     /// Whether interim records are stored one by one. What they say is counted in any case.
     pub keep_interims: bool,
     /// How long the log of changes reaches back. A server that was away for longer reads everything again.
     pub keep_changes: Duration,
+    /// How long a record is kept; zero is for ever.
+    pub keep_records: Duration,
+    /// How long a session is kept that was closed, with its sums; zero is for ever.
+    pub keep_sessions: Duration,
     /// How long a server may give addresses out of its blocks without hearing of the database.
     pub hold_blocks: Duration,
 }
@@ -38,11 +45,36 @@ impl Default for Options {
         Self {
             server: host,
             utc_offset: 0,
+            fold_names: false,
             keep_interims: false,
             keep_changes: Duration::from_secs(24 * 3600),
+            keep_records: Self::KEEP,
+            keep_sessions: Self::KEEP,
             hold_blocks: Duration::from_secs(24 * 3600),
         }
     }
+}
+
+impl Options {
+    /// How long records and sessions are kept if nothing else is said: a year, and a month to bill it and hear complaints.
+    pub const KEEP: Duration = Duration::from_secs(400 * 86_400);
+
+    /// What is older at a time than it is to be.
+    fn old(&self, now: i64) -> impl Iterator<Item = Old> {
+        let before = |keep: Duration| {
+            let keep = i64::try_from(keep.as_secs()).ok().filter(|keep| *keep > 0)?;
+            Some(now.saturating_sub(keep))
+        };
+        let records = before(self.keep_records).map(Old::Records);
+        records.into_iter().chain(before(self.keep_sessions).map(Old::Sessions))
+    }
+}
+
+/// What is older than a time, in seconds since 1970.
+#[derive(Clone, Copy, Debug)]
+enum Old {
+    Records(i64),
+    Sessions(i64),
 }
 
 /// The state of RADIUS in a database. Clones are the same one.
@@ -59,7 +91,12 @@ pub(crate) struct Inner {
     health: Mutex<Health>,
     /// When it was last written down that everything is exported.
     pub(crate) caught_up: Mutex<Option<Instant>>,
+    /// What the database's clock said when it was last believed, and the uptime then, in seconds.
+    believed: Mutex<Option<(i64, i64)>>,
 }
+
+/// Seconds by which the database's clock may be ahead of what was last known of it.
+const AHEAD: i64 = 86_400;
 
 #[derive(Debug, Default)]
 struct Health {
@@ -96,7 +133,7 @@ pub struct Following {
     pub changes: u64,
     /// Times that everything was read again.
     pub reloads: u64,
-    /// Rows that can't be used, at most [`Following::MOST_PROBLEMS`].
+    /// Rows that can't be used or say what does nothing, at most [`Following::MOST_PROBLEMS`].
     pub problems: Vec<String>,
 }
 
@@ -108,7 +145,7 @@ impl Following {
         if self.problems.contains(&problem) {
             return;
         }
-        warn!(problem, "a row of the database can not be used");
+        warn!(problem, "a row of the database does not do what it says");
         if self.problems.len() >= Self::MOST_PROBLEMS {
             self.problems.remove(0);
         }
@@ -147,12 +184,12 @@ impl State {
         if options.server.is_empty() {
             return Err(StateError::invalid("the server's name", "it is empty: give it one"));
         }
-        let engine = Engine::new(location)?;
+        let engine = Engine::new(location, APPLICATION)?;
         let patience = Instant::now() + PATIENCE;
         // Where two make a file of SQLite at once, one of them may be told at once that it is locked.
-        while let Err(error) = migrate(&engine).await {
-            if !matches!(error, StateError::Conflict(_)) || Instant::now() > patience {
-                return Err(error);
+        while let Err(error) = migrate(&engine, &SCHEMA).await {
+            if !matches!(error, DatabaseError::Conflict(_)) || Instant::now() > patience {
+                return Err(error.into());
             }
             tokio::time::sleep(RETRY).await;
         }
@@ -162,8 +199,11 @@ impl State {
             options,
             health: Mutex::default(),
             caught_up: Mutex::default(),
+            believed: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let state = Self { inner: Arc::new(inner) };
+        state.remember_time().await?;
+        Ok(state)
     }
 
     /// Opens the state, and if the database is away, tries for ever; `away` hears of each failure, and how long the next
@@ -219,7 +259,7 @@ impl State {
         let begin = Instant::now();
         self.watched(async {
             let mut work = self.inner.engine.read().await?;
-            dialect::now(&mut work).await
+            Ok(dialect::now(&mut work).await?)
         })
         .await?;
         Ok(begin.elapsed())
@@ -231,8 +271,8 @@ impl State {
         &self.inner.options.server
     }
 
-    /// Deletes what nobody needs any more: sessions that closed before `before` (in seconds since 1970), their records and
-    /// sums, and old changes. In small pieces, so that nobody waits.
+    /// Deletes sessions that closed before a time (in seconds since 1970), with their sums, and records that are older. In
+    /// small pieces, so that nobody waits. Tells how many of both.
     ///
     /// # Errors
     ///
@@ -242,12 +282,92 @@ impl State {
         before: i64,
         mut progress: impl FnMut(Progress),
     ) -> Result<u64, StateError> {
-        const PIECE: i64 = 2000;
         let mut done = 0;
-        loop {
-            let deleted = self
-                .watched(async {
-                    let mut work = self.inner.engine.write().await?;
+        for old in [Old::Records(before), Old::Sessions(before)] {
+            loop {
+                let deleted = self.prune_piece(old).await?;
+                if deleted == 0 {
+                    break;
+                }
+                done += deleted;
+                progress(Progress { what: "deleting what is old", done, total: None });
+            }
+        }
+        self.prune_changes().await?;
+        Ok(done)
+    }
+
+    /// Deletes a piece of what is older than this server is to keep it; tells how much that was. [`State::follow`] does it
+    /// from time to time.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away.
+    pub async fn prune_once(&self) -> Result<u64, StateError> {
+        let clock = {
+            let mut work = self.read().await?;
+            dialect::now(&mut work).await?
+        };
+        let now = self.plausible(clock, uptime());
+        if now < clock {
+            self.note_following(|following| {
+                following.note_problem(
+                    "the database's clock is more than a day ahead of all that was written until this server began: what is old by \
+                     that clock alone stays. If the clock is right, restart the server, or `muralla radius prune`"
+                        .to_owned(),
+                );
+            });
+        }
+        let mut deleted = 0;
+        for old in self.inner.options.old(now) {
+            deleted += self.prune_piece(old).await?;
+        }
+        Ok(deleted)
+    }
+
+    /// Takes the latest of what is there for the time until which the clock was right.
+    async fn remember_time(&self) -> Result<(), StateError> {
+        const LATEST: [&str; 3] = [
+            "SELECT CAST(coalesce(max(at), 0) AS BIGINT) FROM radius_record",
+            "SELECT CAST(coalesce(max(started), 0) AS BIGINT) FROM radius_session",
+            "SELECT CAST(coalesce(max(seen), 0) AS BIGINT) FROM radius_server",
+        ];
+        let mut work = self.read().await?;
+        let mut latest = 0;
+        for sql in LATEST {
+            latest = work.number(sql, Vec::new()).await?.max(latest);
+        }
+        if latest > 0 {
+            *self.inner.believed.lock() = Some((latest, uptime()));
+        }
+        Ok(())
+    }
+
+    /// What a clock says, as far as it can be believed: a clock that is wrong must not make everything old.
+    fn plausible(&self, clock: i64, uptime: i64) -> i64 {
+        let mut believed = self.inner.believed.lock();
+        let latest = believed.map(|(latest, then)| {
+            latest.saturating_add(uptime.saturating_sub(then).max(0)).saturating_add(AHEAD)
+        });
+        match latest {
+            Some(latest) if clock > latest => latest,
+            _ => {
+                *believed = Some((clock, uptime));
+                clock
+            }
+        }
+    }
+
+    async fn prune_piece(&self, old: Old) -> Result<u64, StateError> {
+        const PIECE: i64 = 1000;
+        self.watched(async {
+            let mut work = self.inner.engine.write().await?;
+            let deleted = match old {
+                Old::Records(before) => {
+                    let sql = "DELETE FROM radius_record WHERE event IN (SELECT event FROM radius_record WHERE at < $1 ORDER BY at LIMIT $2)";
+                    work.execute(sql, vec![before.into(), PIECE.into()]).await?
+                }
+                Old::Sessions(before) => {
                     let mut ids = Vec::new();
                     work.each(
                         "SELECT id FROM radius_session WHERE state <> 0 AND started < $1 AND updated < $1 AND stopped < $1 LIMIT $2",
@@ -259,27 +379,13 @@ impl State {
                     )
                     .await?;
                     work.execute_in("DELETE FROM radius_usage WHERE session IN ({})", &[], &ids).await?;
-                    work.execute_in("DELETE FROM radius_record WHERE session IN ({})", &[], &ids).await?;
-                    let mut deleted =
-                        work.execute_in("DELETE FROM radius_session WHERE id IN ({})", &[], &ids).await?;
-                    // On and Off have no session.
-                    deleted += work
-                        .execute(
-                            "DELETE FROM radius_record WHERE at < $1 AND session IS NULL",
-                            vec![before.into()],
-                        )
-                        .await?;
-                    work.commit().await?;
-                    Ok(deleted)
-                })
-                .await?;
-            if deleted == 0 {
-                break;
-            }
-            done += deleted;
-            progress(Progress { what: "deleting old sessions", done, total: None });
-        }
-        Ok(done + self.prune_changes().await?)
+                    work.execute_in("DELETE FROM radius_session WHERE id IN ({})", &[], &ids).await?
+                }
+            };
+            work.commit().await?;
+            Ok(deleted)
+        })
+        .await
     }
 
     /// Deletes changes that are older than the log is to reach back. Called from time to time by who follows.
@@ -315,7 +421,7 @@ impl State {
 
     /// Begins to read, and notes whether that goes.
     pub(crate) async fn read(&self) -> Result<Work, StateError> {
-        self.watched(self.inner.engine.read()).await
+        self.watched(async { Ok(self.inner.engine.read().await?) }).await
     }
 
     /// Does something with the database, and notes whether it answers.
@@ -356,6 +462,11 @@ impl State {
             info!(location = %self.inner.location, seconds, "the database is back");
         }
     }
+}
+
+/// Seconds since the machine's boot.
+fn uptime() -> i64 {
+    rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec
 }
 
 /// Seconds since 1970 by this machine's clock, for people to read; nothing is decided by it.

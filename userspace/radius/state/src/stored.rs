@@ -3,17 +3,19 @@
 //! What is entered here is checked as loading checks it, so that nothing is accepted that would not work. What comes by an
 //! operator's own SQL is checked when it is read.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use muralla_database::{DatabaseError, Row, Value, Work, dialect};
 use muralla_radius_dictionary::Dictionary;
 
 use crate::addresses::Plan;
 use crate::convert::{self, Trial};
-use crate::engine::{Row, Value, Work};
 use crate::entries::{items, lines};
+use crate::interims;
+use crate::leases::LIVES;
 use crate::state::Progress;
 use crate::{Hidden, NasEntry, PoolEntry, ProfileEntry, State, StateError, SubscriberEntry};
 
@@ -40,7 +42,7 @@ const PUT_NAS: (&str, &str) = (
 );
 
 impl State {
-    /// Enters a subscriber, new or instead of the one of that name.
+    /// Enters a subscriber, new or instead of the one of that name; tells what of it does nothing.
     ///
     /// # Errors
     ///
@@ -49,8 +51,38 @@ impl State {
         &self,
         dictionary: &Arc<Dictionary>,
         entry: &SubscriberEntry,
-    ) -> Result<(), StateError> {
-        self.put_subscribers(dictionary, std::slice::from_ref(entry), |_| ()).await
+    ) -> Result<Vec<String>, StateError> {
+        let notes = tried(&Trial::new(dictionary), entry)?;
+        self.enter(PUT_SUBSCRIBER, 18, vec![subscriber_values(entry)]).await?;
+        Ok(notes)
+    }
+
+    /// Changes a subscriber, with nobody else's change lost: not even what is taken off his credit at the same time. Tells
+    /// what of him does nothing; nothing if there is no such subscriber.
+    ///
+    /// # Errors
+    ///
+    /// See [`State::put_subscriber`].
+    pub async fn change_subscriber(
+        &self,
+        dictionary: &Arc<Dictionary>,
+        name: &str,
+        change: impl FnOnce(SubscriberEntry) -> SubscriberEntry + Send,
+    ) -> Result<Option<Vec<String>>, StateError> {
+        self.watched(async {
+            let mut work = self.inner.engine.write().await?;
+            let sql = format!("{SUBSCRIBER} WHERE name = $1{}", work.flavour().for_update());
+            let Some(row) = work.row(sqlx::AssertSqlSafe(sql), vec![name.into()]).await? else {
+                return Ok(None);
+            };
+            let entry = SubscriberEntry { name: name.to_owned(), ..change(subscriber_of(&row)?) };
+            let notes = tried(&Trial::new(dictionary), &entry)?;
+            let (head, tail) = PUT_SUBSCRIBER;
+            work.bulk(head, tail, 18, vec![subscriber_values(&entry)]).await?;
+            work.commit().await?;
+            Ok(Some(notes))
+        })
+        .await
     }
 
     /// Enters many subscribers, each new or instead of the one of its name. They are entered in pieces, each wholly or not at
@@ -68,9 +100,7 @@ impl State {
         let mut names = HashSet::with_capacity(entries.len());
         let trial = Trial::new(dictionary);
         for entry in entries {
-            trial.subscriber(entry).map_err(|reason| {
-                StateError::invalid(format!("subscriber {}", entry.name), reason)
-            })?;
+            tried(&trial, entry)?;
             if !names.insert(entry.name.as_str()) {
                 let reason = "it comes twice: take one out";
                 return Err(StateError::invalid(format!("subscriber {}", entry.name), reason));
@@ -125,30 +155,8 @@ impl State {
         self.select(&sql, vec![after.into(), i64::from(most).into()], subscriber_of).await
     }
 
-    /// Changes what is left of a subscriber's credit by that much, of what is limited at all; never below zero. Tells whether
-    /// there is such a subscriber.
-    ///
-    /// # Errors
-    ///
-    /// If the database is away.
-    pub async fn add_credit(
-        &self,
-        name: &str,
-        seconds: i64,
-        bytes: i64,
-    ) -> Result<bool, StateError> {
-        let sql = "UPDATE radius_subscriber SET credit_seconds = CASE WHEN credit_seconds + $2 < 0 THEN 0 ELSE credit_seconds + $2 END, credit_bytes = CASE WHEN credit_bytes + $3 < 0 THEN 0 ELSE credit_bytes + $3 END WHERE name = $1";
-        self.watched(async {
-            let mut work = self.inner.engine.write().await?;
-            let values = vec![name.into(), seconds.into(), bytes.into()];
-            let changed = work.execute(sql, values).await?;
-            work.commit().await?;
-            Ok(changed > 0)
-        })
-        .await
-    }
-
-    /// Enters profiles, each new or instead of the one of its name, all or none. No name may come twice.
+    /// Enters profiles, each new or instead of the one of its name, all or none. No name may come twice. Tells what of them
+    /// does nothing.
     ///
     /// # Errors
     ///
@@ -157,21 +165,18 @@ impl State {
         &self,
         dictionary: &Arc<Dictionary>,
         entries: &[ProfileEntry],
-    ) -> Result<(), StateError> {
+    ) -> Result<Vec<String>, StateError> {
         self.watched(async {
             let mut work = self.inner.engine.write().await?;
-            let mut others = Vec::new();
-            work.each(PROFILE, Vec::new(), |row| {
-                others.extend(profile_of(&row).ok());
-                Ok(())
-            })
-            .await?;
-            Trial::new(dictionary)
+            let others = self::entries(&mut work).await?;
+            let mut notes = Trial::new(dictionary)
                 .profiles(&others, entries)
                 .map_err(|(name, reason)| StateError::invalid(format!("profile {name}"), reason))?;
             let rows = entries.iter().map(profile_values).collect();
             work.bulk(PUT_PROFILE.0, PUT_PROFILE.1, 14, rows).await?;
-            work.commit().await
+            notes.extend(interims::too_slow(&pools(&mut work).await?, entries));
+            work.commit().await?;
+            Ok(notes)
         })
         .await
     }
@@ -198,7 +203,7 @@ impl State {
         let having = self
             .watched(async {
                 let mut work = self.inner.engine.read().await?;
-                work.number(sql, vec![name.into(), "\n".into()]).await
+                Ok(work.number(sql, vec![name.into(), "\n".into()]).await?)
             })
             .await?;
         if having > 0 {
@@ -215,6 +220,20 @@ impl State {
     /// If the database is away, or a row holds what it must not.
     pub async fn profiles(&self) -> Result<Vec<ProfileEntry>, StateError> {
         self.select(&format!("{PROFILE} ORDER BY name"), Vec::new(), profile_of).await
+    }
+
+    /// Enters what another database has, as it stands there: what is wrong with it is told when it is loaded.
+    ///
+    /// # Errors
+    ///
+    /// If the database refuses it or is away.
+    pub async fn take_over(
+        &self,
+        profiles: &[ProfileEntry],
+        subscribers: &[SubscriberEntry],
+    ) -> Result<(), StateError> {
+        self.enter(PUT_PROFILE, 14, profiles.iter().map(profile_values).collect()).await?;
+        self.enter(PUT_SUBSCRIBER, 18, subscribers.iter().map(subscriber_values).collect()).await
     }
 
     /// Enters a NAS, new or instead of the one of that prefix.
@@ -245,17 +264,18 @@ impl State {
     pub async fn nases(&self) -> Result<(Vec<NasEntry>, Vec<String>), StateError> {
         self.watched(async {
             let mut work = self.inner.engine.read().await?;
-            nases(&mut work).await
+            Ok(nases(&mut work).await?)
         })
         .await
     }
 
-    /// Enters a pool, new or instead of the one of that name. What is given out already stays so.
+    /// Enters a pool, new or instead of the one of that name. What is given out already stays so. Tells whose sessions are
+    /// heard of too seldom for its leases.
     ///
     /// # Errors
     ///
     /// If it makes no sense, overlaps another pool, would change the size of its blocks, or the database is away.
-    pub async fn put_pool(&self, entry: &PoolEntry) -> Result<(), StateError> {
+    pub async fn put_pool(&self, entry: &PoolEntry) -> Result<Vec<String>, StateError> {
         let invalid = |reason: String| StateError::invalid(format!("pool {}", entry.name), reason);
         if entry.name.is_empty() {
             return Err(invalid("it has no name: give it one".into()));
@@ -313,20 +333,33 @@ impl State {
             work.execute("DELETE FROM radius_pool_range WHERE pool = $1", vec![entry.name.as_str().into()]).await?;
             let rows = ranges().map(|range| vec![entry.name.as_str().into(), range.into()]).collect();
             work.bulk("INSERT INTO radius_pool_range (pool, addresses)", "", 2, rows).await?;
-            work.commit().await
+            let notes = interims::too_slow(std::slice::from_ref(entry), &entries(&mut work).await?);
+            work.commit().await?;
+            Ok(notes)
         })
         .await
     }
 
-    /// Removes a pool; tells whether there was one. What is given out stays in use until its sessions end; nobody knows of
-    /// it any more.
+    /// Removes a pool; tells whether there was one. What is given out stays in use until its sessions end, but nobody knows
+    /// of it any more: another pool may give it to somebody else. So it must be by `force` while there is any.
     ///
     /// # Errors
     ///
-    /// If the database is away.
-    pub async fn remove_pool(&self, name: &str) -> Result<bool, StateError> {
+    /// If something is given out and it is not by force, or the database is away.
+    pub async fn remove_pool(&self, name: &str, force: bool) -> Result<bool, StateError> {
         self.watched(async {
             let mut work = self.inner.engine.write().await?;
+            let now = dialect::now(&mut work).await?;
+            let sql = format!("SELECT count(*) FROM radius_lease WHERE pool = $1 AND released = 0 AND (expires > $2 OR {LIVES})");
+            let live = work.number(sqlx::AssertSqlSafe(sql), vec![name.into(), now.into()]).await?;
+            if live > 0 && !force {
+                let reason = format!(
+                    "{live} of it are in use: give the profiles and subscribers that have it another pool, and wait until their \
+                     sessions and offers have ended, or disconnect them; --force removes it at once, and nobody knows any more who has \
+                     what"
+                );
+                return Err(StateError::invalid(format!("pool {name}"), reason));
+            }
             for table in ["radius_lease", "radius_block"] {
                 let sql = format!("DELETE FROM {table} WHERE pool = $1");
                 work.execute(sqlx::AssertSqlSafe(sql), vec![name.into()]).await?;
@@ -347,7 +380,7 @@ impl State {
     pub async fn pools(&self) -> Result<Vec<PoolEntry>, StateError> {
         self.watched(async {
             let mut work = self.inner.engine.read().await?;
-            pools(&mut work).await
+            Ok(pools(&mut work).await?)
         })
         .await
     }
@@ -361,7 +394,7 @@ impl State {
         self.watched(async {
             let mut work = self.inner.engine.write().await?;
             work.bulk(statement.0, statement.1, columns, rows).await?;
-            work.commit().await
+            Ok(work.commit().await?)
         })
         .await
     }
@@ -381,7 +414,7 @@ impl State {
         &self,
         sql: &str,
         values: Vec<Value>,
-        of: impl Fn(&Row) -> Result<T, StateError>,
+        of: impl Fn(&Row) -> Result<T, DatabaseError>,
     ) -> Result<Vec<T>, StateError> {
         self.watched(async {
             let mut work = self.inner.engine.read().await?;
@@ -398,7 +431,7 @@ impl State {
 }
 
 /// NASes whose rows can be used, and what is wrong with the others.
-pub(crate) async fn nases(work: &mut Work) -> Result<(Vec<NasEntry>, Vec<String>), StateError> {
+pub(crate) async fn nases(work: &mut Work) -> Result<(Vec<NasEntry>, Vec<String>), DatabaseError> {
     let (mut entries, mut problems) = (Vec::new(), Vec::new());
     let sql = format!("{NAS} ORDER BY prefix");
     work.each(sqlx::AssertSqlSafe(sql), Vec::new(), |row| {
@@ -416,30 +449,65 @@ pub(crate) async fn nases(work: &mut Work) -> Result<(Vec<NasEntry>, Vec<String>
     Ok((entries, problems))
 }
 
+/// All profiles whose rows can be read.
+pub(crate) async fn entries(work: &mut Work) -> Result<Vec<ProfileEntry>, DatabaseError> {
+    let mut entries = Vec::new();
+    work.each(PROFILE, Vec::new(), |row| {
+        entries.extend(profile_of(&row).ok());
+        Ok(())
+    })
+    .await?;
+    Ok(entries)
+}
+
+/// What of a subscriber does nothing.
+fn tried(trial: &Trial, entry: &SubscriberEntry) -> Result<Vec<String>, StateError> {
+    let invalid = |reason| StateError::invalid(format!("subscriber {}", entry.name), reason);
+    trial.subscriber(entry).map_err(invalid)
+}
+
 /// All pools with their ranges.
-pub(crate) async fn pools(work: &mut Work) -> Result<Vec<PoolEntry>, StateError> {
+pub(crate) async fn pools(work: &mut Work) -> Result<Vec<PoolEntry>, DatabaseError> {
     let mut pools: Vec<PoolEntry> = Vec::new();
-    let sql = "SELECT p.name, p.length, p.block, p.lease_seconds, p.offer_seconds, p.note, r.addresses FROM radius_pool p LEFT JOIN radius_pool_range r ON r.pool = p.name ORDER BY p.name, r.addresses";
-    work.each(sql, Vec::new(), |row| {
-        let name = row.text(0)?;
-        if pools.last().is_none_or(|pool| pool.name != name) {
-            pools.push(PoolEntry {
-                name,
-                length: small(row.int(1)?)?,
-                ranges: Vec::new(),
-                block: Some(small(row.int(2)?)?),
-                lease_seconds: small(row.int(3)?)?,
-                offer_seconds: small(row.int(4)?)?,
-                note: row.text_or_none(5)?,
-            });
-        }
-        if let (Some(pool), Some(range)) = (pools.last_mut(), row.text_or_none(6)?) {
-            pool.ranges.push(range);
+    work.each(POOLS, Vec::new(), |row| add_pool(&mut pools, &row)).await?;
+    Ok(pools)
+}
+
+/// The pools whose rows can be read; and of the others the names, and what is wrong.
+pub(crate) async fn readable_pools(
+    work: &mut Work,
+) -> Result<(Vec<PoolEntry>, BTreeMap<String, String>), DatabaseError> {
+    let (mut pools, mut problems) = (Vec::new(), BTreeMap::new());
+    work.each(POOLS, Vec::new(), |row| {
+        if let Err(error) = add_pool(&mut pools, &row) {
+            problems.entry(row.text(0).unwrap_or_default()).or_insert_with(|| error.to_string());
         }
         Ok(())
     })
     .await?;
-    Ok(pools)
+    pools.retain(|pool| !problems.contains_key(&pool.name));
+    Ok((pools, problems))
+}
+
+const POOLS: &str = "SELECT p.name, p.length, p.block, p.lease_seconds, p.offer_seconds, p.note, r.addresses FROM radius_pool p LEFT JOIN radius_pool_range r ON r.pool = p.name ORDER BY p.name, r.addresses";
+
+fn add_pool(pools: &mut Vec<PoolEntry>, row: &Row) -> Result<(), DatabaseError> {
+    let name = row.text(0)?;
+    if pools.last().is_none_or(|pool| pool.name != name) {
+        pools.push(PoolEntry {
+            name,
+            length: small(row.int(1)?)?,
+            ranges: Vec::new(),
+            block: Some(small(row.int(2)?)?),
+            lease_seconds: small(row.int(3)?)?,
+            offer_seconds: small(row.int(4)?)?,
+            note: row.text_or_none(5)?,
+        });
+    }
+    if let (Some(pool), Some(range)) = (pools.last_mut(), row.text_or_none(6)?) {
+        pool.ranges.push(range);
+    }
+    Ok(())
 }
 
 /// The plan of a pool as it lies in the database.
@@ -448,7 +516,7 @@ pub(crate) fn plan(pool: &PoolEntry) -> Result<Plan, String> {
     Plan::new(pool.length, block, pool.ranges.iter().map(String::as_str))
 }
 
-pub(crate) fn subscriber_of(row: &Row) -> Result<SubscriberEntry, StateError> {
+pub(crate) fn subscriber_of(row: &Row) -> Result<SubscriberEntry, DatabaseError> {
     Ok(SubscriberEntry {
         name: row.text(0)?,
         credential: Hidden::new(row.text(1)?),
@@ -472,7 +540,7 @@ pub(crate) fn subscriber_of(row: &Row) -> Result<SubscriberEntry, StateError> {
 }
 
 /// A subscriber of whom [`PLAIN`] holds, out of his name, credential and profiles.
-pub(crate) fn plain_subscriber_of(row: &Row) -> Result<SubscriberEntry, StateError> {
+pub(crate) fn plain_subscriber_of(row: &Row) -> Result<SubscriberEntry, DatabaseError> {
     Ok(SubscriberEntry {
         name: row.text(0)?,
         credential: Hidden::new(row.text(1)?),
@@ -504,7 +572,7 @@ fn subscriber_values(entry: &SubscriberEntry) -> Vec<Value> {
     ]
 }
 
-pub(crate) fn profile_of(row: &Row) -> Result<ProfileEntry, StateError> {
+pub(crate) fn profile_of(row: &Row) -> Result<ProfileEntry, DatabaseError> {
     Ok(ProfileEntry {
         name: row.text(0)?,
         parents: items(&row.text(1)?),
@@ -542,12 +610,12 @@ fn profile_values(entry: &ProfileEntry) -> Vec<Value> {
     ]
 }
 
-fn nas_of(row: &Row) -> Result<NasEntry, StateError> {
+fn nas_of(row: &Row) -> Result<NasEntry, DatabaseError> {
     let prefix = row.text(0)?;
     // A single address is a prefix as well, when people write it by hand.
     let parsed = prefix.parse::<IpNet>().or_else(|_| prefix.parse::<IpAddr>().map(IpNet::from));
     Ok(NasEntry {
-        prefix: parsed.map_err(|_| StateError::Row(format!("{prefix:?} is no prefix")))?,
+        prefix: parsed.map_err(|_| DatabaseError::Row(format!("{prefix:?} is no prefix")))?,
         name: row.text(1)?,
         secret: Hidden::new(row.text(2)?),
         next_secret: row.text_or_none(3)?.map(Hidden::new),
@@ -574,16 +642,16 @@ fn nas_values(entry: &NasEntry) -> Vec<Value> {
 }
 
 /// A number of the database in a smaller type; an operator's own SQL may hold anything.
-pub(crate) fn small<T: TryFrom<i64>>(number: i64) -> Result<T, StateError> {
-    T::try_from(number).map_err(|_| StateError::Row(format!("{number} is out of range")))
+pub(crate) fn small<T: TryFrom<i64>>(number: i64) -> Result<T, DatabaseError> {
+    T::try_from(number).map_err(|_| DatabaseError::Row(format!("{number} is out of range")))
 }
 
 fn parsed<T: std::str::FromStr>(
     column: &'static str,
     text: Option<String>,
-) -> Result<Option<T>, StateError> {
+) -> Result<Option<T>, DatabaseError> {
     let parse = |text: String| {
-        text.parse().map_err(|_| StateError::Row(format!("{column} {text:?} is none")))
+        text.parse().map_err(|_| DatabaseError::Row(format!("{column} {text:?} is none")))
     };
     text.filter(|text| !text.is_empty()).map(parse).transpose()
 }

@@ -1,10 +1,10 @@
 //! Sums of usage for billing: by subscriber, NAS and telco, over days.
 
+use muralla_database::{DatabaseError, Row, Value};
 use muralla_radius_accounting::Day;
 use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 
-use crate::engine::{Row, Value};
 use crate::{State, StateError};
 
 /// By what usage is summed.
@@ -125,7 +125,7 @@ pub(crate) fn question(filter: &UsageFilter) -> (String, Vec<Value>) {
     (sql, values)
 }
 
-fn sum_of(row: &Row, daily: bool) -> Result<UsageSum, StateError> {
+fn sum_of(row: &Row, daily: bool) -> Result<UsageSum, DatabaseError> {
     let day = row.int(1)?;
     Ok(UsageSum {
         name: row.text(0)?,

@@ -2,14 +2,13 @@
 //!
 //! | method | password | NT hash | other hashes |
 //! |---|---|---|---|
-//! | [`pap`] | yes | yes | yes, by whoever computes them from what PAP reveals |
+//! | PAP | yes | yes | yes, by whoever computes them from what [`hidden::password`](crate::hidden::password) reveals |
 //! | [`chap`] | yes | no | no |
 //! | [`mschap`], [`mschap2`] | yes, through [`mschap::nt_hash`] | yes | no |
 
 pub mod chap;
 pub mod mschap;
 pub mod mschap2;
-pub mod pap;
 
 mod des;
 

@@ -22,10 +22,10 @@ use muralla_radius_state::{
 };
 use serde_json::json;
 
-use super::{nases_text, read_password, tell};
+use super::{nases_text, read_password, refusals, tell};
 use crate::cli::{
-    DateRange, NasCommand, PasswordFile, PoolCommand, ProfileCommand, ProfileItems, RadiusCommand,
-    UserCommand, UserItems,
+    CreditChange, DateRange, NasCommand, PasswordFile, PoolCommand, ProfileCommand, ProfileItems,
+    RadiusCommand, ServerCommand, UserCommand, UserItems, When,
 };
 use crate::commands::{Call, code, out};
 use crate::configuration::{self, duration, moment};
@@ -50,6 +50,8 @@ pub(super) async fn act(call: &Call, command: RadiusCommand) -> anyhow::Result<E
             work.export(range, &what, &format, &output).await
         }
         RadiusCommand::Sums { range, by } => work.sums(range, &by).await,
+        RadiusCommand::Prune { before } => work.prune(before).await,
+        RadiusCommand::Server(command) => work.server(command).await,
         // They ask a daemon, and were done.
         RadiusCommand::Status
         | RadiusCommand::Sessions { .. }
@@ -57,6 +59,7 @@ pub(super) async fn act(call: &Call, command: RadiusCommand) -> anyhow::Result<E
         | RadiusCommand::Change { .. }
         | RadiusCommand::Test { .. }
         | RadiusCommand::Tail { .. }
+        | RadiusCommand::Refusals { .. }
         | RadiusCommand::DeadLetters { .. } => Ok(ExitCode::SUCCESS),
     };
     state.close().await;
@@ -75,11 +78,8 @@ fn configured(path: &Path) -> anyhow::Result<RadiusConfig> {
 }
 
 async fn open(config: &RadiusConfig) -> anyhow::Result<State> {
-    let location = match &config.state.location {
-        StateLocation::Embedded(file) => Location::Sqlite(file.clone()),
-        StateLocation::Postgres(url) => Location::Postgres(url.reveal().to_owned()),
-    };
-    let opened = State::open(&location).await;
+    let (location, options) = config.database();
+    let opened = State::open_with(&location, options).await;
     let state = opened.with_context(|| format!("opening the database at {location}"))?;
     if let StateLocation::Embedded(file) = &config.state.location {
         hand_over(file).with_context(|| format!("handing {} over", file.display()))?;
@@ -113,11 +113,7 @@ struct Work<'w> {
 
 impl Work<'_> {
     fn dictionary(&self) -> anyhow::Result<Arc<Dictionary>> {
-        let mut dictionary = Dictionary::built_in();
-        for file in &self.config.dictionaries {
-            dictionary = Arc::new(dictionary.with_file(file)?);
-        }
-        Ok(dictionary)
+        Ok(Arc::new(self.config.dictionary()?))
     }
 
     async fn user(&self, command: UserCommand) -> anyhow::Result<ExitCode> {
@@ -131,28 +127,47 @@ impl Work<'_> {
             }
             UserCommand::Show { name } => {
                 let user = self.subscriber(&name).await?;
-                tell(self.call, &user, user_text)?;
+                let limits = refusals::limits(self.call, &user.name).await;
+                let known = refusals::Known { user: &user, limits: limits.as_ref() };
+                tell(self.call, &known, |known| user_text(known.user) + &known.limits_text())?;
                 Ok(ExitCode::SUCCESS)
             }
-            UserCommand::Add { name, password, items } => {
+            UserCommand::Add { name, password, scheme, items } => {
                 if self.state.subscriber(&name).await?.is_some() {
                     bail!(
                         "{name} is there already; `muralla radius user set {name}` and \
                          `muralla radius user password {name}` change it"
                     );
                 }
-                let credential = stored(&password, &name, &items.scheme)?;
+                let credential = stored(&password, &name, &scheme)?;
                 let user = SubscriberEntry { name, credential, ..SubscriberEntry::default() };
-                self.put_user(apply(user, *items)).await
+                let user = apply(user, *items, self.config.utc_offset);
+                for note in self.state.put_subscriber(&self.dictionary()?, &user).await? {
+                    eprintln!("{note}");
+                }
+                self.done(&user.name)
             }
             UserCommand::Set { name, items } => {
-                let user = self.subscriber(&name).await?;
-                self.put_user(apply(user, *items)).await
+                let offset = self.config.utc_offset;
+                self.change_user(&name, |user| apply(user, *items, offset)).await
             }
             UserCommand::Password { name, password, scheme } => {
-                let mut user = self.subscriber(&name).await?;
-                user.credential = stored(&password, &name, &scheme)?;
-                self.put_user(user).await
+                // Nobody is asked for the password of who is not there.
+                self.subscriber(&name).await?;
+                let credential = stored(&password, &name, &scheme)?;
+                self.change_user(&name, |user| SubscriberEntry { credential, ..user }).await
+            }
+            UserCommand::Credit { name, change } => {
+                let (seconds, bytes) = match change {
+                    CreditChange::Time(seconds) => (seconds, 0),
+                    CreditChange::Bytes(bytes) => (0, bytes),
+                };
+                let left = self.state.add_credit(&name, seconds, bytes).await?;
+                let left = left.with_context(|| no_subscriber(&name))?;
+                let (seconds_left, bytes_left) = (left.seconds, left.bytes);
+                let left = json!({"name": name, "credit_seconds": left.seconds, "credit_bytes": left.bytes});
+                tell(self.call, &left, |_| credits_text(seconds_left, bytes_left))?;
+                Ok(ExitCode::SUCCESS)
             }
             UserCommand::Disable { name } => self.able(&name, true).await,
             UserCommand::Enable { name } => self.able(&name, false).await,
@@ -164,19 +179,23 @@ impl Work<'_> {
 
     async fn subscriber(&self, name: &str) -> anyhow::Result<SubscriberEntry> {
         let found = self.state.subscriber(name).await?;
-        found.with_context(|| {
-            format!("there is no subscriber {name}; `muralla radius user list` shows those that are there")
-        })
+        found.with_context(|| no_subscriber(name))
     }
 
-    async fn put_user(&self, user: SubscriberEntry) -> anyhow::Result<ExitCode> {
-        self.state.put_subscriber(&self.dictionary()?, &user).await?;
-        self.done(&user.name)
+    async fn change_user(
+        &self,
+        name: &str,
+        change: impl FnOnce(SubscriberEntry) -> SubscriberEntry + Send,
+    ) -> anyhow::Result<ExitCode> {
+        let notes = self.state.change_subscriber(&self.dictionary()?, name, change).await?;
+        for note in notes.with_context(|| no_subscriber(name))? {
+            eprintln!("{note}");
+        }
+        self.done(name)
     }
 
     async fn able(&self, name: &str, disabled: bool) -> anyhow::Result<ExitCode> {
-        let user = SubscriberEntry { disabled, ..self.subscriber(name).await? };
-        self.put_user(user).await
+        self.change_user(name, |user| SubscriberEntry { disabled, ..user }).await
     }
 
     async fn profile(&self, command: ProfileCommand) -> anyhow::Result<ExitCode> {
@@ -199,7 +218,9 @@ impl Work<'_> {
                 let profile = self.find_profile(&name).await?;
                 let new = || ProfileEntry { name: name.clone(), ..ProfileEntry::default() };
                 let profile = shaped(profile.unwrap_or_else(new), *items)?;
-                self.state.put_profiles(&self.dictionary()?, &[profile]).await?;
+                for note in self.state.put_profiles(&self.dictionary()?, &[profile]).await? {
+                    eprintln!("{note}");
+                }
                 self.done(&name)
             }
             ProfileCommand::Remove { name } => {
@@ -215,6 +236,8 @@ impl Work<'_> {
     async fn nas(&self, command: NasCommand) -> anyhow::Result<ExitCode> {
         match command {
             NasCommand::List => self.list_nases().await,
+            // It asks a daemon, and was done.
+            NasCommand::Unknown => Ok(ExitCode::SUCCESS),
             NasCommand::Set {
                 prefix,
                 name,
@@ -225,6 +248,7 @@ impl Work<'_> {
                 message_authenticator,
                 coa_port,
             } => {
+                self.refuse_configured(prefix, "change it")?;
                 let known = self.find_nas(prefix).await?;
                 let made = known.is_none() && secret_file.is_none();
                 let secret = match (&secret_file, made) {
@@ -268,6 +292,7 @@ impl Work<'_> {
                 Ok(ExitCode::SUCCESS)
             }
             NasCommand::Roll { prefix } => {
+                self.refuse_configured(prefix, "write its next_secret as secret")?;
                 let nas = self.find_nas(prefix).await?;
                 let mut nas = nas.with_context(|| format!("the database has no NAS {prefix}"))?;
                 nas.secret = nas.next_secret.take().with_context(|| {
@@ -280,10 +305,22 @@ impl Work<'_> {
                 self.done(&nas.name)
             }
             NasCommand::Remove { prefix } => {
+                self.refuse_configured(prefix, "remove it")?;
                 let removed = self.state.remove_nas(prefix.trunc()).await?;
                 self.removed(&prefix.to_string(), removed)
             }
         }
+    }
+
+    /// What the file says counts, whatever the database has: to change the latter would change nothing.
+    fn refuse_configured(&self, prefix: IpNet, what: &str) -> anyhow::Result<()> {
+        let file = self.config.nas.iter().find(|nas| nas.prefix.trunc() == prefix.trunc());
+        file.map_or(Ok(()), |nas| {
+            bail!(
+                "{prefix} ({}) is a NAS of the configuration file: {what} in its [[radius.nas]], then `muralla reload`",
+                nas.name
+            )
+        })
     }
 
     /// Those of the configuration and the database, and what a daemon that is there has counted of them.
@@ -359,10 +396,27 @@ impl Work<'_> {
                 self.state.put_pool(&pool).await?;
                 self.done(&name)
             }
-            PoolCommand::Remove { name, ranges } if ranges.is_empty() => {
-                self.removed(&name, self.state.remove_pool(&name).await?)
+            PoolCommand::Set { name, lease, offer } => {
+                let mut pool = find(&name).await?.with_context(|| {
+                    format!("there is no pool {name}; `muralla radius pool list` shows all")
+                })?;
+                for (given, place) in
+                    [(lease, &mut pool.lease_seconds), (offer, &mut pool.offer_seconds)]
+                {
+                    if let Some(given) = given {
+                        *place = u32::try_from(given.as_secs())
+                            .context("that is longer than a lease can live")?;
+                    }
+                }
+                for note in self.state.put_pool(&pool).await? {
+                    eprintln!("{note}");
+                }
+                self.done(&name)
             }
-            PoolCommand::Remove { name, ranges } => {
+            PoolCommand::Remove { name, ranges, force } if ranges.is_empty() => {
+                self.removed(&name, self.state.remove_pool(&name, force).await?)
+            }
+            PoolCommand::Remove { name, ranges, .. } => {
                 let pool = find(&name).await?;
                 let mut pool = pool.with_context(|| {
                     format!("there is no pool {name}; `muralla radius pool list` shows all")
@@ -391,7 +445,7 @@ impl Work<'_> {
         let mut import = match (&users, &sql, &clients) {
             (Some(file), ..) => from_users(&dictionary, file, &text(file)?),
             (_, Some(url), _) => {
-                let Ok(location) = url.parse::<Location>();
+                let location: Location = url.parse().context("--sql")?;
                 Tables::read_database(&location).await?.convert(&dictionary)
             }
             (.., Some(file)) => from_clients(&file.display().to_string(), &text(file)?),
@@ -428,7 +482,8 @@ impl Work<'_> {
         format: &str,
         output: &Path,
     ) -> anyhow::Result<ExitCode> {
-        let (from, to) = (signed(range.from), signed(range.to));
+        let offset = self.config.utc_offset;
+        let (from, to) = (range.from.seconds(offset), range.to.seconds(offset));
         let report = match what {
             "records" => Report::Records { from, to },
             "sums" => Report::Usage(self.days(range, SumBy::User, true)),
@@ -495,15 +550,57 @@ impl Work<'_> {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The days of a time, where days begin as the configuration says.
     fn days(&self, range: DateRange, by: SumBy, daily: bool) -> UsageFilter {
-        const DAY: i64 = 86_400;
-        let day = |seconds: i64| {
-            let day = (seconds + i64::from(self.config.utc_offset)).div_euclid(DAY);
-            i32::try_from(day).unwrap_or(i32::MAX)
-        };
-        let (from, to) = (day(signed(range.from)), day(signed(range.to) - 1));
+        let (from, to, whole) = days(range, self.config.utc_offset);
+        if !whole {
+            eprintln!(
+                "sums are of whole days, which begin as utc_offset says: the days of both moments are in them"
+            );
+        }
         UsageFilter { by, daily, from, to, name: None }
+    }
+
+    async fn prune(&self, before: When) -> anyhow::Result<ExitCode> {
+        let bar = bar();
+        let before = before.seconds(self.config.utc_offset);
+        let pruned = self.state.prune(before, |progress| advance(&bar, progress)).await;
+        bar.finish_and_clear();
+        let pruned = pruned?;
+        tell(self.call, &json!({"deleted": pruned}), |_| {
+            format!("{pruned} records and sessions deleted\n")
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn server(&self, command: ServerCommand) -> anyhow::Result<ExitCode> {
+        match command {
+            ServerCommand::List => {
+                let servers = self.state.servers().await?;
+                let time = |at: i64| u64::try_from(at).map(moment).unwrap_or_default();
+                let rows = servers.iter().map(|server| {
+                    [
+                        server.name.clone(),
+                        time(server.seen),
+                        server.exported.map(time).unwrap_or_default(),
+                        server.blocks.to_string(),
+                        if server.here { "this one" } else { "" }.to_owned(),
+                    ]
+                });
+                let rows: Vec<[String; 5]> = rows.collect();
+                let titles = ["server", "heard of", "accounting until", "blocks", ""];
+                tell(self.call, &servers, |_| table(titles, &rows))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            ServerCommand::Forget { name } => {
+                let blocks = self.state.forget_server(&name).await?;
+                tell(self.call, &json!({"done": true, "name": name, "blocks": blocks}), |_| {
+                    format!(
+                        "others may give out its {blocks} blocks when its last offers have ended\n"
+                    )
+                })?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
     }
 
     /// Says that it was done, to scripts alone: people see that nothing complained.
@@ -522,6 +619,28 @@ impl Work<'_> {
         }
         Ok(code(was_there))
     }
+}
+
+fn credits_text(seconds: Option<i64>, bytes: Option<i64>) -> String {
+    let time = seconds.and_then(|left| u64::try_from(left).ok());
+    let time = time.map(|left| duration::write(Duration::from_secs(left)));
+    let octets = bytes.map(|left| format!("{left} octets"));
+    let left: Vec<String> = time.into_iter().chain(octets).collect();
+    format!("{} left\n", left.join(" and "))
+}
+
+fn no_subscriber(name: &str) -> String {
+    format!("there is no subscriber {name}; `muralla radius user list` shows those that are there")
+}
+
+/// The first and the last day of a time, where days begin as the configuration says; and whether it is of whole days.
+fn days(range: DateRange, utc_offset: i32) -> (i32, i32, bool) {
+    const DAY: i64 = 86_400;
+    let local = |when: When| when.seconds(utc_offset).saturating_add(utc_offset.into());
+    let (from, to) = (local(range.from), local(range.to));
+    let day = |seconds: i64| i32::try_from(seconds.div_euclid(DAY)).unwrap_or(i32::MAX);
+    let whole = from.rem_euclid(DAY) == 0 && to.rem_euclid(DAY) == 0;
+    (day(from), day(to.saturating_sub(1)), whole)
 }
 
 fn signed(seconds: u64) -> i64 {
@@ -555,7 +674,7 @@ fn secret_from(file: &Path) -> anyhow::Result<String> {
 }
 
 /// What is given in the place of what was; an empty text takes it away.
-fn apply(mut user: SubscriberEntry, items: UserItems) -> SubscriberEntry {
+fn apply(mut user: SubscriberEntry, items: UserItems, utc_offset: i32) -> SubscriberEntry {
     let text = |given: Option<String>, was: Option<String>| match given {
         Some(given) => Some(given).filter(|given| !given.is_empty()),
         None => was,
@@ -576,10 +695,12 @@ fn apply(mut user: SubscriberEntry, items: UserItems) -> SubscriberEntry {
     user.address = items.address.or(user.address);
     user.prefix6 = items.prefix6.or(user.prefix6);
     user.delegated6 = items.delegated6.or(user.delegated6);
-    user.not_before = items.not_before.map(signed).or(user.not_before);
-    user.not_after = items.not_after.map(signed).or(user.not_after);
+    let at = |when: When| when.seconds(utc_offset);
+    user.not_before = items.not_before.map(at).or(user.not_before);
+    user.not_after = items.not_after.map(at).or(user.not_after);
     user.credit_seconds =
         items.credit.map(|credit| signed(credit.as_secs())).or(user.credit_seconds);
+    user.credit_bytes = items.credit_bytes.or(user.credit_bytes);
     user
 }
 
@@ -718,4 +839,24 @@ fn advance(bar: &ProgressBar, progress: Progress) {
     }
     bar.set_message(progress.what);
     bar.set_position(progress.done);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a bill of November is made of, wherever the provider is: the days of `sums` and the seconds of `export`.
+    #[test]
+    fn a_month_has_its_own_days_at_every_offset() {
+        // 1 November 2026 is day 20,758.
+        let (from, to) = (When::Local(20_758 * 86_400), When::Local(20_788 * 86_400));
+        let range = DateRange { from, to };
+        for offset in [0, 3_600, -18_000, 19_800, 50_400, -43_200] {
+            assert_eq!(days(range, offset), (20_758, 20_787, true), "{offset}");
+            assert_eq!(from.seconds(offset) + i64::from(offset), 20_758 * 86_400);
+            assert_eq!(to.seconds(offset) - from.seconds(offset), 30 * 86_400);
+        }
+        let universal = DateRange { from: When::Universal(20_758 * 86_400), to };
+        assert_eq!(days(universal, -18_000), (20_757, 20_787, false));
+    }
 }

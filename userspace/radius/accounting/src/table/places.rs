@@ -143,6 +143,15 @@ impl Places {
         (number, place)
     }
 
+    /// A box by its name, if it was heard of.
+    pub(crate) fn find(&self, name: &Name<'_>) -> Option<(u32, Arc<Place>)> {
+        let unnamed = Name { identifier: None, address: None, ..*name };
+        let list = self.list.read();
+        let found = list.find(self.hash(name), name);
+        let is_full = list.all.len() >= MOST_PLACES;
+        found.or_else(|| list.find(self.hash(&unnamed), &unnamed).filter(|_| is_full))
+    }
+
     pub(crate) fn at(&self, number: u32) -> Option<Arc<Place>> {
         self.list.read().all.get(number as usize).cloned()
     }

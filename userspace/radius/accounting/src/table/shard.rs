@@ -2,6 +2,7 @@
 
 use hashbrown::HashTable;
 
+use super::forgotten::Forgotten;
 use crate::session::{NONE, Session};
 use crate::view::State;
 
@@ -23,6 +24,8 @@ pub(crate) struct Shard {
     open: usize,
     held: usize,
     text_bytes: usize,
+    /// The names of those that are not here any more.
+    pub(super) forgotten: Forgotten,
 }
 
 #[derive(Debug)]
@@ -78,6 +81,16 @@ impl Shard {
             + self.newest.allocation_size()
             + self.places.allocation_size()
             + self.text_bytes
+            + self.forgotten.bytes()
+    }
+
+    /// Removes a session, and keeps its name for a while.
+    pub(crate) fn forget(&mut self, slot: u32, now: i64) -> Option<Session> {
+        let session = self.remove(slot)?;
+        if !session.is_claim() {
+            self.forgotten.add(&session, now);
+        }
+        Some(session)
     }
 
     pub(crate) fn session(&self, slot: u32) -> Option<&Session> {
@@ -324,6 +337,8 @@ impl Shard {
         let mut chained = 0;
         for &newest in &self.newest {
             chained += self.chain(newest).count();
+            let open = self.chain(newest).filter(|(_, session)| session.is_open()).count();
+            assert!(open <= 1, "of one identity one session is open");
         }
         assert_eq!(chained, self.held, "every session has an identity");
         let (mut open, mut bytes) = (0, 0);

@@ -16,7 +16,7 @@ fn the_built_in_dictionaries_are_without_problems() {
 fn every_name_and_number_of_the_built_in_ones_is_there_once() {
     let dictionary = Dictionary::built_in();
     // Two names of one number, for files that have the other.
-    let second = ["3GPP-Location-Info"];
+    let second = ["3GPP-Location-Info", "Huawei-Input-Average-Rate", "Huawei-Output-Average-Rate"];
     for attribute in dictionary.attributes() {
         assert_eq!(dictionary.attribute(attribute.name()), Some(attribute));
         let by_number = dictionary.by_number(0, attribute.numbers()).unwrap();
@@ -36,6 +36,14 @@ fn attributes_by_name_and_number() {
         ("Framed-IPv6-Prefix", &[97], "ipv6prefix"),
         ("MIP6-Feature-Vector", &[124], "integer64"),
         ("IPv6-6rd-Prefix", &[173, 2], "ipv6prefix"),
+        ("Chargeable-User-Identity", &[89], "octets"),
+        ("Operator-Name", &[126], "string"),
+        ("DS-Lite-Tunnel-Name", &[144], "string"),
+        ("Framed-IPv6-Address", &[168], "ipv6addr"),
+        ("DNS-Server-IPv6-Address", &[169], "ipv6addr"),
+        ("Delegated-IPv6-Prefix-Pool", &[171], "string"),
+        ("Stateful-IPv6-Address-Pool", &[172], "string"),
+        ("WLAN-HESSID", &[181], "string"),
         ("Extended-Vendor-Specific-1", &[241, 26], "evs"),
         ("IP-Port-Range-Local-Id", &[241, 6, 11], "string"),
         ("SAML-Assertion", &[245, 1], "string"),
@@ -46,6 +54,15 @@ fn attributes_by_name_and_number() {
         ("Ascend-Data-Filter", &[26, 529, 242], "abinary"),
         ("USR-Event-Id", &[26, 429, 0xbfbe], "integer"),
         ("WiMAX-Release", &[26, 24_757, 1, 1], "string"),
+        ("ADSL-Agent-Circuit-Id", &[26, 3_561, 1], "string"),
+        ("Actual-Data-Rate-Upstream", &[26, 3_561, 129], "integer"),
+        ("Agent-Remote-Id", &[26, 2_352, 96], "string"),
+        ("Agent-Circuit-Id", &[26, 2_352, 97], "string"),
+        ("Service-Action", &[26, 2_352, 191], "integer"),
+        ("ChilliSpot-Require-UAM", &[26, 14_559, 11], "string"),
+        ("Huawei-Input-Peak-Information-Rate", &[26, 2_011, 1], "integer"),
+        ("Huawei-Input-Committed-Burst-Size", &[26, 2_011, 3], "integer"),
+        ("Huawei-Domain-Name", &[26, 2_011, 138], "string"),
         ("Cleartext-Password", &[1100], "string"),
     ] {
         let attribute = dictionary.attribute(name).unwrap_or_else(|| panic!("{name}"));
@@ -70,7 +87,26 @@ fn attributes_by_name_and_number() {
     let tunnel = dictionary.attribute("Tunnel-Password").unwrap();
     assert_eq!((tunnel.hiding(), tunnel.tagged()), (Hiding::TunnelPassword, true));
     assert!(dictionary.attribute("NT-Password").unwrap().is_secret());
-    assert!(dictionary.attribute("Simultaneous-Use").unwrap().is_internal());
+    for name in ["Simultaneous-Use", "Pool6-Name", "Delegated-Pool6-Name"] {
+        assert!(dictionary.attribute(name).unwrap().is_internal(), "{name}");
+    }
+    // Tags tell the services of one answer apart.
+    assert!(dictionary.attribute("Deactivate-Service-Name").unwrap().tagged());
+}
+
+#[test]
+fn what_no_document_of_the_vendor_says_is_left_to_the_operator() {
+    let dictionary = Dictionary::built_in();
+    for name in
+        ["ZTE-Rate-Ctrl-SCR-Down", "UBNT-Data-Rate-DL", "Huawei-Input-Peak-Rate", "Service-Options"]
+    {
+        assert_eq!(dictionary.attribute(name), None, "{name}");
+    }
+    // He adds it, and it means what he says.
+    let file = "VENDOR ZTE 3902\nBEGIN-VENDOR ZTE\nATTRIBUTE ZTE-Rate-Ctrl-SCR-Down 83 integer\nEND-VENDOR ZTE\n";
+    let own = dictionary.with_text("dictionary.zte", file).unwrap();
+    let rate = own.attribute("ZTE-Rate-Ctrl-SCR-Down").unwrap();
+    assert_eq!(rate.numbers(), &[26, 3_902, 83]);
 }
 
 #[test]

@@ -47,11 +47,6 @@ fn subscribers_come_change_and_go() {
     assert!(base.subscriber("ann").unwrap().is_disabled());
     assert!(!found.is_disabled(), "who holds the old one keeps it");
 
-    assert!(base.set_credits("ann", Some(5), Some(-1)));
-    assert_eq!(base.subscriber("ann").unwrap().credits(), (Some(5), Some(-1)));
-    assert!(base.subscriber("ann").unwrap().is_disabled());
-    assert!(!base.set_credits("bob", None, None));
-
     assert_eq!(base.subscribers(), 1);
     assert!(base.remove_subscriber("ann"));
     assert!(!base.remove_subscriber("ann"));
@@ -197,7 +192,7 @@ fn readers_see_whole_subscribers() {
 #[test]
 fn the_decoy_is_like_most() {
     let base = base();
-    let scheme = || View::of(&base.generation().decoy.load()).scheme();
+    let scheme = || View::of(&base.current.load().decoy.load()).scheme();
     assert_eq!(scheme(), Scheme::NtHash);
     let crypt = "$1$12345678$4DK4ebv57KmaPG8fC6f5l1";
     base.upsert_subscriber(&subscriber("a", "{CLEARTEXT}x")).unwrap();
@@ -208,4 +203,27 @@ fn the_decoy_is_like_most() {
     base.upsert_subscriber(&subscriber("b", "{CLEARTEXT}x")).unwrap();
     assert!(base.remove_subscriber("c"));
     assert_eq!(scheme(), Scheme::Cleartext);
+}
+
+#[test]
+fn a_profile_is_conditional_if_it_or_its_parent_asks_something() {
+    let base = base();
+    let profile = |name: &str, parents: &[&str], check: &[&str]| Profile {
+        name: name.to_owned(),
+        parents: parents.iter().map(|parent| (*parent).to_owned()).collect(),
+        check: pairs(check),
+        ..Profile::default()
+    };
+    let results = base.upsert_profiles(&[
+        profile("dial", &[], &["Huntgroup-Name == dial"]),
+        profile("child", &["dial"], &[]),
+        profile("all", &[], &["Simultaneous-Use := 1", "Auth-Type := Reject"]),
+        profile("broken", &["missing"], &["Huntgroup-Name == dial"]),
+    ]);
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    for (name, expected) in
+        [("dial", true), ("child", true), ("all", false), ("broken", false), ("none", false)]
+    {
+        assert_eq!(base.is_conditional(name), expected, "{name}");
+    }
 }

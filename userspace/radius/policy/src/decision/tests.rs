@@ -19,6 +19,8 @@ const SUNDAY: i64 = 1_798_934_400;
 struct World {
     base: Base,
     open: HashMap<String, usize>,
+    uncharged: Used,
+    interims: HashMap<&'static str, u32>,
     /// What each pool says.
     pools: HashMap<&'static str, Result<&'static str, PoolError>>,
     leased: RefCell<Vec<String>>,
@@ -28,6 +30,10 @@ struct World {
 impl Sessions for World {
     fn open(&self, holder: &Holder<'_>) -> usize {
         self.open.get(holder.user).copied().unwrap_or(0)
+    }
+
+    fn uncharged(&self, _: &Holder<'_>) -> Used {
+        self.uncharged
     }
 }
 
@@ -41,6 +47,10 @@ impl Pools for World {
     fn prefix(&self, pool: &str, _: &Holder<'_>) -> Result<Ipv6Net, PoolError> {
         let said = self.pools.get(pool).copied().unwrap_or(Err(PoolError::Unknown));
         said.map(|prefix| prefix.parse().unwrap())
+    }
+
+    fn interim(&self, pool: &str) -> Option<u32> {
+        self.interims.get(pool).copied()
     }
 }
 
@@ -76,6 +86,8 @@ fn world(subscribers: &[Subscriber], profiles: &[Profile]) -> World {
     World {
         base,
         open: HashMap::new(),
+        uncharged: Used::default(),
+        interims: HashMap::new(),
         pools: HashMap::from([
             ("main", Ok("198.51.100.7")),
             ("other", Ok("198.51.100.8")),
@@ -115,7 +127,8 @@ fn answer(
     let address = "192.0.2.1".parse().unwrap();
     let nas = Nas { name: "nas-1", groups: &groups, telco: None, address };
     let request = Request { packet: &packet, offered: &offered, nas };
-    let mut decision = decide(&world.base, &request, world, world, world.now);
+    let mut decision =
+        decide(&world.base, look_up(&world.base, &packet), &request, world, world, world.now);
     if let Decision::Costly(costly) = decision {
         decision = resume(&world.base, costly.run(), &request, world, world, world.now);
     }
@@ -151,6 +164,10 @@ fn answer(
 /// Somebody logs in by PAP.
 fn login(world: &World, name: &str, password: &str, items: &[&str]) -> Vec<String> {
     answer(world, name, |writer| writer.hide_password(password.as_bytes()), items)
+}
+
+fn look_up(base: &Base, packet: &Packet<'_>) -> Found {
+    base.look_up(packet.first(kind::USER_NAME).unwrap_or_default())
 }
 
 /// What is decided about Ann, in a word or two.
@@ -208,7 +225,8 @@ fn who_is_not_known_gets_the_same_answer() {
         let offered = Offered::Pap(b"correct horse");
         let request = Request { packet: &packet, offered: &offered, nas };
         let world = &worlds[1];
-        let decision = decide(&world.base, &request, world, world, world.now);
+        let decision =
+            decide(&world.base, look_up(&world.base, &packet), &request, world, world, world.now);
         let Decision::Costly(costly) = decision else { panic!("{name}: {decision:?}") };
         assert!(!format!("{costly:?}").contains("horse"));
         let decision = resume(&world.base, costly.run(), &request, world, world, world.now);
@@ -228,6 +246,58 @@ fn nobody_is_answered_before_the_subscribers_are_there() {
     let world = world(&[ann()], &[]);
     world.base.set_ready(false);
     assert_eq!(word(&world, &[]), "drop not_ready");
+}
+
+#[test]
+fn who_has_something_of_a_pool_is_asked_to_tell_of_himself() {
+    let own = |reply: &[&str], pool6: Option<&str>| Subscriber {
+        pool: Some("main".to_owned()),
+        pool6: pool6.map(str::to_owned),
+        reply: pairs(reply),
+        ..ann()
+    };
+    for (subscriber, expected) in [
+        (own(&[], None), Some("Acct-Interim-Interval 1200")),
+        (own(&[], Some("v6")), Some("Acct-Interim-Interval 300")),
+        (own(&["Acct-Interim-Interval = 900"], None), Some("Acct-Interim-Interval 900")),
+        // An address of his own is his however seldom he is heard of.
+        (Subscriber { address: Some([192, 0, 2, 1].into()), ..own(&[], None) }, None),
+        (ann(), None),
+    ] {
+        let mut world = world(std::slice::from_ref(&subscriber), &[]);
+        world.pools.insert("v6", Ok("2001:db8::/64"));
+        world.interims = HashMap::from([("main", 1_200), ("v6", 300)]);
+        let answer = login(&world, "ann", "secret", &[]);
+        assert_eq!(answer[0], "accept", "{subscriber:?}");
+        let interim = answer.iter().find(|line| line.starts_with("Acct-Interim-Interval"));
+        assert_eq!(interim.map(String::as_str), expected, "{subscriber:?}");
+    }
+}
+
+#[test]
+fn what_open_sessions_use_is_not_given_again() {
+    let used = |seconds, octets| Used { seconds, octets };
+    for (seconds, bytes, uncharged, expected, timeout) in [
+        (Some(600), None, used(0, 0), "accept", Some(600)),
+        (Some(600), None, used(599, 1 << 40), "accept", Some(1)),
+        (Some(600), None, used(600, 0), "reject no_time_left", None),
+        (Some(600), None, used(u64::MAX, 0), "reject no_time_left", None),
+        (None, Some(1000), used(9999, 999), "accept", None),
+        (None, Some(1000), used(0, 1000), "reject no_volume_left", None),
+        (Some(i64::MIN), None, used(u64::MAX, 0), "reject no_time_left", None),
+        (None, None, used(u64::MAX, u64::MAX), "accept", None),
+    ] {
+        let ann = Subscriber { credit_seconds: seconds, credit_bytes: bytes, ..ann() };
+        let mut world = world(&[ann], &[]);
+        world.uncharged = uncharged;
+        let answer = login(&world, "ann", "secret", &[]);
+        assert_eq!(answer[0], expected, "{seconds:?} {bytes:?} {uncharged:?}");
+        if expected == "accept" {
+            let timeout: Vec<String> =
+                timeout.iter().map(|seconds| format!("Session-Timeout {seconds}")).collect();
+            assert_eq!(answer[1..], timeout, "{seconds:?} {bytes:?} {uncharged:?}");
+        }
+    }
 }
 
 #[test]

@@ -13,17 +13,81 @@ fn who(user: u64) -> Who {
     Who { user, line: Some(user * 1000 + 1) }
 }
 
+/// A session's name.
+fn session(user: u64) -> u64 {
+    user + 1_000_000
+}
+
+/// A Start that was made then, and is heard of first.
+fn start(session: u64, began: Moment) -> Sign {
+    Sign { session, began: Some(began), stamped: began, starts: true }
+}
+
+/// An update of a session that began then.
+fn update(session: u64, began: Moment) -> Sign {
+    Sign { starts: false, ..start(session, began) }
+}
+
+/// A user logs in, and his session begins.
+fn log_in(book: &mut Book<&'static str>, user: u64, now: Moment) -> Option<u64> {
+    let number = book.lease(who(user), "", now)?;
+    assert!(!book.renew(number, who(user), start(session(user), now), now));
+    Some(number)
+}
+
+/// And it ends.
+fn stop(book: &mut Book<&'static str>, number: u64, user: u64) {
+    book.release(number, user, session(user));
+}
+
 /// A book with one block of 192.0.2.0 to .3.
 fn one_block() -> (Book<&'static str>, u64) {
     let mut book = book(&["192.0.2.0-192.0.2.99"]);
     let block = book.plan().blocks().next().unwrap();
-    book.take_block(block, 1_000_000, None, []);
+    book.take_block(block, 1_000_000, None, [], 0);
     assert_eq!(book.spare(), 4);
     (book, block)
 }
 
 fn ended(book: &mut Book<&'static str>, now: Moment, most: usize) -> Vec<u64> {
     book.ended(now, most).into_iter().map(|(number, _)| number).collect()
+}
+
+fn idle(book: &Book<&'static str>) -> Vec<u64> {
+    book.blocks().map(|(block, _)| block).filter(|block| book.is_idle(*block)).collect()
+}
+
+#[test]
+fn what_is_taken_by_its_line_hides_nothing_that_is_free() {
+    let mut book = book(&["10.0.0.0-10.0.255.255"]);
+    let blocks: Vec<u64> = book.plan().blocks().take(100).collect();
+    for block in &blocks {
+        book.take_block(*block, u64::MAX, None, [], 0);
+    }
+    // All come back to what they had, but for the last.
+    let given: Vec<u64> = (0..400).map(|user| log_in(&mut book, user, 0).unwrap()).collect();
+    for (user, number) in (0..).zip(&given) {
+        stop(&mut book, *number, user);
+    }
+    for (user, number) in (0..399).zip(&given) {
+        assert_eq!(log_in(&mut book, user, 1), Some(*number));
+    }
+    assert_eq!(book.spare(), 1);
+    assert_eq!(book.lease(who(1_000), "", 1), given.last().copied());
+    assert_eq!((book.lease(who(1_001), "", 1), book.free.len()), (None, 0));
+    // Nor does what belongs to subscribers by now.
+    for (user, number) in (0..399).zip(&given) {
+        stop(&mut book, *number, user);
+    }
+    for block in blocks.iter().take(98) {
+        book.set_fixed(*block, &[*block..=*block + 3]);
+    }
+    assert_eq!(book.spare(), 7);
+    assert!((0..7).all(|user| book.lease(who(2_000 + user), "", 1).is_some()));
+    assert_eq!(book.lease(who(3_000), "", 1), None);
+    // A subscriber's no more.
+    book.set_fixed(blocks[0], &[blocks[0]..=blocks[0] + 2]);
+    assert_eq!(book.lease(who(3_000), "", 1), Some(blocks[0] + 3));
 }
 
 #[test]
@@ -43,10 +107,10 @@ fn everybody_gets_something_else_until_nothing_is_left() {
 fn the_longest_unused_comes_next_and_a_line_gets_its_own_again() {
     let (mut book, block) = one_block();
     for user in 0..3 {
-        book.lease(who(user), "", 0);
+        log_in(&mut book, user, 0);
     }
-    book.release(block + 1, who(1));
-    book.release(block, who(0));
+    stop(&mut book, block + 1, 1);
+    stop(&mut book, block, 0);
     assert_eq!(book.lease(who(7), "", 5), Some(block + 3), "never used");
     assert_eq!(book.lease(who(0), "", 5), Some(block), "his own");
     assert_eq!(book.lease(who(8), "", 5), Some(block + 1));
@@ -56,16 +120,80 @@ fn the_longest_unused_comes_next_and_a_line_gets_its_own_again() {
 #[test]
 fn nobody_gives_back_what_another_has() {
     let (mut book, block) = one_block();
-    book.lease(who(1), "", 0);
-    book.release(block, who(2));
-    book.release(block, Who { user: 1, line: Some(77) });
-    book.released(block, 2);
+    log_in(&mut book, 1, 0);
+    book.release(block, 2, session(1));
+    book.release(block, 1, session(2));
     assert_eq!(book.spare(), 3);
-    assert!(book.renew(block, who(2), 5), "somebody else has it");
-    assert!(!book.renew(block, who(1), 5));
-    book.news();
-    book.released(block, 1);
+    assert!(book.renew(block, who(2), update(session(2), 0), 5), "somebody else has it");
+    assert!(!book.renew(block, who(1), update(session(1), 0), 5));
+    // Two sessions that say they have it: the database knows which of them goes on.
+    assert!(!book.renew(block, who(1), update(77, 0), 5));
+    book.release(block, 1, session(1));
+    book.release(block, 1, 77);
+    assert_eq!(book.spare(), 3);
+}
+
+#[test]
+fn an_old_end_does_not_free_what_the_next_session_has() {
+    let (mut book, block) = one_block();
+    // A session begins; then he logs in again on the same port, and its end comes after that.
+    assert_eq!(book.lease(who(1), "", 1_000), Some(block));
+    assert!(!book.renew(block, who(1), start(11, 1_500), 1_500));
+    assert_eq!(book.lease(who(1), "", 1_600), Some(block));
+    book.release(block, 1, 11);
+    assert_eq!(book.spare(), 3, "it was offered again");
+    // An update of the old session does not take the offer, whatever its clock says.
+    assert!(!book.renew(block, who(1), update(11, 9_000), 5_600));
+    book.release(block, 1, 11);
+    assert_eq!(book.spare(), 3);
+    assert!(!book.renew(block, who(1), start(12, 5_800), 5_900));
+    book.release(block, 1, 11);
+    assert_eq!(book.spare(), 3);
+    book.release(block, 1, 12);
     assert_eq!(book.spare(), 4);
+}
+
+#[test]
+fn a_session_that_was_told_to_another_server_takes_no_later_offer() {
+    let (mut book, block) = one_block();
+    // The first session's Start goes to another server; its other records come here when he has logged in again.
+    assert_eq!(book.lease(who(1), "", 10_000), Some(block));
+    assert_eq!(book.lease(who(1), "", 15_000), Some(block));
+    for sign in [
+        start(11, 10_900),
+        start(11, 15_900),
+        update(11, 10_500),
+        Sign { began: None, ..update(11, 20_000) },
+        Sign { stamped: 10_500, ..update(11, 20_000) },
+    ] {
+        assert!(!book.renew(block, who(1), sign, 16_000));
+        book.release(block, 1, 11);
+        assert_eq!(book.spare(), 3, "{sign:?}");
+    }
+    // What began long enough after the offer took it.
+    assert!(!book.renew(block, who(1), start(12, 16_000), 16_500));
+    book.release(block, 1, 12);
+    assert_eq!(book.spare(), 4);
+}
+
+#[test]
+fn what_others_gave_is_free_only_when_all_of_it_has_come_to_light() {
+    let mut book = book(&["192.0.2.0-192.0.2.99"]);
+    let block = book.plan().blocks().next().unwrap();
+    let known = Known { number: block, who: who(1), session: 11, until: 50_000 };
+    // An earlier life may have given it to another since.
+    book.take_block(block, 1_000_000, Some(12_000), [known], 2_000);
+    book.release(block, 1, 11);
+    assert_ne!(book.lease(who(1), "", 3_000), Some(block), "nor does he get it again");
+    assert!(!book.renew(block, who(1), update(11, 9_000), 10_000));
+    book.release(block, 1, 11);
+    book.question(block, 10_000);
+    assert_eq!(book.ended(11_999, 9), []);
+    assert_eq!(book.ended(12_000, 1), [(block, 12_000)]);
+    book.confirm(block, Some(known), 12_000);
+    assert_eq!(book.held(), 1);
+    book.release(block, 1, 11);
+    assert_eq!(book.held(), 0);
 }
 
 #[test]
@@ -73,7 +201,7 @@ fn nothing_becomes_free_before_the_database_was_asked() {
     let (mut book, block) = one_block();
     book.lease(who(1), "", 0);
     book.lease(who(2), "", 0);
-    book.renew(block, who(1), 1000);
+    book.renew(block, who(1), start(11, 1000), 1000);
     assert_eq!(ended(&mut book, OFFER - 1, 9), Vec::<u64>::new());
     assert_eq!(ended(&mut book, OFFER, 9), [block + 1], "an offer that nobody took");
     assert_eq!(ended(&mut book, OFFER, 9), Vec::<u64>::new(), "asked about once");
@@ -87,11 +215,15 @@ fn nothing_becomes_free_before_the_database_was_asked() {
     // The lease of the first was renewed elsewhere.
     assert_eq!(ended(&mut book, 1000 + LEASE, 1), [block + 2]);
     assert_eq!(ended(&mut book, 1000 + LEASE, 9), [block]);
-    book.confirm(block, Some(Known { number: block, who: who(1), until: 200_000 }), 1000 + LEASE);
+    book.confirm(
+        block,
+        Some(Known { number: block, who: who(1), session: 11, until: 200_000 }),
+        1000 + LEASE,
+    );
     assert_eq!(ended(&mut book, 199_999, 9), Vec::<u64>::new());
     assert_eq!(ended(&mut book, 200_000, 9), [block]);
     // And renewed here while the database was asked.
-    book.renew(block, who(1), 200_000);
+    book.renew(block, who(1), update(11, 1000), 200_000);
     book.confirm(block, None, 200_000);
     assert_eq!(ended(&mut book, 200_000 + LEASE - 1, 9), Vec::<u64>::new());
 }
@@ -100,12 +232,14 @@ fn nothing_becomes_free_before_the_database_was_asked() {
 fn what_a_dead_server_may_have_offered_rests() {
     let mut book = book(&["192.0.2.0-192.0.2.99"]);
     let block = book.plan().blocks().next().unwrap();
-    let known = Known { number: block + 2, who: who(2), until: 50_000 };
-    book.take_block(block, 1_000_000, Some(OFFER), [known]);
+    let known = Known { number: block + 2, who: who(2), session: 12, until: 50_000 };
+    book.take_block(block, 1_000_000, Some(OFFER), [known], 0);
     assert_eq!((book.spare(), book.held()), (0, 1));
     assert_eq!(book.lease(who(1), "", 0), None);
-    assert!(!book.renew(block, who(3), 5), "one was taken, as its accounting tells");
-    assert_eq!(ended(&mut book, OFFER, 9), [block + 1, block + 3]);
+    let taken = start(13, 5);
+    assert!(!book.renew(block, who(3), taken, 5), "one was taken, as its accounting tells");
+    assert_eq!(ended(&mut book, OFFER, 9), [block + 1, block + 2, block + 3]);
+    book.confirm(block + 2, Some(known), OFFER);
     book.confirm(block + 1, None, OFFER);
     book.confirm(block + 3, None, OFFER);
     assert_eq!(book.spare(), 2);
@@ -130,7 +264,7 @@ fn what_is_fixed_or_outside_of_the_pool_is_never_given() {
     assert_eq!(book.lease(who(1), "", 0), Some(block + 2));
     book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.2"]).unwrap(), OFFER, LEASE);
     assert_eq!(book.lease(who(2), "", 0), None, "the last is outside now");
-    book.set_fixed(&[block + 1..=block + 1]);
+    book.set_fixed(block, &[block + 1..=block + 1]);
     assert_eq!(book.lease(who(2), "", 0), Some(block), "not fixed any more");
     book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.3"]).unwrap(), OFFER, LEASE);
     assert_eq!(book.lease(who(3), "", 0), Some(block + 3), "inside again");
@@ -143,7 +277,8 @@ fn the_database_is_told_what_is_new_and_what_is_gone() {
     book.lease(who(1), "one", 5);
     book.lease(who(2), "two", 6);
     book.lease(who(1), "one", 7);
-    book.release(block + 1, who(2));
+    book.renew(block + 1, who(2), start(session(2), 6), 6);
+    stop(&mut book, block + 1, 2);
     let (fresh, gone) = book.news();
     let first = Fresh { number: block, line: Some(1001), since: 5, until: 7 + OFFER, label: "one" };
     assert_eq!((fresh.clone(), gone.clone()), (vec![first], vec![block + 1]));
@@ -152,7 +287,8 @@ fn the_database_is_told_what_is_new_and_what_is_gone() {
     book.lease(who(3), "three", 8);
     book.lease(who(4), "four", 8);
     book.lease(who(5), "five", 8);
-    book.release(block, who(1));
+    book.renew(block, who(1), start(session(1), 2_000), 2_000);
+    stop(&mut book, block, 1);
     book.untold(fresh, gone);
     let (fresh, gone) = book.news();
     let mut labels: Vec<&str> = fresh.iter().map(|fresh| fresh.label).collect();
@@ -164,19 +300,15 @@ fn the_database_is_told_what_is_new_and_what_is_gone() {
 fn blocks_come_and_go() {
     let (mut book, block) = one_block();
     let other = book.plan().blocks().nth(1).unwrap();
-    book.take_block(other, 1_000_000, None, []);
-    let given = book.lease(who(1), "", 0).unwrap();
-    assert_eq!(book.idle_blocks(), [other]);
+    book.take_block(other, 1_000_000, None, [], 0);
+    let given = log_in(&mut book, 1, 0).unwrap();
+    assert_eq!(idle(&book), [other]);
     book.drop_block(other);
     assert_eq!(book.spare(), 3);
-    book.release(given, who(1));
-    assert_eq!(
-        book.idle_blocks(),
-        Vec::<u64>::new(),
-        "the database does not know yet that it is free"
-    );
+    stop(&mut book, given, 1);
+    assert_eq!(idle(&book), Vec::<u64>::new(), "the database does not know yet that it is free");
     book.news();
-    assert_eq!(book.idle_blocks(), [block]);
+    assert_eq!(idle(&book), [block]);
     book.drop_block(block);
     assert_eq!((book.spare(), book.held(), book.blocks().count()), (0, 0, 0));
     assert_eq!(book.lease(who(1), "", 0), None);
@@ -218,8 +350,8 @@ proptest! {
         // Who holds what until when, told from outside.
         let mut holders: HashMap<u64, (u64, u64)> = HashMap::new();
         let mut fixed = HashSet::new();
-        book.take_block(blocks[0], u64::MAX, None, []);
-        book.take_block(blocks[1], u64::MAX, None, []);
+        book.take_block(blocks[0], u64::MAX, None, [], 0);
+        book.take_block(blocks[1], u64::MAX, None, [], 0);
         for step in steps {
             match step {
                 Step::Lease(user) => {
@@ -237,7 +369,8 @@ proptest! {
                 Step::Renew(user) => {
                     for (number, (holder, until)) in &mut holders {
                         if *holder == user && *until > now {
-                            prop_assert!(!book.renew(*number, who(user), now));
+                            let sign = update(session(user), now);
+                            prop_assert!(!book.renew(*number, who(user), sign, now));
                             *until = (*until).max(now + LEASE);
                         }
                     }
@@ -245,7 +378,7 @@ proptest! {
                 Step::Release(user) => {
                     for (number, (holder, _)) in &holders {
                         if *holder == user {
-                            book.release(*number, who(user));
+                            stop(&mut book, *number, user);
                         }
                     }
                     holders.retain(|_, (holder, _)| *holder != user);
@@ -261,13 +394,18 @@ proptest! {
                     let known: Vec<Known> = holders
                         .iter()
                         .filter(|(_, (_, until))| *until > now)
-                        .map(|(number, (user, until))| Known { number: *number, who: who(*user), until: *until })
+                        .map(|(number, (user, until))| Known {
+                            number: *number,
+                            who: who(*user),
+                            session: session(*user),
+                            until: *until,
+                        })
                         .collect();
                     if book.blocks().count() == 1 {
-                        book.take_block(blocks[1], u64::MAX, None, known);
+                        book.take_block(blocks[1], u64::MAX, None, known, now);
                         // What is fixed is read again with every block.
                         let all: Vec<RangeInclusive<u64>> = fixed.iter().map(|number| *number..=*number).collect();
-                        book.set_fixed(&all);
+                        book.set_fixed(blocks[1], &all);
                     }
                 }
                 Step::Fix(at) => {

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::sync::Arc;
 
+use muralla_database::{DatabaseError, Engine, Location, Row};
 use muralla_radius_dictionary::{Dictionary, Pair};
 use serde::{Deserialize, Serialize};
 
 use crate::convert::Trial;
-use crate::engine::{Engine, Row};
 use crate::import::{Import, profile_of, subscriber_of};
-use crate::{Hidden, Location, NasEntry, State, StateError, convert};
+use crate::state::APPLICATION;
+use crate::{Hidden, NasEntry, State, StateError, convert};
 
 /// A table of FreeRADIUS.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -146,7 +147,7 @@ impl Tables {
     ///
     /// If the database is away, or has none of the tables.
     pub async fn read_database(location: &Location) -> Result<Self, StateError> {
-        let engine = Engine::foreign(location)?;
+        let engine = Engine::foreign(location, APPLICATION)?;
         let mut tables = Self::default();
         let mut missing = Vec::new();
         for table in Table::ALL {
@@ -158,7 +159,7 @@ impl Tables {
             // The order of the rows is the order in which they were entered, where an identifier tells it.
             let sqls =
                 [format!("{} ORDER BY id", select(table.columns())), select(table.columns())];
-            let mut read = Err(StateError::Row(String::new()));
+            let mut read = Err(DatabaseError::Row(String::new()));
             for sql in sqls {
                 let mut lines = Vec::new();
                 let mut work = engine.read().await?;
@@ -177,15 +178,14 @@ impl Tables {
             }
             match read {
                 Ok(()) => {}
-                // There is no such table.
-                Err(StateError::Refused(_)) => missing.push(table.name()),
-                Err(error) => return Err(error),
+                Err(error) if error.is_missing_table() => missing.push(table.name()),
+                Err(error) => return Err(error.into()),
             }
         }
         engine.close().await;
         if missing.len() == Table::ALL.len() {
             let reason = format!("it has none of FreeRADIUS' tables ({})", missing.join(", "));
-            return Err(StateError::Location { location: location.clone(), reason });
+            return Err(DatabaseError::Location { location: location.clone(), reason }.into());
         }
         Ok(tables)
     }
@@ -226,11 +226,16 @@ impl Tables {
             let (check, reply) = (group_checks.of(group), group_replies.of(group));
             let profile = profile_of(group, check, reply, &mut import, "radgroupcheck");
             let profile = profile.and_then(|profile| {
-                convert::profile(dictionary, &profile)?;
-                Ok(profile)
+                let (notes, _) = trial.profile(&profile)?;
+                Ok((profile, notes))
             });
             match profile {
-                Ok(profile) => import.profiles.push(profile),
+                Ok((profile, notes)) => {
+                    for note in notes {
+                        import.note("radgroupcheck, radgroupreply", group, note);
+                    }
+                    import.profiles.push(profile);
+                }
                 Err(reason) => {
                     import.refuse("radgroupcheck, radgroupreply", group, reason);
                     bad.push(group);
@@ -371,7 +376,7 @@ impl Pairs<'_> {
     }
 }
 
-fn fields_of(row: &Row, columns: usize) -> Result<Vec<String>, StateError> {
+fn fields_of(row: &Row, columns: usize) -> Result<Vec<String>, DatabaseError> {
     (0..columns).map(|column| Ok(row.text_or_none(column)?.unwrap_or_default())).collect()
 }
 
@@ -419,7 +424,8 @@ mod tests {
             ),
             (
                 Table::RadGroupCheck,
-                "gold,Login-Time,:=,Wk0800-1800\nbroken,Cleartext-Password,:=,x\n",
+                "gold,Login-Time,:=,Wk0800-1800\nbroken,Cleartext-Password,:=,x\nhint,Hint,==,PPP\n\
+                 silver,Proxy-To-Realm,:=,elsewhere\n",
             ),
             (Table::RadGroupReply, "gold,Session-Timeout,:=,600\nsilver,Idle-Timeout,:=,60\n"),
             (Table::Nas, "192.0.2.1,lns1,xyzzy5461\nlns.example,lns2,xyzzy\n10.0.0.0/8,,ten\n"),
@@ -429,7 +435,14 @@ mod tests {
         let import = tables.convert(&Dictionary::built_in());
         let refused: Vec<&str> =
             import.refused.iter().map(|refused| refused.name.as_str()).collect();
-        assert_eq!(refused, ["broken", "carl", "bob", "fred", "lns2"], "{:#?}", import.refused);
+        assert_eq!(
+            refused,
+            ["broken", "hint", "carl", "bob", "fred", "lns2"],
+            "{:#?}",
+            import.refused
+        );
+        let notes: Vec<String> = import.notes.iter().map(ToString::to_string).collect();
+        assert!(matches!(&*notes, [note] if note.contains("silver: Proxy-To-Realm")), "{notes:?}");
         let profiles: Vec<&str> =
             import.profiles.iter().map(|profile| profile.name.as_str()).collect();
         assert_eq!(profiles, ["gold", "rest", "silver"]);

@@ -1,5 +1,7 @@
 //! Users files.
 
+mod defaults;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,13 +11,19 @@ use muralla_radius_dictionary::{Dictionary, Problem, UsersEntry, UsersFile};
 use crate::convert::Trial;
 use crate::import::{Import, subscriber_of};
 
+use defaults::Defaults;
+
+pub(super) use defaults::insist_on_own_defaults;
+
 /// Readings of one file at most. Each leaves out what was wrong in the one before.
 const MOST_READINGS: usize = 100;
 
 /// Reads a users file; `file` stands for its name, and what it includes is read from beside it. An entry that can't be read
 /// is left out and reported; the others are taken.
 ///
-/// `DEFAULT` entries are not taken: what they say for all that match is the matter of profiles.
+/// A `DEFAULT` entry becomes a profile, which the subscribers get whom it concerned: those whose entry stands below it, and
+/// those above that have Fall-Through. The first is called `default`, the next `default-2`. What a profile can't say is
+/// reported, and the others are taken.
 #[must_use]
 pub fn from_users(dictionary: &Arc<Dictionary>, file: &Path, text: &str) -> Import {
     let mut import = Import::default();
@@ -23,7 +31,7 @@ pub fn from_users(dictionary: &Arc<Dictionary>, file: &Path, text: &str) -> Impo
     for _ in 0..MOST_READINGS {
         match UsersFile::parse(dictionary, file, lines.join("\n")) {
             Ok(entries) => {
-                take(dictionary, entries, &mut import);
+                take(dictionary, &entries, &mut import);
                 return import;
             }
             Err(problems) => {
@@ -52,9 +60,11 @@ fn leave_out(file: &Path, lines: &mut [&str], problems: &[Problem], import: &mut
             None => problem.file.display().to_string(),
         };
         let mut reason = problem.what.clone();
-        if !problem.remedy.is_empty() {
-            reason.push_str("; ");
-            reason.push_str(&problem.remedy);
+        for advice in [problem.remedy.as_str(), advice(&problem.what)] {
+            if !advice.is_empty() {
+                reason.push_str("; ");
+                reason.push_str(advice);
+            }
         }
         let Some(at) = at.and_then(|line| line.checked_sub(1)) else {
             // Of an included file: it is left out as a whole.
@@ -97,31 +107,42 @@ fn entry_around(lines: &[&str], at: usize) -> (usize, usize) {
     (first, next.map_or(lines.len(), |(next, _)| next).saturating_sub(1).max(at))
 }
 
-fn take(dictionary: &Arc<Dictionary>, entries: Vec<UsersEntry>, import: &mut Import) {
-    let trial = Trial::new(dictionary);
-    let mut first: HashMap<String, String> = HashMap::new();
-    for entry in entries {
-        let place = format!("{}:{}", entry.file.display(), entry.line);
-        if entry.is_default() {
-            let reason = "an entry for everybody is not taken: make a profile of what it says, and give it to subscribers";
-            import.refuse(place, "DEFAULT", reason);
-            continue;
+/// What to do about a problem that is FreeRADIUS' own.
+fn advice(what: &str) -> &'static str {
+    match what.contains("a value of Auth-Type") {
+        true => {
+            "nobody else is asked about a password here: enter each subscriber's own, and leave Auth-Type out"
         }
-        if let Some(before) = first.get(&entry.name) {
+        false => "",
+    }
+}
+
+fn take(dictionary: &Arc<Dictionary>, entries: &[UsersEntry], import: &mut Import) {
+    let trial = Trial::new(dictionary);
+    let mut defaults = Defaults::of(&trial, entries, import);
+    let mut first: HashMap<&str, String> = HashMap::new();
+    for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.is_default()) {
+        let place = place_of(entry);
+        if let Some(before) = first.get(entry.name.as_str()) {
             let reason = format!("there is an entry of that name already ({before}): join the two");
             import.refuse(place, &entry.name, reason);
             continue;
         }
-        first.insert(entry.name.clone(), place.clone());
-        if entry.fall_through {
-            let reason = "Fall-Through is left out, for no other entries are looked at: see that its profile says what DEFAULT did";
-            import.note(&place, &entry.name, reason);
-        }
+        first.insert(&entry.name, place.clone());
         match subscriber_of(&entry.name, &entry.check, &entry.reply, import, &place) {
-            Ok(subscriber) => import.take(&trial, &place, subscriber),
+            Ok(mut subscriber) => {
+                defaults.give(at, entry, &mut subscriber);
+                import.take(&trial, &place, subscriber);
+            }
             Err(reason) => import.refuse(&place, &entry.name, reason),
         }
     }
+    defaults.enter(import);
+}
+
+/// Where an entry stands.
+fn place_of(entry: &UsersEntry) -> String {
+    format!("{}:{}", entry.file.display(), entry.line)
 }
 
 #[cfg(test)]
@@ -143,6 +164,8 @@ open    Auth-Type := Accept
 full    Cleartext-Password := "hello", Expiration := "not a date"
 DEFAULT Framed-Protocol == PPP
         Framed-MTU = 1492
+DEFAULT Auth-Type := exec
+        Reply-Message = "ask the other one"
 "#;
 
     #[test]
@@ -159,10 +182,12 @@ DEFAULT Framed-Protocol == PPP
             [
                 ("users:7", "broken"),
                 ("users:13", "full"),
+                ("users:16", "DEFAULT"),
                 ("users:10", "bob"),
-                ("users:14", "DEFAULT")
             ]
         );
+        let exec = &import.refused[2].reason;
+        assert!(exec.contains("\"exec\"") && exec.contains("leave Auth-Type out"), "{exec}");
         let names: Vec<&str> = import.subscribers.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["bob", "ann", "gone", "open"]);
         let bob = &import.subscribers[0];
@@ -172,7 +197,14 @@ DEFAULT Framed-Protocol == PPP
         let ann = &import.subscribers[1];
         assert_eq!((ann.simultaneous, ann.check.len(), ann.reply.len()), (Some(2), 1, 1));
         assert!(import.subscribers[2].disabled);
-        assert_eq!(import.notes.len(), 2, "{:?}", import.notes);
+        let profiles: Vec<&str> =
+            import.profiles.iter().map(|profile| profile.name.as_str()).collect();
+        assert_eq!(profiles, ["default", "default-otherwise"]);
+        assert_eq!(ann.profiles, profiles, "she falls through");
+        assert_eq!(bob.profiles, [""; 0], "he does not");
+        let notes: Vec<(&str, &str)> =
+            import.notes.iter().map(|note| (note.place.as_str(), note.name.as_str())).collect();
+        assert_eq!(notes, [("users:12", "open"), ("users:14", "DEFAULT")], "{:?}", import.notes);
         let texts = format!("{:?}{:?}{:?}", import.refused, import.notes, import.subscribers);
         assert!(!texts.contains("hello") && !texts.contains("0cb69488"), "{texts}");
     }

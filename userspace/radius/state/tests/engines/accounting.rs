@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{Database, accounting};
-use muralla_radius_accounting::{Day, ExportRow};
+use muralla_radius_accounting::{Day, ExportRow, SessionId};
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::{Base, Names};
 use muralla_radius_state::{
-    Changed, Elsewhere, Format, Report, SessionFilter, SessionState, State, SumBy, UsageFilter,
+    Changed, Elsewhere, Format, Holder, Leases, PoolEntry, Report, SessionFilter, SessionState,
+    State, SubscriberEntry, SumBy, UsageFilter,
 };
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
@@ -19,12 +20,21 @@ use proptest::test_runner::{Config, TestRunner};
 on_both_engines![
     the_same_records_in_any_order_give_the_same_sums,
     poison_is_found_and_everything_else_is_written,
+    what_became_of_the_database_is_no_poison,
+    a_pool_that_cannot_be_read_holds_up_no_accounting,
+    only_what_was_in_the_journal_tells_how_far_it_is_written,
     sessions_are_as_the_records_say,
     a_box_that_begins_closes_what_it_had,
     sums_are_by_user_nas_telco_and_day,
     reports_are_files,
     two_servers_count_a_users_sessions_together,
     what_is_old_is_deleted,
+    what_is_kept_long_enough_is_deleted_by_itself,
+    a_clock_that_is_wrong_makes_nothing_old,
+    what_ended_at_another_server_is_told,
+    credits_are_charged_exactly_once,
+    names_in_small_letters_find_whose_credit_it_is,
+    a_charge_is_followed_by_every_server,
 ];
 
 const DAY: i64 = 86_400;
@@ -48,6 +58,8 @@ fn session(
         row.started_at = Some(begin);
         row.session_seconds = *seconds;
         (row.octets_in, row.octets_out) = (seconds * octets, seconds * octets * 10);
+        row.seconds_then = row.session_seconds;
+        (row.octets_in_then, row.octets_out_then) = (row.octets_in, row.octets_out);
         rows.push(row);
     }
     rows
@@ -148,6 +160,85 @@ async fn poison_is_found_and_everything_else_is_written(database: Database) {
     let exported = state.export(&[broken.clone(), broken]).await.unwrap();
     assert_eq!((exported.written, exported.poison), (2, vec![]));
     sums(&state).await;
+}
+
+/// Whatever the operator does to the database, no record is put aside for it.
+async fn what_became_of_the_database_is_no_poison(database: Database) {
+    let state = database.state("a").await;
+    let rows = [accounting("start", 1, "ann", NOON), accounting("start", 2, "bob", NOON)];
+    let nothing_goes = async || {
+        for part in [&rows[..], &rows[..1]] {
+            let error = state.export(part).await.unwrap_err();
+            assert!(!error.is_away(), "{error}");
+        }
+        assert_eq!(state.status().away_since, None, "it answers");
+    };
+    database.sql("ALTER TABLE radius_record RENAME COLUMN class TO klass").await;
+    nothing_goes().await;
+    database.sql("ALTER TABLE radius_record RENAME COLUMN klass TO class").await;
+    database.sql("ALTER TABLE radius_usage RENAME TO radius_usage_old").await;
+    nothing_goes().await;
+    database.sql("ALTER TABLE radius_usage_old RENAME TO radius_usage").await;
+    // A constraint that nothing fulfils, of the kind that a bad row breaks as well.
+    let (refuse, allow) = if database.is_postgres() {
+        (
+            "ALTER TABLE radius_record ADD COLUMN operator TEXT NOT NULL",
+            "ALTER TABLE radius_record DROP COLUMN operator",
+        )
+    } else {
+        (
+            "CREATE TRIGGER refuse BEFORE INSERT ON radius_record BEGIN SELECT RAISE(ABORT, 'no'); END",
+            "DROP TRIGGER refuse",
+        )
+    };
+    database.sql(refuse).await;
+    nothing_goes().await;
+    database.sql(allow).await;
+    let exported = state.export(&rows).await.unwrap();
+    assert_eq!((exported.written, exported.poison), (2, vec![]));
+    assert_eq!(database.number("SELECT count(*) FROM radius_session").await, 2);
+}
+
+async fn a_pool_that_cannot_be_read_holds_up_no_accounting(database: Database) {
+    let state = database.state("a").await;
+    state.put_pool(&PoolEntry::ipv4("home", ["192.0.2.0/28"])).await.unwrap();
+    state.put_pool(&PoolEntry::ipv4("work", ["198.51.100.0/28"])).await.unwrap();
+    let leases = Leases::start(&state).await.unwrap();
+    let holder = |pool| {
+        let holder = Holder { user: "ann", nas: "lns1", port: Some(pool) };
+        leases.lease(pool, &holder, std::time::Instant::now())
+    };
+    let given = [holder("home").unwrap(), holder("work").unwrap()];
+    database
+        .sql("UPDATE radius_pool SET lease_seconds = 5000000000, wanted = 0 WHERE name = 'home'")
+        .await;
+    leases.keep().await.unwrap();
+    let problems = state.status().following.unwrap().problems;
+    assert!(problems.iter().any(|problem| problem.contains("pool home")), "{problems:?}");
+    assert_eq!(holder("home"), Ok(given[0]), "who has something of it keeps it");
+    let rows = given.map(|given| {
+        let mut row = accounting("start", given.to_string().len() as u64, "ann", NOON);
+        row.framed_address = Some(given.to_string());
+        row
+    });
+    let exported = state.export(&rows).await.unwrap();
+    assert_eq!((exported.written, exported.poison), (2, vec![]));
+    let with_a_session = "SELECT count(*) FROM radius_lease WHERE session IS NOT NULL";
+    assert_eq!(database.number(with_a_session).await, 1);
+}
+
+/// Records that came long ago wait in the journal still, while ends of sessions are written that are in none.
+async fn only_what_was_in_the_journal_tells_how_far_it_is_written(database: Database) {
+    let state = database.state("a").await;
+    let exported = "SELECT coalesce(max(exported), 0) FROM radius_server WHERE name = 'a'";
+    let mut closing = accounting("interim", 1, "ann", NOON);
+    (closing.status, closing.state, closing.sequence) = ("closed", Some("lost"), 0);
+    closing.received_at = i64::MAX;
+    state.export(&[closing.clone()]).await.unwrap();
+    assert_eq!(database.number(exported).await, 0);
+    state.export(&[accounting("start", 2, "bob", NOON), closing]).await.unwrap();
+    let until = database.number(exported).await;
+    assert!((NOON - 60..NOON + 60).contains(&until), "{until} is not {NOON}");
 }
 
 async fn sessions_are_as_the_records_say(database: Database) {
@@ -392,7 +483,7 @@ async fn two_servers_count_a_users_sessions_together(database: Database) {
     a.export(&session(1, "ann", NOON, &[700], 10, true)).await.unwrap();
     until(1).await;
     b.export(&session(3, "ann", NOON + 5, &[700], 10, true)).await.unwrap();
-    let third = muralla_radius_accounting::SessionId::from_bytes(3u128.to_be_bytes());
+    let third = SessionId::from_bytes(3u128.to_be_bytes());
     for _ in 0..500 {
         if elsewhere.is_closed(third) {
             break;
@@ -416,7 +507,7 @@ async fn what_is_old_is_deleted(database: Database) {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let mut told = 0;
     state.prune(NOON + DAY, |_| told += 1).await.unwrap();
-    assert_eq!(told, 1);
+    assert_eq!(told, 2, "records, and sessions");
     let mut left: Vec<String> = state
         .sessions(&SessionFilter::default(), 10)
         .await
@@ -426,12 +517,199 @@ async fn what_is_old_is_deleted(database: Database) {
         .collect();
     left.sort_unstable();
     assert_eq!(left, ["new", "open"]);
-    for (table, rows) in [("radius_usage", 2), ("radius_record", 3), ("radius_change", 0)] {
+    for (table, rows) in [("radius_usage", 2), ("radius_record", 2), ("radius_change", 0)] {
         assert_eq!(
             database.number(&format!("SELECT count(*) FROM {table}")).await,
             rows,
             "{table}"
         );
     }
-    state.prune(NOON + DAY, |_| ()).await.unwrap();
+    assert_eq!(state.prune(NOON + DAY, |_| ()).await.unwrap(), 0);
+}
+
+/// What a credit is charged, however the records come: in any order, again and again, by two servers at once.
+async fn credits_are_charged_exactly_once(database: Database) {
+    let (a, b) = (database.state("a").await, database.state("b").await);
+    let dictionary = Dictionary::built_in();
+    let user = |name: &str, seconds, bytes| SubscriberEntry {
+        name: name.into(),
+        credit_seconds: seconds,
+        credit_bytes: bytes,
+        ..SubscriberEntry::default()
+    };
+    let big = 1i64 << 40;
+    let entries = [
+        user("time", Some(100_000), None),
+        user("both", Some(100_000), Some(big)),
+        user("poor", Some(1_000), Some(1_000)),
+        user("free", None, None),
+    ];
+    a.put_subscribers(&dictionary, &entries, |_| ()).await.unwrap();
+    let credits = async |name: &str| {
+        let entry = a.subscriber(name).await.unwrap().unwrap();
+        (entry.credit_seconds, entry.credit_bytes)
+    };
+    let mut rows: Vec<ExportRow> = Vec::new();
+    let mut seconds = 0;
+    for number in 0..24u64 {
+        let name = ["time", "both", "poor", "free"][usize::try_from(number % 4).unwrap()];
+        let begin = NOON + i64::try_from(number).unwrap() * 77;
+        let last = 1_500 + i64::try_from(number / 4).unwrap();
+        rows.extend(session(number, name, begin, &[600, 1_200, last], 100, number % 3 != 0));
+        seconds += if name == "both" { last } else { 0 };
+    }
+    let mut runner = TestRunner::new(Config { cases: 1, ..Config::default() });
+    let mut shuffled = || {
+        let strategy = Just(rows.clone()).prop_shuffle();
+        proptest::strategy::ValueTree::current(&strategy.new_tree(&mut runner).unwrap())
+    };
+    let (one, other) = (shuffled(), shuffled());
+    let export = async |state: &State, rows: &[ExportRow]| {
+        for batch in rows.chunks(7) {
+            while let Err(error) = state.export(batch).await {
+                assert!(error.may_pass(), "{error}");
+            }
+        }
+    };
+    tokio::join!(export(&a, &one), export(&b, &other));
+    export(&b, &rows).await;
+    let octets = seconds * 100 * 11;
+    assert_eq!(credits("time").await, (Some(100_000 - seconds), None));
+    assert_eq!(credits("both").await, (Some(100_000 - seconds), Some(big - octets)));
+    assert_eq!(credits("poor").await, (Some(0), Some(0)), "never less than nothing");
+    assert_eq!(credits("free").await, (None, None));
+
+    // A session from before a credit was given pays for what comes after it.
+    let early = session(100, "late", NOON, &[600, 1_000], 1, false);
+    a.put_subscriber(&dictionary, &user("late", None, None)).await.unwrap();
+    a.export(&early[..2]).await.unwrap();
+    let notes = a.change_subscriber(&dictionary, "late", |user| SubscriberEntry {
+        credit_seconds: Some(5_000),
+        ..user
+    });
+    assert_eq!(notes.await.unwrap(), Some(vec![]));
+    b.export(&early).await.unwrap();
+    assert_eq!(credits("late").await, (Some(5_000 - 400), None));
+    let left = a.add_credit("late", 600, 0).await.unwrap().unwrap();
+    assert_eq!((left.seconds, left.bytes), (Some(5_200), None));
+    assert!(a.add_credit("late", 0, 5).await.unwrap_err().to_string().contains("set one first"));
+    assert_eq!(a.add_credit("late", -9_999, 0).await.unwrap().unwrap().seconds, Some(0));
+    assert_eq!(a.add_credit("nobody", 1, 0).await.unwrap(), None);
+}
+
+async fn names_in_small_letters_find_whose_credit_it_is(database: Database) {
+    let state = database.state_with("a", |options| options.fold_names = true).await;
+    let entry = SubscriberEntry {
+        name: "\u{c4}nn@ISP".into(),
+        credit_seconds: Some(1_000),
+        ..SubscriberEntry::default()
+    };
+    state.put_subscriber(&Dictionary::built_in(), &entry).await.unwrap();
+    // Of ASCII's letters alone, as the server folds them.
+    state.export(&session(1, "\u{c4}nn@isp", NOON, &[300], 1, false)).await.unwrap();
+    let left = state.subscriber(&entry.name).await.unwrap().unwrap().credit_seconds;
+    assert_eq!(left, Some(700));
+    let charged = state.charged_sessions().await.unwrap();
+    assert_eq!(
+        charged.iter().map(|one| (&*one.user, one.seconds)).collect::<Vec<_>>(),
+        [("\u{c4}nn@isp", 300)]
+    );
+}
+
+/// What one server charges, the other knows at once, with up to where each open session is charged.
+async fn a_charge_is_followed_by_every_server(database: Database) {
+    let (a, b) = (database.state("a").await, database.state("b").await);
+    let dictionary = Dictionary::built_in();
+    let entry = SubscriberEntry {
+        name: "ann".into(),
+        credit_seconds: Some(10_000),
+        ..SubscriberEntry::default()
+    };
+    a.put_subscriber(&dictionary, &entry).await.unwrap();
+    let base = Base::new(Arc::clone(&dictionary), Names::default(), [1, 2]);
+    let mut position = a.load_into(&dictionary, &base, |_| ()).await.unwrap().position;
+    let elsewhere = Elsewhere::default();
+    elsewhere.charge(&[], a.charged_sessions().await.unwrap());
+    let mut catch_up = async || {
+        position = a
+            .catch_up(&dictionary, &base, None, &position, &mut |changed| match changed {
+                Changed::Charged { users, sessions } => elsewhere.charge(&users, sessions),
+                Changed::Sessions(all) => all.iter().for_each(|one| elsewhere.hear(one, "a")),
+                _ => {}
+            })
+            .await
+            .unwrap();
+        let charged: Vec<(u64, u64, i64)> = elsewhere
+            .charged_of("ann")
+            .into_iter()
+            .map(|one| (one.seconds, one.octets, one.updated))
+            .collect();
+        (base.subscriber("ann").unwrap().credits().0, charged)
+    };
+    let rows = session(1, "ann", NOON, &[600, 1_200], 10, true);
+    b.export(&rows[..2]).await.unwrap();
+    assert_eq!(catch_up().await, (Some(9_400), vec![(600, 66_000, NOON + 600)]));
+    b.export(&rows[..2]).await.unwrap();
+    assert_eq!(catch_up().await, (Some(9_400), vec![(600, 66_000, NOON + 600)]));
+    b.export(&rows).await.unwrap();
+    assert_eq!(catch_up().await, (Some(8_800), vec![]));
+}
+
+/// To a server that begins, all that is there seems to be too old: that is the clock.
+async fn a_clock_that_is_wrong_makes_nothing_old(database: Database) {
+    let first = database.state("a").await;
+    first.export(&session(1, "ann", NOON, &[600], 10, true)).await.unwrap();
+    database.sql(&format!("UPDATE radius_server SET seen = {NOON}, exported = {NOON}")).await;
+    let keep = Duration::from_secs(2 * 86_400);
+    let state = database
+        .state_with("b", |options| (options.keep_records, options.keep_sessions) = (keep, keep))
+        .await;
+    assert_eq!(state.prune_once().await.unwrap(), 0);
+    assert_eq!(database.number("SELECT count(*) FROM radius_record").await, 2);
+    let problems = state.status().following.unwrap().problems;
+    assert!(problems.iter().any(|problem| problem.contains("clock")), "{problems:?}");
+    // Who says so himself is believed.
+    assert!(state.prune(NOON + 2 * DAY, |_| ()).await.unwrap() > 0);
+    assert_eq!(database.number("SELECT count(*) FROM radius_record").await, 0);
+}
+
+async fn what_ended_at_another_server_is_told(database: Database) {
+    let (a, b) = (database.state("a").await, database.state("b").await);
+    for number in [1, 2] {
+        a.export(&session(number, "ann", NOON, &[], 0, false)).await.unwrap();
+    }
+    b.export(&session(2, "ann", NOON, &[600], 10, true)).await.unwrap();
+    let id = |number: u128| SessionId::from_bytes(number.to_be_bytes());
+    let elsewhere = Elsewhere::default();
+    a.each_open_session(|session| elsewhere.hear(&session, "a")).await.unwrap();
+    assert!(!elsewhere.is_closed(id(2)), "it is not among the open ones");
+    let hear = |session| elsewhere.hear(&session, "a");
+    a.each_ended_session(&[id(1), id(2), id(3)], hear).await.unwrap();
+    assert_eq!([1, 2, 3].map(|number| elsewhere.is_closed(id(number))), [false, true, false]);
+}
+
+async fn what_is_kept_long_enough_is_deleted_by_itself(database: Database) {
+    let day = Duration::from_secs(86_400);
+    let now = i64::try_from(
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs(),
+    )
+    .unwrap();
+    let state = database
+        .state_with("a", |options| (options.keep_records, options.keep_sessions) = (day, 3 * day))
+        .await;
+    for (number, days) in [(1, 0), (2, 2), (3, 4)] {
+        let begin = now - days * DAY - 1_000;
+        state.export(&session(number, "ann", begin, &[600], 10, true)).await.unwrap();
+    }
+    let count = async |table: &str| database.number(&format!("SELECT count(*) FROM {table}")).await;
+    let for_ever = database
+        .state_with("b", |options| {
+            (options.keep_records, options.keep_sessions) = (Duration::ZERO, Duration::ZERO);
+        })
+        .await;
+    assert_eq!(for_ever.prune_once().await.unwrap(), 0);
+    assert_eq!((count("radius_session").await, count("radius_record").await), (3, 6));
+    while state.prune_once().await.unwrap() > 0 {}
+    let left = (count("radius_session").await, count("radius_usage").await);
+    assert_eq!((left, count("radius_record").await), ((2, 2), 2));
 }

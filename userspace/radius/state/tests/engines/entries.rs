@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::Database;
+use crate::common::{Database, accounting};
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::{Base, Names};
 use muralla_radius_state::import::{from_clients, from_users};
 use muralla_radius_state::{
-    Changed, Hidden, Location, NasEntry, Options, PoolEntry, ProfileEntry, State, StateError,
-    SubscriberEntry, Table, Tables,
+    Changed, DatabaseError, Hidden, Location, NasEntry, Options, PoolEntry, ProfileEntry, State,
+    StateError, SubscriberEntry, Table, Tables,
 };
 
 on_both_engines![
     the_schema_is_made_once,
+    an_older_schema_goes_on,
     entries_come_back_as_they_were,
     what_makes_no_sense_is_refused,
+    what_does_nothing_is_told,
     everything_is_loaded_and_what_is_not_is_told,
     whatever_sql_changes_is_followed,
     nothing_is_passed_over_while_many_write,
@@ -46,11 +48,44 @@ async fn the_schema_is_made_once(database: Database) {
     let status = one.status();
     assert_eq!((status.server.as_str(), status.away_since), ("a", None));
     database.state("a").await;
-    assert_eq!(database.number("SELECT count(*) FROM radius_schema").await, 1);
+    assert_eq!(database.number("SELECT count(*) FROM radius_schema").await, 2);
     // A later program made it newer.
     database.sql("INSERT INTO radius_schema (version, name) VALUES (99, 'later')").await;
     let error = State::open(&database.location).await.unwrap_err();
-    assert!(matches!(error, StateError::Newer { found: 99, .. }), "{error}");
+    assert!(
+        matches!(error, StateError::Database(DatabaseError::Newer { found: 99, .. })),
+        "{error}"
+    );
+}
+
+/// A database that an earlier program made is brought up to date with what is in it.
+async fn an_older_schema_goes_on(database: Database) {
+    let (state, dictionary) = (database.state("a").await, Dictionary::built_in());
+    let ann = SubscriberEntry { credit_seconds: Some(1_000), ..subscriber("ann", "hello") };
+    state.put_subscriber(&dictionary, &ann).await.unwrap();
+    let mut row = accounting("interim", 1, "ann", 1_000);
+    row.session_seconds = 300;
+    state.export(std::slice::from_ref(&row)).await.unwrap();
+    state.close().await;
+    for statement in [
+        "DROP INDEX radius_subscriber_credit",
+        "DROP INDEX radius_session_open_of",
+        "DROP INDEX radius_session_address",
+        "DROP INDEX radius_session_has_address",
+        "DROP INDEX radius_session_has_prefix6",
+        "DROP INDEX radius_session_has_delegated6",
+        "ALTER TABLE radius_session DROP COLUMN grown_time",
+        "ALTER TABLE radius_session DROP COLUMN grown_octets",
+        "DELETE FROM radius_schema WHERE version = 2",
+        "UPDATE radius_subscriber SET credit_seconds = 1000",
+    ] {
+        database.sql(statement).await;
+    }
+    let state = database.state("a").await;
+    (row.session_seconds, row.event_id) = (500, format!("{:032x}", 9));
+    state.export(&[row]).await.unwrap();
+    let left = state.subscriber("ann").await.unwrap().unwrap().credit_seconds;
+    assert_eq!(left, Some(800), "what was used before is not charged");
 }
 
 async fn entries_come_back_as_they_were(database: Database) {
@@ -108,9 +143,9 @@ async fn entries_come_back_as_they_were(database: Database) {
     state.put_subscribers(&dictionary, &[changed.clone(), plain.clone()], |_| ()).await.unwrap();
     assert_eq!(state.subscribers("", 10).await.unwrap(), [plain.clone(), changed.clone()]);
     assert_eq!(state.subscribers("ann", 10).await.unwrap(), [changed]);
-    assert!(state.add_credit(&full.name, -3000, 5).await.unwrap());
-    assert!(state.add_credit(&full.name, -3000, 0).await.unwrap());
-    assert!(state.add_credit("ann", -3000, 0).await.unwrap());
+    state.add_credit(&full.name, -3000, 5).await.unwrap();
+    state.add_credit(&full.name, -3000, 0).await.unwrap();
+    state.add_credit("ann", -3000, 0).await.unwrap_err();
     let after = state.subscriber(&full.name).await.unwrap().unwrap();
     assert_eq!((after.credit_seconds, after.credit_bytes), (Some(0), Some((1 << 50) + 5)));
     assert_eq!(state.subscriber("ann").await.unwrap().unwrap().credit_seconds, None, "not limited");
@@ -134,8 +169,56 @@ async fn entries_come_back_as_they_were(database: Database) {
     assert_eq!(state.pools().await.unwrap(), std::slice::from_ref(&expected));
     state.put_pool(&PoolEntry { lease_seconds: 60, ..pool }).await.unwrap();
     assert_eq!(state.pools().await.unwrap(), [PoolEntry { lease_seconds: 60, ..expected }]);
-    assert!(state.remove_pool("home").await.unwrap());
+    assert!(state.remove_pool("home", false).await.unwrap());
     assert_eq!(state.pools().await.unwrap(), []);
+}
+
+/// What would do nothing is told where it is entered, and limits that nobody would count are refused.
+async fn what_does_nothing_is_told(database: Database) {
+    let (state, dictionary) = (database.state("a").await, Dictionary::built_in());
+    let mut ann = subscriber("ann", "hello");
+    ann.check = vec!["Proxy-To-Realm := \"elsewhere\"".into()];
+    let notes = state.put_subscriber(&dictionary, &ann).await.unwrap();
+    assert!(matches!(&*notes, [note] if note.contains("Proxy-To-Realm")), "{notes:?}");
+    let gold = ProfileEntry {
+        name: "gold".into(),
+        check: ann.check.clone(),
+        pool: Some("home".into()),
+        interim: Some(600),
+        ..ProfileEntry::default()
+    };
+    let notes = state.put_profiles(&dictionary, std::slice::from_ref(&gold)).await.unwrap();
+    assert!(matches!(&*notes, [note] if note.contains("profile gold: Proxy-To")), "{notes:?}");
+    let mut pool = PoolEntry::ipv4("home", ["192.0.2.0/25"]);
+    assert_eq!(state.put_pool(&pool).await.unwrap(), [""; 0]);
+    pool.lease_seconds = 900;
+    let notes = state.put_pool(&pool).await.unwrap();
+    assert!(matches!(&*notes, [note] if note.contains("too seldom for pool home")), "{notes:?}");
+    let notes = state.put_profiles(&dictionary, std::slice::from_ref(&gold)).await.unwrap();
+    assert_eq!(notes.len(), 2, "{notes:?}");
+
+    let mut limited = subscriber("bob", "hello");
+    limited.check = vec!["Max-Daily-Session := 3600".into()];
+    let error = state.put_subscriber(&dictionary, &limited).await.unwrap_err().to_string();
+    assert!(error.contains("Max-Daily-Session") && error.contains("--credit 1h"), "{error}");
+    let silver = ProfileEntry { name: "silver".into(), check: limited.check, ..gold };
+    let error = state.put_profiles(&dictionary, &[silver]).await.unwrap_err().to_string();
+    assert!(error.contains("Max-Daily-Session"), "{error}");
+    // By an operator's own SQL they come all the same: they keep nobody out, and are told.
+    database
+        .sql("INSERT INTO radius_subscriber (name, check_items) VALUES ('carl', 'Max-All-Session := 3600')")
+        .await;
+    let base = Base::new(Arc::clone(&dictionary), Names::default(), [1, 2]);
+    let loaded = state.load_into(&dictionary, &base, |_| ()).await.unwrap();
+    assert_eq!((loaded.subscribers, loaded.refused), (2, 0));
+    for word in ["carl: Max-All-Session", "ann: Proxy-To-Realm", "too seldom for pool home"] {
+        assert!(loaded.notes.iter().any(|note| note.contains(word)), "{word}: {:?}", loaded.notes);
+    }
+    assert!(base.subscriber("carl").is_some());
+    database.sql("UPDATE radius_subscriber SET note = 'x' WHERE name = 'carl'").await;
+    let problems = || state.status().following.unwrap().problems;
+    state.catch_up(&dictionary, &base, None, &loaded.position, &mut |_| ()).await.unwrap();
+    assert!(problems().iter().any(|problem| problem.contains("carl: Max-All")), "{:?}", problems());
 }
 
 async fn what_makes_no_sense_is_refused(database: Database) {
@@ -164,7 +247,7 @@ async fn what_makes_no_sense_is_refused(database: Database) {
         |name| SubscriberEntry { address: Some([192, 0, 2, 1].into()), ..subscriber(name, "x") };
     state.put_subscriber(&dictionary, &with_address("ann")).await.unwrap();
     let error = state.put_subscriber(&dictionary, &with_address("bob")).await.unwrap_err();
-    assert!(matches!(error, StateError::Refused(_)), "{error}");
+    assert!(matches!(error, StateError::Database(DatabaseError::Refused(_))), "{error}");
     // PostgreSQL tells the whole row that it refuses; we don't.
     database.sql("DELETE FROM radius_nas").await;
     let mut refused = NasEntry::new("lns", "192.0.2.1/32".parse().unwrap(), "xyzzy5461");
@@ -437,6 +520,31 @@ async fn freeradius_tables_are_taken_over(database: Database) {
     let base = base(&dictionary);
     let loaded = state.load_into(&dictionary, &base, |_| ()).await.unwrap();
     assert_eq!((loaded.subscribers, loaded.nases.len(), loaded.refused), (2, 1, 0));
+
+    // Profiles that were made of one file are not replaced by those of another.
+    let defaults = |file: &str, reply: &str| {
+        let text =
+            format!("DEFAULT\n {reply}, Fall-Through = Yes\nfred Cleartext-Password := \"x\"\n");
+        from_users(&dictionary, file.as_ref(), &text)
+    };
+    for (file, reply, taken) in [
+        ("users", "Framed-MTU = 1492", true),
+        ("users", "Framed-MTU = 1400", true),
+        ("others", "Framed-MTU = 1400", true),
+        ("users", "Framed-MTU = 1492", false),
+    ] {
+        let mut import = defaults(file, reply);
+        let imported = state.import(&dictionary, &mut import, |_| ()).await;
+        assert_eq!(imported.is_ok(), taken, "{file} {reply}: {imported:?}");
+        if let Err(error) = imported {
+            assert!(error.to_string().contains("(others)"), "{error}");
+        }
+    }
+    let fred = state.subscriber("fred").await.unwrap().unwrap();
+    assert_eq!(fred.profiles, ["default"]);
+    let profiles = state.profiles().await.unwrap();
+    let default = profiles.iter().find(|profile| profile.name == "default").unwrap();
+    assert_eq!(default.reply, ["Framed-MTU = 1400"]);
 
     let mut csv = Tables::default();
     csv.read_csv(

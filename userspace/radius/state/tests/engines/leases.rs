@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::common::{Database, accounting};
+use muralla_radius_accounting::SessionId;
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::{Base, Names, PoolError};
-use muralla_radius_state::{Assigned, Holder, Leases, PoolEntry, State, SubscriberEntry};
+use muralla_radius_state::{Assigned, Heard, Holder, Leases, PoolEntry, State, SubscriberEntry};
 use parking_lot::Mutex;
 
 on_both_engines![
     two_servers_that_die_again_and_again_give_nothing_twice,
-    what_one_gives_back_another_has,
+    what_one_had_who_is_forgotten_another_has,
     what_belongs_to_somebody_is_given_to_nobody_else,
     accounting_at_another_server_renews_and_releases,
     what_was_offered_and_not_taken_comes_back,
     prefixes_are_given_like_addresses,
     a_second_process_of_one_name_takes_over,
+    what_an_open_session_has_is_never_free,
+    what_was_presumed_lost_keeps_its_lease,
 ];
 
 fn holder<'a>(user: &'a str, port: &'a str) -> Holder<'a> {
@@ -94,7 +97,16 @@ async fn live(leases: &Leases, truth: &Arc<Mutex<Truth>>, server: &str, life: u3
                         // Two of three go again: noted first, for from the release on the next may have it.
                         if number % 3 != 0 {
                             truth.lock().held.remove(&address);
-                            leases.release(address, &holder(&user, &user));
+                            let session = SessionId::from_bytes([life as u8 + 1; 16]);
+                            let now = Some(Duration::ZERO);
+                            let heard = Heard {
+                                session,
+                                began: now,
+                                stamped: Duration::ZERO,
+                                starts: true,
+                            };
+                            leases.renew(address, &holder(&user, &user), heard, Instant::now());
+                            leases.release(address, &user, session);
                         }
                     }
                     tokio::time::sleep(Duration::from_millis(7)).await;
@@ -110,7 +122,7 @@ async fn live(leases: &Leases, truth: &Arc<Mutex<Truth>>, server: &str, life: u3
     }
 }
 
-async fn what_one_gives_back_another_has(database: Database) {
+async fn what_one_had_who_is_forgotten_another_has(database: Database) {
     let (a, b) = (database.state("a").await, database.state("b").await);
     pool(&a, &["192.0.2.0-192.0.2.7"], 300, 300).await;
     let (first, second) = (Leases::start(&a).await.unwrap(), Leases::start(&b).await.unwrap());
@@ -119,13 +131,31 @@ async fn what_one_gives_back_another_has(database: Database) {
     assert_eq!(second.lease("home", &holder("bob", "1"), now), Err(PoolError::Empty), "a has all");
     assert_eq!(second.lease("none", &holder("bob", "1"), now), Err(PoolError::Unknown));
     assert_eq!(second.status()[0].exhausted, 1);
-    first.give_back().await.unwrap();
-    assert_eq!(
-        first.lease("home", &holder("carl", "1"), now),
-        Err(PoolError::Away),
-        "it has ended"
-    );
+    first.keep().await.unwrap();
+    drop(first);
+    // A server that never comes back: others have its blocks when its offers have ended.
+    assert!(b.forget_server("a").await.is_err(), "it was here a moment ago");
+    assert!(b.forget_server("b").await.is_err(), "it is here");
+    assert!(b.forget_server("c").await.is_err(), "there is none");
+    let servers = async || {
+        let all = b.servers().await.unwrap();
+        all.into_iter().map(|one| (one.name, one.blocks, one.here)).collect::<Vec<_>>()
+    };
+    assert_eq!(servers().await, [("a".to_owned(), 1, false), ("b".to_owned(), 0, true)]);
+    database.sql("UPDATE radius_server SET seen = seen - 100 WHERE name = 'a'").await;
+    assert_eq!(b.forget_server("a").await.unwrap(), 1);
     second.keep().await.unwrap();
+    assert_eq!(second.status()[0].spare, 0, "its offers have not ended");
+    database.sql("UPDATE radius_block SET free_at = 1").await;
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while second.status()[0].spare < 7 {
+            second.keep().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("what the other had is free");
+    assert_eq!(servers().await, [("a".to_owned(), 0, false), ("b".to_owned(), 1, true)]);
     let mut given = HashSet::from([address]);
     for number in 0..7 {
         let user = format!("user{number}");
@@ -140,13 +170,95 @@ async fn what_one_gives_back_another_has(database: Database) {
     assert_eq!((used.size, used.leased, used.blocks.len()), (8, 8, 1));
     assert_eq!(b.leases(Some("home"), "", 100).await.unwrap().len(), 8);
     assert_eq!(b.leases(Some("other"), "", 100).await.unwrap().len(), 0);
+}
 
-    // A server that never comes back: others have its blocks when its offers have ended.
-    assert!(b.forget_server("a").await.is_err(), "it was here a moment ago");
-    assert!(b.forget_server("b").await.is_err(), "it is here");
-    assert!(b.forget_server("c").await.is_err(), "there is none");
-    database.sql("UPDATE radius_server SET seen = seen - 100 WHERE name = 'a'").await;
-    b.forget_server("a").await.unwrap();
+/// A NAS that tells nothing between Start and Stop: its sessions' addresses are theirs however long that takes.
+async fn what_an_open_session_has_is_never_free(database: Database) {
+    let state = database.state("a").await;
+    pool(&state, &["192.0.2.0-192.0.2.7"], 3600, 3600).await;
+    let leases = Leases::start(&state).await.unwrap();
+    assert_eq!(leases.interim("home"), Some(1_200), "three times in a lease");
+    assert_eq!(leases.interim("none"), None);
+    let address = leases.lease("home", &holder("ann", "1"), Instant::now()).unwrap();
+    let gone = leases.lease("home", &holder("bob", "2"), Instant::now()).unwrap();
+    leases.keep().await.unwrap();
+    let mut start = accounting("start", 1, "ann", unix_now());
+    start.framed_address = Some(address.to_string());
+    state.export(std::slice::from_ref(&start)).await.unwrap();
+    // The server begins anew, and both leases have ended long ago.
+    drop(leases);
+    database.sql("UPDATE radius_lease SET expires = 5").await;
+    database.sql("UPDATE radius_server SET exported = 0").await;
+    let refused = state.remove_pool("home", false).await.unwrap_err().to_string();
+    assert!(refused.contains("1 of it are in use") && refused.contains("--force"), "{refused}");
+    // What the life before offered at its end may be taken for as long as an offer lives.
+    pool(&state, &["192.0.2.0-192.0.2.7"], 1, 3600).await;
+    let leases = Leases::start(&state).await.unwrap();
+    let free = async || {
+        for _ in 0..100 {
+            leases.keep().await.unwrap();
+            let all = state.leases(None, "", 9).await.unwrap();
+            if !all.iter().any(|lease| lease.address == gone.to_string()) {
+                return all;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("what nobody has is not free");
+    };
+    let left = free().await;
+    assert_eq!(left.len(), 1);
+    assert_eq!((&left[0].user, &left[0].address), (&"ann".to_owned(), &address.to_string()));
+    assert!(left[0].expires > unix_now(), "it lives on");
+    // Its end ends it; then the pool may go.
+    let mut stop = accounting("stop", 1, "ann", unix_now());
+    (stop.framed_address, stop.started_at) = (start.framed_address.clone(), start.started_at);
+    state.export(&[stop]).await.unwrap();
+    assert!(state.remove_pool("home", false).await.unwrap());
+    pool(&state, &["192.0.2.0-192.0.2.7"], 3600, 3600).await;
+    let leases = Leases::start(&state).await.unwrap();
+    leases.lease("home", &holder("carl", "1"), Instant::now()).unwrap();
+    leases.keep().await.unwrap();
+    assert!(state.remove_pool("home", false).await.is_err());
+    assert!(state.remove_pool("home", true).await.unwrap());
+}
+
+/// Nothing was heard of a session for too long, and it may go on all the same.
+async fn what_was_presumed_lost_keeps_its_lease(database: Database) {
+    let state = database.state("a").await;
+    pool(&state, &["192.0.2.0-192.0.2.7"], 3600, 3600).await;
+    let leases = Leases::start(&state).await.unwrap();
+    let address = leases.lease("home", &holder("ann", "1"), Instant::now()).unwrap();
+    leases.keep().await.unwrap();
+    let of = |status| {
+        let mut row = accounting(status, 1, "ann", unix_now());
+        row.framed_address = Some(address.to_string());
+        row
+    };
+    let session = SessionId::from_bytes(1u128.to_be_bytes());
+    let heard =
+        Heard { session, began: Some(Duration::ZERO), stamped: Duration::ZERO, starts: true };
+    leases.renew(address, &holder("ann", "1"), heard, Instant::now());
+    let mut lost = of("interim");
+    (lost.status, lost.state, lost.sequence) = ("closed", Some("lost"), 0);
+    state.export(&[of("start"), lost]).await.unwrap();
+    leases.keep().await.unwrap();
+    assert_eq!(leases.status()[0].spare, 7);
+    assert_eq!(state.leases(None, "", 9).await.unwrap().len(), 1);
+    state.export(&[of("stop")]).await.unwrap();
+    until_spare(&leases, &state, 8).await;
+}
+
+/// The server goes on, with nothing more to tell, until so many are free.
+async fn until_spare(leases: &Leases, state: &State, spare: u64) {
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while leases.status()[0].spare != spare {
+            state.caught_up().await.unwrap();
+            leases.keep().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("what was given back is free");
 }
 
 async fn what_belongs_to_somebody_is_given_to_nobody_else(database: Database) {
@@ -186,7 +298,7 @@ async fn accounting_at_another_server_renews_and_releases(database: Database) {
     let mut start = accounting("start", 1, "ann", at);
     start.framed_address = Some(anns.to_string());
     b.export(std::slice::from_ref(&start)).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(3500)).await;
+    tokio::time::sleep(Duration::from_millis(6000)).await;
     for state in [&a, &b] {
         state.caught_up().await.unwrap();
     }
@@ -200,13 +312,17 @@ async fn accounting_at_another_server_renews_and_releases(database: Database) {
     // Somebody else's accounting does not take it from her.
     let mut other = accounting("start", 2, "mallory", at);
     other.framed_address = Some(anns.to_string());
-    b.export(&[other]).await.unwrap();
+    b.export(std::slice::from_ref(&other)).await.unwrap();
     assert_eq!(a.leases(None, "", 9).await.unwrap()[0].user, "ann");
     let mut stop = accounting("stop", 1, "ann", at + 5);
     (stop.framed_address, stop.started_at) = (start.framed_address.clone(), Some(at));
     b.export(&[stop.clone()]).await.unwrap();
     leases.keep().await.unwrap();
-    assert_eq!(leases.status()[0].spare, 7, "hers is free, his is not");
+    assert_eq!(leases.status()[0].spare, 6, "as long as anybody says that he has it");
+    let mut over = accounting("stop", 2, "mallory", at + 5);
+    (over.framed_address, over.started_at) = (other.framed_address.clone(), Some(at));
+    b.export(&[over]).await.unwrap();
+    until_spare(&leases, &a, 7).await;
     // Given to somebody again, and then her Stop comes once more, and her Start, late.
     let mut users = HashSet::new();
     for number in 0..7 {

@@ -15,14 +15,17 @@ use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteRow,
-    SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
+    SqliteRow, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions, Postgres, Row as _, SqlSafeStr, Sqlite, Transaction};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection as _, Postgres, Row as _, SqlSafeStr, Sqlite,
+    Transaction,
+};
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::{Location, StateError};
+use crate::{DatabaseError, Location};
 
 /// Longest that one statement may take. What is longer is no answer any more.
 const STATEMENT: Duration = Duration::from_secs(60);
@@ -41,57 +44,69 @@ const MOST_VALUES: usize = 2048;
 
 /// A database, with connections kept open.
 #[derive(Clone, Debug)]
-pub(crate) enum Engine {
+pub enum Engine {
     /// One connection writes, others read beside it.
     Sqlite {
+        /// The one that writes.
         writer: SqlitePool,
+        /// Those that read.
         readers: SqlitePool,
     },
+    /// Each connection reads and writes.
     Postgres(PgPool),
 }
 
 /// Where statements differ.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Flavour {
+#[expect(missing_docs, reason = "their names are their documentation")]
+pub enum Flavour {
     Sqlite,
     Postgres,
 }
 
 /// A value that is given to a statement.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
+#[expect(missing_docs, reason = "their names are their documentation")]
+pub enum Value {
     Int(Option<i64>),
     Text(Option<String>),
     Bytes(Option<Vec<u8>>),
 }
 
-/// A row of an answer.
-pub(crate) enum Row {
+/// A row of an answer. Columns are counted from 0.
+#[expect(missing_docs, reason = "their names are their documentation")]
+pub enum Row {
     Sqlite(SqliteRow),
     Postgres(PgRow),
 }
 
 /// A transaction. Dropped without [`Work::commit`], nothing of it stays.
-pub(crate) enum Work {
+#[expect(missing_docs, reason = "their names are their documentation")]
+pub enum Work {
     Sqlite(Transaction<'static, Sqlite>),
     Postgres(Transaction<'static, Postgres>),
 }
 
 impl Engine {
-    /// Connections are made when they are needed; only what can never work is refused.
-    pub(crate) fn new(location: &Location) -> Result<Self, StateError> {
+    /// Connections are made when they are needed; only what can never work is refused. `application` is how the database's
+    /// own tools call who is connected, such as `muralla-radius`.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Location`].
+    pub fn new(location: &Location, application: &str) -> Result<Self, DatabaseError> {
         match location {
             Location::Sqlite(path) => Self::sqlite(location, path),
             Location::Postgres(url) => {
                 let options = PgConnectOptions::from_str(url)
-                    .map_err(|error| StateError::Location {
+                    .map_err(|error| DatabaseError::Location {
                         location: location.clone(),
                         reason: format!(
                             "{}; write postgres://user:password@host/database",
                             complaint(&error)
                         ),
                     })?
-                    .application_name("muralla-radius")
+                    .application_name(application)
                     .options([
                         ("statement_timeout", STATEMENT.as_millis().to_string()),
                         // Who forgot a transaction must not hold locks for ever.
@@ -110,11 +125,15 @@ impl Engine {
     }
 
     /// A database that is another program's: nothing of it is changed, not even how it is written.
-    pub(crate) fn foreign(location: &Location) -> Result<Self, StateError> {
-        let Location::Sqlite(path) = location else { return Self::new(location) };
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Location`], also if there is no such file.
+    pub fn foreign(location: &Location, application: &str) -> Result<Self, DatabaseError> {
+        let Location::Sqlite(path) = location else { return Self::new(location, application) };
         if !path.exists() {
             let reason = "there is no such file".to_owned();
-            return Err(StateError::Location { location: location.clone(), reason });
+            return Err(DatabaseError::Location { location: location.clone(), reason });
         }
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -126,8 +145,8 @@ impl Engine {
         Ok(Self::Sqlite { writer: pool.clone(), readers: pool })
     }
 
-    fn sqlite(location: &Location, path: &Path) -> Result<Self, StateError> {
-        create_for_us_alone(path).map_err(|error| StateError::Location {
+    fn sqlite(location: &Location, path: &Path) -> Result<Self, DatabaseError> {
+        create_for_us_alone(path).map_err(|error| DatabaseError::Location {
             location: location.clone(),
             reason: error.to_string(),
         })?;
@@ -147,6 +166,11 @@ impl Engine {
                 .min_connections(0)
                 .max_connections(connections)
                 .acquire_timeout(STATEMENT)
+                // On a full disk, and on some other failures, SQLite ends the transaction by itself; the pool then counts one that
+                // can't be ended any more, and the connection would never begin another.
+                .before_acquire(|connection: &mut SqliteConnection, _| {
+                    Box::pin(async move { Ok(!connection.is_in_transaction()) })
+                })
                 .connect_lazy_with(options)
         };
         Ok(Self::Sqlite {
@@ -156,7 +180,9 @@ impl Engine {
         })
     }
 
-    pub(crate) fn flavour(&self) -> Flavour {
+    /// Which of the two it is.
+    #[must_use]
+    pub fn flavour(&self) -> Flavour {
         match self {
             Self::Sqlite { .. } => Flavour::Sqlite,
             Self::Postgres(_) => Flavour::Postgres,
@@ -164,7 +190,11 @@ impl Engine {
     }
 
     /// Begins to write. SQLite's lock is taken at once: to read first and write then would fail if another came between.
-    pub(crate) async fn write(&self) -> Result<Work, StateError> {
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn write(&self) -> Result<Work, DatabaseError> {
         limited("a connection", STATEMENT, async {
             match self {
                 Self::Sqlite { writer, .. } => {
@@ -177,7 +207,11 @@ impl Engine {
     }
 
     /// Begins to read: everything as it was at one moment.
-    pub(crate) async fn read(&self) -> Result<Work, StateError> {
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn read(&self) -> Result<Work, DatabaseError> {
         limited("a connection", STATEMENT, async {
             match self {
                 Self::Sqlite { readers, .. } => readers.begin().await.map(Work::Sqlite),
@@ -191,7 +225,8 @@ impl Engine {
     }
 
     /// The pool of PostgreSQL, to listen with.
-    pub(crate) fn postgres(&self) -> Option<&PgPool> {
+    #[must_use]
+    pub fn postgres(&self) -> Option<&PgPool> {
         match self {
             Self::Sqlite { .. } => None,
             Self::Postgres(pool) => Some(pool),
@@ -199,7 +234,7 @@ impl Engine {
     }
 
     /// Closes every connection, when what is under way has ended.
-    pub(crate) async fn close(&self) {
+    pub async fn close(&self) {
         match self {
             Self::Sqlite { writer, readers } => {
                 readers.close().await;
@@ -211,7 +246,9 @@ impl Engine {
 }
 
 impl Work {
-    pub(crate) fn flavour(&self) -> Flavour {
+    /// Which of the two it is.
+    #[must_use]
+    pub fn flavour(&self) -> Flavour {
         match self {
             Self::Sqlite(_) => Flavour::Sqlite,
             Self::Postgres(_) => Flavour::Postgres,
@@ -219,11 +256,15 @@ impl Work {
     }
 
     /// Runs a statement; tells how many rows it changed.
-    pub(crate) async fn execute(
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn execute(
         &mut self,
         sql: impl SqlSafeStr,
         values: Vec<Value>,
-    ) -> Result<u64, StateError> {
+    ) -> Result<u64, DatabaseError> {
         limited("a statement", STATEMENT, async {
             match self {
                 Self::Sqlite(work) => {
@@ -240,7 +281,11 @@ impl Work {
     }
 
     /// Runs several statements that have no values.
-    pub(crate) async fn run(&mut self, sql: String) -> Result<(), StateError> {
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn run(&mut self, sql: String) -> Result<(), DatabaseError> {
         limited("a migration", STATEMENT, async {
             match self {
                 Self::Sqlite(work) => {
@@ -255,11 +300,15 @@ impl Work {
     }
 
     /// The first row of a question.
-    pub(crate) async fn row(
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn row(
         &mut self,
         sql: impl SqlSafeStr,
         values: Vec<Value>,
-    ) -> Result<Option<Row>, StateError> {
+    ) -> Result<Option<Row>, DatabaseError> {
         let mut first = None;
         self.each(sql, values, |row| {
             first.get_or_insert(row);
@@ -270,32 +319,44 @@ impl Work {
     }
 
     /// The number that a question has as its answer.
-    pub(crate) async fn number(
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn number(
         &mut self,
         sql: impl SqlSafeStr,
         values: Vec<Value>,
-    ) -> Result<i64, StateError> {
+    ) -> Result<i64, DatabaseError> {
         let row = self.row(sql, values).await?;
-        row.ok_or_else(|| StateError::Row("there is no answer".into()))?.int(0)
+        row.ok_or_else(|| DatabaseError::Row("there is no answer".into()))?.int(0)
     }
 
     /// Gives every row of a question to `take` as it comes, so that a million of them need no memory.
-    pub(crate) async fn each(
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn each(
         &mut self,
         sql: impl SqlSafeStr,
         values: Vec<Value>,
-        take: impl FnMut(Row) -> Result<(), StateError>,
-    ) -> Result<(), StateError> {
+        take: impl FnMut(Row) -> Result<(), DatabaseError>,
+    ) -> Result<(), DatabaseError> {
         self.each_within(STATEMENT, sql, values, take).await
     }
 
     /// The same of a question that may take long: everything is loaded, or sorted for a report.
-    pub(crate) async fn each_of_many(
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn each_of_many(
         &mut self,
         sql: impl SqlSafeStr,
         values: Vec<Value>,
-        take: impl FnMut(Row) -> Result<(), StateError>,
-    ) -> Result<(), StateError> {
+        take: impl FnMut(Row) -> Result<(), DatabaseError>,
+    ) -> Result<(), DatabaseError> {
         if let Self::Postgres(_) = self {
             // Its limit is on the whole of it, however quickly the rows come.
             self.execute("SET LOCAL statement_timeout = 0", Vec::new()).await?;
@@ -308,8 +369,8 @@ impl Work {
         limit: Duration,
         sql: impl SqlSafeStr,
         values: Vec<Value>,
-        mut take: impl FnMut(Row) -> Result<(), StateError>,
-    ) -> Result<(), StateError> {
+        mut take: impl FnMut(Row) -> Result<(), DatabaseError>,
+    ) -> Result<(), DatabaseError> {
         match self {
             Self::Sqlite(work) => {
                 let mut rows = sqlite(sql, values).fetch(&mut **work);
@@ -329,13 +390,17 @@ impl Work {
 
     /// Writes many rows: `INSERT INTO ... VALUES`, the rows, and what comes behind them, such as `ON CONFLICT ...`. No two
     /// rows may meet in the same conflict.
-    pub(crate) async fn bulk(
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn bulk(
         &mut self,
         head: &str,
         tail: &str,
         columns: usize,
         rows: Vec<Vec<Value>>,
-    ) -> Result<(), StateError> {
+    ) -> Result<(), DatabaseError> {
         let most = (MOST_VALUES / columns.max(1)).clamp(1, 128);
         let mut left = rows.len();
         let mut rows = rows.into_iter();
@@ -352,13 +417,17 @@ impl Work {
     }
 
     /// Asks about many keys: `{}` in the question stands for the list of them. `before` are its other values, `$1` and so on.
-    pub(crate) async fn each_in(
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn each_in(
         &mut self,
         sql: &str,
         before: &[Value],
         keys: &[Value],
-        mut take: impl FnMut(Row) -> Result<(), StateError>,
-    ) -> Result<(), StateError> {
+        mut take: impl FnMut(Row) -> Result<(), DatabaseError>,
+    ) -> Result<(), DatabaseError> {
         for (sql, values) in in_lists(sql, before, keys) {
             self.each(AssertSqlSafe(sql), values, &mut take).await?;
         }
@@ -366,12 +435,16 @@ impl Work {
     }
 
     /// Changes what many keys name; see [`Work::each_in`]. Tells how many rows were changed.
-    pub(crate) async fn execute_in(
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn execute_in(
         &mut self,
         sql: &str,
         before: &[Value],
         keys: &[Value],
-    ) -> Result<u64, StateError> {
+    ) -> Result<u64, DatabaseError> {
         let mut changed = 0;
         for (sql, values) in in_lists(sql, before, keys) {
             changed += self.execute(AssertSqlSafe(sql), values).await?;
@@ -380,7 +453,11 @@ impl Work {
     }
 
     /// Makes it last.
-    pub(crate) async fn commit(self) -> Result<(), StateError> {
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn commit(self) -> Result<(), DatabaseError> {
         limited("a commit", STATEMENT, async {
             match self {
                 Self::Sqlite(work) => work.commit().await,
@@ -392,42 +469,72 @@ impl Work {
 }
 
 impl Row {
-    pub(crate) fn int(&self, column: usize) -> Result<i64, StateError> {
+    /// A number.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub fn int(&self, column: usize) -> Result<i64, DatabaseError> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,
             Self::Postgres(row) => row.try_get(column)?,
         })
     }
 
-    pub(crate) fn int_or_none(&self, column: usize) -> Result<Option<i64>, StateError> {
+    /// A number, or NULL.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub fn int_or_none(&self, column: usize) -> Result<Option<i64>, DatabaseError> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,
             Self::Postgres(row) => row.try_get(column)?,
         })
     }
 
-    pub(crate) fn text(&self, column: usize) -> Result<String, StateError> {
+    /// A text.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub fn text(&self, column: usize) -> Result<String, DatabaseError> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,
             Self::Postgres(row) => row.try_get(column)?,
         })
     }
 
-    pub(crate) fn text_or_none(&self, column: usize) -> Result<Option<String>, StateError> {
+    /// A text, or NULL.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub fn text_or_none(&self, column: usize) -> Result<Option<String>, DatabaseError> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,
             Self::Postgres(row) => row.try_get(column)?,
         })
     }
 
-    pub(crate) fn bytes(&self, column: usize) -> Result<Vec<u8>, StateError> {
+    /// Bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub fn bytes(&self, column: usize) -> Result<Vec<u8>, DatabaseError> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,
             Self::Postgres(row) => row.try_get(column)?,
         })
     }
 
-    pub(crate) fn bytes_or_none(&self, column: usize) -> Result<Option<Vec<u8>>, StateError> {
+    /// Bytes, or NULL.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub fn bytes_or_none(&self, column: usize) -> Result<Option<Vec<u8>>, DatabaseError> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,
             Self::Postgres(row) => row.try_get(column)?,
@@ -488,17 +595,17 @@ async fn limited<T>(
     what: &'static str,
     limit: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, StateError> {
+) -> Result<T, DatabaseError> {
     match timeout(limit, answer).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(StateError::Slow(limit.as_secs(), what)),
+        Err(_) => Err(DatabaseError::Slow(limit.as_secs(), what)),
     }
 }
 
 async fn next<R>(
     limit: Duration,
     row: impl Future<Output = Option<Result<R, sqlx::Error>>>,
-) -> Result<Option<R>, StateError> {
+) -> Result<Option<R>, DatabaseError> {
     limited("a row", limit, async { row.await.transpose() }).await
 }
 
@@ -620,6 +727,40 @@ mod tests {
         assert_eq!(sql, "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING");
         let sql = values_list(Flavour::Sqlite, "INSERT INTO t (a)", "", 1, 3);
         assert_eq!(sql, "INSERT INTO t (a) VALUES (?), (?), (?) ");
+    }
+
+    /// SQLite ends the transaction by itself when the disk is full: what is written later must not suffer for it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_full_disk_is_survived() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(folder.path().join("state.db"));
+        let engine = Engine::new(&location, "test").unwrap();
+        let limit = async |pages: u32| {
+            let mut work = engine.write().await.unwrap();
+            work.run(format!("PRAGMA max_page_count = {pages}")).await.unwrap();
+            work.commit().await.unwrap();
+        };
+        let write = async |octets: usize| {
+            let mut work = engine.write().await?;
+            work.execute("INSERT INTO t (a) VALUES ($1)", vec![vec![7; octets].as_slice().into()])
+                .await?;
+            work.commit().await
+        };
+        let mut work = engine.write().await.unwrap();
+        work.run("CREATE TABLE t (a BLOB NOT NULL) STRICT".to_owned()).await.unwrap();
+        work.commit().await.unwrap();
+        // Less than SQLite keeps in memory of one transaction, and more.
+        for octets in [1_000_000, 10_000_000] {
+            // Of the connection: if that is another by now, the limit is gone.
+            limit(20).await;
+            let full = write(octets).await.unwrap_err();
+            assert!(full.may_pass(), "{full}");
+        }
+        write(100).await.unwrap();
+        limit(1 << 20).await;
+        write(1_000_000).await.unwrap();
+        let count = "SELECT count(*) FROM t";
+        assert_eq!(engine.read().await.unwrap().number(count, Vec::new()).await.unwrap(), 2);
     }
 
     #[test]

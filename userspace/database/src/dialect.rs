@@ -1,11 +1,11 @@
-//! The words in which the two engines differ: all of them are here, and in the two files of triggers.
+//! The words in which the two engines differ: all of them are here, and in the migrations' own files.
 
-use crate::StateError;
+use crate::DatabaseError;
 use crate::engine::{Flavour, Work};
 
 impl Flavour {
-    /// Locks the rows of a question until the end of the transaction. SQLite has one writer anyway.
-    pub(crate) fn for_update(self) -> &'static str {
+    /// What locks the rows of a question until the end of the transaction. SQLite has one writer anyway.
+    pub fn for_update(self) -> &'static str {
         match self {
             Self::Sqlite => "",
             Self::Postgres => " FOR UPDATE",
@@ -13,7 +13,7 @@ impl Flavour {
     }
 
     /// The tables' text in the engine's own words.
-    pub(crate) fn tables(self, text: &str) -> String {
+    pub fn tables(self, text: &str) -> String {
         match self {
             Self::Sqlite => text
                 .replace("BIGINT", "INTEGER")
@@ -25,7 +25,7 @@ impl Flavour {
 }
 
 /// The database's clock: the one clock that all servers share, in seconds since 1970.
-pub(crate) async fn now(work: &mut Work) -> Result<i64, StateError> {
+pub async fn now(work: &mut Work) -> Result<i64, DatabaseError> {
     let sql = match work.flavour() {
         Flavour::Sqlite => "SELECT unixepoch()",
         Flavour::Postgres => "SELECT CAST(floor(extract(epoch FROM clock_timestamp())) AS BIGINT)",
@@ -34,7 +34,7 @@ pub(crate) async fn now(work: &mut Work) -> Result<i64, StateError> {
 }
 
 /// Waits until no other server migrates or numbers itself. Of SQLite the transaction has been alone from its beginning.
-pub(crate) async fn alone(work: &mut Work) -> Result<(), StateError> {
+pub async fn alone(work: &mut Work) -> Result<(), DatabaseError> {
     match work.flavour() {
         Flavour::Sqlite => Ok(()),
         Flavour::Postgres => {
@@ -44,14 +44,14 @@ pub(crate) async fn alone(work: &mut Work) -> Result<(), StateError> {
 }
 
 /// The greater of what is there and what comes, for an upsert of `table`.
-pub(crate) fn greater(table: &str, column: &str) -> String {
+pub fn greater(table: &str, column: &str) -> String {
     format!(
         "{column} = CASE WHEN excluded.{column} > {table}.{column} THEN excluded.{column} ELSE {table}.{column} END"
     )
 }
 
 /// The less of the two.
-pub(crate) fn less(table: &str, column: &str) -> String {
+pub fn less(table: &str, column: &str) -> String {
     format!(
         "{column} = CASE WHEN excluded.{column} < {table}.{column} THEN excluded.{column} ELSE {table}.{column} END"
     )

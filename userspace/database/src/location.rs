@@ -25,17 +25,47 @@ impl Location {
     }
 }
 
+/// Why a text is no location. It never holds what stands before an `@`, which may be a password.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum LocationError {
+    /// Of another engine.
+    #[error("{0}:// is no engine that is known: write {HOW}")]
+    Engine(String),
+    /// Neither a file nor a URL.
+    #[error("it is neither a file nor a URL: write {HOW}")]
+    Neither,
+}
+
+/// What may be written.
+const HOW: &str = "a file's path for SQLite, or postgres://user:password@host/database";
+
 impl FromStr for Location {
-    type Err = std::convert::Infallible;
+    type Err = LocationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return Ok(Self::Postgres(text.to_owned()));
         }
-        let path =
-            text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).unwrap_or(text);
-        Ok(Self::Sqlite(path.into()))
+        let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:"));
+        if let Some(path) = path.filter(|path| !path.is_empty()) {
+            return Ok(Self::Sqlite(path.into()));
+        }
+        if let Some((scheme, _)) = text.split_once("://") {
+            // What is no scheme (RFC 3986 section 3.1) may be anything, and is not repeated.
+            let known = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+            return Err(match !scheme.is_empty() && scheme.bytes().all(known) {
+                true => LocationError::Engine(scheme.to_owned()),
+                false => LocationError::Neither,
+            });
+        }
+        // `user:password@host`, or a URL with a slash too few: as a file's name it would be shown to everybody.
+        let file = text.starts_with(['/', '.']) || !text.contains('@') && !text.contains(':');
+        if file && !text.is_empty() {
+            Ok(Self::Sqlite(text.into()))
+        } else {
+            Err(LocationError::Neither)
+        }
     }
 }
 
@@ -88,5 +118,28 @@ mod tests {
         }
         let debugged = format!("{:?}", "postgres://u:p@h/d".parse::<Location>().unwrap());
         assert_eq!(debugged, "PostgreSQL(postgres://u@h/d)");
+    }
+
+    #[test]
+    fn what_is_no_location_is_refused_without_its_secret() {
+        for (text, word) in [
+            ("mysql://user:secret@host/radius", "mysql://"),
+            ("Postgres://user:secret@host/radius", "Postgres://"),
+            ("user:secret@host://radius", "neither"),
+            ("://user:secret@host", "neither"),
+            ("postgres:/user:secret@host/radius", "neither"),
+            ("user:secret@host/radius", "neither"),
+            ("host:5432/secret", "neither"),
+            ("sqlite://", "sqlite://"),
+            ("sqlite:", "neither"),
+            ("", "neither"),
+        ] {
+            let error = text.parse::<Location>().unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("for SQLite"), "{text}: {error}");
+            assert!(!error.contains("secret") && !error.contains("user:s"), "{text}: {error}");
+        }
+        for text in ["/srv/a@b:c.db", "./a@b.db", "../state.db", "state.db", "dir/state.db"] {
+            assert_eq!(text.parse(), Ok(Location::Sqlite(text.into())));
+        }
     }
 }

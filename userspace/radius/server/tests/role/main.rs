@@ -2,7 +2,10 @@
 
 #![cfg(test)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod credit;
+mod refusals;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -24,6 +27,7 @@ use muralla_radius::role::{OrderError, Role, Selector};
 use muralla_radius::tail::Filter;
 use muralla_radius::testing::{Login, Method};
 use muralla_radius_dictionary::Dictionary;
+use muralla_radius_state::import::from_users;
 use muralla_radius_state::{
     Hidden, Location, NasEntry, PoolEntry, ProfileEntry, SessionEntry, SessionFilter, SessionState,
     State, SubscriberEntry, SumBy, UsageFilter,
@@ -77,6 +81,10 @@ async fn fill(database: &Path) {
         subscriber("nt", "{NT}44ebba8d5312b8d611474411f56989ae"),
         subscriber("slow", bcrypt),
         SubscriberEntry { simultaneous: Some(1), ..subscriber("single", "{CLEARTEXT}arctangent") },
+        SubscriberEntry {
+            credit_seconds: Some(1_000),
+            ..subscriber("prepaid", "{CLEARTEXT}arctangent")
+        },
         SubscriberEntry { disabled: true, ..subscriber("gone", "{CLEARTEXT}arctangent") },
         pooled("pooled one"),
         pooled("pooled two"),
@@ -87,6 +95,17 @@ async fn fill(database: &Path) {
 }
 
 impl Stand {
+    /// What the database has of a subscriber's credit.
+    fn credit(&self, name: &str) -> Option<i64> {
+        let location = self.config.database().0;
+        self.runtime.block_on(async {
+            let state = State::open(&location).await.unwrap();
+            let subscriber = state.subscriber(name).await.unwrap().unwrap();
+            state.close().await;
+            subscriber.credit_seconds
+        })
+    }
+
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = Runtime::new().unwrap();
@@ -454,15 +473,16 @@ fn a_secret_is_rolled_without_a_moment_of_silence() {
     let both = |role: &Role| {
         let status = role.status();
         let nas = status.nases.iter().find(|nas| nas.name == "rolling").unwrap().clone();
-        (nas.rolling, nas.accepted, nas.next_secret)
+        (nas.rolling, nas.accepted, nas.old_secret.is_some())
     };
-    for (number, secret) in [SECRET, NEXT_SECRET].into_iter().enumerate() {
+    for (number, secret) in [NEXT_SECRET, SECRET].into_iter().enumerate() {
+        assert!(!both(&role).2, "the old one was not seen yet");
         let client = Client::new(ROLLING_NAS, stand.config.auth[0], secret);
         let request = login(number as u8, "nemo").pap(secret, b"arctangent");
         // The answer is signed with the secret of the request.
         assert_eq!(client.ask(&request).code, ACCESS_ACCEPT);
     }
-    assert_eq!(both(&role), (true, 2, 1));
+    assert_eq!(both(&role), (true, 2, true));
     // The roll is over.
     stand.config.nas[2].secret = HiddenText::new(text(NEXT_SECRET));
     stand.config.nas[2].next_secret = None;
@@ -471,7 +491,7 @@ fn a_secret_is_rolled_without_a_moment_of_silence() {
     before.ask_in_vain(&login(3, "nemo").pap(SECRET, b"arctangent").sign(SECRET));
     let after = Client::new(ROLLING_NAS, stand.config.auth[0], NEXT_SECRET);
     assert_eq!(after.ask(&login(4, "nemo").pap(NEXT_SECRET, b"arctangent")).code, ACCESS_ACCEPT);
-    assert_eq!(both(&role), (false, 3, 1), "what was counted stays");
+    assert_eq!(both(&role), (false, 3, true), "what was counted stays");
     stand.stop(&role);
 }
 
@@ -495,6 +515,42 @@ fn a_guesser_has_to_wait_and_others_do_not() {
     assert_eq!(count(&role.status(), Stage::Rejected, "too_many_attempts"), 1);
     assert_eq!(nas.ask(&home(101)).code, ACCESS_ACCEPT, "he himself is not locked out");
     assert_eq!(nas.ask(&pap(5, "nt", "clientPass")).code, ACCESS_ACCEPT);
+    stand.stop(&role);
+}
+
+/// Whatever fails through a NAS, its subscribers are let in, even those of whom nothing was seen before.
+#[test]
+fn names_that_nobody_has_lock_out_nobody_who_has_one() {
+    let mut stand = Stand::new();
+    stand.config.limits.nas_failures = 3;
+    stand.config.limits.nas_forgiven = Duration::from_secs(600);
+    stand.config.limits.user_failures = 2;
+    stand.config.limits.user_forgiven = Duration::from_secs(600);
+    let role = stand.start(Vec::new());
+    let nas = stand.nas();
+    let limited = || count(&role.status(), Stage::Rejected, "too_many_attempts");
+    for id in 0..5 {
+        let answer = nas.ask(&pap(id, &format!("made up {id}"), "guess"));
+        assert_eq!(answer.code, ACCESS_REJECT);
+    }
+    assert_eq!(limited(), 2);
+    assert_eq!(nas.ask(&pap(5, "nemo", "arctangent")).code, ACCESS_ACCEPT);
+    assert_eq!(nas.ask(&pap(6, "nt", "clientPass").with(31, b"line 1")).code, ACCESS_ACCEPT);
+    // His own failures are held against him, until the operator gives him another password.
+    for id in 7..10 {
+        assert_eq!(nas.ask(&pap(id, "nemo", "guess")).code, ACCESS_REJECT);
+    }
+    assert_eq!(limited(), 3);
+    let state = role.state().unwrap();
+    let changed = subscriber("nemo", "{CLEARTEXT}another");
+    stand.runtime.block_on(state.put_subscriber(&Dictionary::built_in(), &changed)).unwrap();
+    let mut number = 1_000;
+    wait_for("the other password", || {
+        thread::sleep(Duration::from_millis(50));
+        number += 1;
+        let login = login(10, "nemo").with_authenticator(number).pap(SECRET, b"another");
+        nas.ask(&login).code == ACCESS_ACCEPT
+    });
     stand.stop(&role);
 }
 
@@ -649,6 +705,62 @@ fn a_record_is_acknowledged_once_it_is_durable_and_not_before() {
     stand.stop(&role);
 }
 
+/// Whoever has seen one packet may send it again from wherever he likes, and gets nothing into the journal by it.
+#[test]
+fn a_packet_that_comes_again_from_elsewhere_is_written_once() {
+    let stand = Stand::new();
+    let stuck = Arc::new(Stuck::default());
+    let disk = StuckDisk { disk: SimulatedDisk::new(1, 1 << 30), stuck: Arc::clone(&stuck) };
+    let role = stand.start_on(disk);
+    let acct = stand.accounting_nas();
+    let first = record(1, START, "nemo", "one").sign(SECRET);
+    assert_eq!(acct.ask_bytes(&first).code, ACCOUNTING_RESPONSE);
+    for _ in 0..20 {
+        assert_eq!(stand.accounting_nas().ask_bytes(&first).code, ACCOUNTING_RESPONSE);
+    }
+    // What is not durable yet is acknowledged when it is, whichever way it came.
+    stuck.set(true);
+    let second = record(2, START, "nemo", "two").sign(SECRET);
+    acct.ask_in_vain(&second);
+    let others: Vec<Client> = (0..20).map(|_| stand.accounting_nas()).collect();
+    others.iter().for_each(|other| other.send(&second));
+    wait_for("them to wait", || role.status().pending_acknowledgements == 21);
+    stuck.set(false);
+    for client in others.iter().chain([&acct]) {
+        let answer = client.receive(Duration::from_secs(10)).expect("an answer");
+        assert_eq!(check(&answer, &second, SECRET).code, ACCOUNTING_RESPONSE);
+    }
+    let status = role.status();
+    assert_eq!((status.pending_acknowledgements, status.journal.records), (0, 2));
+    stand.stop(&role);
+}
+
+/// A NAS that sends more than the disk takes leaves room for others.
+#[test]
+fn no_nas_has_all_acknowledgements_that_may_wait() {
+    let mut stand = Stand::new();
+    stand.config.limits.pending_acknowledgements = 8;
+    stand.config.threads = Some(1.try_into().unwrap());
+    let stuck = Arc::new(Stuck::default());
+    let disk = StuckDisk { disk: SimulatedDisk::new(1, 1 << 30), stuck: Arc::clone(&stuck) };
+    let role = stand.start_on(disk);
+    let (acct, old) = (stand.accounting_nas(), Client::new(OLD_NAS, stand.config.acct[0], SECRET));
+    stuck.set(true);
+    for id in 0..6 {
+        acct.send(&record(id, START, "nemo", &format!("session {id}")).sign(SECRET));
+    }
+    let refused = || count(&role.status(), Stage::Dropped, "too_many_pending_of_nas");
+    wait_for("the refusals", || refused() == 4);
+    let other = record(9, START, "nemo", "of another").sign(SECRET);
+    old.send(&other);
+    wait_for("the other's", || role.status().pending_acknowledgements == 3);
+    stuck.set(false);
+    assert_eq!(check(&old.receive(Duration::from_secs(10)).unwrap(), &other, SECRET).id, 9);
+    // Through another socket, for the first one still has two answers.
+    stand.accounting_nas().ask(&record(10, START, "nemo", "one more"));
+    stand.stop(&role);
+}
+
 #[test]
 fn a_disk_that_fails_stops_the_acknowledgements_and_not_the_logins() {
     let stand = Stand::new();
@@ -752,7 +864,10 @@ fn a_restart_with_the_same_sockets_loses_nothing() {
     let waiting: Vec<(Client, Vec<u8>)> = (0..40u8)
         .map(|number| {
             let session = format!("meanwhile {number}");
-            let (client, request) = if number % 2 == 0 {
+            let (client, request) = if number % 4 == 0 {
+                // Not before there is something to give out of the pool: to one line, as it has but few at first.
+                (stand.nas(), pap(number, "pooled one", "arctangent").number(5, 1))
+            } else if number % 2 == 0 {
                 (stand.nas(), pap(number, "nemo", "arctangent"))
             } else {
                 (stand.accounting_nas(), record(number, START, "nt", &session))
@@ -766,7 +881,8 @@ fn a_restart_with_the_same_sockets_loses_nothing() {
     for (client, request) in &waiting {
         let answer = client.receive(Duration::from_secs(10)).expect("an answer");
         let code = check(&answer, request, SECRET).code;
-        assert!([ACCESS_ACCEPT, ACCOUNTING_RESPONSE].contains(&code));
+        let reasons = role.status().reasons;
+        assert!([ACCESS_ACCEPT, ACCOUNTING_RESPONSE].contains(&code), "{code}: {reasons:?}");
     }
     wait_for("all sessions", || role.status().sessions == 21);
     wait_for("the database", || stand.sessions(&role).len() == 21);
@@ -879,12 +995,107 @@ fn an_address_of_a_pool_is_given_to_one_alone() {
     assert_ne!(one, two);
     assert_eq!(one[..3], [198, 51, 100]);
     assert_eq!(address(3, "pooled one", 1), one, "who asks again gets the same");
+    // Three updates in the life of a lease, as no profile says otherwise.
+    let answer = nas.ask(&pap(4, "pooled one", "arctangent").number(5, 1));
+    assert_eq!(answer.number(85), Some(1_200));
+    assert_eq!(nas.ask(&pap(5, "nemo", "arctangent")).number(85), None);
+    stand.stop(&role);
+}
+
+/// A Stop whose acknowledgement was lost comes again, when its address is the next session's already.
+#[test]
+fn an_old_end_does_not_take_the_address_of_the_next_session() {
+    let stand = Stand::new();
+    let role = stand.start(Vec::new());
+    wait_for("the pool", || role.status().pools.iter().any(|pool| pool.spare > 0));
+    let (nas, acct) = (stand.nas(), stand.accounting_nas());
+    let address = |id| {
+        let answer = nas.ask(&pap(id, "pooled one", "arctangent").number(5, 7));
+        answer.first(8).unwrap().to_vec()
+    };
+    let held = || role.status().pools[0].held;
+    let given = address(1);
+    let has = |record: Request| record.with(8, &given);
+    acct.ask(&has(record(1, START, "pooled one", "first")));
+    let end = usage(record(2, STOP, "pooled one", "first"), 1, 100);
+    acct.ask(&has(end.clone()));
+    wait_for("its end", || held() == 0);
+    assert_eq!(address(2), given, "what he had last");
+    acct.ask(&has(record(3, START, "pooled one", "second")));
+    acct.ask(&has(end.number(41, 9)));
+    // And another record, for what came before it has been read then.
+    acct.ask(&record(4, START, "nemo", "another"));
+    wait_for("all of it", || role.status().sessions == 2 && role.status().exported == 5);
+    assert_eq!(held(), 1);
+    let leases = || {
+        let state = role.state().unwrap();
+        stand.runtime.block_on(state.leases(None, "", 9)).unwrap()
+    };
+    assert_eq!(leases().len(), 1);
+
+    // He is gone and back before his Stop comes: the offer is the next session's.
+    thread::sleep(Duration::from_millis(1_200));
+    assert_eq!(address(5), given);
+    acct.ask(&has(usage(record(6, STOP, "pooled one", "second"), 2, 100)));
+    wait_for("its end", || role.status().sessions == 1);
+    acct.ask(&record(7, START, "nemo", "one more"));
+    wait_for("what came after it", || role.status().sessions == 2);
+    assert_eq!(held(), 1);
+    stand.stop(&role);
+}
+
+/// A box that told its name in its records, and not in its Accounting-On: what is closed here is closed in the database.
+#[test]
+fn what_a_box_closes_is_closed_in_the_database() {
+    let stand = Stand::new();
+    let role = stand.start(Vec::new());
+    let acct = stand.accounting_nas();
+    acct.ask(&record(1, START, "nemo", "open").with(32, b"lns"));
+    wait_for("the session", || role.status().sessions == 1);
+    // Within its first seconds it could be one of the new life.
+    thread::sleep(Duration::from_millis(3_100));
+    let began = Request::new(ACCOUNTING_REQUEST, 2).number(40, 7).with(4, &[127, 0, 0, 1]);
+    acct.ask(&began);
+    wait_for("its end here", || role.status().sessions == 0);
+    wait_for("its end in the database", || {
+        let sessions = stand.sessions(&role);
+        sessions.len() == 1 && sessions[0].state == SessionState::Rebooted
+    });
+    stand.stop(&role);
+}
+
+/// Nobody is quicker with a second session than the table of sessions: what was acknowledged counts.
+#[test]
+fn a_session_counts_from_its_acknowledgement_on_and_no_longer_than_its_end() {
+    let stand = Stand::new();
+    let role = stand.start(Vec::new());
+    let (nas, acct) = (stand.nas(), stand.accounting_nas());
+    let attempt = |number: u64| {
+        let login = login(number as u8, "single").with_authenticator(number);
+        nas.ask(&login.pap(SECRET, b"arctangent").number(5, 8)).code
+    };
+    for turn in 0..200u64 {
+        let session = format!("session {turn}");
+        acct.ask(&record(1, START, "single", &session));
+        assert_eq!(attempt(2 * turn), ACCESS_REJECT, "turn {turn}: it has begun");
+        acct.ask(&usage(record(2, STOP, "single", &session), 1, 1));
+        assert_eq!(attempt(2 * turn + 1), ACCESS_ACCEPT, "turn {turn}: it has ended");
+    }
     stand.stop(&role);
 }
 
 /// A NAS that takes Disconnect: answers with this code and these attributes, but not to the first copies.
 fn fake_nas(lost: usize, code: u8, attributes: Vec<u8>) -> (u16, thread::JoinHandle<Vec<Vec<u8>>>) {
-    let socket = UdpSocket::bind((NAS, 0)).unwrap();
+    fake_nas_at(NAS, lost, code, attributes)
+}
+
+fn fake_nas_at(
+    address: &str,
+    lost: usize,
+    code: u8,
+    attributes: Vec<u8>,
+) -> (u16, thread::JoinHandle<Vec<Vec<u8>>>) {
+    let socket = UdpSocket::bind((address, 0)).unwrap();
     let port = socket.local_addr().unwrap().port();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let nas = thread::spawn(move || {
@@ -960,6 +1171,61 @@ fn a_session_is_ended_at_its_nas() {
     let nobody = Selector::User("nobody".to_owned());
     let none = stand.runtime.block_on(role.disconnect(&nobody));
     assert!(matches!(none, Err(OrderError::NoSession)), "{none:?}");
+    // One of a user's, by either of its names; another's is none of his.
+    let id = role.sessions(Some(&user), 10)[0].id.clone();
+    let acct_session_id = "0000abcd".to_owned();
+    for (user, session, expected) in [
+        ("nemo", &acct_session_id, Some(DynamicVerdict::Silent)),
+        ("nemo", &id, Some(DynamicVerdict::Silent)),
+        ("nt", &acct_session_id, None),
+        ("nt", &id, None),
+        ("nemo", &"0000abce".to_owned(), None),
+    ] {
+        let one = Selector::Session { user: user.to_owned(), session: session.clone() };
+        assert_eq!(role.sessions(Some(&one), 10).len(), usize::from(expected.is_some()));
+        let outcome = stand.runtime.block_on(role.disconnect(&one)).ok();
+        let verdict = outcome.map(|outcomes| outcomes[0].verdict);
+        assert_eq!(verdict, expected, "{user} {session}");
+    }
+    stand.stop(&role);
+}
+
+#[test]
+fn a_session_is_ended_where_its_nas_sends_from() {
+    const SITE: [&str; 2] = ["127.0.77.5", "127.0.77.6"];
+    let mut stand = Stand::new();
+    stand.config.dynamic.first_timeout = Duration::from_millis(100);
+    stand.config.nas.push(NasConfig::new("site", "127.0.77.0/24".parse().unwrap(), text(SECRET)));
+    let role = stand.start(Vec::new());
+    // Two boxes behind translations of addresses: what they call themselves is reached by nobody.
+    let begin = |id, user: &str, from: &str, number: u8| {
+        let client = Client::new(from, stand.config.acct[0], SECRET);
+        let begun = Request::new(ACCOUNTING_REQUEST, id)
+            .number(40, START)
+            .user(user)
+            .with(44, b"00000001")
+            .with(4, &[10, 0, 0, number]);
+        client.ask(&begun);
+    };
+    begin(1, "nemo", SITE[0], 1);
+    begin(2, "User", SITE[1], 2);
+    wait_for("the sessions", || role.status().sessions == 2);
+    // The first one comes from another address by now, and so do requests to it.
+    begin(3, "nt", SITE[1], 1);
+    wait_for("the session", || role.status().sessions == 3);
+    for (user, address, says) in [("nemo", SITE[1], 1), ("User", SITE[1], 2)] {
+        let (port, nas) = fake_nas_at(address, 0, DISCONNECT_ACK, Vec::new());
+        stand.config.nas.last_mut().unwrap().coa_port = port;
+        role.reload(stand.config.clone()).unwrap();
+        let user = Selector::User(user.to_owned());
+        let outcomes = stand.runtime.block_on(role.disconnect(&user)).unwrap();
+        assert_eq!(outcomes.len(), 1);
+        assert_eq!(outcomes[0].verdict, DynamicVerdict::Acknowledged, "{outcomes:?}");
+        assert_eq!(outcomes[0].sent_to, Some(format!("{address}:{port}").parse().unwrap()));
+        let seen = nas.join().unwrap();
+        let named = [4, 6, 10, 0, 0, says];
+        assert!(seen[0].windows(6).any(|window| window == named), "it is named as it calls itself");
+    }
     stand.stop(&role);
 }
 
@@ -976,16 +1242,31 @@ fn the_operator_tries_a_login_through_the_real_socket() {
     let items = ["Called-Station-Id = \"test\"".to_owned()];
     for (user, password, method, accepted) in [
         ("nemo", "arctangent", Method::Pap, true),
+        ("nemo", "arctangens", Method::Pap, false),
         ("nemo", "arctangent", Method::Chap, true),
+        ("nemo", "arctangens", Method::Chap, false),
+        ("nt", "clientPass", Method::Chap, false),
+        ("User", "clientPass", Method::MsChap, true),
+        ("User", "clientpass", Method::MsChap, false),
+        ("nt", "clientPass", Method::MsChap, true),
         ("User", "clientPass", Method::MsChap2, true),
         ("User", "clientpass", Method::MsChap2, false),
+        ("nt", "clientPass", Method::MsChap2, true),
         ("slow", "correct horse", Method::Pap, true),
+        ("slow", "correct horse", Method::MsChap, false),
     ] {
         let tried = role.test(login(user, password, method), &items);
         let outcome = stand.runtime.block_on(tried).unwrap();
         assert_eq!(outcome.accepted, Some(accepted), "{outcome:?}");
         let timeout = outcome.attributes.iter().any(|text| text.starts_with("Session-Timeout"));
         assert_eq!(timeout, accepted, "{outcome:?}");
+        // What comes back of each method (RFC 2548): keys and proof, or an error in its words.
+        let has = |name: &str| outcome.attributes.iter().any(|text| text.starts_with(name));
+        let (one, two) = (method == Method::MsChap, method == Method::MsChap2);
+        assert_eq!(has("MS-CHAP-MPPE-Keys"), accepted && one, "{outcome:?}");
+        assert_eq!(has("MS-CHAP2-Success"), accepted && two, "{outcome:?}");
+        assert_eq!(has("MS-MPPE-Send-Key"), accepted && two, "{outcome:?}");
+        assert_eq!(has("MS-CHAP-Error"), !accepted && (one || two), "{outcome:?}");
     }
     let items = ["No-Such-Thing = 1".to_owned()];
     let wrong = role.test(login("nemo", "x", Method::Pap), &items);
@@ -1045,6 +1326,120 @@ fn what_is_changed_in_the_database_is_in_force_soon() {
     let client = Client::new("127.0.0.77", stand.config.auth[0], NEXT_SECRET);
     let request = login(1, "new").pap(NEXT_SECRET, b"arctangent");
     assert_eq!(client.ask(&request).code, ACCESS_ACCEPT);
+    stand.stop(&role);
+}
+
+#[test]
+fn groups_of_a_nas_of_the_database_are_huntgroups() {
+    const DIAL: &str = "127.0.0.78";
+    const OTHER: &str = "127.0.0.79";
+    let stand = Stand::new();
+    let role = stand.start(Vec::new());
+    let state = role.state().unwrap();
+    let nas = |name: &str, address: &str, groups: &[&str]| NasEntry {
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        ..NasEntry::new(name, format!("{address}/32").parse().unwrap(), text(SECRET))
+    };
+    let put = |entry: &NasEntry| stand.runtime.block_on(state.put_nas(entry)).unwrap();
+    put(&nas("dial one", DIAL, &["north", "dial"]));
+    put(&nas("other", OTHER, &["north"]));
+    let dial = SubscriberEntry {
+        check: vec!["Huntgroup-Name == \"dial\"".to_owned()],
+        ..subscriber("dial", "{CLEARTEXT}arctangent")
+    };
+    stand.runtime.block_on(state.put_subscriber(&Dictionary::built_in(), &dial)).unwrap();
+    // Not by asking again and again: who fails ten times has to wait.
+    wait_for("what was entered", || {
+        role.status().subscribers == 10
+            && ["dial one", "other"]
+                .iter()
+                .all(|name| role.nases().iter().any(|nas| nas.1 == *name))
+    });
+    let clients = [DIAL, OTHER].map(|from| Client::new(from, stand.config.auth[0], SECRET));
+    let mut id = 0_u8;
+    let mut asks = |client: &Client| {
+        id = id.wrapping_add(1);
+        client.ask(&pap(id, "dial", "arctangent").with_authenticator(id.into())).code
+    };
+    assert_eq!(asks(&clients[0]), ACCESS_ACCEPT);
+    assert_eq!(asks(&clients[1]), ACCESS_REJECT);
+    // They change as everything does.
+    put(&nas("dial one", DIAL, &["north"]));
+    wait_for("no such group", || asks(&clients[0]) == ACCESS_REJECT);
+    put(&nas("other", OTHER, &["dial"]));
+    wait_for("the other one", || asks(&clients[1]) == ACCESS_ACCEPT);
+    stand.stop(&role);
+}
+
+#[test]
+fn the_defaults_of_a_users_file_work_as_they_did() {
+    const CLOSED: &str = "127.0.0.80";
+    const FILE: &str = "\
+DEFAULT Huntgroup-Name == \"closed\", Auth-Type := Reject
+\tFall-Through = Yes
+ann Cleartext-Password := \"arctangent\"
+\tClass = 0x616e6e, Fall-Through = Yes
+bob Cleartext-Password := \"arctangent\"
+\tClass = 0x626f62
+DEFAULT NAS-Port-Type == Async
+\tFramed-MTU = 576, Session-Timeout = 60, Fall-Through = Yes
+DEFAULT Service-Type == Framed-User, Simultaneous-Use := 1
+\tFramed-MTU = 1492
+DEFAULT Auth-Type := LDAP
+\tFramed-MTU = 1
+";
+    let stand = Stand::new();
+    let role = stand.start(Vec::new());
+    let state = role.state().unwrap();
+    let mut import = from_users(&Dictionary::built_in(), Path::new("users"), FILE);
+    let closed = NasEntry::new("closed", format!("{CLOSED}/32").parse().unwrap(), text(SECRET));
+    stand.runtime.block_on(async {
+        state.put_nas(&closed).await.unwrap();
+        for _ in 0..2 {
+            let imported =
+                state.import(&Dictionary::built_in(), &mut import, |_| ()).await.unwrap();
+            assert_eq!((imported.subscribers, imported.profiles), (2, 4), "{import:?}");
+        }
+    });
+    assert_eq!(import.refused.len(), 1, "{:?}", import.refused);
+    assert!(import.refused[0].to_string().starts_with("users:11: DEFAULT: Auth-Type := LDAP"));
+
+    let nas = stand.nas();
+    let mut id = 0_u8;
+    let mut ask = |client: &Client, user: &str, attributes: &[(u8, u32)]| {
+        id = id.wrapping_add(1);
+        let request = pap(id, user, "arctangent");
+        let request = attributes
+            .iter()
+            .fold(request, |request, (kind, number)| request.number(*kind, *number));
+        client.ask(&request)
+    };
+    wait_for("what was imported", || {
+        let status = role.status();
+        // Beside those of the stand.
+        (status.subscribers, status.profiles) == (11, 5)
+            && role.nases().iter().any(|(_, name)| name == "closed")
+    });
+    let (framed, asynchronous) = ((6, 2), (61, 0));
+    // (user, what the request has, Framed-MTU, Session-Timeout)
+    for (user, attributes, mtu, timeout) in [
+        // He does not fall through.
+        ("bob", &[framed, asynchronous][..], None, None),
+        ("ann", &[framed, asynchronous], Some(576), Some(60)),
+        ("ann", &[framed], Some(1_492), None),
+        ("ann", &[asynchronous], Some(576), Some(60)),
+        ("ann", &[], None, None),
+    ] {
+        let answer = ask(&nas, user, attributes);
+        assert_eq!(answer.code, ACCESS_ACCEPT, "{user} {attributes:?}");
+        let given = (answer.number(12), answer.number(27));
+        assert_eq!(given, (mtu, timeout), "{user} {attributes:?}");
+        assert_eq!(answer.first(25), Some(user.as_bytes()), "{user}");
+    }
+    let client = Client::new(CLOSED, stand.config.auth[0], SECRET);
+    for user in ["ann", "bob"] {
+        assert_eq!(ask(&client, user, &[framed]).code, ACCESS_REJECT, "{user}");
+    }
     stand.stop(&role);
 }
 

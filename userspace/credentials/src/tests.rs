@@ -2,15 +2,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Whether a password fits what is stored, as PAP would ask.
-fn fits(credential: &Credential, password: &[u8]) -> bool {
-    let mut packed = Vec::new();
-    credential.pack(&mut packed);
-    match View::of(&packed) {
-        View::Cleartext(stored) => equal(stored, password),
-        view @ View::Digest { .. } => view.digest_fits(password),
-        View::Costly(packed) => CostlyCheck::new(packed, password).run(),
-        _ => false,
+pub(crate) fn fits(credential: &Credential, password: &[u8]) -> bool {
+    match credential.check(password) {
+        Check::Fits => true,
+        Check::Wrong => false,
+        Check::Costly(check) => check.run(),
     }
 }
 

@@ -3,6 +3,13 @@
 //! As text it has its scheme before it: `{SSHA}...`, `{CLEARTEXT}...`, or is one of crypt's, which tell theirs
 //! themselves. In memory it is as many bytes as say anything.
 
+//!
+//! - [`Credential`] is one, read from the texts that other systems store, and made for a new password as [`Storage`] says;
+//! - [`Credential::check`] compares a password with it; a [`CostlyCheck`] takes milliseconds, and goes where nobody waits;
+//! - [`View`] is a credential that lies packed among half a million others.
+
+#![forbid(unsafe_code)]
+
 mod crypt;
 mod des;
 mod parse;
@@ -11,6 +18,7 @@ mod store;
 use std::fmt;
 
 use md5::Md5;
+use muralla_radius_wire::method::mschap::nt_hash;
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq;
@@ -162,8 +170,15 @@ impl Credential {
         }
     }
 
+    /// Compares a password with it, or says that this takes its time.
+    pub fn check(&self, password: &[u8]) -> Check {
+        let mut packed = Vec::new();
+        self.pack(&mut packed);
+        View::of(&packed).check(password)
+    }
+
     /// Appends what [`View::of`] reads.
-    pub(crate) fn pack(&self, out: &mut Vec<u8>) {
+    pub fn pack(&self, out: &mut Vec<u8>) {
         out.push(self.scheme() as u8);
         match self {
             Self::None | Self::Anything => {}
@@ -180,7 +195,7 @@ impl Credential {
     }
 
     /// A credential of the same scheme and cost that no password fits, for those who are not known.
-    pub(crate) fn decoy(&self) -> Self {
+    pub fn decoy(&self) -> Self {
         let mut decoy = self.clone();
         match &mut decoy {
             Self::None | Self::Anything => decoy = Self::NtHash([0; 16]),
@@ -329,9 +344,28 @@ impl Argon2 {
     }
 }
 
-/// A credential as it lies packed among others.
+/// What came of comparing a password.
+#[derive(Debug)]
+#[must_use]
+pub enum Check {
+    /// It is the one.
+    Fits,
+    /// It is another.
+    Wrong,
+    /// It takes milliseconds to say.
+    Costly(CostlyCheck),
+}
+
+impl Check {
+    fn of(fits: bool) -> Self {
+        if fits { Self::Fits } else { Self::Wrong }
+    }
+}
+
+/// A credential as it lies packed among others; see [`Credential`].
 #[derive(Clone, Copy)]
-pub(crate) enum View<'a> {
+#[expect(missing_docs, reason = "the same as a credential's")]
+pub enum View<'a> {
     None,
     Anything,
     Cleartext(&'a [u8]),
@@ -341,13 +375,13 @@ pub(crate) enum View<'a> {
         digest: &'a [u8],
         salt: &'a [u8],
     },
-    /// What [`Costly`] needs, with the scheme before it.
+    /// What a [`CostlyCheck`] needs, with the scheme before it.
     Costly(&'a [u8]),
 }
 
 impl<'a> View<'a> {
     /// Reads what [`Credential::pack`] wrote.
-    pub(crate) fn of(packed: &'a [u8]) -> Self {
+    pub fn of(packed: &'a [u8]) -> Self {
         Self::read(packed).unwrap_or(Self::None)
     }
 
@@ -369,7 +403,7 @@ impl<'a> View<'a> {
     }
 
     /// What it is.
-    pub(crate) fn scheme(self) -> Scheme {
+    pub fn scheme(self) -> Scheme {
         match self {
             Self::None => Scheme::None,
             Self::Anything => Scheme::Anything,
@@ -382,11 +416,17 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether a password has this quick hash. False for all other schemes.
-    pub(crate) fn digest_fits(self, password: &[u8]) -> bool {
+    /// Compares a password with it, or says that this takes its time.
+    pub fn check(self, password: &[u8]) -> Check {
         match self {
-            Self::Digest { algorithm, digest, salt } => algorithm.fits(password, salt, digest),
-            _ => false,
+            Self::None => Check::Wrong,
+            Self::Anything => Check::Fits,
+            Self::Cleartext(stored) => Check::of(equal(password, stored)),
+            Self::NtHash(hash) => Check::of(equal(&nt_hash(password), hash)),
+            Self::Digest { algorithm, digest, salt } => {
+                Check::of(algorithm.fits(password, salt, digest))
+            }
+            Self::Costly(packed) => Check::Costly(CostlyCheck::new(packed, password)),
         }
     }
 }
@@ -402,7 +442,9 @@ pub struct CostlyCheck {
 }
 
 impl CostlyCheck {
-    pub(crate) fn new(packed: &[u8], password: &[u8]) -> Self {
+    /// A check of a password against what [`Credential::pack`] wrote.
+    #[must_use]
+    pub fn new(packed: &[u8], password: &[u8]) -> Self {
         Self { packed: packed.into(), password: password.into() }
     }
 
@@ -433,7 +475,7 @@ impl fmt::Debug for CostlyCheck {
 }
 
 /// Compares without telling by its time where they differ.
-pub(crate) fn equal(one: &[u8], other: &[u8]) -> bool {
+pub fn equal(one: &[u8], other: &[u8]) -> bool {
     one.ct_eq(other).into()
 }
 

@@ -1,6 +1,7 @@
 //! A new password, in the form in which it is to be stored.
 
 use argon2::Argon2 as Hasher;
+use muralla_radius_wire::method::mschap::nt_hash;
 use sha1::{Digest, Sha1};
 
 use super::parse::{CredentialError, cleartext};
@@ -49,7 +50,7 @@ impl Credential {
         let wrong = |scheme, why| CredentialError::Wrong { scheme, why };
         match storage {
             Storage::Cleartext => Ok(clear),
-            Storage::Nt => Ok(Self::NtHash(muralla_radius_wire::method::mschap::nt_hash(password))),
+            Storage::Nt => Ok(Self::NtHash(nt_hash(password))),
             Storage::Ssha => {
                 let digest = Sha1::new().chain_update(password).chain_update(salt).finalize();
                 Ok(Self::Digest {
@@ -95,16 +96,7 @@ impl Credential {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offered::Offered;
-    use crate::proof::{Proof, authenticate};
-
-    fn fits(credential: &Credential, password: &[u8]) -> bool {
-        match authenticate(credential, &Offered::Pap(password)) {
-            Proof::Proven(_) => true,
-            Proof::Costly(check) => check.run(),
-            _ => false,
-        }
-    }
+    use crate::tests::fits;
 
     #[test]
     fn what_is_stored_fits_its_password_alone_and_reads_back() {

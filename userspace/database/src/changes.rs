@@ -1,0 +1,188 @@
+//! The log of changes, read so that nothing is ever passed over.
+//!
+//! With SQLite there is one writer at a time, so the numbers of the log are in the order of the commits: what comes after the
+//! last number is new.
+//!
+//! With PostgreSQL a transaction draws its numbers long before it commits. A reader that remembers the highest number would
+//! pass over a lower one that becomes visible later. To wait for the oldest transaction that still runs would be right, but
+//! one forgotten `BEGIN` in somebody's shell would stop every server. So the reader remembers its last snapshot, which says
+//! exactly which transactions it saw: all below `xmax`, but for those that were running. What it did not see then and sees
+//! now is what is new. Each row has its transaction's number for that.
+
+use sqlx::AssertSqlSafe;
+
+use crate::dialect;
+use crate::engine::{Flavour, Value, Work};
+use crate::error::DatabaseError;
+
+/// Rows that are read at once at most.
+const MOST: i64 = 20_000;
+
+/// A log of changes: a table with the columns `sequence`, `kind`, `name` and `at`, and with PostgreSQL `xact`, the number of
+/// the row's transaction. Triggers write it, so that nobody has to remember to.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeLog {
+    /// The table's name.
+    pub table: &'static str,
+}
+
+/// Up to where a log was read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Position {
+    place: Place,
+    /// The database's time of the reading, in seconds since 1970.
+    pub at: i64,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Place {
+    /// The last number.
+    Number(i64),
+    /// All transactions below `below` were seen, but for those that ran.
+    Snapshot { below: i64, running: Vec<i64> },
+}
+
+/// A row of the log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Change {
+    /// What kind of thing was changed.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// When, by the database's clock, in seconds since 1970.
+    pub at: i64,
+}
+
+/// What came after a position.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum News {
+    /// These, in their order.
+    Changes(Vec<Change>),
+    /// Too much, or what can't be followed: read everything.
+    Everything,
+}
+
+impl ChangeLog {
+    /// Where the log ends now.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn end(self, work: &mut Work) -> Result<Position, DatabaseError> {
+        let place = match work.flavour() {
+            // The log may have been emptied: its numbers go on all the same.
+            Flavour::Sqlite => Place::Number(
+                work.number(
+                    "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = $1), 0)",
+                    vec![self.table.into()],
+                )
+                .await?,
+            ),
+            Flavour::Postgres => {
+                let sql = "SELECT CAST(pg_current_snapshot() AS TEXT)";
+                let row = work.row(sql, Vec::new()).await?;
+                let none = || DatabaseError::Row("there is no snapshot".into());
+                let text = row.ok_or_else(none)?.text(0)?;
+                snapshot(&text)
+                    .ok_or_else(|| DatabaseError::Row(format!("{text:?} is no snapshot")))?
+            }
+        };
+        Ok(Position { place, at: dialect::now(work).await? })
+    }
+
+    /// What was changed after a position, and the new position. `keep` is how many seconds the log reaches back.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn after(
+        self,
+        work: &mut Work,
+        position: &Position,
+        keep: i64,
+    ) -> Result<(News, Position), DatabaseError> {
+        let table = self.table;
+        let end = self.end(work).await?;
+        // Half of it, as the two clocks that were asked may differ, and the log is cut between two readings.
+        if end.at.saturating_sub(position.at) > keep / 2 {
+            return Ok((News::Everything, end));
+        }
+        let (sql, values) = match (&position.place, &end.place) {
+            (Place::Number(last), Place::Number(end)) if last <= end => (
+                format!(
+                    "SELECT kind, name, at FROM {table} WHERE sequence > $1 AND sequence <= $2 ORDER BY sequence LIMIT $3"
+                ),
+                vec![Value::from(*last), (*end).into(), (MOST + 1).into()],
+            ),
+            (Place::Snapshot { below, running }, Place::Snapshot { below: end, .. })
+                if below <= end =>
+            {
+                // Numbers from the database itself, so there is nothing to be quoted. Of another cluster, whose copy this
+                // may be, rows may have numbers that are not reached yet: they are none of today.
+                let again: String = running.iter().map(|xact| format!(", {xact}")).collect();
+                (
+                    format!(
+                        "SELECT kind, name, at FROM {table} WHERE (xact >= $1 OR xact IN (-1{again})) AND xact < $2 ORDER BY sequence LIMIT $3"
+                    ),
+                    vec![Value::from(*below), (*end).into(), (MOST + 1).into()],
+                )
+            }
+            // The database is another one than before, or one from before.
+            _ => return Ok((News::Everything, end)),
+        };
+        let mut changes = Vec::new();
+        work.each(AssertSqlSafe(sql), values, |row| {
+            changes.push(Change { kind: row.text(0)?, name: row.text(1)?, at: row.int(2)? });
+            Ok(())
+        })
+        .await?;
+        if i64::try_from(changes.len()).is_ok_and(|rows| rows <= MOST) {
+            Ok((News::Changes(changes), end))
+        } else {
+            Ok((News::Everything, end))
+        }
+    }
+
+    /// Forgets what is older than `keep` seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn cut(self, work: &mut Work, keep: i64) -> Result<u64, DatabaseError> {
+        let before = dialect::now(work).await?.saturating_sub(keep);
+        let sql = format!("DELETE FROM {} WHERE at < $1", self.table);
+        work.execute(AssertSqlSafe(sql), vec![before.into()]).await
+    }
+}
+
+/// Reads `xmin:xmax:running,running`.
+fn snapshot(text: &str) -> Option<Place> {
+    let mut parts = text.split(':');
+    let (_, below, running) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
+    let running = running.split(',').filter(|xact| !xact.is_empty());
+    let running = running.map(|xact| xact.parse().ok()).collect::<Option<_>>()?;
+    parts.next().is_none().then_some(Place::Snapshot { below, running })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_are_read() {
+        for (text, expected) in [
+            ("10:20:10,14,15", Some((20, vec![10, 14, 15]))),
+            ("10:10:", Some((10, vec![]))),
+            ("10:20", None),
+            ("10:20:a", None),
+            ("10:20:1:2", None),
+            ("", None),
+        ] {
+            let read = snapshot(text).map(|place| match place {
+                Place::Snapshot { below, running } => (below, running),
+                Place::Number(_) => panic!("no snapshot"),
+            });
+            assert_eq!(read, expected, "{text}");
+        }
+    }
+}

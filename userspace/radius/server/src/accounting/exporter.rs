@@ -1,0 +1,318 @@
+//! The second of the two threads: it brings records into the database.
+
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use muralla_journal::{Consumer, DeadLetter, Entry, JournalError};
+use muralla_radius_accounting::{
+    self as records, Effect, ExportRow, Outcome, Record, SessionId, Standing,
+    State as SessionState, Status, payload,
+};
+use muralla_radius_state::{Backoff, State};
+use tracing::{error, warn};
+
+use super::{FAREWELL, Order, Shared, WAIT};
+use crate::desk::Wall;
+
+/// How long a batch that is not full waits for more.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// Time between two words to the database that this server has told it everything.
+const TELL: Duration = Duration::from_secs(5);
+
+/// Records of sessions that the table may have forgotten by now are not put to it again, or it would take them for new.
+const FRESH: u64 = 2 * 3_600;
+
+/// Brings records into the database.
+pub(super) struct Exporter {
+    shared: Arc<Shared>,
+    consumer: Consumer,
+    backoff: Backoff,
+    told: Instant,
+    /// Something could be neither written nor put aside before the end: the next process meets it again.
+    given_up: bool,
+}
+
+/// Rows on their way, and the entries of the journal that they are of.
+#[derive(Default)]
+struct Batch {
+    /// First those of sessions that the table closed by itself.
+    rows: Vec<ExportRow>,
+    closed: usize,
+    entries: Vec<Entry>,
+    /// Up to where it goes.
+    last: Option<u64>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.last.is_none()
+    }
+}
+
+impl Exporter {
+    /// It reads with a consumer of its own.
+    pub(super) fn new(shared: Arc<Shared>, consumer: Consumer) -> Self {
+        let (backoff, told) = (Backoff::default(), Instant::now());
+        Self { shared, consumer, backoff, told, given_up: false }
+    }
+
+    /// Works until it is stopped.
+    pub(super) fn run(mut self) {
+        let mut batch = Batch::default();
+        let mut end = None;
+        while !self.given_up {
+            self.carry_out_orders();
+            if self.shared.stopped() {
+                let end = *end.get_or_insert_with(|| Instant::now() + FAREWELL);
+                let idle = batch.is_empty() && self.consumer.lag() == 0;
+                if idle || Instant::now() >= end || self.shared.state().is_none() {
+                    return;
+                }
+            }
+            let Some(state) = self.shared.state() else {
+                self.pause(WAIT);
+                continue;
+            };
+            if batch.is_empty() {
+                match self.gather() {
+                    Ok(gathered) => batch = gathered,
+                    Err(error) => {
+                        warn!(%error, "the journal can't be read; trying again");
+                        self.pause(WAIT);
+                        continue;
+                    }
+                }
+            }
+            if batch.is_empty() {
+                self.tell_all_is_told(&state);
+                self.consumer.wait(WAIT);
+                continue;
+            }
+            match self.export(&state, &batch) {
+                Ok(()) => batch = Batch::default(),
+                Err(wait) => self.pause(wait),
+            }
+        }
+    }
+
+    /// Waits, but not beyond the end.
+    fn pause(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let stopped = self.shared.stopped();
+        while Instant::now() < until && self.shared.stopped() == stopped {
+            thread::sleep(WAIT.min(until.saturating_duration_since(Instant::now())));
+        }
+        if stopped {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Makes rows of what the table closed, and of what is next in the journal.
+    fn gather(&mut self) -> Result<Batch, JournalError> {
+        let mut batch = Batch::default();
+        let until = Instant::now() + LINGER;
+        while batch.entries.len() < self.shared.config.batch && !self.given_up {
+            match self.consumer.next() {
+                Ok(Some(entry)) => self.add(&mut batch, entry),
+                Ok(None) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if batch.last.is_none() || left.is_zero() || !self.consumer.wait(left) {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    self.consumer.roll_back();
+                    return Err(error);
+                }
+            }
+        }
+        let closed = self.shared.closings.lock().take();
+        batch.closed = closed.len();
+        batch.rows.splice(0..0, closed);
+        Ok(batch)
+    }
+
+    fn add(&mut self, batch: &mut Batch, entry: Entry) {
+        match payload::decode(&entry.payload) {
+            Ok(record) => {
+                let effect = self.effect(&record, entry.sequence);
+                let tolerance = self.shared.tolerance();
+                batch.rows.push(ExportRow::of(&record, &effect, entry.sequence, tolerance));
+                batch.last = Some(entry.sequence);
+                batch.entries.push(entry);
+            }
+            Err(damaged) => {
+                if self.put_aside(&entry, &damaged.to_string()) {
+                    batch.last = Some(entry.sequence);
+                }
+            }
+        }
+    }
+
+    /// What the record did to its session: as the table knows it, if it is not too long ago.
+    fn effect(&self, record: &Record<'_>, sequence: u64) -> Effect {
+        // The table has it first, or it would take the record's time for now.
+        while self.shared.applied.load(Ordering::Acquire) < sequence && !self.shared.stopped() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let wall = Wall::now();
+        let age = wall.nanoseconds().saturating_sub(record.received) / 1_000_000_000;
+        if age < FRESH && self.shared.applied.load(Ordering::Acquire) >= sequence {
+            return self.shared.desk.sessions.apply(record, wall.moment());
+        }
+        let alone = by_itself(record, self.shared.tolerance());
+        // If the table knows its session, which may have been named for another record of it, that one is meant.
+        match self.shared.desk.sessions.standing(record, wall.moment()) {
+            Some(known) => named_by(alone, known),
+            None => alone,
+        }
+    }
+
+    /// Writes a batch; if that can't be done at the moment, says how long to wait.
+    fn export(&mut self, state: &State, batch: &Batch) -> Result<(), Duration> {
+        let exported = match self.shared.until_the_end(state.export(&batch.rows)) {
+            Some(Ok(exported)) => exported,
+            Some(Err(error)) => {
+                let wait = self.backoff.failed(rand::random());
+                let unfit = (!error.may_pass()).then(|| error.to_string());
+                if unfit.is_some() {
+                    error!(%error, "accounting records can't be written to the database; they stay in the journal");
+                }
+                *self.shared.unfit.lock() = unfit;
+                return Err(wait);
+            }
+            None => {
+                // The next process writes it.
+                self.given_up = true;
+                return Err(Duration::ZERO);
+            }
+        };
+        self.backoff.succeeded();
+        *self.shared.unfit.lock() = None;
+        for poison in &exported.poison {
+            let entry = poison.index.checked_sub(batch.closed);
+            if let Some(entry) = entry.and_then(|at| batch.entries.get(at))
+                && !self.put_aside(entry, &poison.reason)
+            {
+                return Err(Duration::ZERO);
+            }
+        }
+        let refused = exported.poison.iter().filter(|poison| poison.index < batch.closed);
+        let rows: Vec<ExportRow> =
+            refused.clone().filter_map(|poison| batch.rows.get(poison.index).cloned()).collect();
+        let mut closings = self.shared.closings.lock();
+        closings.under_way = 0;
+        if let Some(poison) = refused.clone().next_back() {
+            error!(
+                reason = poison.reason,
+                sessions = rows.len(),
+                "ends of sessions that no record tells can't be written to the database; trying again"
+            );
+            closings.refuse(rows, poison.reason.clone());
+        }
+        drop(closings);
+        self.shared.counts.exported.fetch_add(exported.written as u64, Relaxed);
+        if let Some(last) = batch.last {
+            self.shared.desk.spent.written(last);
+            if let Err(error) = self.consumer.commit(last) {
+                // They are written again some day, and change nothing.
+                warn!(%error, "the position in the journal can't be kept");
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a record aside that will never be written. As long as that can't be done, nothing goes on: it must not be lost.
+    /// False if the end came first.
+    fn put_aside(&mut self, entry: &Entry, reason: &str) -> bool {
+        error!(
+            sequence = entry.sequence,
+            reason, "an accounting record is put aside as a dead letter"
+        );
+        self.shared.counts.put_aside.fetch_add(1, Relaxed);
+        while let Err(error) = self.consumer.poison(entry, reason) {
+            error!(%error, "a dead letter can't be kept; trying again");
+            // If there are too many, the operator retries or removes some.
+            self.carry_out_orders();
+            self.pause(Duration::from_secs(1));
+            if self.shared.stopped() {
+                self.given_up = true;
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Leases that ended are given to others once every server has said that it has told everything.
+    fn tell_all_is_told(&mut self, state: &State) {
+        if self.told.elapsed() < TELL || self.consumer.lag() > 0 {
+            return;
+        }
+        self.told = Instant::now();
+        // If the database is away, it is told another time.
+        let _ = self.shared.until_the_end(state.caught_up());
+    }
+
+    fn carry_out_orders(&self) {
+        let orders = std::mem::take(&mut *self.shared.orders.lock());
+        for order in orders {
+            // Whoever wanted to know may have gone.
+            match order {
+                Order::List(reply) => {
+                    let _ = reply.send(self.consumer.dead_letters().list());
+                }
+                Order::Replay(appender, chosen, reply) => {
+                    let wanted = |letter: &DeadLetter| {
+                        chosen.as_ref().is_none_or(|chosen| chosen.contains(&letter.sequence))
+                    };
+                    let _ = reply.send(self.consumer.dead_letters().replay(&appender, wanted));
+                }
+                Order::Remove(chosen, reply) => {
+                    let wanted = |letter: &DeadLetter| chosen.contains(&letter.sequence);
+                    let _ = reply.send(self.consumer.dead_letters().remove(wanted));
+                }
+            }
+        }
+    }
+}
+
+/// What a record says for itself, of a session that the table may not remember.
+pub(super) fn by_itself(record: &Record<'_>, tolerance: u32) -> Effect {
+    let event = record.event(tolerance);
+    let seconds = record.session_seconds.unwrap_or(0);
+    let stopped = record.status == Status::Stop;
+    let session = record.status.is_of_session().then(|| Standing {
+        id: SessionId::of(record, tolerance),
+        state: if stopped { SessionState::Stopped } else { SessionState::Open },
+        started: event.at.saturating_sub(seconds),
+        updated: event.at,
+        ended: stopped.then_some(event.at),
+        seconds,
+        octets_in: record.octets_in.total().unwrap_or(0),
+        octets_out: record.octets_out.total().unwrap_or(0),
+        doubts: event.doubts,
+    });
+    Effect {
+        outcome: if session.is_some() { Outcome::Ancient } else { Outcome::Ignored },
+        session,
+        gain: records::Gain::default(),
+        closes: Vec::new(),
+        doubts: event.doubts,
+    }
+}
+
+/// What a record says for itself, of a session that the table knows. If nothing later is known of that, the table's totals are
+/// better: it has counted what the NAS's counters went round.
+fn named_by(alone: Effect, known: Standing) -> Effect {
+    let session = alone.session.map(|session| {
+        if session.updated >= known.updated {
+            known
+        } else {
+            Standing { id: known.id, started: known.started, ..session }
+        }
+    });
+    Effect { session, ..alone }
+}

@@ -1,0 +1,121 @@
+//! What a subscriber has open by the accounting, here and at other servers, and what of his use is not off his credit.
+
+use std::sync::Arc;
+
+use muralla_radius_accounting::{SessionId, SessionView};
+use muralla_radius_policy::names::LONGEST_NAME;
+use muralla_radius_policy::{Holder, Sessions, Used};
+use muralla_radius_state::{Charged, Elsewhere};
+
+use crate::desk::{Desk, Wall};
+
+/// Sessions of one user that are looked at one by one, to find the one at the same port.
+const MOST_SESSIONS: usize = 64;
+
+/// See the module.
+pub(crate) struct OpenSessions<'a> {
+    desk: &'a Desk,
+    wall: Wall,
+}
+
+impl<'a> OpenSessions<'a> {
+    /// As of now.
+    pub(crate) fn new(desk: &'a Desk, wall: Wall) -> Self {
+        Self { desk, wall }
+    }
+
+    /// Those of a subscriber that the table has open.
+    fn here(&self, key: &[u8]) -> Vec<SessionView> {
+        let sessions = &self.desk.sessions;
+        match sessions.open_of(key) {
+            0 => Vec::new(),
+            _ => sessions.sessions_of(key, MOST_SESSIONS, self.wall.moment()),
+        }
+    }
+}
+
+impl Sessions for OpenSessions<'_> {
+    fn open(&self, holder: &Holder<'_>) -> usize {
+        let Desk { base, sessions, pending, others, .. } = self.desk;
+        let mut spelling = [0; LONGEST_NAME];
+        let name = holder.user.as_bytes();
+        let key = base.key(name, &mut spelling).unwrap_or(name);
+        // Before the table is looked at: what leaves here is there.
+        let on_the_way = pending.of(key);
+        let here = self.here(key);
+        // Of one look, if they were all seen: one that ends in between is not to be counted and then not found.
+        let count = if here.len() < MOST_SESSIONS { here.len() } else { sessions.open_of(key) };
+        let elsewhere = others.known();
+        // Of a NAS that failed over, the end may have been told to another server.
+        let is_over = |session: &&SessionView| {
+            elsewhere.is_closed(session.id)
+                || is_at_same_port(session, holder)
+                || on_the_way.ends(session)
+        };
+        let over = here.iter().filter(is_over).count();
+        let elsewhere = str::from_utf8(key).map_or(0, |key| {
+            elsewhere.open_of(key, |id| here.iter().any(|session| session.id == id))
+        });
+        count.saturating_sub(over) + elsewhere + on_the_way.begun(&here, holder)
+    }
+
+    fn uncharged(&self, holder: &Holder<'_>) -> Used {
+        let Desk { base, others, spent, .. } = self.desk;
+        let mut spelling = [0; LONGEST_NAME];
+        let name = holder.user.as_bytes();
+        let key = base.key(name, &mut spelling).unwrap_or(name);
+        let has_charges = others.has_charges();
+        let elsewhere: Arc<Elsewhere> = others.known();
+        let charged = str::from_utf8(key).map(|key| elsewhere.charged_of(key)).unwrap_or_default();
+        // One that ends meanwhile is in both, and counts as open.
+        let here = self.here(key);
+        let ended = spent.of(key);
+        let off = |id: SessionId| charged.iter().find(|charged| charged.id == id).map(off);
+        let mut used = Used::default();
+        let mut add = |more: Used| {
+            used.seconds = used.seconds.saturating_add(more.seconds);
+            used.octets = used.octets.saturating_add(more.octets);
+        };
+        for session in here.iter().filter(|session| !elsewhere.is_closed(session.id)) {
+            let octets = session.octets_in.saturating_add(session.octets_out);
+            let total = Used { seconds: session.seconds.into(), octets };
+            // If nobody knows what is off, all is: else a user with a session would be refused until somebody knows.
+            let off = off(session.id).or((!has_charges).then_some(total)).unwrap_or_default();
+            // One at the same port is over, when nobody knows.
+            let since = if is_at_same_port(session, holder) { 0 } else { session.quiet };
+            add(Used {
+                seconds: (total.seconds + u64::from(since)).saturating_sub(off.seconds),
+                octets: total.octets.saturating_sub(off.octets),
+            });
+        }
+        let is_here = |id: SessionId| here.iter().any(|session| session.id == id);
+        for part in &ended {
+            if !part.id.is_some_and(is_here) {
+                add(part.left(part.id.and_then(off).unwrap_or_default()));
+            }
+        }
+        for charged in &charged {
+            let has_ended = || ended.iter().any(|part| part.id == Some(charged.id));
+            if !is_here(charged.id) && !has_ended() {
+                // Its records go to another server: it goes on since the last of them.
+                let updated = charged.updated.max(0).cast_unsigned();
+                add(Used { seconds: self.wall.seconds().saturating_sub(updated), octets: 0 });
+            }
+        }
+        used
+    }
+}
+
+/// What of an open session is off its subscriber's credit.
+fn off(charged: &Charged) -> Used {
+    Used { seconds: charged.seconds, octets: charged.octets }
+}
+
+fn is_at_same_port(session: &SessionView, holder: &Holder<'_>) -> bool {
+    session.nas == holder.nas
+        && (holder.session.is_some_and(|id| id == session.session)
+            || match holder.port_id {
+                Some(port_id) => session.nas_port_id.as_deref() == Some(port_id),
+                None => holder.port.is_some() && holder.port == session.nas_port,
+            })
+}

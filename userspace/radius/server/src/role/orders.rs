@@ -1,0 +1,230 @@
+//! Orders of the operator's about sessions: who is meant, and how it went at their NASes (RFC 5176).
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use muralla_radius_accounting::{SessionId, SessionView};
+use muralla_radius_state::{SessionEntry, SessionFilter};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{OrderError, Role, Selector};
+use crate::config::DynamicConfig;
+use crate::desk::Wall;
+use crate::dynamic::{self, Target, Wish};
+use crate::nases::Nas;
+use crate::report::{DynamicOutcome, DynamicVerdict};
+
+/// Time that a look into the database may take for something that can do without.
+const GLANCE: Duration = Duration::from_secs(2);
+
+/// Sessions that one order may disconnect or change.
+const MOST_TARGETS: usize = 1_000;
+
+impl Role {
+    /// Open sessions of the table, at most so many.
+    pub(super) fn views(&self, selector: Option<&Selector>, most: usize) -> Vec<SessionView> {
+        let now = Wall::now().moment();
+        let table = &self.desk.sessions;
+        match selector {
+            None => {
+                let mut views = Vec::new();
+                table.for_each_open(now, |view| {
+                    views.push(view);
+                    views.len() < most
+                });
+                views.truncate(most);
+                views
+            }
+            Some(Selector::User(user)) => self.views_of(user, most),
+            Some(Selector::Session { user, session }) => {
+                let mut views = self.views_of(user, MOST_TARGETS);
+                views.retain(|view| is_named(session, Some(view.id), &view.session));
+                views.truncate(most);
+                views
+            }
+            Some(Selector::Address(address)) => {
+                let mut views = table.sessions_with(*address, now);
+                views.truncate(most);
+                views
+            }
+            Some(Selector::Nas(nas)) => table.sessions_on(nas, most, now),
+        }
+    }
+
+    fn views_of(&self, user: &str, most: usize) -> Vec<SessionView> {
+        let mut spelling = [0; muralla_radius_policy::names::LONGEST_NAME];
+        let name = user.as_bytes();
+        let key = self.desk.base.key(name, &mut spelling).unwrap_or(name);
+        self.desk.sessions.sessions_of(key, most, Wall::now().moment())
+    }
+
+    /// Asks the NASes of all sessions that are meant.
+    pub(super) async fn order(
+        &self,
+        selector: &Selector,
+        wish: Wish,
+    ) -> Result<Vec<DynamicOutcome>, OrderError> {
+        let views = self.views(Some(selector), MOST_TARGETS);
+        let mut known: HashSet<SessionId> = HashSet::new();
+        let mut all = Vec::new();
+        for view in &views {
+            known.insert(view.id);
+            all.push(Aim::of_view(view, self.desk.whereabouts.of(view)));
+        }
+        for aim in self.aims_elsewhere(selector).await {
+            if aim.id.is_none_or(|id| known.insert(id)) {
+                all.push(aim);
+            }
+        }
+        if all.is_empty() {
+            return Err(OrderError::NoSession);
+        }
+        let context = self.desk.context();
+        let config = self.supply.config.lock().dynamic.clone();
+        let mut asking = JoinSet::new();
+        for aim in all {
+            let found = context.nases.reachable(&aim.nas, aim.from, aim.target.nas_address);
+            let to = found.map(|(to, nas)| (to, Arc::clone(nas)));
+            let (wish, config) = (wish.clone(), config.clone());
+            asking.spawn(async move { ask(aim, to, &wish, &config).await });
+        }
+        let mut outcomes = Vec::new();
+        while let Some(outcome) = asking.join_next().await {
+            // Only a panic can take one away, and that was told already.
+            outcomes.extend(outcome);
+        }
+        Ok(outcomes)
+    }
+
+    /// Sessions of which only the database knows: other servers were told of them.
+    async fn aims_elsewhere(&self, selector: &Selector) -> Vec<Aim> {
+        let Some(state) = self.supply.state() else { return Vec::new() };
+        let mut filter = SessionFilter { open: true, ..SessionFilter::default() };
+        match selector {
+            Selector::User(user) | Selector::Session { user, .. } => {
+                let mut spelling = [0; muralla_radius_policy::names::LONGEST_NAME];
+                let key = self.desk.base.key(user.as_bytes(), &mut spelling);
+                let key = key.map(|key| String::from_utf8_lossy(key).into_owned());
+                filter.user = Some(key.unwrap_or_else(|| user.clone()));
+            }
+            Selector::Address(address) => filter.address = Some(address.to_string()),
+            Selector::Nas(nas) => filter.nas = Some(nas.clone()),
+        }
+        let most = u32::try_from(MOST_TARGETS).unwrap_or(u32::MAX);
+        match timeout(GLANCE, state.sessions(&filter, most)).await {
+            Ok(Ok(entries)) => {
+                // What was told here the table knows better: if it has it not, it has ended.
+                let mut others: Vec<_> = entries;
+                others.retain(|entry| entry.server != state.server());
+                if let Selector::Session { session, .. } = selector {
+                    others.retain(|entry| {
+                        is_named(session, entry.session_id(), entry.acct_session_id.as_bytes())
+                    });
+                }
+                others.into_iter().map(Aim::of_entry).collect()
+            }
+            Ok(Err(error)) => {
+                warn!(%error, "sessions of other servers can't be asked for");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+}
+
+/// Whether a session is the one that somebody names, by its id with us or by its Acct-Session-Id.
+fn is_named(name: &str, id: Option<SessionId>, acct_session_id: &[u8]) -> bool {
+    name.as_bytes() == acct_session_id || name.parse().is_ok_and(|named| id == Some(named))
+}
+
+/// A session that something is asked of.
+struct Aim {
+    id: Option<SessionId>,
+    user: String,
+    session_id: String,
+    nas: String,
+    /// Where the box that it is on sends from.
+    from: Option<IpAddr>,
+    target: Target,
+}
+
+impl Aim {
+    fn of_view(view: &SessionView, from: Option<IpAddr>) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let some = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
+        Self {
+            id: Some(view.id),
+            user: text(&view.user),
+            session_id: text(&view.session),
+            nas: view.nas.clone(),
+            from,
+            target: Target {
+                user: some(&view.user),
+                session_id: some(&view.session),
+                nas_port: view.nas_port,
+                framed: view.framed_address,
+                nas_identifier: view.nas_identifier.clone(),
+                nas_address: view.nas_address,
+            },
+        }
+    }
+
+    fn of_entry(entry: SessionEntry) -> Self {
+        let some = |text: &str| (!text.is_empty()).then(|| text.as_bytes().to_vec());
+        Self {
+            id: entry.session_id(),
+            // It has sent to another server.
+            from: None,
+            target: Target {
+                user: some(&entry.login),
+                session_id: some(&entry.acct_session_id),
+                framed: entry.address.parse().ok(),
+                nas_address: entry.nas_address.parse().ok(),
+                ..Target::default()
+            },
+            user: entry.login,
+            session_id: entry.acct_session_id,
+            nas: entry.nas,
+        }
+    }
+}
+
+/// Asks the NAS of one session, by its secret in force and then by the one to come.
+async fn ask(
+    aim: Aim,
+    to: Option<(SocketAddr, Arc<Nas>)>,
+    wish: &Wish,
+    config: &DynamicConfig,
+) -> DynamicOutcome {
+    let mut outcome = DynamicOutcome {
+        user: aim.user,
+        session_id: aim.session_id,
+        nas: aim.nas,
+        sent_to: to.as_ref().map(|(to, _)| *to),
+        verdict: DynamicVerdict::Unsent,
+        words: String::new(),
+        attempts: 0,
+        took: Duration::ZERO,
+    };
+    let Some((to, nas)) = to else {
+        outcome.words = "nobody knows the address of its NAS: it has sent nothing since the start; give the NAS a prefix of one \
+                         address, or have it send NAS-IP-Address"
+            .to_owned();
+        return outcome;
+    };
+    for secret in &nas.secrets {
+        let asked = dynamic::ask(to, secret, &aim.target, wish, config).await;
+        outcome.verdict = asked.verdict;
+        outcome.words = asked.words;
+        outcome.attempts += asked.attempts;
+        outcome.took += asked.took;
+        if asked.verdict != DynamicVerdict::Silent {
+            break;
+        }
+    }
+    outcome
+}
