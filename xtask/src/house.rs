@@ -37,8 +37,16 @@ impl House {
 
     /// The fuzz targets of each crate that has any, each a workspace of its own.
     pub(crate) fn fuzz(&self) -> Vec<PathBuf> {
-        let crates =
-            ["dns/wire", "radius/accounting", "radius/dictionary", "radius/journal", "radius/wire"];
+        let crates = [
+            "dns/wire",
+            "mail/envelope",
+            "mail/pop3",
+            "mail/smtp",
+            "radius/accounting",
+            "radius/dictionary",
+            "radius/journal",
+            "radius/wire",
+        ];
         let userspace = self.root.join("userspace");
         crates.map(|name| userspace.join(name).join("fuzz")).to_vec()
     }

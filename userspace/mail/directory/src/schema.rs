@@ -1,0 +1,14 @@
+//! The tables, and how they are brought up to date.
+
+use muralla_database::{Schema, Step};
+
+/// The directory's tables.
+pub(crate) const SCHEMA: Schema = Schema {
+    table: "mail_directory_schema",
+    steps: &[Step {
+        name: "domains, accounts, aliases and where mail goes",
+        tables: include_str!("../migrations/0001_tables.sql"),
+        sqlite: include_str!("../migrations/0001_changes.sqlite.sql"),
+        postgres: include_str!("../migrations/0001_changes.postgres.sql"),
+    }],
+};

@@ -1,0 +1,14 @@
+//! The queue on both engines: a file of SQLite, and a PostgreSQL that each test starts for itself.
+#![cfg(test)]
+
+#[macro_use]
+mod common;
+
+mod chance;
+mod crashes;
+mod destinations;
+mod endings;
+mod leases;
+mod operators;
+mod queue;
+mod stand;

@@ -1,0 +1,5 @@
+//! Files of other mail servers.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| muralla_mail_store::fuzzing::transfer(data));

@@ -1,0 +1,17 @@
+//! The tables, made and brought up to date.
+
+use muralla_database::{Schema, Step};
+
+/// The tables of the store. One that was released is never changed again: what is new comes in a step behind it.
+pub const SCHEMA: Schema = Schema {
+    table: "mail_store_schema",
+    steps: &[Step {
+        name: "bodies, packs and mailboxes",
+        tables: concat!(
+            include_str!("../migrations/0001_bodies.sql"),
+            include_str!("../migrations/0001_mailboxes.sql")
+        ),
+        sqlite: "",
+        postgres: "",
+    }],
+};
