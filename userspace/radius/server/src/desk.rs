@@ -517,8 +517,9 @@ impl AllPools<'_> {
         let mut spelling = [0; LONGEST_NAME];
         let user = desk.base.key(holder.user.as_bytes(), &mut spelling);
         let user = user.and_then(|user| str::from_utf8(user).ok()).unwrap_or(holder.user);
+        let has = OpenSessions::new(desk, Wall::now()).has(user.as_bytes(), holder);
         let holder = state::Holder { user, nas: holder.nas, port: port.as_deref() };
-        leases.lease(pool, &holder, *now)
+        leases.lease_again(pool, &holder, &has, *now)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use ipnet::Ipv6Net;
 use muralla_radius_accounting::{SessionId, SessionView};
 use muralla_radius_policy::names::LONGEST_NAME;
 use muralla_radius_policy::{Holder, Sessions, Used};
-use muralla_radius_state::{Charged, Elsewhere};
+use muralla_radius_state::{Assigned, Charged, Elsewhere};
 
 use crate::desk::{Desk, Wall};
 
@@ -31,6 +32,24 @@ impl<'a> OpenSessions<'a> {
             0 => Vec::new(),
             _ => sessions.sessions_of(key, MOST_SESSIONS, self.wall.moment()),
         }
+    }
+
+    /// What a subscriber has on a line already, by a session of which no end was told.
+    pub(crate) fn has(&self, key: &[u8], holder: &Holder<'_>) -> Vec<Assigned> {
+        let elsewhere = self.desk.others.known();
+        let here = self.here(key);
+        let on_the_line = here
+            .iter()
+            .filter(|session| is_at_same_port(session, holder) && !elsewhere.is_closed(session.id));
+        let of = |session: &SessionView| {
+            let prefixes = [session.framed_prefix, session.delegated_prefix].into_iter().flatten();
+            let prefixes = prefixes.filter_map(|prefix| {
+                Ipv6Net::new(prefix.address(), prefix.length()).ok().map(Assigned::V6)
+            });
+            let address = session.framed_address.map(Assigned::V4);
+            address.into_iter().chain(prefixes).collect::<Vec<_>>()
+        };
+        on_the_line.flat_map(of).collect()
     }
 }
 

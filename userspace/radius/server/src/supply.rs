@@ -184,6 +184,10 @@ impl Supply {
             _ = stop.wait_for(|stop| *stop) => {}
             () = self.follow(opened) => {}
         }
+        // A restart in order goes on with what is reserved, where it was.
+        if let Some(leases) = self.desk.leases() {
+            let _ = timeout(REST, leases.stop()).await;
+        }
     }
 
     async fn follow(&self, opened: Option<State>) {

@@ -65,6 +65,14 @@ pub(crate) struct Known {
     pub(crate) until: Moment,
 }
 
+/// One whose time has ended: the database is to be asked about it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Ended {
+    pub(crate) number: u64,
+    /// Up to when all servers must have told everything.
+    pub(crate) until: Moment,
+}
+
 /// Milliseconds by which times that NASes count in seconds may be wrong.
 const SLACK: u64 = 1_000;
 
@@ -176,11 +184,19 @@ impl<T> Book<T> {
         self.recount();
     }
 
-    /// Something for somebody. The same line gets the same again while it holds it, and if possible after that.
-    pub(crate) fn lease(&mut self, who: Who, label: T, now: Moment) -> Option<u64> {
+    /// Something for somebody. The same line gets the same again while it holds it, and if possible after that. By what this
+    /// server was told itself it `has` that still: then it was given to nobody else, whatever an earlier life may have done.
+    pub(crate) fn lease(
+        &mut self,
+        who: Who,
+        label: T,
+        has: Option<u64>,
+        now: Moment,
+    ) -> Option<u64> {
         let kept = who.line.and_then(|line| self.lines.get(&line).copied());
-        let number =
-            kept.filter(|number| self.is_given_to(*number, who, now)).or_else(|| self.pop(now))?;
+        let number = kept
+            .filter(|number| self.is_given_to(*number, who, has == Some(*number), now))
+            .or_else(|| self.pop(now))?;
         let rest = now.saturating_add(self.offer);
         let begins = self.take(number);
         self.given = self.given.saturating_add(u64::from(begins));
@@ -192,7 +208,7 @@ impl<T> Book<T> {
             unit.before = if unit.session == 0 { unit.before } else { unit.session };
         }
         unit.session = 0;
-        (unit.offered, unit.touched, unit.rest) = (now, now, rest);
+        (unit.offered, unit.touched, unit.rest) = (now, now, unit.rest.max(rest));
         unit.until = unit.until.max(rest);
         self.name(number, who);
         self.ending(number);
@@ -211,7 +227,9 @@ impl<T> Book<T> {
         let free = unit.state != State::Held;
         self.take(number);
         let Some(unit) = self.units.get_mut(&number) else { return false };
-        unit.until = unit.until.max(now.saturating_add(self.lease));
+        // What is not certain is asked about soon, whoever has it.
+        unit.until =
+            if unit.sure { unit.until.max(now.saturating_add(self.lease)) } else { unit.until };
         unit.touched = now;
         if unit.sure && unit.rest > 0 && unit.is_taken_by(sign) {
             (unit.offered, unit.rest, unit.doubtful) = (0, 0, false);
@@ -293,7 +311,8 @@ impl<T> Book<T> {
     }
 
     /// A block is ours until then. With `rest`, others may have given of it until now: nothing is free, nor known for certain,
-    /// before the database has been asked after that moment.
+    /// before the database has been asked after that moment. Without, all that was given is known, but not which sessions took
+    /// the last offers.
     pub(crate) fn take_block(
         &mut self,
         block: u64,
@@ -311,10 +330,15 @@ impl<T> Book<T> {
             self.set_held(known);
             let Some(unit) = self.units.get_mut(&known.number) else { continue };
             unit.touched = now;
+            (unit.sure, unit.offered) = (rest.is_none(), now);
             if let Some(rest) = rest {
-                (unit.sure, unit.offered, unit.rest, unit.until) = (false, now, rest, rest);
-                self.ending(known.number);
+                (unit.rest, unit.until) = (rest, rest);
+            } else if known.session == 0 {
+                unit.rest = known.until.max(1);
+            } else {
+                (unit.session, unit.until) = (SEVERAL, now);
             }
+            self.ending(known.number);
         }
         let units: Vec<u64> = self.plan.units(block).collect();
         for number in units {
@@ -373,8 +397,8 @@ impl<T> Book<T> {
         self.blocks.contains_key(&block) && (block..=self.plan.last_of(block)).all(is_free)
     }
 
-    /// At most `most` whose time has ended, and when: the database is to be asked about them.
-    pub(crate) fn ended(&mut self, now: Moment, most: usize) -> Vec<(u64, Moment)> {
+    /// At most `most` whose time has ended: the database is to be asked about them.
+    pub(crate) fn ended(&mut self, now: Moment, most: usize) -> Vec<Ended> {
         let mut ended = Vec::new();
         while ended.len() < most {
             let Some(Reverse((end, number))) = self.ends.peek().copied() else { break };
@@ -389,12 +413,11 @@ impl<T> Book<T> {
             if unit.state == State::Free {
                 continue;
             }
-            let until = unit.until;
-            if until > now {
+            if unit.until > now {
                 self.ending(number);
                 continue;
             }
-            ended.push((number, until));
+            ended.push(Ended { number, until: unit.until.max(unit.rest) });
         }
         ended
     }
@@ -470,12 +493,12 @@ impl<T> Book<T> {
     }
 
     /// Whether what this line had last can be given to it.
-    fn is_given_to(&self, number: u64, who: Who, now: Moment) -> bool {
+    fn is_given_to(&self, number: u64, who: Who, has: bool, now: Moment) -> bool {
         let Some(unit) = self.units.get(&number) else { return false };
         let same = unit.user == who.user && Some(unit.line) == who.line;
         match unit.state {
             // It has it: an answer was lost, or the login before ended without a word.
-            State::Held => same && unit.sure && self.is_usable(number, now),
+            State::Held => same && (unit.sure || has) && self.is_usable(number, now),
             State::Free => same && self.is_usable(number, now),
             State::Resting => false,
         }

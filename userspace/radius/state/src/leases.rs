@@ -222,6 +222,22 @@ impl Leases {
         holder: &Holder<'_>,
         now: Instant,
     ) -> Result<Assigned, PoolError> {
+        self.lease_again(pool, holder, &[], now)
+    }
+
+    /// The same for a login on a line that has some of these still, by the records that this server was told: also when a life
+    /// before gave it out.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn lease_again(
+        &self,
+        pool: &str,
+        holder: &Holder<'_>,
+        has: &[Assigned],
+        now: Instant,
+    ) -> Result<Assigned, PoolError> {
         let pool = self.inner.pools.read().get(pool).cloned().ok_or(PoolError::Unknown)?;
         let label = Label { user: holder.user.to_owned(), nas: holder.nas.to_owned() };
         let mut book = pool.book.lock();
@@ -229,7 +245,8 @@ impl Leases {
         if self.is_fenced() {
             return Err(PoolError::Away);
         }
-        let number = book.lease(who(holder), label, self.moment(now));
+        let has = has.iter().find_map(|has| book.plan().number(*has));
+        let number = book.lease(who(holder), label, has, self.moment(now));
         let assigned = number.map(|number| book.plan().assigned(number));
         drop(book);
         assigned.ok_or_else(|| {
@@ -333,7 +350,18 @@ impl Leases {
         }
     }
 
-    /// Whether another process took this server's name over.
+    /// Ends in order: the database hears of everything that was given, so that the next life of this server can go on at once.
+    /// From now on nothing is given any more.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away. Then the next life waits as after a crash.
+    pub async fn stop(&self) -> Result<(), StateError> {
+        let _round = self.inner.round.lock().await;
+        self.inner.state.watched(async { Ok(self.put_down().await?) }).await
+    }
+
+    /// Whether another process took this server's name over, or this one has stopped.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         self.inner.fenced.load(Ordering::Acquire)

@@ -46,6 +46,8 @@ enum Step {
     Stock(usize),
     Snapshot(usize),
     Kill(usize),
+    /// A server ends in order.
+    End(usize),
     Begin(usize, bool),
     Away(bool),
     Wait(u64),
@@ -71,6 +73,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => server().prop_map(Step::Stock),
         1 => server().prop_map(Step::Snapshot),
         2 => server().prop_map(Step::Kill),
+        1 => server().prop_map(Step::End),
         3 => (server(), any::<bool>()).prop_map(|(at, first)| Step::Begin(at, first)),
         1 => proptest::bool::weighted(0.3).prop_map(Step::Away),
         5 => prop_oneof![3 => 1u64..4, 3 => 4u64..30, 1 => 30u64..200].prop_map(Step::Wait),
@@ -249,6 +252,14 @@ impl World {
                 let server = &mut self.servers[at];
                 server.snapshot = (server.journal.len(), server.table.clone());
             }
+            Step::End(at) => {
+                let leases = round(at);
+                if let Some(leases) = leases {
+                    leases.stop().await.unwrap();
+                }
+                let server = &mut self.servers[at];
+                (server.up, server.leases) = (false, None);
+            }
             Step::Kill(at) => {
                 let server = &mut self.servers[at];
                 (server.up, server.leases) = (false, None);
@@ -269,6 +280,17 @@ impl World {
 
     fn log_in(&mut self, at: usize, user: u64, line: u64) -> Result<(), TestCaseError> {
         let Some(leases) = self.servers[at].leases.clone() else { return Ok(()) };
+        // What the server knows him to have there.
+        let server = &self.servers[at];
+        let open = server
+            .table
+            .iter()
+            .filter(|(session, known)| **known == Known::Open && !server.closed.contains(*session));
+        let has: Vec<Assigned> = open
+            .map(|(session, _)| &self.sessions[*session])
+            .filter(|session| session.is_on(user, line))
+            .map(|session| session.address)
+            .collect();
         let before = (0..self.sessions.len())
             .filter(|at| self.sessions[*at].is_on(user, line) && !self.sessions[*at].ended);
         for session in before.collect::<Vec<_>>() {
@@ -280,7 +302,9 @@ impl World {
         let now = self.now();
         let (name, port) = names(user, line);
         let holder = Holder { user: &name, nas: "lns", port: Some(&port) };
-        let Ok(address) = leases.lease("home", &holder, Instant::now()) else { return Ok(()) };
+        let Ok(address) = leases.lease_again("home", &holder, &has, Instant::now()) else {
+            return Ok(());
+        };
         let number = self.sessions.len();
         self.history.push(format!("  session {number} of {name} {port}: {address}"));
         let other = self.sessions.iter().position(|session| {

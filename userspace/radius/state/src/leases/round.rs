@@ -16,9 +16,12 @@ use super::{
     first_of, lifetime, milliseconds, seconds, text_of,
 };
 use crate::addresses::Plan;
-use crate::book::{Book, Known, Moment};
+use crate::book::{Book, Ended, Known, Moment};
 use crate::stored::{plan, readable_pools};
 use crate::{Assigned, PoolEntry};
+
+/// The incarnation of blocks whose owner has told everything at its end.
+const PUT_DOWN: i64 = -1;
 
 /// What the database says of something whose time has ended here.
 enum Answer {
@@ -80,11 +83,17 @@ impl Leases {
             return Ok(());
         }
         let mut blocks: Vec<(String, String)> = Vec::new();
+        // Of those that were put down in order all is told that was given.
+        let mut told: HashSet<(String, String)> = HashSet::new();
         work.each(
-            "SELECT pool, first FROM radius_block WHERE owner = $1",
+            "SELECT pool, first, incarnation FROM radius_block WHERE owner = $1",
             vec![self.inner.state.server().into()],
             |row| {
-                blocks.push((row.text(0)?, row.text(1)?));
+                let block = (row.text(0)?, row.text(1)?);
+                if row.int(2)? == PUT_DOWN {
+                    told.insert(block.clone());
+                }
+                blocks.push(block);
                 Ok(())
             },
         )
@@ -125,10 +134,30 @@ impl Leases {
             let rest = now.saturating_add(offer.saturating_mul(1000));
             for block in own {
                 let known = known.remove(&block).unwrap_or_default();
-                pool.book.lock().take_block(block, until, Some(rest), known, now);
+                let mut book = pool.book.lock();
+                let is_told = told.contains(&(pool.name.clone(), text_of(book.plan(), block)));
+                book.take_block(block, until, (!is_told).then_some(rest), known, now);
             }
         }
         Ok(())
+    }
+
+    /// Tells the database everything, and that this was all: the next life of this server need not fear for what it was not
+    /// told. Nothing is given any more.
+    pub(super) async fn put_down(&self) -> Result<(), DatabaseError> {
+        if self.inner.fenced.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        if self.tell(true).await? != Telling::Everything {
+            return Ok(());
+        }
+        let mut work = self.inner.state.inner.engine.write().await?;
+        work.execute(
+            "UPDATE radius_block SET incarnation = $3 WHERE owner = $1 AND incarnation = $2",
+            [self.me(), vec![PUT_DOWN.into()]].concat(),
+        )
+        .await?;
+        work.commit().await
     }
 
     /// Reads what pools there are. Tells whether there are others than before.
@@ -467,7 +496,7 @@ impl Leases {
                     }
                 }
                 Err(error) => {
-                    let numbers: Vec<u64> = ended.iter().map(|(number, _)| *number).collect();
+                    let numbers: Vec<u64> = ended.iter().map(|ended| ended.number).collect();
                     let then = self.now().saturating_add(5_000);
                     pool.book.lock().postpone(&numbers, then);
                     return Err(error);
@@ -481,7 +510,7 @@ impl Leases {
         &self,
         pool: &Pool,
         plan: &Plan,
-        ended: &[(u64, Moment)],
+        ended: &[Ended],
         now: Moment,
     ) -> Result<Vec<(u64, Answer)>, DatabaseError> {
         let mut work = self.inner.state.inner.engine.write().await?;
@@ -490,7 +519,7 @@ impl Leases {
         let until = horizon.until;
         self.note_horizon(horizon, database);
         let keys: Vec<Value> =
-            ended.iter().map(|(number, _)| plan.assigned(*number).to_string().into()).collect();
+            ended.iter().map(|ended| plan.assigned(ended.number).to_string().into()).collect();
         let lease = pool.lease_seconds();
         // What an open session has is its own: NASes that tell nothing between Start and Stop are heard of by this alone.
         work.execute_in(
@@ -514,23 +543,24 @@ impl Leases {
             |row| {
                 let address = row.text(0)?.parse::<Assigned>();
                 if let Some(number) = address.ok().and_then(|address| plan.number(address)) {
-                    rows.insert(number, (row.int(3)?, known(number, &row, database, now)?));
+                    let known = known(number, &row, database, now)?;
+                    rows.insert(number, (row.int(3)?, known));
                 }
                 Ok(())
             },
         )
         .await?;
         work.commit().await?;
-        let answer = |(number, ended): &(u64, Moment)| {
-            let past = now.saturating_sub(*ended) / 1000;
+        let at = |then: Moment| database.saturating_sub_unsigned(now.saturating_sub(then) / 1000);
+        let answer = |ended: &Ended| {
             // Who may have told of it by then has told of it here.
-            let complete = database.saturating_sub_unsigned(past) <= until;
-            let answer = match rows.get(number) {
+            let complete = at(ended.until) <= until;
+            let answer = match rows.get(&ended.number) {
                 Some((expires, known)) if *expires > database && complete => Answer::Held(*known),
                 None if complete => Answer::Free,
                 _ => Answer::Unknown,
             };
-            (*number, answer)
+            (ended.number, answer)
         };
         Ok(ended.iter().map(answer).collect())
     }
