@@ -296,20 +296,25 @@ impl Store {
         self.half_full.store(true, Relaxed);
     }
 
+    /// Whether to make one. The writer asks after each batch, and does not wait for one that is being made.
     pub(crate) fn wants_spare(&self) -> bool {
-        self.half_full.load(Relaxed) && self.spare.lock().is_none()
+        self.half_full.load(Relaxed) && self.spare.try_lock().is_some_and(|spare| spare.is_none())
     }
 
     /// Makes a spare ahead of its time. Nothing is deleted for it.
     pub(crate) fn make_spare(&self) -> Result<(), Trouble> {
-        let spare = self.prepare(false)?;
-        *self.spare.lock() = Some(spare);
+        let mut spare = self.spare.lock();
+        if spare.is_none() {
+            *spare = Some(self.prepare(false)?);
+        }
         Ok(())
     }
 
-    /// The spare, or one made now.
+    /// The spare, or one made now. One that is being made is waited for: two at a time may find no room where there is room
+    /// for one.
     pub(crate) fn take_spare(&self) -> Result<Spare, Trouble> {
-        match self.spare.lock().take() {
+        let mut spare = self.spare.lock();
+        match spare.take() {
             Some(spare) => Ok(spare),
             None => self.prepare(true),
         }
@@ -324,7 +329,6 @@ impl Store {
 
     fn prepare(&self, urgent: bool) -> Result<Spare, Trouble> {
         let size = self.room(urgent)?;
-        // Who makes one ahead and who needs one now may do so at the same time.
         let name = format!("segment-{}{}", self.made.fetch_add(1, Relaxed), disk::NEW);
         let attempt = || -> io::Result<_> {
             let file = self.disk.create(&name)?;
