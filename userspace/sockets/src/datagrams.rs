@@ -1,7 +1,8 @@
 //! Datagrams, many in one system call each way. The crate's only unsafe code.
 //!
-//! recvmmsg and sendmmsg spare most of what a datagram costs; IP_PKTINFO and IPV6_PKTINFO (RFC 3542) carry the address
-//! that was asked, so that a wildcard socket answers from it.
+//! recvmmsg and sendmmsg spare most of what a datagram costs, and UDP_SEGMENT (udp(7)) most of the rest where several
+//! answers take one way; IP_PKTINFO and IPV6_PKTINFO (RFC 3542) carry the address that was asked, so that a wildcard
+//! socket answers from it.
 
 use std::io;
 use std::mem::{self, size_of};
@@ -9,11 +10,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
+use tracing::debug;
+
+use crate::bundles::Bundles;
+
 /// Datagrams in one system call.
 pub const BATCH: usize = 64;
 
-/// Bytes for control messages: one of either family.
+/// Bytes for control messages: one of either family, and the length to cut at.
 const CONTROL: usize = 64;
+
+/// Bytes of a line of the processor's cache.
+const LINE: usize = 64;
 
 /// Who sent a datagram, and to which address of ours.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,9 +44,18 @@ struct Local {
 #[derive(Clone, Copy)]
 struct Control([u8; CONTROL]);
 
+impl Path {
+    /// A way to a peer, as if its datagram had come to that address of ours.
+    #[cfg(test)]
+    pub(crate) fn to(peer: SocketAddr, local: Option<IpAddr>) -> Self {
+        Self { peer, local: local.map(|address| Local { address, interface: 0 }) }
+    }
+}
+
 /// Received datagrams of at most `LONGEST` bytes each; what is longer is cut.
 pub struct Inbox<const LONGEST: usize> {
-    data: Box<[[u8; LONGEST]]>,
+    /// Room for each datagram, every [`Self::STRIDE`] bytes.
+    data: Box<[u8]>,
     names: Box<[libc::sockaddr_storage]>,
     control: Box<[Control]>,
     iovecs: Box<[libc::iovec]>,
@@ -56,6 +73,10 @@ impl<const LONGEST: usize> Default for Inbox<LONGEST> {
 }
 
 impl<const LONGEST: usize> Inbox<LONGEST> {
+    /// An odd number of lines: datagrams are much shorter than their rooms, and the beginnings of rooms of 4,096 bytes
+    /// would all fall into the same few places of the cache.
+    const STRIDE: usize = LONGEST.next_multiple_of(LINE) | LINE;
+
     /// Room for one batch.
     pub fn new() -> Self {
         // SAFETY: all of these are plain numbers and pointers, for which zero is a value.
@@ -67,7 +88,7 @@ impl<const LONGEST: usize> Inbox<LONGEST> {
             )
         };
         let mut inbox = Self {
-            data: vec![[0; LONGEST]; BATCH].into_boxed_slice(),
+            data: vec![0; Self::STRIDE * BATCH].into_boxed_slice(),
             names,
             control: vec![Control([0; CONTROL]); BATCH].into_boxed_slice(),
             iovecs,
@@ -78,7 +99,7 @@ impl<const LONGEST: usize> Inbox<LONGEST> {
             .headers
             .iter_mut()
             .zip(&mut inbox.iovecs)
-            .zip(&mut inbox.data)
+            .zip(inbox.data.chunks_exact_mut(Self::STRIDE))
             .zip(&mut inbox.names)
             .zip(&mut inbox.control);
         for ((((header, iovec), data), name), control) in parts {
@@ -123,9 +144,10 @@ impl<const LONGEST: usize> Inbox<LONGEST> {
 
     /// The datagrams received last, those without a usable sender left out.
     pub fn datagrams(&self) -> impl Iterator<Item = (&[u8], Path)> {
-        self.headers.iter().zip(&self.data).zip(&self.names).take(self.received).filter_map(
-            |((header, data), name)| {
-                let data = data.get(..header.msg_len as usize)?;
+        let rooms = self.data.chunks_exact(Self::STRIDE);
+        self.headers.iter().zip(rooms).zip(&self.names).take(self.received).filter_map(
+            |((header, room), name)| {
+                let data = room.get(..header.msg_len as usize)?;
                 let path = Path { peer: address(name)?, local: local(&header.msg_hdr) };
                 Some((data, path))
             },
@@ -133,14 +155,30 @@ impl<const LONGEST: usize> Inbox<LONGEST> {
     }
 }
 
-/// Answers of at most `LONGEST` bytes each that wait to be sent.
+/// Answers of at most `LONGEST` bytes each that wait to be sent. Those of one length along one path leave together, so
+/// their order is not kept.
 pub struct Outbox<const LONGEST: usize> {
-    data: Box<[[u8; LONGEST]]>,
+    /// One answer behind the other.
+    data: Box<[u8]>,
+    used: usize,
+    /// Where each answer lies, and the number of its bundle.
+    answers: Vec<Answer>,
+    bundles: Bundles,
+    /// By bundle.
     names: Box<[libc::sockaddr_storage]>,
     control: Box<[Control]>,
+    /// By answer, those of one bundle side by side.
     iovecs: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
-    waiting: usize,
+    /// Whether the kernel cuts messages, as far as is known.
+    cuts: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Answer {
+    begin: usize,
+    length: usize,
+    bundle: usize,
 }
 
 // SAFETY: as for the inbox.
@@ -155,7 +193,7 @@ impl<const LONGEST: usize> Default for Outbox<LONGEST> {
 impl<const LONGEST: usize> Outbox<LONGEST> {
     /// Room for one batch.
     pub fn new() -> Self {
-        // SAFETY: as for the inbox.
+        // SAFETY: all of these are plain numbers and pointers, for which zero is a value.
         let (names, iovecs, headers) = unsafe {
             (
                 vec![mem::zeroed(); BATCH].into_boxed_slice(),
@@ -164,45 +202,49 @@ impl<const LONGEST: usize> Outbox<LONGEST> {
             )
         };
         Self {
-            data: vec![[0; LONGEST]; BATCH].into_boxed_slice(),
+            data: vec![0; LONGEST * BATCH].into_boxed_slice(),
+            used: 0,
+            answers: Vec::with_capacity(BATCH),
+            bundles: Bundles::new(),
             names,
             control: vec![Control([0; CONTROL]); BATCH].into_boxed_slice(),
             iovecs,
             headers,
-            waiting: 0,
+            cuts: true,
         }
     }
 
     /// The memory for the next answer; none if the box is full.
     pub fn room(&mut self) -> Option<&mut [u8; LONGEST]> {
-        self.data.get_mut(self.waiting)
+        if self.answers.len() >= BATCH {
+            return None;
+        }
+        self.data.get_mut(self.used..)?.first_chunk_mut()
     }
 
     /// Takes the first `len` bytes of [`Self::room`] as an answer along `path`.
     pub fn push(&mut self, len: usize, path: &Path) {
-        let at = self.waiting;
-        let (Some(data), Some(name), Some(control), Some(iovec), Some(header)) = (
-            self.data.get_mut(at),
-            self.names.get_mut(at),
-            self.control.get_mut(at),
-            self.iovecs.get_mut(at),
-            self.headers.get_mut(at),
-        ) else {
+        if self.answers.len() >= BATCH {
             return;
-        };
-        iovec.iov_base = data.as_mut_ptr().cast();
-        iovec.iov_len = len.min(LONGEST);
-        address_message(&mut header.msg_hdr, iovec, name, control, path);
-        self.waiting += 1;
+        }
+        let length = len.min(LONGEST);
+        let bundle = self.bundles.put(path, length);
+        self.answers.push(Answer { begin: self.used, length, bundle });
+        self.used += length;
     }
 
     /// Sends what waits, and gives the number of answers that the kernel did not take: its buffer was full, or there is
     /// no way to the client.
     pub fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
-        let (mut begin, mut lost) = (0, 0);
-        while let Some(left) = self.headers.get_mut(begin..self.waiting)
-            && !left.is_empty()
+        self.gather();
+        let mut lost = 0;
+        // Bundles that need no look any more, and headers of the others: the first that is left, and how many there are.
+        let (mut done, mut begin, mut end) = (0, 0, self.address(0, self.cuts));
+        let mut refused = None;
+        while let Some(left) = self.headers.get_mut(begin..end)
+            && let Some(first) = left.first()
         {
+            let answers = first.msg_hdr.msg_iovlen;
             // SAFETY: the headers point to live memory of the lengths that they name.
             let sent = unsafe {
                 libc::sendmmsg(
@@ -214,14 +256,78 @@ impl<const LONGEST: usize> Outbox<LONGEST> {
             };
             if sent > 0 {
                 begin += sent as usize;
-            } else if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-                // The first of those left is the one that failed.
-                begin += 1;
-                lost += 1;
+                if let Some(error) = refused.take() {
+                    // Alone it goes: it is the way out, or a policy on it, that cutting does not go with.
+                    debug!(%error, "the kernel does not cut messages here: answers leave one by one from now on");
+                    self.cuts = false;
+                }
+                continue;
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                Some(libc::EIO | libc::EINVAL) if answers > 1 => {
+                    refused = Some(error);
+                    done += begin;
+                    (begin, end) = (0, self.address(done, false));
+                }
+                _ => {
+                    // The first of those left is the one that failed.
+                    refused = None;
+                    begin += 1;
+                    lost += answers;
+                }
             }
         }
-        self.waiting = 0;
+        self.answers.clear();
+        self.bundles.clear();
+        self.used = 0;
         lost
+    }
+
+    /// Points to the answers, bundle by bundle.
+    fn gather(&mut self) {
+        let mut next = [0; BATCH];
+        let mut begin = 0;
+        for (next, bundle) in next.iter_mut().zip(self.bundles.all()) {
+            *next = begin;
+            begin += bundle.answers;
+        }
+        for answer in &self.answers {
+            let Some(at) = next.get_mut(answer.bundle) else { continue };
+            let bytes = self.data.get_mut(answer.begin..answer.begin + answer.length);
+            if let (Some(iovec), Some(bytes)) = (self.iovecs.get_mut(*at), bytes) {
+                iovec.iov_base = bytes.as_mut_ptr().cast();
+                iovec.iov_len = bytes.len();
+            }
+            *at += 1;
+        }
+    }
+
+    /// Writes headers for the bundles from that one on, one for each if the kernel is to cut messages, or else one for
+    /// each answer, and gives their number.
+    fn address(&mut self, from: usize, cut: bool) -> usize {
+        let (sent, left) = self.bundles.all().split_at_checked(from).unwrap_or_default();
+        let mut answer: usize = sent.iter().map(|bundle| bundle.answers).sum();
+        let mut header = 0;
+        let places = self.names.iter_mut().zip(&mut self.control).skip(from);
+        for (bundle, (name, control)) in left.iter().zip(places) {
+            let (messages, each) = if cut { (1, bundle.answers) } else { (bundle.answers, 1) };
+            for _ in 0..messages {
+                let iovecs = self.iovecs.get_mut(answer..answer + each);
+                if let (Some(header), Some(iovecs)) = (self.headers.get_mut(header), iovecs) {
+                    let header = &mut header.msg_hdr;
+                    address_message(header, iovecs, name, control, &bundle.path);
+                    if each > 1 {
+                        let length = bundle.length as u16;
+                        attach(header, control, libc::SOL_UDP, libc::UDP_SEGMENT, length);
+                    }
+                }
+                answer += each;
+                header += 1;
+            }
+        }
+        header
     }
 }
 
@@ -235,24 +341,24 @@ pub fn send_one(socket: BorrowedFd<'_>, answer: &[u8], path: &Path) -> io::Resul
     let (mut name, mut header) =
         unsafe { (mem::zeroed::<libc::sockaddr_storage>(), mem::zeroed::<libc::msghdr>()) };
     let mut control = Control([0; CONTROL]);
-    let mut iovec =
-        libc::iovec { iov_base: answer.as_ptr().cast_mut().cast(), iov_len: answer.len() };
-    address_message(&mut header, &mut iovec, &mut name, &mut control, path);
+    let mut iovecs =
+        [libc::iovec { iov_base: answer.as_ptr().cast_mut().cast(), iov_len: answer.len() }];
+    address_message(&mut header, &mut iovecs, &mut name, &mut control, path);
     // SAFETY: the header points to live memory of the lengths that it names; sendmsg only reads it.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, libc::MSG_DONTWAIT) };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Fills in a message header: to whom, and from which address.
+/// Fills in a message header: what, to whom, and from which address.
 fn address_message(
     header: &mut libc::msghdr,
-    iovec: &mut libc::iovec,
+    iovecs: &mut [libc::iovec],
     name: &mut libc::sockaddr_storage,
     control: &mut Control,
     path: &Path,
 ) {
-    header.msg_iov = iovec;
-    header.msg_iovlen = 1;
+    header.msg_iov = iovecs.as_mut_ptr();
+    header.msg_iovlen = iovecs.len();
     header.msg_namelen = store(name, path.peer);
     header.msg_name = ptr::from_mut(name).cast();
     header.msg_control = ptr::null_mut();
@@ -279,19 +385,28 @@ fn address_message(
     }
 }
 
-/// Puts one control message into `control`.
+/// Puts one more control message into `control`: first an address, then at most a number.
 fn attach<T>(header: &mut libc::msghdr, control: &mut Control, level: i32, kind: i32, value: T) {
-    const { assert!(size_of::<libc::cmsghdr>() + size_of::<T>() + 16 <= CONTROL) };
-    header.msg_control = control.0.as_mut_ptr().cast();
-    // SAFETY: the assertion above: header and value fit into the memory, which is aligned for both.
+    const HEAD: usize = size_of::<libc::cmsghdr>();
+    const ADDRESS: usize = HEAD + size_of::<libc::in6_pktinfo>().next_multiple_of(8);
+    const { assert!(size_of::<T>() <= size_of::<libc::in6_pktinfo>()) };
+    const { assert!(ADDRESS + HEAD + size_of::<u64>() <= CONTROL) };
+    let at = header.msg_controllen;
+    let length = size_of::<T>() as u32;
+    // SAFETY: CMSG_LEN and CMSG_SPACE only add.
+    let (exact, space) = unsafe { (libc::CMSG_LEN(length), libc::CMSG_SPACE(length)) };
+    let Some(place) = control.0.get_mut(at..at + space as usize) else { return };
+    let message = place.as_mut_ptr().cast::<libc::cmsghdr>();
+    // SAFETY: the place has room for header and value, and begins at a multiple of what aligns both: the memory is
+    // aligned, and CMSG_SPACE keeps it so.
     unsafe {
-        header.msg_controllen = libc::CMSG_SPACE(size_of::<T>() as u32) as usize;
-        let message = libc::CMSG_FIRSTHDR(header);
         (*message).cmsg_level = level;
         (*message).cmsg_type = kind;
-        (*message).cmsg_len = libc::CMSG_LEN(size_of::<T>() as u32) as usize;
+        (*message).cmsg_len = exact as usize;
         ptr::write_unaligned(libc::CMSG_DATA(message).cast(), value);
     }
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = at + space as usize;
 }
 
 /// The address that a datagram was sent to, if the socket tells.
@@ -399,44 +514,4 @@ fn store(name: &mut libc::sockaddr_storage, address: SocketAddr) -> libc::sockle
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::UdpSocket;
-    use std::os::fd::AsFd;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::bound;
-
-    #[test]
-    fn an_answer_leaves_from_the_address_that_was_asked() {
-        for (wildcard, asked, client) in [
-            ("0.0.0.0:0", "127.0.0.9", "127.0.0.1:0"),
-            ("127.0.0.9:0", "127.0.0.9", "127.0.0.1:0"),
-            ("[::]:0", "::1", "[::1]:0"),
-        ] {
-            let server = bound::udp(wildcard.parse().unwrap()).unwrap();
-            let server = UdpSocket::from(server);
-            let asked =
-                SocketAddr::new(asked.parse().unwrap(), server.local_addr().unwrap().port());
-            let client = UdpSocket::bind(client).unwrap();
-            client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-            let (mut inbox, mut outbox) = (Inbox::<64>::new(), Outbox::<64>::new());
-            for query in [b"one", b"two"] {
-                client.send_to(query, asked).unwrap();
-            }
-            assert_eq!(inbox.receive(server.as_fd()).unwrap(), 2);
-            for (query, path) in inbox.datagrams() {
-                let room = outbox.room().unwrap();
-                room[..3].copy_from_slice(query);
-                outbox.push(3, &path);
-                send_one(server.as_fd(), b"again", &path).unwrap();
-            }
-            assert_eq!(outbox.send(server.as_fd()), 0);
-            for expected in [&b"again"[..], b"again", b"one", b"two"] {
-                let mut answer = [0; 16];
-                let (len, from) = client.recv_from(&mut answer).unwrap();
-                assert_eq!((&answer[..len], from), (expected, asked));
-            }
-        }
-    }
-}
+mod tests;
