@@ -48,6 +48,8 @@ const ACCT_OUTPUT_OCTETS: u8 = 43;
 const ACCT_SESSION_ID: u8 = 44;
 const ACCT_SESSION_TIME: u8 = 46;
 const EVENT_TIMESTAMP: u8 = 55;
+const CALLING_STATION_ID: u8 = 31;
+const NAS_PORT_ID: u8 = 87;
 
 /// A server, as NASes have it in their configuration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -120,6 +122,8 @@ pub struct Nas {
     again: Duration,
     random: Random,
     id: u8,
+    /// What it tells of the line besides its number.
+    line: Vec<(u8, Vec<u8>)>,
 }
 
 impl Nas {
@@ -136,13 +140,30 @@ impl Nas {
             .customers()
             .inside(move || UdpSocket::bind((address, 0)).context("a socket of a NAS"))?;
         let mut random = Random::new();
-        Ok(Self { socket, address, again: AGAIN, id: random.next_u16() as u8, random })
+        Ok(Self {
+            socket,
+            address,
+            again: AGAIN,
+            id: random.next_u16() as u8,
+            random,
+            line: Vec::new(),
+        })
     }
 
     /// The same, but it waits so long before it sends again.
     #[must_use]
     pub const fn patient(mut self, again: Duration) -> Self {
         self.again = again;
+        self
+    }
+
+    /// The same, but it tells of an interface and of who calls, too.
+    #[must_use]
+    pub fn telling(mut self, interface: &str, station: &str) -> Self {
+        self.line = vec![
+            (NAS_PORT_ID, interface.as_bytes().to_vec()),
+            (CALLING_STATION_ID, station.as_bytes().to_vec()),
+        ];
         self
     }
 
@@ -227,13 +248,14 @@ impl Nas {
     /// An Access-Request by PAP on a line.
     pub fn login(&mut self, user: &str, port: u32) -> Vec<u8> {
         let packet = Packet::access_request(self.next_id(), self.authenticator());
-        packet
+        let packet = packet
             .attribute(USER_NAME, user.as_bytes())
             .password(SECRET.as_bytes(), PASSWORD)
             .attribute(NAS_IP_ADDRESS, &self.address.octets())
-            .attribute(NAS_PORT, &port.to_be_bytes())
-            .signed(SECRET.as_bytes())
-            .encode()
+            .attribute(NAS_PORT, &port.to_be_bytes());
+        let packet =
+            self.line.iter().fold(packet, |packet, (kind, value)| packet.attribute(*kind, value));
+        packet.signed(SECRET.as_bytes()).encode()
     }
 
     /// An Accounting-Request of a session's.
@@ -246,6 +268,9 @@ impl Nas {
             .attribute(NAS_PORT, &session.line.1.to_be_bytes())
             .attribute(EVENT_TIMESTAMP, &(session.begun + status.age()).to_be_bytes())
             .attribute(ACCT_DELAY_TIME, &(delay.as_secs() as u32).to_be_bytes());
+        for (kind, value) in &self.line {
+            packet = packet.attribute(*kind, value);
+        }
         if let Some(address) = session.address {
             packet = packet.attribute(FRAMED_IP_ADDRESS, &address.octets());
         }

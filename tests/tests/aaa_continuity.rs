@@ -1,14 +1,16 @@
-//! AAA, UP: restarts and upgrades under load. A NAS that asks again gets its answer, and whatever it has told is kept.
+//! AAA, UP: restarts, upgrades and crashes under load. A NAS that asks again gets its answer, whatever it has told is
+//! kept, and what somebody has is given to nobody else.
 
 #![cfg(test)]
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use muralla_lab::{Lab, LabOptions};
-use muralla_tests::nas::{Books, Nas, Over, PASSWORD, Server};
+use muralla_tests::nas::{Books, Nas, Over, PASSWORD, Server, Subscription};
 use muralla_tests::radclient;
 use muralla_tests::radius_role::{RadiusRole, RadiusSettings, SOON};
 use muralla_tests::until;
@@ -147,4 +149,63 @@ fn up_radius_restarts_and_upgrades_keep_every_request_and_every_record() {
         .filter(|row| !row["acct_session_id"].as_str().unwrap_or_default().starts_with("rc"))
         .collect();
     books.compare(&ours, &sessions, &role.sums().unwrap()).unwrap();
+}
+
+#[test]
+fn aaa_addresses_outlive_ten_crashes_and_nobody_shares_one() {
+    /// Crashes, and sessions of each port that are open at a time.
+    const CRASHES: usize = 10;
+    const OPEN: usize = 12;
+    let lab = Lab::up("aaa-killed", LabOptions::default()).unwrap();
+    let mut role = role(&lab, "killed", "203.0.113.48");
+    let books = Books::new([Server { auth: role.auth(), acct: role.acct() }]);
+    let over = Over::default();
+    let open: Vec<Subscription> = thread::scope(|scope| {
+        let _end = over.at_the_end();
+        let ports: Vec<_> = (0..PORTS)
+            .map(|number| {
+                let mut nas = Nas::new(&lab, 0).unwrap();
+                let (books, over) = (&books, &over);
+                scope.spawn(move || {
+                    let (mut open, mut turn) = (VecDeque::new(), number);
+                    while !over.is_over() {
+                        open.push_back(books.begin(&mut nas, &user(turn)).unwrap().unwrap());
+                        if open.len() > OPEN {
+                            books.end(&mut nas, &open.pop_front().unwrap(), 0).unwrap();
+                        }
+                        turn += 1;
+                    }
+                    open
+                })
+            })
+            .collect();
+        for crash in 0..CRASHES {
+            let before = books.logins();
+            until("logins", SOON, || Ok((books.logins() >= before + 30).then_some(()))).unwrap();
+            // At another point of whatever it does each time.
+            thread::sleep(Duration::from_millis(37 * crash as u64));
+            role.end(Signal::KILL).unwrap();
+            role.begin().unwrap();
+        }
+        over.end();
+        ports.into_iter().flat_map(|port| port.join().unwrap()).collect()
+    });
+    assert_eq!((books.doubled(), books.failures()), (Vec::new(), (0, 0)));
+    role.until_told().unwrap();
+    let (records, sessions) =
+        (role.exported("records").unwrap(), role.exported("sessions").unwrap());
+    books.compare(&records, &sessions, &role.sums().unwrap()).unwrap();
+
+    // Whoever was online has what he had: also after one crash more, and if he dials in again on his line.
+    role.end(Signal::KILL).unwrap();
+    role.begin().unwrap();
+    role.until_loaded(USERS as u64).unwrap();
+    role.until_stocked().unwrap();
+    assert!(open.len() >= PORTS * OPEN / 2, "{}", open.len());
+    let mut nas = Nas::new(&lab, 0).unwrap();
+    for session in &open {
+        let again = books.log_in(&mut nas, &session.user, session.line.1).unwrap().unwrap();
+        assert_eq!(again.address, session.address, "{session:?}");
+    }
+    assert_eq!(books.doubled(), Vec::<String>::new());
 }

@@ -98,17 +98,17 @@ fn aaa_a_session_that_ended_while_its_server_was_away_is_over() {
         ["203.0.113.53", "203.0.113.54"].map(|ip| ip.parse().unwrap());
     let mut one = RadiusRole::prepare(&lab, "one", first, settings).unwrap();
     let mut two = RadiusRole::prepare(&lab, "two", second, settings).unwrap();
-    for user in ["ended", "lasting"] {
+    for user in ["ended", "lasting", "late"] {
         one.add_user(user, PASSWORD, &["--simultaneous", "1"]).unwrap();
     }
     one.begin().unwrap();
     two.begin().unwrap();
-    one.until_loaded(2).unwrap();
-    two.until_loaded(2).unwrap();
+    one.until_loaded(3).unwrap();
+    two.until_loaded(3).unwrap();
 
     let [at_one, at_two] =
         [&one, &two].map(|role| Books::new([Server { auth: role.auth(), acct: role.acct() }]));
-    let mut nas = Nas::new(&lab, 0).unwrap();
+    let [mut nas, mut another] = [0, 1].map(|number| Nas::new(&lab, number).unwrap());
     let sessions = ["ended", "lasting"].map(|user| {
         // Nobody is let in a second time, by neither server.
         let session = at_one.begin(&mut nas, user).unwrap().unwrap();
@@ -126,11 +126,18 @@ fn aaa_a_session_that_ended_while_its_server_was_away_is_over() {
         let [ended, lasting] = &sessions;
         at_two.tell(&mut nas, ended, Status::Stop(1)).unwrap();
         at_two.tell(&mut nas, lasting, Status::Interim(1)).unwrap();
+        let late = at_two.begin(&mut another, "late").unwrap().unwrap();
+        at_two.tell(&mut another, &late, Status::Stop(0)).unwrap();
         two.until_told().unwrap();
         one.begin().unwrap();
-        one.until_loaded(2).unwrap();
+        one.until_loaded(3).unwrap();
         until("an end", SOON, || Ok(at_one.log_in(&mut nas, "ended", 1_001)?.map(drop))).unwrap();
         assert!(at_one.log_in(&mut nas, "lasting", 1_001).unwrap().is_none());
         assert!(at_two.log_in(&mut nas, "lasting", 1_001).unwrap().is_none());
+        // A Start that was on its way to the first server for so long is one of a session that is over.
+        let start = another.record(&late, Status::Start, Duration::from_secs(1));
+        assert!(another.ask(one.acct(), &start, 30).unwrap().is_some());
+        until("the late one", SOON, || Ok(at_one.log_in(&mut nas, "late", 1_001)?.map(drop)))
+            .unwrap();
     }
 }

@@ -42,6 +42,7 @@ impl House {
             "mail/envelope",
             "mail/pop3",
             "mail/smtp",
+            "mail/store",
             "radius/accounting",
             "radius/dictionary",
             "radius/journal",

@@ -94,7 +94,7 @@ const CLIPPY: Package = package("rust-web-clippy", "/usr/bin/cargo-clippy");
 const LLVM: Package = package("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config");
 
 /// Real peers and real clients for the lab and the tests, and what looks at the results.
-const LAB: [Package; 22] = [
+const LAB: [Package; 23] = [
     package("iproute2", "ip"),
     package("ethtool", "ethtool"),
     package("bpftool", "bpftool"),
@@ -118,6 +118,8 @@ const LAB: [Package; 22] = [
     package("tshark", "tshark"),
     daemon("prometheus", "promtool"),
     package("groff-base", "groff"),
+    // Zones with summer time.
+    package("tzdata", "/usr/share/zoneinfo/Europe/Madrid"),
     package("systemd", "systemd-analyze"),
     // libFuzzer is C++.
     package("g++", "c++"),

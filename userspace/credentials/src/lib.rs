@@ -2,16 +2,17 @@
 //!
 //! As text it has its scheme before it: `{SSHA}...`, `{CLEARTEXT}...`, or is one of crypt's, which tell theirs
 //! themselves. In memory it is as many bytes as say anything.
-
 //!
 //! - [`Credential`] is one, read from the texts that other systems store, and made for a new password as [`Storage`] says;
 //! - [`Credential::check`] compares a password with it; a [`CostlyCheck`] takes milliseconds, and goes where nobody waits;
-//! - [`View`] is a credential that lies packed among half a million others.
+//! - [`View`] is a credential that lies packed among half a million others;
+//! - [`Hidden`] is a secret text of any kind on its way, kept out of logs and of what is shown.
 
 #![forbid(unsafe_code)]
 
 mod crypt;
 mod des;
+mod hidden;
 mod parse;
 mod store;
 
@@ -23,6 +24,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq;
 
+pub use hidden::{Hidden, Marked};
 pub use parse::CredentialError;
 pub use store::Storage;
 

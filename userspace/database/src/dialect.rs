@@ -33,6 +33,25 @@ pub async fn now(work: &mut Work) -> Result<i64, DatabaseError> {
     work.number(sql, Vec::new()).await
 }
 
+/// Which transactions go on, by their numbers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Running {
+    /// All below it have ended.
+    pub ended: i64,
+    /// What begins to write from now on has this or more.
+    pub next: i64,
+}
+
+/// Which transactions go on; none of SQLite, where one at a time writes.
+pub async fn running(work: &mut Work) -> Result<Option<Running>, DatabaseError> {
+    const SQL: &str = "SELECT CAST(CAST(pg_snapshot_xmin(s) AS TEXT) AS BIGINT), CAST(CAST(pg_snapshot_xmax(s) AS TEXT) AS BIGINT) FROM pg_current_snapshot() s";
+    if work.flavour() == Flavour::Sqlite {
+        return Ok(None);
+    }
+    let row = work.row(SQL, Vec::new()).await?;
+    row.map(|row| Ok(Running { ended: row.int(0)?, next: row.int(1)? })).transpose()
+}
+
 /// Waits until no other server migrates or numbers itself. Of SQLite the transaction has been alone from its beginning.
 pub async fn alone(work: &mut Work) -> Result<(), DatabaseError> {
     match work.flavour() {

@@ -4,7 +4,7 @@
 //! - [`engine`] has its connections, transactions, rows and values, every statement written once for both, and [`dialect`] the
 //!   words in which they differ;
 //! - [`migrate`] makes a schema and brings it up to date;
-//! - [`changes`] reads a log of changes so that nothing is passed over;
+//! - [`changes`] reads a log of changes so that nothing is passed over, and [`ears`] waits until there may be something in it;
 //! - [`error`] tells what may pass by itself from what will not, and [`backoff`] how long to wait for it.
 
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@
 pub mod backoff;
 pub mod changes;
 pub mod dialect;
+pub mod ears;
 pub mod engine;
 pub mod error;
 pub mod location;
@@ -19,6 +20,7 @@ pub mod migrate;
 
 pub use backoff::Backoff;
 pub use changes::{Change, ChangeLog, News, Position};
+pub use ears::{Ears, Woken};
 pub use engine::{Engine, Flavour, Row, Value, Work};
 pub use error::{DatabaseError, Said};
 pub use location::{Location, LocationError};

@@ -12,9 +12,9 @@ use muralla_mail_envelope::Domain;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::entries::{BackendEntry, DkimAlgorithm, DkimKeyEntry, DomainEntry, Hidden, ShardEntry};
+use crate::entries::{BackendEntry, DkimAlgorithm, DkimKeyEntry, DomainEntry, ShardEntry};
 use crate::index::{Index, Small, SmallRows};
-use crate::{DirectoryError, record};
+use crate::{DirectoryError, Hidden, record};
 
 /// The form of the file and of the records in it.
 pub(crate) const VERSION: u32 = 1;

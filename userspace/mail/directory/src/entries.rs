@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Component, PathBuf};
 
-use muralla_credentials::Credential;
+use muralla_credentials::{Credential, Hidden};
 use muralla_mail_envelope::{Address, Domain};
 use serde::{Deserialize, Serialize};
 
@@ -51,36 +51,6 @@ impl fmt::Display for ShardId {
 impl fmt::Display for BackendId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(out)
-    }
-}
-
-/// A text that nobody should see by accident: it is left out of `Debug`.
-#[derive(Clone, Default, Deserialize, Eq, PartialEq)]
-#[serde(transparent)]
-pub struct Hidden(String);
-
-impl Hidden {
-    /// Hides a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "none" } else { "hidden" })
     }
 }
 

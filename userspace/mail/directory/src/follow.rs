@@ -5,24 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use muralla_database::{Backoff, Change, DatabaseError, News, Position, Work};
-use sqlx::postgres::{PgListener, PgPool};
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use muralla_database::{Backoff, Change, DatabaseError, Ears, News, Position, Work};
+use tokio::time::sleep;
 use tracing::warn;
 
 use crate::directory::Inner;
 use crate::load::LOG;
-
-/// How often the log is read where nobody says that there is something new.
-const POLL: Duration = Duration::from_millis(250);
-
-/// How often it is read where somebody does, because he might be mistaken.
-const CHECK: Duration = Duration::from_secs(5);
-
-/// How long is waited for more after the first word of something new.
-const GATHER: Duration = Duration::from_millis(20);
 
 /// How often the log is cut.
 const CUT: Duration = Duration::from_secs(600);
@@ -89,11 +77,11 @@ impl Inner {
     /// Follows the log of changes for ever. While the database is away, it is tried again with longer and longer waits.
     pub(crate) async fn follow(self: Arc<Self>) {
         let mut backoff = Backoff::default();
-        let mut ears: Option<Ears> = None;
+        let mut ears = Ears::new(CHANNEL);
         // Not all servers at once.
         let mut cut = Instant::now() + CUT.mul_f64(rand::random());
         loop {
-            self.wait_for_news(&mut ears).await;
+            ears.wait(&self.registry.engine, self.registry.changed.notified()).await;
             match self.catch_up().await {
                 Ok(()) => {
                     backoff.succeeded();
@@ -107,7 +95,7 @@ impl Inner {
                     if !error.may_pass() {
                         warn!(%error, "the directory can not be followed");
                     }
-                    ears = None;
+                    ears.close();
                     sleep(backoff.failed(rand::random())).await;
                 }
             }
@@ -135,61 +123,5 @@ impl Inner {
             }
             sleep(self.copy_rest()).await;
         }
-    }
-
-    /// Waits until there may be something new.
-    async fn wait_for_news(&self, ears: &mut Option<Ears>) {
-        let nudged = self.registry.changed.notified();
-        let Some(pool) = self.registry.engine.postgres() else {
-            let _ = timeout(POLL, nudged).await;
-            return;
-        };
-        match ears {
-            Some(open) if !open.task.is_finished() => {
-                let heard = async {
-                    tokio::select! {
-                        () = open.heard.notified() => {}
-                        () = nudged => {}
-                    }
-                };
-                if timeout(CHECK, heard).await.is_ok() {
-                    sleep(GATHER).await;
-                }
-            }
-            _ => {
-                // What came before it listened, nobody told it: no long wait now.
-                *ears = timeout(CHECK, Ears::open(pool)).await.ok().and_then(Result::ok);
-                sleep(POLL).await;
-            }
-        }
-    }
-}
-
-/// Listens to PostgreSQL in a task of its own, so that no word is cut off in the middle.
-struct Ears {
-    heard: Arc<Notify>,
-    task: JoinHandle<()>,
-}
-
-impl Ears {
-    async fn open(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        let mut listener = PgListener::connect_with(pool).await?;
-        listener.listen(CHANNEL).await?;
-        let heard = Arc::new(Notify::new());
-        let says = Arc::clone(&heard);
-        let task = tokio::spawn(async move {
-            // It ends with the connection, and with it perhaps some words were lost.
-            while let Ok(Some(_)) = listener.try_recv().await {
-                says.notify_one();
-            }
-            says.notify_one();
-        });
-        Ok(Self { heard, task })
-    }
-}
-
-impl Drop for Ears {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }

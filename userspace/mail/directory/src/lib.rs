@@ -35,13 +35,14 @@ pub mod resolve;
 mod schema;
 pub mod scram;
 
+pub use muralla_credentials::Hidden;
 pub use muralla_database::Location;
 
 pub use directory::{Directory, Status};
 pub use entries::{
     AccountEntry, AccountId, AliasEntry, AppPasswordEntry, Backend, BackendEntry, BackendId,
-    ContactEntry, ContactSource, DkimAlgorithm, DkimKeyEntry, DomainEntry, Hidden, Protocol,
-    Protocols, SendingLimits, ShardEntry, ShardId,
+    ContactEntry, ContactSource, DkimAlgorithm, DkimKeyEntry, DomainEntry, Protocol, Protocols,
+    SendingLimits, ShardEntry, ShardId,
 };
 pub use error::DirectoryError;
 pub use import::{Import, Imported, Refused};

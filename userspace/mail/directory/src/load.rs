@@ -8,12 +8,12 @@ use muralla_mail_envelope::{Address, Domain};
 use sqlx::AssertSqlSafe;
 
 use crate::entries::{
-    Backend, BackendEntry, DkimAlgorithm, DkimKeyEntry, DomainEntry, Hidden, Protocols,
-    SendingLimits, ShardEntry, items,
+    Backend, BackendEntry, DkimAlgorithm, DkimKeyEntry, DomainEntry, Protocols, SendingLimits,
+    ShardEntry, items,
 };
 use crate::index::{Index, Small, SmallRows};
 use crate::record::{Lists, NewAccount, NewApp, pack_alias};
-use crate::{BackendId, Name, ScramKeys, ShardId};
+use crate::{BackendId, Hidden, Name, ScramKeys, ShardId};
 
 /// The log of changes.
 pub(crate) const LOG: ChangeLog = ChangeLog { table: "mail_change" };

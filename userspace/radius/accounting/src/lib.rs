@@ -41,6 +41,7 @@ pub mod fuzzing;
 mod choice;
 mod fields;
 mod session;
+mod standing;
 mod text;
 mod trail;
 

@@ -10,7 +10,9 @@
 //!
 //! Closed sessions are remembered for some hours: a stop that is sent again, an update that comes
 //! late, a start that comes after its stop all find what they belong to. Their names are known for
-//! longer than a day, so that no other session gets one of them.
+//! longer than a day, so that no other session gets one of them. And while records wait for the
+//! database, what they are of stays ([`Table::unwritten`]): the table alone knows what counters that
+//! went round come to, and which of two sessions with one id a record is of.
 
 mod forgotten;
 mod index;
@@ -46,8 +48,9 @@ const SHARDS: usize = 32;
 /// Sessions that a shard can hold, whatever the settings say.
 const MOST_IN_SHARD: usize = 1 << index::SLOT_BITS;
 
-/// Sessions of one identity that are remembered at most.
+/// Sessions of one identity that are remembered at most; and as long as the oldest of them has records that are not written.
 const MOST_ALIKE: usize = 16;
+const MOST_ALIKE_UNWRITTEN: usize = 256;
 
 /// Seconds within which a second Accounting-On or -Off is the first one sent again. A box that
 /// boots does not do so twice in a minute; and sessions that began in between must stay.
@@ -253,6 +256,9 @@ pub struct Stats {
     pub bytes: usize,
     /// Closed sessions that were forgotten early, for lack of room.
     pub forgotten_early: u64,
+    /// Those of them whose records were not all written then: see [`Table::unwritten`]. Counted
+    /// since all records were written last.
+    pub forgotten_unwritten: u64,
     /// Records of sessions for which there was no room.
     pub refused: u64,
 }
@@ -273,7 +279,10 @@ pub struct Table {
     listening: AtomicI64,
     /// Steady: sessions of which nothing was heard since then may have been forgotten.
     horizon: AtomicI64,
+    /// Steady: when the first record came that is not written; the greatest number if all are.
+    unwritten: AtomicI64,
     forgotten_early: AtomicU64,
+    forgotten_unwritten: AtomicU64,
     refused: AtomicU64,
 }
 
@@ -296,7 +305,9 @@ impl Table {
             asked: AtomicI64::new(i64::MIN),
             listening: AtomicI64::new(i64::MIN),
             horizon: AtomicI64::new(i64::MIN),
+            unwritten: AtomicI64::new(i64::MAX),
             forgotten_early: AtomicU64::new(0),
+            forgotten_unwritten: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
     }
@@ -349,8 +360,27 @@ impl Table {
         effect.unwrap_or_else(|| Effect::without_session(Outcome::Ignored, report.doubts))
     }
 
+    /// Tells which record is the first that was applied and is not written to where
+    /// [`Self::standing`] is asked for: none if all are. As long as that stays so, sessions are
+    /// remembered as if no time passed, for their records are asked for in their order. They count
+    /// towards [`Settings::most_sessions`]: when that is reached, the oldest are forgotten
+    /// nevertheless, and [`Stats::forgotten_unwritten`] tells how many.
+    pub fn unwritten(&self, first: Option<&Record<'_>>, now: Moment) {
+        let came = first.map_or(i64::MAX, |record| {
+            now.steady_seconds().saturating_sub((now.since(record) / NANOS) as i64)
+        });
+        self.unwritten.store(came, Ordering::Relaxed);
+        if first.is_none() {
+            self.forgotten_unwritten.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// What is known of a record's session, without taking the record: none if nothing is. For
-    /// records that were applied long ago, and must be written under the same session's name.
+    /// records that were applied, however long ago, and are to be written under the same session's
+    /// name.
+    ///
+    /// If the session went on after the record, its figures are those that the record told, with
+    /// what its counters had gone round by then; whether it is open is always as of now.
     pub fn standing(&self, record: &Record<'_>, now: Moment) -> Option<Standing> {
         if !record.status.is_of_session() {
             return None;
@@ -362,7 +392,7 @@ impl Table {
         let newest = shard.newest(hash as u32, |session| session.is(place_number, record))?;
         match choose(shard.chain(newest), record, &report, place.down()) {
             Choice::Of(slot) | Choice::Within(slot, _) | Choice::Claim(slot) => {
-                shard.session(slot).map(standing)
+                shard.session(slot).map(|session| session.standing_at(&report))
             }
             Choice::Another => None,
         }
@@ -514,6 +544,7 @@ impl Table {
             boxes: self.places.all().len(),
             bytes: self.users.bytes() + self.addresses.bytes(),
             forgotten_early: self.forgotten_early.load(Ordering::Relaxed),
+            forgotten_unwritten: self.forgotten_unwritten.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             ..Stats::default()
         };
@@ -650,6 +681,7 @@ impl Table {
 
     fn forget_old(&self, number: usize, now: i64) {
         let Some(shard) = self.shards.get(number) else { return };
+        let (steady, now) = (now, now.min(self.unwritten.load(Ordering::Relaxed)));
         for (lost, age) in [(false, self.settings.remember), (true, self.settings.remember_lost)] {
             let old = |shard: &Shard| {
                 let oldest = shard.oldest_closed(lost)?;
@@ -664,7 +696,7 @@ impl Table {
                 let mut shard = shard.0.write();
                 for _ in 0..CROWD {
                     let Some(oldest) = old(&shard) else { break 'crowds };
-                    if let Some(session) = shard.forget(oldest, now)
+                    if let Some(session) = shard.forget(oldest, steady)
                         && !session.is_claim()
                     {
                         // Whatever it says of itself, it is that old.
@@ -674,6 +706,17 @@ impl Table {
                 }
             }
         }
+    }
+
+    /// Whether a closed session may have records that are not written.
+    fn is_unwritten(&self, session: &Session) -> bool {
+        let unwritten = self.unwritten.load(Ordering::Relaxed);
+        // It may have been known for that long when the first of them came.
+        let known = match session.state {
+            State::Lost => self.settings.remember_lost,
+            _ => self.settings.remember,
+        };
+        i64::from(session.since) >= unwritten.saturating_sub(known.into())
     }
 
     fn put_back(&self, name: &Name<'_>, mut session: Session) -> bool {
@@ -843,20 +886,6 @@ fn has_address(session: &Session, address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => session.address == address.to_bits(),
         IpAddr::V6(address) => prefixes(session).any(|prefix| prefix.contains(address)),
-    }
-}
-
-fn standing(session: &Session) -> Standing {
-    Standing {
-        id: session.id,
-        state: session.state,
-        started: session.started,
-        updated: session.updated,
-        ended: (!session.is_open()).then_some(session.ended),
-        seconds: session.seconds,
-        octets_in: session.octets_in,
-        octets_out: session.octets_out,
-        doubts: session.doubts,
     }
 }
 

@@ -116,6 +116,37 @@ impl Trail {
         (octets_in.most, octets_out.most)
     }
 
+    /// Octets in and out, upper halves included, as they were by a report that was taken.
+    pub(crate) fn totals_by(
+        &self,
+        when: i64,
+        seconds: Option<u32>,
+        octets: (u32, u32),
+    ) -> (u64, u64) {
+        let when = when - i64::from(self.scale.zero);
+        // Without its session time its own point is the one of its counters: a moment that is reckoned
+        // anew may be another by some seconds.
+        let known = || {
+            let alike = self.points.iter().filter(|point| point.octets() == octets);
+            alike.map(|point| i64::from(point.at)).min_by_key(|at| (at - when).abs())
+        };
+        let at = match (seconds, self.scale.begin) {
+            (Some(seconds), Some(begin)) => i64::from(begin) + i64::from(seconds),
+            _ => known().unwrap_or(when),
+        };
+        let (octets_in, octets_out) = octets;
+        let own = Point { at: second(at), octets_in, octets_out };
+        if own.at < self.scale.floor {
+            return (octets_in.into(), octets_out.into());
+        }
+        let points = self.points.iter().copied().filter(|point| point.at <= own.at).collect();
+        let mut until = Self { points, scale: self.scale };
+        if let Err(place) = until.points.binary_search(&own) {
+            until.points.insert(place, own);
+        }
+        until.totals()
+    }
+
     pub(crate) fn points(&self) -> &[Point] {
         &self.points
     }

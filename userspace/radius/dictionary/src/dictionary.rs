@@ -11,6 +11,7 @@ use crate::built_in;
 use crate::names::NameIndex;
 use crate::problem::Problem;
 use crate::source;
+use crate::zone::Zone;
 
 /// All attributes and vendors that are known. Cheap to look things up in: by hash, without allocating.
 #[derive(Clone, Debug)]
@@ -21,8 +22,8 @@ pub struct Dictionary {
     pub(crate) vendors: Vec<Vendor>,
     pub(crate) vendor_names: NameIndex,
     pub(crate) vendor_numbers: HashMap<u32, u32, BuildHasherDefault<Mix>>,
-    /// Seconds east of Greenwich of dates that say no zone.
-    pub(crate) east: i32,
+    /// Where dates that say no zone are meant.
+    pub(crate) zone: Zone,
 }
 
 impl Dictionary {
@@ -49,7 +50,7 @@ impl Dictionary {
             vendors: Vec::new(),
             vendor_names: NameIndex::default(),
             vendor_numbers: HashMap::default(),
-            east: 0,
+            zone: Zone::UTC,
         }
     }
 
@@ -74,11 +75,10 @@ impl Dictionary {
         Ok(dictionary)
     }
 
-    /// The same dictionary for a place so many seconds east of Greenwich: dates that say no zone are read as dates
-    /// there. Without this they are UTC.
+    /// The same dictionary for a place: dates that say no zone are read as dates there. Without this they are UTC.
     #[must_use]
-    pub fn in_zone(mut self, east: i32) -> Self {
-        self.east = east;
+    pub fn in_zone(mut self, zone: Zone) -> Self {
+        self.zone = zone;
         self
     }
 

@@ -6,6 +6,7 @@
 //! - [`pair`] is an attribute with an operator and a value, as it is written in users files and databases;
 //! - [`encode`] makes whole attributes of pairs (RFC 2865, 2868, 6929, vendors' formats), [`decode`] pairs of attributes;
 //! - [`users`] reads users files in FreeRADIUS' format;
+//! - [`zone`] is where a date without a zone is meant, and where days begin;
 //! - [`problem`] says what is wrong with a file, where, and what to do.
 
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod pair;
 pub mod problem;
 pub mod users;
 pub mod value;
+pub mod zone;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -36,3 +38,4 @@ pub use pair::{Operator, Pair, PairError};
 pub use problem::Problem;
 pub use users::{UsersEntry, UsersFile};
 pub use value::Value;
+pub use zone::{UnknownZone, Zone};

@@ -109,7 +109,7 @@ impl Pair {
         let value = match operator {
             Operator::Matches | Operator::MatchesNot => Value::Text(literal.into()),
             Operator::Present | Operator::Absent => Value::Text(Box::default()),
-            _ => Value::parse(&attribute, literal, dictionary.east).map_err(|expected| {
+            _ => Value::parse(&attribute, literal, &dictionary.zone).map_err(|expected| {
                 PairError::Value {
                     attribute: attribute.name().into(),
                     value: match attribute.is_secret() {

@@ -8,6 +8,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use crate::attribute::{Attribute, Hiding, Type};
 use crate::date;
 use crate::encode::EncodeError;
+use crate::zone::Zone;
 
 /// The value of an attribute. Which of these it is follows from the attribute's type.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -92,11 +93,11 @@ impl Value {
     }
 
     /// Reads a value as people write it: names of values, numbers in decimal or `0x` hexadecimal, dates of several
-    /// shapes, `0x` for octets and for whatever has a fixed size. `east` is for dates that say no zone.
+    /// shapes, `0x` for octets and for whatever has a fixed size. `zone` is for dates that say none.
     ///
     /// # Errors
     /// What was expected instead, to stand behind "is not".
-    pub fn parse(attribute: &Attribute, literal: &[u8], east: i32) -> Result<Self, String> {
+    pub fn parse(attribute: &Attribute, literal: &[u8], zone: &Zone) -> Result<Self, String> {
         let kind = attribute.kind;
         if kind.holds_others() {
             return Err("a value: the attribute holds others; write those that it holds".into());
@@ -114,7 +115,7 @@ impl Value {
             },
             _ => std::str::from_utf8(literal)
                 .ok()
-                .and_then(|text| fixed(attribute, text.trim(), east)),
+                .and_then(|text| fixed(attribute, text.trim(), zone)),
         };
         let value = value.filter(|value| match (value.bytes(), attribute.flags.length) {
             (Some(bytes), Some(length)) => bytes.len() == usize::from(length),
@@ -130,7 +131,7 @@ impl Value {
 }
 
 /// A value of a type that is neither text nor octets.
-fn fixed(attribute: &Attribute, text: &str, east: i32) -> Option<Value> {
+fn fixed(attribute: &Attribute, text: &str, zone: &Zone) -> Option<Value> {
     let kind = attribute.kind;
     let value = match kind {
         Type::Signed => match number(text) {
@@ -144,7 +145,7 @@ fn fixed(attribute: &Attribute, text: &str, east: i32) -> Option<Value> {
                 *number <= if attribute.flags.tagged { 0xff_ffff } else { kind.most() }
             })
             .map(Value::Number),
-        Type::Date => date::parse(text, east).map(Value::Date),
+        Type::Date => date::parse(text, zone).map(Value::Date),
         Type::Ipv4 => text.strip_suffix("/32").unwrap_or(text).parse().ok().map(Value::Ipv4),
         Type::Ipv6 => text.strip_suffix("/128").unwrap_or(text).parse().ok().map(Value::Ipv6),
         Type::ComboIp => match text.parse() {

@@ -64,7 +64,7 @@ pub struct Subject<'a> {
     pub user: &'a [u8],
     /// A number that changes when his password does; none if he is no subscriber.
     pub stamp: Option<u64>,
-    /// His line, as the NAS tells it: Calling-Station-Id. Nobody is at home at a place that is not told.
+    /// His line, as the NAS tells it: Calling-Station-Id, or a port of it. Nobody is at home at a place that is not told.
     pub place: Option<&'a [u8]>,
     /// The NAS's name.
     pub nas: &'a [u8],

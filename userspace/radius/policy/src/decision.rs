@@ -4,7 +4,7 @@
 //! password is wrong or his realm is refused, after about the same work: for those who are not known, what is offered
 //! is compared with a decoy like the credentials of most. Only who has proven himself learns why he is refused.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use arc_swap::Guard;
@@ -49,14 +49,18 @@ pub struct Holder<'a> {
     pub port_id: Option<&'a [u8]>,
     /// Calling-Station-Id.
     pub station: Option<&'a [u8]>,
+    /// NAS-Identifier: which of the boxes behind the NAS's entry it is.
+    pub identifier: Option<&'a [u8]>,
+    /// NAS-IP-Address or NAS-IPv6-Address, for the same.
+    pub address: Option<IpAddr>,
     /// Acct-Session-Id, which some NASes send already.
     pub session: Option<&'a [u8]>,
 }
 
 /// The sessions that are open now.
 pub trait Sessions {
-    /// How many sessions a user has, not counting one at the same port of the same NAS: that one is over, or the
-    /// NAS would not ask for another.
+    /// How many sessions a user has, not counting one on the same line of the same NAS (by all of NAS-Port-Id, NAS-Port,
+    /// Calling-Station-Id and the box, as far as both tell them): that one is over, or the NAS would not ask for another.
     fn open(&self, holder: &Holder<'_>) -> usize;
 
     /// What a user's sessions have used that is not off his credit yet: open ones since their last records, and what
@@ -459,6 +463,8 @@ impl<'a> Case<'a> {
             port: packet.number(kind::NAS_PORT),
             port_id: packet.first(kind::NAS_PORT_ID),
             station: packet.first(kind::CALLING_STATION_ID),
+            identifier: packet.first(kind::NAS_IDENTIFIER),
+            address: nas_address(packet),
             session: packet.first(kind::ACCT_SESSION_ID),
         }
     }
@@ -527,6 +533,12 @@ impl<'a> Case<'a> {
     fn refusal(&self, reason: Reason) -> Refusal {
         Refusal::new(reason, self.request)
     }
+}
+
+/// By which address a NAS calls itself.
+fn nas_address(packet: &Packet<'_>) -> Option<IpAddr> {
+    let of_4 = packet.address(kind::NAS_IP_ADDRESS).map(IpAddr::V4);
+    of_4.or_else(|| packet.address6(kind::NAS_IPV6_ADDRESS).map(IpAddr::V6))
 }
 
 fn reason_of(error: PoolError) -> Reason {

@@ -7,12 +7,20 @@
 //!
 //! What the table closes by itself (sessions that nothing is heard of) is in no journal. It is kept until the database has
 //! it, and no snapshot of the table is taken meanwhile: after a crash the table finds it out once more.
+//!
+//! What the table knows of a session no record tells by itself: its name, if its id was given twice, and its octets, if its
+//! counters went round. So the table has each record first, and remembers its session until the database has it, however long
+//! that is away.
 
 mod exporter;
 mod keeper;
+#[cfg(test)]
+mod outage;
+mod panics;
 
 use std::fs::File;
 use std::io::{self, BufReader};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
@@ -28,6 +36,7 @@ use tracing::{error, info, warn};
 
 use self::exporter::Exporter;
 use self::keeper::Keeper;
+use self::panics::{Panics, Part};
 use crate::config::AccountingConfig;
 use crate::desk::{Desk, Wall};
 use crate::spent;
@@ -111,6 +120,7 @@ struct Shared {
     unfit: Mutex<Option<String>>,
     counts: Counts,
     orders: Mutex<Vec<Order>>,
+    panics: Panics,
 }
 
 /// Sessions that the table closed by itself, for the database.
@@ -179,6 +189,8 @@ pub(crate) struct Figures {
     pub(crate) unfit: Option<String>,
     /// The record that the table has taken last.
     pub(crate) applied: u64,
+    /// Why records stay in the journal until the process is started anew.
+    pub(crate) failure: Option<String>,
 }
 
 impl Ledger {
@@ -201,9 +213,12 @@ impl Ledger {
         // What is there may be older than what was committed, never newer than what can be read again.
         sessions.rewind(position.unwrap_or(0))?;
         desk.pending.applied(sessions.position());
+        desk.pending.begins(journal.status().durable);
         let written = database.position();
         let there = written..=journal.status().durable;
-        spent::restore(&desk.spent, &spent::file_beside(&snapshot), there);
+        spent::restore(&desk.spent, &spent::file_beside(&snapshot), there.clone());
+        let read_again = sessions.position().min(written)..=*there.end();
+        let panics = Panics::load(&snapshot, read_again);
         let shared = Arc::new(Shared {
             desk,
             config: config.clone(),
@@ -216,21 +231,32 @@ impl Ledger {
             unfit: Mutex::default(),
             counts: Counts::default(),
             orders: Mutex::default(),
+            panics,
         });
         let mut ledger = Self { shared: Arc::clone(&shared), threads: Vec::new() };
         let keeper = Keeper::new(Arc::clone(&shared), sessions);
-        let exporter = Exporter::new(shared, database);
-        ledger.spawn("radius-sessions", move || keeper.run())?;
-        ledger.spawn("radius-database", move || exporter.run())?;
+        let exporter = Exporter::new(shared, database)?;
+        ledger.spawn("radius-sessions", Part::Sessions, move || keeper.run())?;
+        ledger.spawn("radius-database", Part::Database, move || exporter.run())?;
         Ok(ledger)
     }
 
     fn spawn(
         &mut self,
         name: &str,
+        part: Part,
         work: impl FnOnce() + Send + 'static,
     ) -> Result<(), JournalError> {
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+        let shared = Arc::clone(&self.shared);
+        let guarded = move || {
+            if let Err(cause) = catch_unwind(AssertUnwindSafe(work)) {
+                shared.panics.note(part, &*cause);
+                // The other one would go by what this one left half done.
+                shared.stop.store(true, Ordering::SeqCst);
+                shared.orders.lock().clear();
+            }
+        };
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(guarded);
         let refused = |source| JournalError::Disk {
             what: "start a thread for",
             name: name.to_owned(),
@@ -257,6 +283,20 @@ impl Ledger {
             closings_waiting,
             unfit: self.shared.unfit(),
             applied: self.shared.applied.load(Relaxed),
+            failure: self.failure(),
+        }
+    }
+
+    /// Why records stay in the journal until the process is started anew, if one of the threads has ended.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.shared.panics.failure()
+    }
+
+    fn order(&self, order: Order) {
+        let mut orders = self.shared.orders.lock();
+        // Nobody would carry it out, and whoever waits for it hears so.
+        if self.failure().is_none() {
+            orders.push(order);
         }
     }
 
@@ -265,7 +305,7 @@ impl Ledger {
         &self,
     ) -> tokio::sync::oneshot::Receiver<Result<Vec<DeadLetter>, JournalError>> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.shared.orders.lock().push(Order::List(sender));
+        self.order(Order::List(sender));
         receiver
     }
 
@@ -276,7 +316,7 @@ impl Ledger {
         chosen: Option<Vec<u64>>,
     ) -> tokio::sync::oneshot::Receiver<Result<usize, JournalError>> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.shared.orders.lock().push(Order::Replay(appender, chosen, sender));
+        self.order(Order::Replay(appender, chosen, sender));
         receiver
     }
 
@@ -286,7 +326,7 @@ impl Ledger {
         chosen: Vec<u64>,
     ) -> tokio::sync::oneshot::Receiver<Result<usize, JournalError>> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.shared.orders.lock().push(Order::Remove(chosen, sender));
+        self.order(Order::Remove(chosen, sender));
         receiver
     }
 
@@ -295,7 +335,7 @@ impl Ledger {
         self.shared.stop.store(true, Ordering::SeqCst);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                error!("a thread of the accounting had panicked");
+                error!("a thread of the accounting panicked while it told of another panic");
             }
         }
     }

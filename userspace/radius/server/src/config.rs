@@ -1,16 +1,15 @@
 //! What the operator may write about RADIUS, with its defaults.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use muralla_radius_dictionary::{Dictionary, DictionaryError};
+use muralla_radius_dictionary::{Dictionary, DictionaryError, Zone};
 use muralla_radius_policy::{Reason, Settings, Texts};
-use muralla_radius_state::{Location, Options};
-use serde::{Serialize, Serializer};
+use muralla_radius_state::{Hidden, Location, Options};
+use serde::Serialize;
 
 /// The port of authentication (RFC 2865 section 3).
 pub const AUTH_PORT: u16 = 1812;
@@ -48,8 +47,8 @@ pub struct RadiusConfig {
     pub dynamic: DynamicConfig,
     /// Dictionaries besides those built in, in FreeRADIUS' format.
     pub dictionaries: Vec<PathBuf>,
-    /// Seconds east of Greenwich at which login times hold.
-    pub utc_offset: i32,
+    /// Where login times hold, and where days begin.
+    pub zone: Zone,
 }
 
 /// A NAS, or all of a prefix.
@@ -60,9 +59,9 @@ pub struct NasConfig {
     /// Where its packets come from. The longest prefix that fits counts.
     pub prefix: IpNet,
     /// What it shares with us.
-    pub secret: HiddenText,
+    pub secret: Hidden,
     /// The secret to come: taken too, so that NASes can be changed one after the other.
-    pub next_secret: Option<HiddenText>,
+    pub next_secret: Option<Hidden>,
     /// Whose NAS it is, for sums, and as a group.
     pub telco: Option<String>,
     /// Groups that it is in, for check items (Huntgroup-Name).
@@ -83,34 +82,6 @@ pub enum MessageAuthenticator {
     Required,
     /// No: for an old NAS that can't send one, and loudly so. With a Proxy-State it is needed all the same.
     Optional,
-}
-
-/// Text that nobody gets to see.
-#[derive(Clone, Eq, PartialEq)]
-pub struct HiddenText(String);
-
-impl HiddenText {
-    /// Hides it.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// For the one who needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for HiddenText {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("(hidden)")
-    }
-}
-
-impl Serialize for HiddenText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("(hidden)")
-    }
 }
 
 /// Where subscribers, profiles, NASes, pools, sessions and records live, and how long.
@@ -140,7 +111,7 @@ pub enum StateLocation {
     /// In a file of our own (SQLite): one server.
     Embedded(PathBuf),
     /// In PostgreSQL, by its URL: two servers or more.
-    Postgres(HiddenText),
+    Postgres(Hidden),
 }
 
 /// The accounting journal.
@@ -271,7 +242,7 @@ impl NasConfig {
         Self {
             name: name.into(),
             prefix,
-            secret: HiddenText::new(secret),
+            secret: Hidden::new(secret),
             next_secret: None,
             telco: None,
             groups: Vec::new(),
@@ -306,7 +277,7 @@ impl Default for RadiusConfig {
                 attempts: 4,
             },
             dictionaries: Vec::new(),
-            utc_offset: 0,
+            zone: Zone::UTC,
         }
     }
 }
@@ -391,7 +362,7 @@ impl RadiusConfig {
         let defaults = Options::default();
         let options = Options {
             server: state.server.clone().unwrap_or(defaults.server),
-            utc_offset: self.utc_offset,
+            zone: self.zone.clone(),
             fold_names: self.names.case == NameCase::Folded,
             keep_interims: state.keep_interims,
             keep_changes: state.keep_changes,
@@ -449,13 +420,9 @@ impl RadiusConfig {
             self.limits.user_failures > 0 && self.limits.nas_failures > 0,
             "[radius.limits] user_failures and nas_failures must be at least 1: nobody could ever log in",
         );
-        demand(
-            self.utc_offset.unsigned_abs() <= 14 * 3_600,
-            "[radius] utc_offset is in seconds east of Greenwich, at most 14 hours",
-        );
         for nas in &self.nas {
             let name = &nas.name;
-            if nas.secret.reveal().is_empty() || nas.next_secret.as_ref().is_some_and(empty) {
+            if nas.secret.is_empty() || nas.next_secret.as_ref().is_some_and(Hidden::is_empty) {
                 problems.push(format!("the secret of NAS {name} is empty: write one"));
             }
             if name.is_empty() {
@@ -471,7 +438,7 @@ impl RadiusConfig {
     ///
     /// The file and the line that can't be read.
     pub fn dictionary(&self) -> Result<Dictionary, DictionaryError> {
-        let mut dictionary = Dictionary::clone(&Dictionary::built_in()).in_zone(self.utc_offset);
+        let mut dictionary = Dictionary::clone(&Dictionary::built_in()).in_zone(self.zone.clone());
         for file in &self.dictionaries {
             dictionary = dictionary.with_file(file)?;
         }
@@ -498,7 +465,7 @@ impl RadiusConfig {
                     nas.name, nas.prefix
                 ));
             }
-            let short = |secret: &HiddenText| (1..16).contains(&secret.reveal().len());
+            let short = |secret: &Hidden| (1..16).contains(&secret.reveal().len());
             if short(&nas.secret) || nas.next_secret.as_ref().is_some_and(short) {
                 warnings.push(format!(
                     "the secret of NAS {} has less than 16 bytes and can be found by trying (RFC 2865 section 3): roll it to a \
@@ -540,10 +507,6 @@ impl AnswersConfig {
     }
 }
 
-fn empty(secret: &HiddenText) -> bool {
-    secret.reveal().is_empty()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -552,14 +515,13 @@ mod tests {
     fn what_cannot_be_is_said_and_the_defaults_can() {
         assert_eq!(RadiusConfig::default().problems(), Vec::<String>::new());
         type Change = fn(&mut RadiusConfig);
-        let cases: [(Change, &str); 8] = [
+        let cases: [(Change, &str); 7] = [
             (|config| (config.auth, config.acct) = (vec![], vec![]), "nowhere"),
             (|config| config.answers.reply_life = Duration::from_secs(1), "reply_life"),
             (|config| config.answers.reject_delay = Duration::from_secs(3), "reject_delay"),
             (|config| config.journal.gather = Duration::from_millis(6), "gather"),
             (|config| config.accounting.missed_interims = 1, "missed_interims"),
             (|config| config.accounting.batch = 0, "batch"),
-            (|config| config.utc_offset = 60 * 3_600, "utc_offset"),
             (
                 |config| config.nas = vec![NasConfig::new("a", IpNet::default(), "")],
                 "the secret of NAS a is empty",
@@ -577,10 +539,10 @@ mod tests {
     fn weakness_is_loud_and_secrets_are_never_shown() {
         let secret = "a secret of the NAS";
         let mut nas = NasConfig::new("old", "192.0.2.0/24".parse().unwrap(), secret);
-        nas.next_secret = Some(HiddenText::new("short"));
+        nas.next_secret = Some(Hidden::new("short"));
         nas.message_authenticator = MessageAuthenticator::Optional;
         let config = RadiusConfig { nas: vec![nas], ..RadiusConfig::default() };
-        let url = HiddenText::new("postgres://u:pass@h/d");
+        let url = Hidden::new("postgres://u:pass@h/d");
         let state = StateConfig { location: StateLocation::Postgres(url), ..config.state.clone() };
         let config = RadiusConfig { state, ..config };
         let warnings = config.warnings();

@@ -1,6 +1,7 @@
 //! The place where every request is decided, whatever thread brought it, from what is in memory alone.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,13 +9,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ipnet::Ipv6Net;
 use muralla_radius_accounting::record::Uptime;
 use muralla_radius_accounting::{self as accounting, Record, Table, payload};
+use muralla_radius_dictionary::Zone;
 use muralla_radius_policy::attempts::{Limit, Limits, Subject};
 use muralla_radius_policy::names::LONGEST_NAME;
 use muralla_radius_policy::{
     Accept, Attempts, Base, Checked, Costly, Decision, Gate, Holder, Moment, Nas as PolicyNas,
     Offered, PoolError, Pools, Reason, Refusal, Request, Salts, decide, resume,
 };
-use muralla_radius_state::{self as state, Assigned, Leases};
+use muralla_radius_state::{self as state, Assigned, Leases, Line};
 use muralla_radius_wire::hidden::LONGEST_PASSWORD;
 use muralla_radius_wire::{Code, Packet, Secret, Writer, kind};
 use parking_lot::RwLock;
@@ -24,6 +26,7 @@ use crate::nases::{Nas, Nases};
 use crate::open::OpenSessions;
 use crate::others::Others;
 use crate::pending::{News, Pending};
+use crate::proven::Proven;
 use crate::recent::Recent;
 use crate::refusals::{Note, Refusals};
 use crate::report::{Answer, LineLimit, RefusalFilter, UserLimits};
@@ -47,6 +50,8 @@ pub(crate) struct Desk {
     pub(crate) spent: Spent,
     /// Where the boxes that these sessions are on send from.
     pub(crate) whereabouts: Whereabouts,
+    /// By which of its secrets a NAS last proved itself, during a roll.
+    pub(crate) proven: Proven,
     pub(crate) tail: Tail,
     pub(crate) refusals: Refusals,
     /// What is in the journal of late.
@@ -69,7 +74,7 @@ pub(crate) struct Context {
     own_addresses: Vec<IpAddr>,
     pub(crate) answers: AnswersConfig,
     pub(crate) limits: LimitsConfig,
-    utc_offset: i32,
+    zone: Zone,
 }
 
 /// A request whose sender is known.
@@ -154,7 +159,7 @@ impl Context {
             own_addresses,
             answers: config.answers.clone(),
             limits: config.limits.clone(),
-            utc_offset: config.utc_offset,
+            zone: config.zone.clone(),
         }
     }
 
@@ -166,7 +171,7 @@ impl Context {
             own_addresses: self.own_addresses.clone(),
             answers: self.answers.clone(),
             limits: self.limits.clone(),
-            utc_offset: self.utc_offset,
+            zone: self.zone.clone(),
         }
     }
 
@@ -184,15 +189,19 @@ impl Desk {
         base: Arc<Base>,
         sessions: Arc<Table>,
     ) -> Self {
+        let threads = config.threads.or_else(|| std::thread::available_parallelism().ok());
+        let threads = threads.map_or(1, NonZero::get);
+        let pending = Pending::new(rand::random());
         Self {
             base,
             sessions,
-            pending: Pending::new(rand::random()),
-            others: Others::default(),
+            others: Others::new(pending.spots()),
+            pending,
             spent: Spent::default(),
             whereabouts: Whereabouts::default(),
+            proven: Proven::new(rand::random()),
             tail: Tail::default(),
-            refusals: Refusals::default(),
+            refusals: Refusals::new(threads),
             recent: Recent::new(REMEMBERED, rand::random()),
             leases: RwLock::new(None),
             attempts: RwLock::new(Attempts::new(
@@ -316,10 +325,11 @@ impl Desk {
         let user_name = packet.first(kind::USER_NAME).unwrap_or_default();
         let found = self.base.look_up(user_name);
         let mut spelling = [0; LONGEST_NAME];
+        let mut port = [0; PORT];
         let subject = Subject {
             user: found.key(user_name, &mut spelling).unwrap_or(user_name),
             stamp: found.stamp(),
-            place: packet.first(kind::CALLING_STATION_ID),
+            place: place_of(question, &mut port),
             nas: question.nas.name.as_bytes(),
         };
         // What the operator tries out himself is nobody's guess.
@@ -327,10 +337,8 @@ impl Desk {
         let clock = milliseconds(now.saturating_duration_since(self.begun));
         let attempts = self.attempts.read();
         let sessions = OpenSessions::new(self, wall);
-        let moment = Moment {
-            unix: i64::try_from(wall.seconds()).unwrap_or(i64::MAX),
-            offset: context.utc_offset,
-        };
+        let unix = i64::try_from(wall.seconds()).unwrap_or(i64::MAX);
+        let moment = Moment { unix, offset: context.zone.ahead(unix) };
         let guessed = || watched && self.is_ready() && attempts.gate(&subject, clock) != Gate::Open;
         let decision = match checked {
             Some(checked) => {
@@ -496,6 +504,33 @@ fn write_accept(question: &Question<'_>, accept: &Accept, room: &mut [u8]) -> Op
     writer.finish().ok()
 }
 
+/// Room for a port and where it is: an address, and the longest value of an attribute.
+const PORT: usize = 18 + 253;
+
+/// The line that somebody tries from: what is his alone, as the NAS tells it. That is Calling-Station-Id; of a NAS that sends
+/// none it is its port, by name or by number, or its subscribers would be nowhere at home, and whoever guesses their passwords
+/// elsewhere would lock them out. A port is one of its box, so the address that the box sends from goes with it.
+fn place_of<'a>(question: &Question<'a>, room: &'a mut [u8; PORT]) -> Option<&'a [u8]> {
+    let packet = question.packet;
+    let told = |kind| packet.first(kind).filter(|value: &&[u8]| !value.is_empty());
+    if let Some(station) = told(kind::CALLING_STATION_ID) {
+        return Some(station);
+    }
+    let port_id = told(kind::NAS_PORT_ID);
+    let port = port_id.or_else(|| told(kind::NAS_PORT))?;
+    let source = match question.source.ip() {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    let len = 18 + port.len();
+    let (head, rest) = room.split_at_mut_checked(18)?;
+    // No station begins so: what it is of stands before it.
+    head.first_chunk_mut::<2>()?.copy_from_slice(&[0, u8::from(port_id.is_some())]);
+    head.last_chunk_mut::<16>()?.copy_from_slice(&source.octets());
+    rest.get_mut(..port.len())?.copy_from_slice(port);
+    room.get(..len)
+}
+
 fn bounds(limits: &LimitsConfig) -> Limits {
     let limit = |burst, every: Duration| Limit { burst, every: milliseconds(every).max(1) };
     Limits {
@@ -512,13 +547,14 @@ impl AllPools<'_> {
         let Self(desk, now) = self;
         let leases = desk.leases.read();
         let leases = leases.as_ref().ok_or(PoolError::Away)?;
-        let port = state::port_of(holder.port_id, holder.port, holder.station);
+        let port = Line::from(holder).text();
         // In the spelling that the records of the session will have.
         let mut spelling = [0; LONGEST_NAME];
         let user = desk.base.key(holder.user.as_bytes(), &mut spelling);
         let user = user.and_then(|user| str::from_utf8(user).ok()).unwrap_or(holder.user);
+        let has = OpenSessions::new(desk, Wall::now()).has(user.as_bytes(), holder);
         let holder = state::Holder { user, nas: holder.nas, port: port.as_deref() };
-        leases.lease(pool, &holder, *now)
+        leases.lease_again(pool, &holder, &has, *now)
     }
 }
 

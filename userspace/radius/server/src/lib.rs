@@ -17,6 +17,7 @@
 //! - `costly`: passwords that take long to check on purpose
 //! - `dynamic`: Disconnect and CoA, sent to NASes
 //! - `kept`: a copy of a database elsewhere, for a start while that is away
+//! - `proven`: by which of its secrets a NAS last proved itself, during a roll
 //! - `recent`: records of the last while, so that none is written twice
 //! - `pending`: begins and ends of sessions that the table has not taken yet
 //! - `open`: what a subscriber has open, and what of it is not off his credit
@@ -48,6 +49,7 @@ mod nases;
 mod open;
 mod others;
 mod pending;
+mod proven;
 mod recent;
 mod refusals;
 mod spent;

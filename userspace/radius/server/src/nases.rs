@@ -275,7 +275,7 @@ mod tests {
         let mut site = nas("site", "192.0.2.0/24");
         site.coa_port = 1_700;
         let mut inner = nas("site", "192.0.2.64/26");
-        inner.secret = crate::config::HiddenText::new("the secret of the inner ones");
+        inner.secret = muralla_radius_state::Hidden::new("the secret of the inner ones");
         let config = [site, inner, nas("one", "198.51.100.7/32"), nas("two", "192.0.2.8/32")];
         let (nases, _) = Nases::new(&config, &[], &Nases::default(), 1);
         for (name, from, says, expected) in [
@@ -307,9 +307,9 @@ mod tests {
     #[test]
     fn a_roll_has_two_secrets_and_an_empty_one_lets_nobody_in() {
         let mut rolling = nas("a", "192.0.2.1/32");
-        rolling.next_secret = Some(crate::config::HiddenText::new("the one to come"));
+        rolling.next_secret = Some(muralla_radius_state::Hidden::new("the one to come"));
         let mut empty = nas("b", "192.0.2.2/32");
-        empty.secret = crate::config::HiddenText::new("");
+        empty.secret = muralla_radius_state::Hidden::new("");
         let (nases, problems) = Nases::new(&[rolling, empty], &[], &Nases::default(), 1);
         assert_eq!((nases.len(), problems.len()), (1, 1));
         assert_eq!(nases.named("a").unwrap().secrets.len(), 2);

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use ipnet::Ipv6Net;
 use muralla_radius_accounting::{SessionId, SessionView};
 use muralla_radius_policy::names::LONGEST_NAME;
 use muralla_radius_policy::{Holder, Sessions, Used};
-use muralla_radius_state::{Charged, Elsewhere};
+use muralla_radius_state::{Assigned, Charged, Elsewhere, Spot};
 
 use crate::desk::{Desk, Wall};
 
-/// Sessions of one user that are looked at one by one, to find the one at the same port.
+/// Sessions of one user that are looked at one by one, to find the one on the same line.
 const MOST_SESSIONS: usize = 64;
 
 /// See the module.
@@ -32,6 +33,26 @@ impl<'a> OpenSessions<'a> {
             _ => sessions.sessions_of(key, MOST_SESSIONS, self.wall.moment()),
         }
     }
+
+    /// What a subscriber has on a line already, by a session of which no end was told.
+    pub(crate) fn has(&self, key: &[u8], holder: &Holder<'_>) -> Vec<Assigned> {
+        let elsewhere = self.desk.others.known();
+        let spots = self.desk.pending.spots();
+        let login = spots.of_login(holder);
+        let here = self.here(key);
+        let on_the_line = here.iter().filter(|session| {
+            spots.of_view(session).is_same_line(&login) && !elsewhere.is_closed(session.id)
+        });
+        let of = |session: &SessionView| {
+            let prefixes = [session.framed_prefix, session.delegated_prefix].into_iter().flatten();
+            let prefixes = prefixes.filter_map(|prefix| {
+                Ipv6Net::new(prefix.address(), prefix.length()).ok().map(Assigned::V6)
+            });
+            let address = session.framed_address.map(Assigned::V4);
+            address.into_iter().chain(prefixes).collect::<Vec<_>>()
+        };
+        on_the_line.flat_map(of).collect()
+    }
 }
 
 impl Sessions for OpenSessions<'_> {
@@ -40,23 +61,28 @@ impl Sessions for OpenSessions<'_> {
         let mut spelling = [0; LONGEST_NAME];
         let name = holder.user.as_bytes();
         let key = base.key(name, &mut spelling).unwrap_or(name);
+        let spots = pending.spots();
+        let login = spots.of_login(holder);
         // Before the table is looked at: what leaves here is there.
         let on_the_way = pending.of(key);
         let here = self.here(key);
         // Of one look, if they were all seen: one that ends in between is not to be counted and then not found.
         let count = if here.len() < MOST_SESSIONS { here.len() } else { sessions.open_of(key) };
         let elsewhere = others.known();
+        let mut known: Vec<Spot> = here.iter().map(|session| spots.of_view(session)).collect();
+        let is_over = |spot: &Spot| spot.is_same_line(&login) || on_the_way.ends(spot);
         // Of a NAS that failed over, the end may have been told to another server.
-        let is_over = |session: &&SessionView| {
-            elsewhere.is_closed(session.id)
-                || is_at_same_port(session, holder)
-                || on_the_way.ends(session)
-        };
-        let over = here.iter().filter(is_over).count();
-        let elsewhere = str::from_utf8(key).map_or(0, |key| {
-            elsewhere.open_of(key, |id| here.iter().any(|session| session.id == id))
-        });
-        count.saturating_sub(over) + elsewhere + on_the_way.begun(&here, holder)
+        let over = here
+            .iter()
+            .zip(&known)
+            .filter(|(session, spot)| elsewhere.is_closed(session.id) || is_over(spot))
+            .count();
+        let mut there =
+            str::from_utf8(key).map_or_else(|_| Vec::new(), |key| elsewhere.open_of(key));
+        there.retain(|open| !here.iter().any(|session| session.id == open.id));
+        known.extend(there.iter().map(|open| open.spot));
+        let elsewhere = there.iter().filter(|open| !is_over(&open.spot)).count();
+        count.saturating_sub(over) + elsewhere + on_the_way.begun(&known, &login)
     }
 
     fn uncharged(&self, holder: &Holder<'_>) -> Used {
@@ -66,7 +92,10 @@ impl Sessions for OpenSessions<'_> {
         let key = base.key(name, &mut spelling).unwrap_or(name);
         let has_charges = others.has_charges();
         let elsewhere: Arc<Elsewhere> = others.known();
-        let charged = str::from_utf8(key).map(|key| elsewhere.charged_of(key)).unwrap_or_default();
+        let user = str::from_utf8(key).unwrap_or_default();
+        let (charged, there) = (elsewhere.charged_of(user), elsewhere.open_of(user));
+        let spots = self.desk.pending.spots();
+        let login = spots.of_login(holder);
         // One that ends meanwhile is in both, and counts as open.
         let here = self.here(key);
         let ended = spent.of(key);
@@ -81,8 +110,9 @@ impl Sessions for OpenSessions<'_> {
             let total = Used { seconds: session.seconds.into(), octets };
             // If nobody knows what is off, all is: else a user with a session would be refused until somebody knows.
             let off = off(session.id).or((!has_charges).then_some(total)).unwrap_or_default();
-            // One at the same port is over, when nobody knows.
-            let since = if is_at_same_port(session, holder) { 0 } else { session.quiet };
+            // One on the same line is over, when nobody knows.
+            let is_over = spots.of_view(session).is_same_line(&login);
+            let since = if is_over { 0 } else { session.quiet };
             add(Used {
                 seconds: (total.seconds + u64::from(since)).saturating_sub(off.seconds),
                 octets: total.octets.saturating_sub(off.octets),
@@ -96,7 +126,9 @@ impl Sessions for OpenSessions<'_> {
         }
         for charged in &charged {
             let has_ended = || ended.iter().any(|part| part.id == Some(charged.id));
-            if !is_here(charged.id) && !has_ended() {
+            let is_over =
+                || there.iter().any(|open| open.id == charged.id && open.spot.is_same_line(&login));
+            if !is_here(charged.id) && !has_ended() && !is_over() {
                 // Its records go to another server: it goes on since the last of them.
                 let updated = charged.updated.max(0).cast_unsigned();
                 add(Used { seconds: self.wall.seconds().saturating_sub(updated), octets: 0 });
@@ -109,13 +141,4 @@ impl Sessions for OpenSessions<'_> {
 /// What of an open session is off its subscriber's credit.
 fn off(charged: &Charged) -> Used {
     Used { seconds: charged.seconds, octets: charged.octets }
-}
-
-fn is_at_same_port(session: &SessionView, holder: &Holder<'_>) -> bool {
-    session.nas == holder.nas
-        && (holder.session.is_some_and(|id| id == session.session)
-            || match holder.port_id {
-                Some(port_id) => session.nas_port_id.as_deref() == Some(port_id),
-                None => holder.port.is_some() && holder.port == session.nas_port,
-            })
 }

@@ -8,8 +8,8 @@ use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use muralla_journal::Ticket;
-use muralla_radius_accounting::{Record, SessionView, Status};
-use muralla_radius_policy::Holder;
+use muralla_radius_accounting::{Record, Status};
+use muralla_radius_state::{Spot, Spots};
 use parking_lot::Mutex;
 use siphasher::sip::SipHasher13;
 
@@ -18,15 +18,18 @@ use crate::accounting::subject;
 /// Parts, each with a lock of its own.
 const SHARDS: usize = 64;
 
-/// What one part holds, at most: the table is far behind then, and the oldest are forgotten. 64 bytes for each.
+/// What one part holds, at most: the table is far behind then, and the oldest are forgotten. 80 bytes for each.
 const MOST: usize = 1_024;
 
 /// See the module.
 pub(crate) struct Pending {
     keys: [u64; 2],
+    spots: Spots,
     shards: Box<[Mutex<Vec<News>>]>,
     /// The record of the journal that the table has taken last.
     applied: AtomicU64,
+    /// The last record that was in the journal at the start.
+    before: AtomicU64,
 }
 
 /// A begin or an end, by keyed hashes of whose and where.
@@ -34,16 +37,12 @@ pub(crate) struct Pending {
 pub(crate) struct News {
     has_ended: bool,
     user: u64,
-    session: u64,
-    nas: u64,
-    port: Option<u32>,
-    port_id: Option<u64>,
+    spot: Spot,
     ticket: u64,
 }
 
 /// What is on the way to the table of one subscriber's sessions.
-pub(crate) struct OnTheWay<'a> {
-    pending: &'a Pending,
+pub(crate) struct OnTheWay {
     /// In the order in which it came.
     news: Vec<News>,
 }
@@ -52,7 +51,18 @@ impl Pending {
     /// The keys must be secret and random.
     pub(crate) fn new(keys: [u64; 2]) -> Self {
         let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
-        Self { keys, shards, applied: AtomicU64::new(0) }
+        Self {
+            keys,
+            spots: Spots::new(keys),
+            shards,
+            applied: AtomicU64::new(0),
+            before: AtomicU64::new(0),
+        }
+    }
+
+    /// What tells where logins and sessions are, to compare them with what is on the way.
+    pub(crate) fn spots(&self) -> Spots {
+        self.spots
     }
 
     /// What a record says that begins or ends a session; none of others.
@@ -65,10 +75,7 @@ impl Pending {
         Some(News {
             has_ended,
             user: self.user(subject(record)),
-            session: self.session(record.session, record.nas_port, record.nas_port_id),
-            nas: self.nas(record.nas),
-            port: record.nas_port,
-            port_id: record.nas_port_id.map(|port_id| self.port_id(port_id)),
+            spot: self.spots.of_record(record),
             ticket: 0,
         })
     }
@@ -92,8 +99,18 @@ impl Pending {
         self.applied.store(sequence, Ordering::Release);
     }
 
+    /// Notes up to where the journal reaches at the start.
+    pub(crate) fn begins(&self, durable: u64) {
+        self.before.store(durable, Ordering::Release);
+    }
+
+    /// Whether the table has taken all that was in the journal at the start.
+    pub(crate) fn has_all_of_before(&self) -> bool {
+        self.applied.load(Ordering::Acquire) >= self.before.load(Ordering::Acquire)
+    }
+
     /// What is on the way of a subscriber's sessions. To be asked before the table is: then nothing is in neither.
-    pub(crate) fn of(&self, subscriber: &[u8]) -> OnTheWay<'_> {
+    pub(crate) fn of(&self, subscriber: &[u8]) -> OnTheWay {
         let user = self.user(subscriber);
         let applied = self.applied.load(Ordering::Acquire);
         let mut news: Vec<News> = match self.shard(user) {
@@ -105,7 +122,7 @@ impl Pending {
             None => Vec::new(),
         };
         news.sort_unstable_by_key(|news| news.ticket);
-        OnTheWay { pending: self, news }
+        OnTheWay { news }
     }
 
     fn shard(&self, user: u64) -> Option<&Mutex<Vec<News>>> {
@@ -113,81 +130,36 @@ impl Pending {
     }
 
     fn user(&self, name: &[u8]) -> u64 {
-        self.hash(1, &[name])
-    }
-
-    fn nas(&self, name: &str) -> u64 {
-        self.hash(2, &[name.as_bytes()])
-    }
-
-    fn port_id(&self, port_id: &[u8]) -> u64 {
-        self.hash(3, &[port_id])
-    }
-
-    /// Within a NAS, and for want of an Acct-Session-Id by its port.
-    fn session(&self, id: &[u8], port: Option<u32>, port_id: Option<&[u8]>) -> u64 {
-        if !id.is_empty() {
-            return self.hash(4, &[id]);
-        }
-        let port = port.map_or([0; 5], |port| {
-            let [a, b, c, d] = port.to_be_bytes();
-            [1, a, b, c, d]
-        });
-        self.hash(5, &[&port, port_id.unwrap_or_default()])
-    }
-
-    fn hash(&self, what: u8, parts: &[&[u8]]) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(self.keys[0], self.keys[1]);
-        hasher.write_u8(what);
-        for part in parts {
-            hasher.write_usize(part.len());
-            hasher.write(part);
-        }
+        hasher.write(name);
         hasher.finish()
     }
 }
 
-impl OnTheWay<'_> {
-    /// Whether the end of a session that the table has open is on the way.
-    pub(crate) fn ends(&self, session: &SessionView) -> bool {
-        let (nas, id) = self.name_of(session);
-        let latest = self.news.iter().rev().find(|news| news.nas == nas && news.session == id);
+impl OnTheWay {
+    /// Whether the end of a session that is open by the table, or by another server, is on the way.
+    pub(crate) fn ends(&self, session: &Spot) -> bool {
+        let latest = self.news.iter().rev().find(|news| news.spot.is_same_session(session));
         latest.is_some_and(|news| news.has_ended)
     }
 
-    /// Sessions that begin, besides those which the table has open, and one at the same port as somebody who asks for another.
-    pub(crate) fn begun(&self, open: &[SessionView], holder: &Holder<'_>) -> usize {
-        let known = |news: &News| {
-            open.iter().any(|session| self.name_of(session) == (news.nas, news.session))
-        };
+    /// Sessions that begin, besides those that are known to be open, and one on the line of somebody who asks for another.
+    pub(crate) fn begun(&self, known: &[Spot], login: &Spot) -> usize {
+        let is_known = |spot: &Spot| known.iter().any(|known| known.is_same_session(spot));
         let counts = |(at, news): &(usize, &News)| {
-            let same = |other: &News| (other.nas, other.session) == (news.nas, news.session);
+            let spot = &news.spot;
+            let same = |other: &News| other.spot.is_same_session(spot);
             let is_latest = !self.news.iter().skip(at + 1).any(same);
-            is_latest && !news.has_ended && !known(news) && !self.is_at_same_port(news, holder)
+            is_latest && !news.has_ended && !is_known(spot) && !spot.is_same_line(login)
         };
         self.news.iter().enumerate().filter(counts).count()
-    }
-
-    fn name_of(&self, session: &SessionView) -> (u64, u64) {
-        let SessionView { nas, session: id, nas_port, nas_port_id, .. } = session;
-        let id = self.pending.session(id, *nas_port, nas_port_id.as_deref());
-        (self.pending.nas(nas), id)
-    }
-
-    fn is_at_same_port(&self, news: &News, holder: &Holder<'_>) -> bool {
-        let is_his = |id: &[u8]| self.pending.session(id, None, None) == news.session;
-        news.nas == self.pending.nas(holder.nas)
-            && (holder.session.is_some_and(|id| !id.is_empty() && is_his(id))
-                || match holder.port_id {
-                    Some(port_id) => news.port_id == Some(self.pending.port_id(port_id)),
-                    None => holder.port.is_some() && holder.port == news.port,
-                })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use muralla_radius_accounting::{Moment, Settings, Table, Uptime};
+    use muralla_radius_policy::Holder;
 
     use super::*;
 
@@ -237,21 +209,24 @@ mod tests {
 
         /// Sessions that count for a login at a port.
         fn open(&self, nas: &str, port: u32) -> usize {
-            let holder = Holder {
+            let login = self.pending.spots().of_login(&Holder {
                 user: "ann",
                 nas,
                 port: Some(port),
                 port_id: None,
                 station: None,
+                identifier: None,
+                address: None,
                 session: None,
-            };
+            });
             let on_the_way = self.pending.of(b"ann");
             let here = self.table.sessions_of(b"ann", 64, NOW);
-            let open = here.iter().filter(|session| {
-                let same_line = session.nas == nas && session.nas_port == Some(port);
-                !on_the_way.ends(session) && !same_line
-            });
-            open.count() + on_the_way.begun(&here, &holder)
+            let here: Vec<Spot> =
+                here.iter().map(|session| self.pending.spots().of_view(session)).collect();
+            let open = here
+                .iter()
+                .filter(|session| !on_the_way.ends(session) && !session.is_same_line(&login));
+            open.count() + on_the_way.begun(&here, &login)
         }
     }
 

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use muralla_radius_policy::{Reason, Refusal};
@@ -16,12 +17,15 @@ use tracing::info;
 
 use crate::report::{LoginRefusal, RefusalFilter};
 
-/// Refusals that are kept: a few megabytes.
+/// Refusals that are kept, of all threads: a few megabytes.
 const KEPT: usize = 16_384;
 
-/// Of one NAS: so many at once, and then one in so many milliseconds.
+/// Of one NAS: so many at once, and then one in so many milliseconds. Of all threads as well.
 const BURST: u64 = 500;
 const EVERY: u64 = 50;
+
+/// Those that are looked at at once: the thread that keeps them may wait for that long.
+const SLICE: u64 = 64;
 
 /// NASes whose rate is known at once.
 const MOST_NASES: usize = 65_536;
@@ -30,15 +34,21 @@ const MOST_NASES: usize = 65_536;
 const WRITE: Duration = Duration::from_secs(1);
 const LINES: usize = 100;
 
+/// Most threads that have a ring of their own.
+const MOST_RINGS: usize = 64;
+
 /// Longest text that is kept of a request.
 const LONGEST: usize = 253;
 
-/// See the module.
-#[derive(Default)]
-pub(crate) struct Refusals(Mutex<Inner>);
+/// See the module. Each socket thread has a ring of its own, so that none waits for another.
+pub(crate) struct Refusals(Box<[Mutex<Ring>]>);
 
-#[derive(Default)]
-struct Inner {
+/// Those of one thread.
+struct Ring {
+    most: usize,
+    /// What a NAS may add, as above.
+    burst: u64,
+    every: u64,
     kept: VecDeque<Kept>,
     /// The number of the next one.
     next: u64,
@@ -87,47 +97,41 @@ pub(crate) struct Note<'a> {
 }
 
 impl Refusals {
+    /// For so many threads that answer.
+    pub(crate) fn new(threads: usize) -> Self {
+        let threads = threads.clamp(1, MOST_RINGS);
+        Self((0..threads).map(|_| Mutex::new(Ring::new(threads))).collect())
+    }
+
     /// Keeps a refusal, if its NAS has not too many.
     pub(crate) fn note(&self, note: &Note<'_>) {
-        let inner = &mut *self.0.lock();
-        let Some(missed) = inner.admit(note.nas, note.clock) else { return };
-        if inner.kept.len() >= KEPT {
-            inner.kept.pop_front();
+        if let Some(ring) = self.0.get(place() % self.0.len().max(1)) {
+            ring.lock().note(note);
         }
-        let short = |text: &[u8]| text.get(..LONGEST).unwrap_or(text).into();
-        inner.kept.push_back(Kept {
-            at: note.at,
-            nas: Arc::clone(note.nas),
-            source: note.source,
-            user: short(note.user),
-            calling_station: note.calling_station.map(short),
-            method: note.method,
-            reason: note.refusal.reason,
-            detail: note.refusal.detail.as_deref().map(Into::into),
-            answered: note.answered,
-            missed,
-        });
-        inner.next += 1;
     }
 
     /// Those that fit, the latest first.
     pub(crate) fn find(&self, filter: &RefusalFilter) -> Vec<LoginRefusal> {
-        let inner = self.0.lock();
-        let fitting = inner.kept.iter().rev().filter(|kept| kept.fits(filter));
-        fitting.take(filter.most).map(Kept::tell).collect()
+        let mut found: Vec<LoginRefusal> =
+            self.0.iter().flat_map(|ring| find_in(ring, filter)).collect();
+        // Those of one thread stay in their order.
+        found.sort_by(|one, other| other.at.total_cmp(&one.at));
+        found.truncate(filter.most);
+        found
     }
 
     /// What is to be written into the log now, and how many more there were.
     fn take(&self) -> (Vec<LoginRefusal>, u64) {
-        let mut inner = self.0.lock();
-        let new = usize::try_from(inner.next - inner.logged).unwrap_or(usize::MAX);
-        let there = new.min(inner.kept.len());
-        let first = inner.kept.len() - there;
-        let taken: Vec<LoginRefusal> =
-            inner.kept.iter().skip(first).take(LINES).map(Kept::tell).collect();
-        inner.logged = inner.next;
-        let left_out = taken.iter().map(|refused| refused.missed).sum::<u64>();
-        let more = (new - taken.len()) as u64 + left_out;
+        let (mut taken, mut more) = (Vec::new(), 0);
+        for ring in &self.0 {
+            let (some, others) = ring.lock().take();
+            taken.extend(some);
+            more += others;
+        }
+        taken.sort_by(|one, other| one.at.total_cmp(&other.at));
+        more += taken.len().saturating_sub(LINES) as u64;
+        taken.truncate(LINES);
+        more += taken.iter().map(|refused| refused.missed).sum::<u64>();
         (taken, more)
     }
 
@@ -157,7 +161,81 @@ impl Refusals {
     }
 }
 
-impl Inner {
+/// The number of a thread among those that refuse.
+fn place() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static PLACE: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    PLACE.with(|place| *place)
+}
+
+/// Those of a ring that fit, the latest first. Some at a time: its thread waits for no more than that.
+fn find_in(ring: &Mutex<Ring>, filter: &RefusalFilter) -> Vec<LoginRefusal> {
+    let (mut found, mut before) = (Vec::new(), u64::MAX);
+    while before > 0 && found.len() < filter.most {
+        let ring = ring.lock();
+        let first = ring.next - ring.kept.len() as u64;
+        let end = before.min(ring.next);
+        before = end.saturating_sub(SLICE).max(first);
+        let skipped = usize::try_from(ring.next - end).unwrap_or(usize::MAX);
+        let some = usize::try_from(end.saturating_sub(before)).unwrap_or(usize::MAX);
+        let fitting = ring.kept.iter().rev().skip(skipped).take(some);
+        found.extend(fitting.filter(|kept| kept.fits(filter)).map(Kept::tell));
+        if before <= first {
+            break;
+        }
+    }
+    found
+}
+
+impl Ring {
+    /// One of so many.
+    fn new(rings: usize) -> Self {
+        let share = rings as u64;
+        Self {
+            most: KEPT / rings.max(1),
+            burst: (BURST / share.max(1)).max(1),
+            every: EVERY * share,
+            kept: VecDeque::new(),
+            next: 0,
+            logged: 0,
+            rates: HashMap::new(),
+        }
+    }
+
+    fn note(&mut self, note: &Note<'_>) {
+        let Some(missed) = self.admit(note.nas, note.clock) else { return };
+        if self.kept.len() >= self.most {
+            self.kept.pop_front();
+        }
+        let short = |text: &[u8]| text.get(..LONGEST).unwrap_or(text).into();
+        self.kept.push_back(Kept {
+            at: note.at,
+            nas: Arc::clone(note.nas),
+            source: note.source,
+            user: short(note.user),
+            calling_station: note.calling_station.map(short),
+            method: note.method,
+            reason: note.refusal.reason,
+            detail: note.refusal.detail.as_deref().map(Into::into),
+            answered: note.answered,
+            missed,
+        });
+        self.next += 1;
+    }
+
+    /// Those that the log has not, at most as many as it gets, and how many more there were.
+    fn take(&mut self) -> (Vec<LoginRefusal>, u64) {
+        let new = usize::try_from(self.next - self.logged).unwrap_or(usize::MAX);
+        let first = self.kept.len() - new.min(self.kept.len());
+        let taken: Vec<LoginRefusal> =
+            self.kept.iter().skip(first).take(LINES).map(Kept::tell).collect();
+        self.logged = self.next;
+        let more = (new - taken.len()) as u64;
+        (taken, more)
+    }
+
     /// Whether one more of a NAS is kept, and how many were left out before it.
     fn admit(&mut self, nas: &Arc<str>, clock: u64) -> Option<u64> {
         if !self.rates.contains_key(nas) {
@@ -167,8 +245,8 @@ impl Inner {
             self.rates.insert(Arc::clone(nas), Rate::default());
         }
         let rate = self.rates.get_mut(nas)?;
-        let paid = rate.paid.max(clock) + EVERY;
-        if paid - clock > BURST * EVERY {
+        let paid = rate.paid.max(clock) + self.every;
+        if paid - clock > self.burst * self.every {
             rate.missed += 1;
             return None;
         }
@@ -239,7 +317,7 @@ mod tests {
 
     #[test]
     fn they_are_found_by_who_where_why_and_when() {
-        let refusals = Refusals::default();
+        let refusals = Refusals::new(1);
         note(&refusals, "one", "Ann", Reason::WrongPassword, 1_000);
         note(&refusals, "two", "bob", Reason::Expired, 2_000);
         note(&refusals, "two", "ann", Reason::Sessions, 3_000);
@@ -268,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_nas_that_fails_all_at_once_leaves_room_for_others() {
-        let refusals = Refusals::default();
+        let refusals = Refusals::new(1);
         note(&refusals, "quiet", "bob", Reason::Expired, 0);
         for number in 0..1_000_000u64 {
             note(&refusals, "loud", "ann", Reason::WrongPassword, number / 100);
@@ -287,7 +365,7 @@ mod tests {
 
     #[test]
     fn the_log_gets_each_once_and_never_too_many() {
-        let refusals = Refusals::default();
+        let refusals = Refusals::new(1);
         assert_eq!(refusals.take().0.len(), 0);
         note(&refusals, "one", "ann", Reason::WrongPassword, 0);
         note(&refusals, "one", "bob", Reason::WrongPassword, 0);
@@ -300,6 +378,37 @@ mod tests {
         let (taken, more) = refusals.take();
         assert_eq!((taken.len(), more), (LINES, KEPT as u64 + 5_000 - LINES as u64));
         assert_eq!(refusals.take().0.len(), 0);
-        assert_eq!(refusals.0.lock().kept.len(), KEPT);
+        assert_eq!(refusals.0[0].lock().kept.len(), KEPT);
+    }
+
+    #[test]
+    fn what_several_threads_refuse_is_one_list() {
+        const THREADS: u64 = 4;
+        const EACH: u64 = 200;
+        let refusals = Refusals::new(THREADS as usize);
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let refusals = &refusals;
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        let (nas, clock) = (format!("nas {number}"), number * THREADS + thread);
+                        note(refusals, &nas, &format!("{clock:04}"), Reason::Expired, clock);
+                    }
+                });
+            }
+        });
+        let all = found(&refusals, RefusalFilter { most: usize::MAX, ..RefusalFilter::default() });
+        let expected: Vec<String> =
+            (0..THREADS * EACH).rev().map(|clock| format!("{clock:04} expired")).collect();
+        assert_eq!(all, expected);
+        let last = RefusalFilter { most: 70, ..RefusalFilter::default() };
+        assert_eq!(found(&refusals, last), expected[..70]);
+        let nas = Some("nas 0".to_owned());
+        let first = RefusalFilter { nas, ..RefusalFilter::default() };
+        assert_eq!(found(&refusals, first).len(), THREADS as usize, "the oldest of each");
+        let (taken, more) = refusals.take();
+        assert_eq!((taken.len() as u64 + more, taken.len()), (THREADS * EACH, LINES));
+        assert!(taken.is_sorted_by(|one, other| one.at <= other.at));
+        assert_eq!(refusals.take().0.len(), 0);
     }
 }

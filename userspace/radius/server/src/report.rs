@@ -118,6 +118,12 @@ pub struct Status {
     pub closings_waiting: u64,
     /// Why nothing, or not everything, is written into it although it answers.
     pub export_error: Option<String>,
+    /// Why no records are taken out of the journal until the process is started anew; none if they are.
+    #[serde(default)]
+    pub accounting_failure: Option<String>,
+    /// Sessions that were forgotten for lack of room before all their records were in the database; 0 again once all records are.
+    #[serde(default)]
+    pub forgotten_unwritten: u64,
     /// The address pools, as this server sees them.
     pub pools: Vec<PoolStatus>,
     /// What the operator should know.
@@ -148,6 +154,20 @@ impl Status {
                 troubles.push(format!("the database is away: {why}"));
             }
             Some(_) => {}
+        }
+        if let Some(why) = &self.accounting_failure {
+            troubles.push(format!(
+                "THE ACCOUNTING STANDS STILL: {why}; records are acknowledged and kept in the journal, but who is online is not \
+                 followed any more: systemd starts the service anew, or `systemctl restart muralla-radius` does"
+            ));
+        }
+        if self.forgotten_unwritten > 0 {
+            troubles.push(format!(
+                "the memory for sessions is full, and the database has not their records yet: {} of them will be written by what \
+                 each record tells alone, without what 32-bit counters went round, and two of one id as one; bring the database \
+                 back, or raise [radius.accounting] most_sessions and restart",
+                self.forgotten_unwritten
+            ));
         }
         if let Some(why) = &self.export_error {
             troubles.push(format!(
@@ -219,6 +239,9 @@ pub struct NasStatus {
     pub repeated: u64,
     /// Packets from it that were dropped.
     pub dropped: u64,
+    /// Why requests of it were refused or dropped.
+    #[serde(default)]
+    pub reasons: Vec<ReasonCount>,
     /// Seconds since its last packet that the old secret signed, while another one is to come; none if there was none since the
     /// start.
     pub old_secret: Option<u64>,

@@ -395,8 +395,11 @@ impl Role {
     ///
     /// # Errors
     ///
-    /// When there is none.
+    /// When there is none, or nothing comes of the records that are acknowledged.
     pub async fn canary(&self) -> Result<Duration, String> {
+        if let Some(why) = self.ledger.lock().as_ref().and_then(Ledger::failure) {
+            return Err(format!("the accounting stands still: {why}"));
+        }
         let secret = self.own_secret().ok_or("the role has no secret of its own")?;
         let ask = async |service| match self.first(service) {
             Some(bound) => canary::ask(service, bound, &secret).await,
@@ -475,6 +478,7 @@ impl Role {
         let figures = self.ledger.lock().as_ref().map(Ledger::figures).unwrap_or_default();
         let mut records = figures.outcomes;
         records.push(("unreadable".to_owned(), figures.unreadable));
+        let stats = self.desk.sessions.stats();
         Status {
             auth: listen(Service::Auth),
             acct: listen(Service::Acct),
@@ -488,7 +492,7 @@ impl Role {
             strangers: strangers(&context.nases, &total),
             subscribers: self.desk.base.subscribers() as u64,
             profiles: self.desk.base.profiles().len() as u64,
-            sessions: self.desk.sessions.stats().open as u64,
+            sessions: stats.open as u64,
             sessions_elsewhere: self.desk.others.known().len() as u64,
             records,
             zombies: figures.zombies,
@@ -506,6 +510,8 @@ impl Role {
             put_aside: figures.put_aside,
             closings_waiting: figures.closings_waiting,
             export_error: figures.unfit,
+            accounting_failure: figures.failure,
+            forgotten_unwritten: stats.forgotten_unwritten,
             pools: self.desk.leases().map(|leases| leases.status()).unwrap_or_default(),
             warnings: self.supply.warnings(),
         }

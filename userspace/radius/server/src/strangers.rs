@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 /// Addresses that one thread counts.
-const MOST: usize = 64;
+pub(crate) const MOST: usize = 64;
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -14,8 +14,8 @@ use muralla_radius_accounting::SessionId;
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::Used;
 use muralla_radius_state::{
-    self as state, Backoff, Changed, Charged, Leases, Loaded, NasEntry, SessionEntry, SessionState,
-    State, StateError,
+    Backoff, Changed, Charged, Leases, Loaded, NasEntry, SessionEntry, SessionState, State,
+    StateError,
 };
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -23,10 +23,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::config::{HiddenText, MessageAuthenticator, NasConfig, RadiusConfig, StateLocation};
+use crate::config::{MessageAuthenticator, NasConfig, RadiusConfig, StateLocation};
 use crate::desk::{Context, Desk, Wall};
 use crate::kept;
 use crate::nases::Nases;
+use crate::pending::Pending;
 use crate::threads::Mailbox;
 
 /// Most problems of the database's rows that a status tells.
@@ -39,6 +40,9 @@ const REST: Duration = Duration::from_secs(1);
 /// Time after the start until the database is copied, and between two copies.
 const FIRST_COPY: Duration = Duration::from_secs(60);
 const COPY: Duration = Duration::from_secs(3_600);
+
+/// How often it is looked whether the table has come to where the journal was at the start.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Sessions of one user that are looked at, to find those that the copy tells of.
 const MOST_SESSIONS: usize = 64;
@@ -184,6 +188,10 @@ impl Supply {
             _ = stop.wait_for(|stop| *stop) => {}
             () = self.follow(opened) => {}
         }
+        // A restart in order goes on with what is reserved, where it was.
+        if let Some(leases) = self.desk.leases() {
+            let _ = timeout(REST, leases.stop()).await;
+        }
     }
 
     async fn follow(&self, opened: Option<State>) {
@@ -205,6 +213,7 @@ impl Supply {
             "the subscribers are loaded"
         );
         self.take_loaded(&loaded);
+        let is_behind = !self.desk.pending.has_all_of_before();
         let mut rest = pin!(self.take_rest(&state));
         let taken = timeout(REST, &mut rest).await;
         self.open_desk();
@@ -223,6 +232,7 @@ impl Supply {
                 loaded.position,
                 changed
             ),
+            hear_behind(is_behind, &self.desk.pending, &again),
             hear_again(&state, &self.desk, wanted),
             self.keep_copy(&state),
         );
@@ -334,7 +344,11 @@ impl Supply {
                 again.send_replace(());
             }
             Changed::Sessions(sessions) => {
-                sessions.iter().for_each(|session| self.take_end(session));
+                let leases = self.desk.leases();
+                for session in &sessions {
+                    self.take_end(session);
+                    leases.iter().for_each(|leases| leases.hear_open(session));
+                }
                 self.desk.others.hear(Changed::Sessions(sessions), state.server());
             }
             changed @ (Changed::Charged { .. } | Changed::SessionsGone(_)) => {
@@ -404,7 +418,9 @@ async fn hear_all(state: &State, desk: &Desk) -> Result<(), StateError> {
         own.insert(view.id);
         true
     });
+    let leases = desk.leases();
     let hear = |session: SessionEntry| {
+        leases.iter().for_each(|leases| leases.hear_open(&session));
         if let Some(id) = session.session_id() {
             own.remove(&id);
         }
@@ -417,6 +433,18 @@ async fn hear_all(state: &State, desk: &Desk) -> Result<(), StateError> {
     read.charge(&[], state.charged_sessions().await?);
     desk.others.replace(read, state.server());
     Ok(())
+}
+
+/// Where the table was behind the journal when it was asked which sessions it has open: asks for it once more when it has them
+/// all, since what it took meanwhile may have ended at another server before.
+async fn hear_behind(is_behind: bool, pending: &Pending, again: &watch::Sender<()>) {
+    if !is_behind {
+        return;
+    }
+    while !pending.has_all_of_before() {
+        sleep(LOOK).await;
+    }
+    again.send_replace(());
 }
 
 async fn hear_again(state: &State, desk: &Desk, mut wanted: watch::Receiver<()>) {
@@ -437,12 +465,11 @@ pub(crate) fn own_addresses(config: &RadiusConfig) -> Vec<std::net::IpAddr> {
 }
 
 fn nas(entry: NasEntry) -> NasConfig {
-    let hidden = |text: &state::Hidden| HiddenText::new(text.reveal());
     NasConfig {
         name: entry.name,
         prefix: entry.prefix,
-        secret: hidden(&entry.secret),
-        next_secret: entry.next_secret.as_ref().map(hidden),
+        secret: entry.secret,
+        next_secret: entry.next_secret,
         telco: entry.telco,
         groups: entry.groups,
         message_authenticator: if entry.relaxed {
@@ -451,5 +478,28 @@ fn nas(entry: NasEntry) -> NasConfig {
             MessageAuthenticator::Required
         },
         coa_port: entry.coa_port,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_table_takes_late_is_asked_about_again() {
+        let (again, wanted) = watch::channel(());
+        let pending = Pending::new([1, 2]);
+        pending.applied(3);
+        pending.begins(5);
+        assert!(!pending.has_all_of_before());
+        hear_behind(false, &pending, &again).await;
+        assert!(!wanted.has_changed().unwrap(), "it was not behind then");
+        let mut waiting = pin!(hear_behind(true, &pending, &again));
+        pending.applied(4);
+        assert!(timeout(3 * LOOK, &mut waiting).await.is_err(), "it is still behind");
+        assert!(!wanted.has_changed().unwrap());
+        pending.applied(5);
+        waiting.await;
+        assert!(wanted.has_changed().unwrap());
     }
 }

@@ -92,8 +92,12 @@ impl Total<'_> {
 
     /// Addresses of packets that can't be shown to be from a NAS, those with the most of them.
     pub(crate) fn strangers(&self, most: usize) -> Vec<strangers::Seen> {
-        let all = self.0.iter().flat_map(|tally| tally.strangers.lock().all().to_vec());
-        strangers::joined(all, most)
+        let mut all = Vec::with_capacity(self.0.len() * strangers::MOST);
+        for tally in self.0 {
+            // A thread may wait for it: nothing is allocated meanwhile.
+            all.extend_from_slice(tally.strangers.lock().all());
+        }
+        strangers::joined(all.into_iter(), most)
     }
 
     /// Refusals and silences by reason.
@@ -104,13 +108,17 @@ impl Total<'_> {
                 *sums.entry(*key).or_default() += count;
             }
         }
-        let row = |((stage, reason), count): ((Stage, &str), u64)| ReasonCount {
-            stage,
-            reason: reason.to_owned(),
-            count,
-        };
-        sums.into_iter().map(row).collect()
+        rows(sums)
     }
+}
+
+fn rows(sums: BTreeMap<(Stage, &'static str), u64>) -> Vec<ReasonCount> {
+    let row = |((stage, reason), count): ((Stage, &str), u64)| ReasonCount {
+        stage,
+        reason: reason.to_owned(),
+        count,
+    };
+    sums.into_iter().map(row).collect()
 }
 
 /// What one NAS did, counted by each thread for itself.
@@ -134,6 +142,22 @@ pub(crate) struct NasThread {
     pub(crate) seen: AtomicU64,
     /// Acknowledgements that wait in the thread.
     pub(crate) pending: AtomicU64,
+    /// Why requests were refused or dropped. Locked only by the thread, and by whoever reads them.
+    reasons: Mutex<Vec<(Stage, &'static str, u64)>>,
+}
+
+impl NasThread {
+    /// A request was refused or dropped, and why.
+    pub(crate) fn refused(&self, stage: Stage, reason: &'static str) {
+        let count = if stage == Stage::Rejected { &self.rejected } else { &self.dropped };
+        count.fetch_add(1, Relaxed);
+        let mut reasons = self.reasons.lock();
+        // A handful at most.
+        match reasons.iter_mut().find(|known| (known.0, known.1) == (stage, reason)) {
+            Some((.., count)) => *count += 1,
+            None => reasons.push((stage, reason, 1)),
+        }
+    }
 }
 
 /// The sums of a NAS.
@@ -169,8 +193,20 @@ impl NasTally {
             old_secret: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             pending: AtomicU64::new(0),
+            reasons: Mutex::new(Vec::new()),
         };
         self.0.get(thread).unwrap_or(&NOWHERE)
+    }
+
+    /// Why requests of it were refused or dropped, of all threads together.
+    pub(crate) fn reasons(&self) -> Vec<ReasonCount> {
+        let mut sums = BTreeMap::new();
+        for thread in &self.0 {
+            for (stage, reason, count) in &*thread.reasons.lock() {
+                *sums.entry((*stage, *reason)).or_default() += count;
+            }
+        }
+        rows(sums)
     }
 
     /// All threads together.
@@ -244,6 +280,19 @@ mod tests {
         nas.of(0).seen.store(7, Relaxed);
         nas.of(1).seen.store(5, Relaxed);
         nas.of(9).requests.fetch_add(100, Relaxed);
-        assert_eq!(nas.sum(), NasCounts { requests: 5, seen: 7, ..NasCounts::default() });
+        nas.of(0).refused(Stage::Rejected, "wrong_password");
+        nas.of(1).refused(Stage::Dropped, "under_way");
+        nas.of(1).refused(Stage::Rejected, "wrong_password");
+        assert_eq!(
+            nas.sum(),
+            NasCounts { requests: 5, rejected: 2, dropped: 1, seen: 7, ..NasCounts::default() }
+        );
+        let reasons: Vec<_> =
+            nas.reasons().into_iter().map(|row| (row.stage, row.reason, row.count)).collect();
+        let expected = [(Stage::Rejected, "wrong_password", 2), (Stage::Dropped, "under_way", 1)];
+        assert_eq!(
+            reasons,
+            expected.map(|(stage, reason, count)| (stage, reason.to_owned(), count))
+        );
     }
 }

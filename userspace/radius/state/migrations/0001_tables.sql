@@ -163,6 +163,9 @@ CREATE TABLE radius_session (
     calling TEXT NOT NULL,
     called TEXT NOT NULL,
     port TEXT NOT NULL,
+    -- All that tells the line, the same at the login: NAS-Port-Id, NAS-Port, Calling-Station-Id,
+    -- NAS-Identifier and the NAS's address, with bars between them. Empty if nothing tells one.
+    line TEXT NOT NULL DEFAULT '',
     -- Who changed the state last.
     server TEXT NOT NULL
 ) /* strict */;

@@ -15,6 +15,7 @@
 //! - What belongs to a subscriber for good, or is in use by someone the database knows, is never free.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
@@ -28,7 +29,7 @@ pub(crate) type Moment = u64;
 pub(crate) struct Who {
     /// The user's name, hashed.
     pub(crate) user: u64,
-    /// User, NAS and port, hashed.
+    /// User, NAS and line, hashed.
     pub(crate) line: Option<u64>,
 }
 
@@ -62,6 +63,14 @@ pub(crate) struct Known {
     pub(crate) who: Who,
     /// The session's name, hashed; zero if none has been heard of.
     pub(crate) session: u64,
+    pub(crate) until: Moment,
+}
+
+/// One whose time has ended: the database is to be asked about it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Ended {
+    pub(crate) number: u64,
+    /// Up to when all servers must have told everything.
     pub(crate) until: Moment,
 }
 
@@ -156,31 +165,45 @@ impl<T> Book<T> {
         &self.plan
     }
 
-    /// Takes other ranges or times over. What is held stays held, even outside of them.
-    pub(crate) fn replan(&mut self, plan: Plan, offer: u64, lease: u64) {
+    /// Takes other ranges or times over. What is held stays held, even outside of them; what is free there is forgotten. Of what
+    /// is new the database is asked first: somebody may have it since it was of this pool or another before.
+    pub(crate) fn replan(&mut self, plan: Plan, offer: u64, lease: u64, now: Moment) {
         (self.offer, self.lease) = (offer, lease);
         if self.plan == plan {
             return;
         }
         self.plan = plan;
+        let outside = |(number, unit): (&u64, &Unit)| {
+            (unit.state == State::Free && !self.plan.contains(*number)).then_some(*number)
+        };
+        for number in self.units.iter().filter_map(outside).collect::<Vec<_>>() {
+            self.forget(number);
+        }
         let blocks: Vec<u64> = self.blocks.keys().copied().collect();
         for block in blocks {
             let units: Vec<u64> = self.plan.units(block).collect();
             for number in units {
-                let unit = self.units.entry(number).or_insert_with(Unit::free);
-                if unit.state == State::Free {
-                    self.queue(number);
+                if let Entry::Vacant(place) = self.units.entry(number) {
+                    place.insert(Unit { until: now, ..Unit::resting() });
+                    self.ending(number);
                 }
             }
         }
-        self.recount();
     }
 
-    /// Something for somebody. The same line gets the same again while it holds it, and if possible after that.
-    pub(crate) fn lease(&mut self, who: Who, label: T, now: Moment) -> Option<u64> {
+    /// Something for somebody. The same line gets the same again while it holds it, and if possible after that. By what this
+    /// server was told itself it `has` that still: then it was given to nobody else, whatever an earlier life may have done.
+    pub(crate) fn lease(
+        &mut self,
+        who: Who,
+        label: T,
+        has: Option<u64>,
+        now: Moment,
+    ) -> Option<u64> {
         let kept = who.line.and_then(|line| self.lines.get(&line).copied());
-        let number =
-            kept.filter(|number| self.is_given_to(*number, who, now)).or_else(|| self.pop(now))?;
+        let number = kept
+            .filter(|number| self.is_given_to(*number, who, has == Some(*number), now))
+            .or_else(|| self.pop(now))?;
         let rest = now.saturating_add(self.offer);
         let begins = self.take(number);
         self.given = self.given.saturating_add(u64::from(begins));
@@ -192,7 +215,7 @@ impl<T> Book<T> {
             unit.before = if unit.session == 0 { unit.before } else { unit.session };
         }
         unit.session = 0;
-        (unit.offered, unit.touched, unit.rest) = (now, now, rest);
+        (unit.offered, unit.touched, unit.rest) = (now, now, unit.rest.max(rest));
         unit.until = unit.until.max(rest);
         self.name(number, who);
         self.ending(number);
@@ -211,7 +234,9 @@ impl<T> Book<T> {
         let free = unit.state != State::Held;
         self.take(number);
         let Some(unit) = self.units.get_mut(&number) else { return false };
-        unit.until = unit.until.max(now.saturating_add(self.lease));
+        // What is not certain is asked about soon, whoever has it.
+        unit.until =
+            if unit.sure { unit.until.max(now.saturating_add(self.lease)) } else { unit.until };
         unit.touched = now;
         if unit.sure && unit.rest > 0 && unit.is_taken_by(sign) {
             (unit.offered, unit.rest, unit.doubtful) = (0, 0, false);
@@ -224,7 +249,10 @@ impl<T> Book<T> {
         let is_its = free || unit.session == sign.session;
         self.gone.remove(&number);
         if is_its {
-            self.name(number, who);
+            // What the login told of the line stays: accounting may tell more of it, or less.
+            let told = self.units.get(&number).map_or(0, |unit| unit.line);
+            let line = (!free && told != 0).then_some(told).or(who.line);
+            self.name(number, Who { line, ..who });
         }
         self.ending(number);
         false
@@ -250,6 +278,20 @@ impl<T> Book<T> {
             unit.until = known;
             self.ending_at(number, Some(known.max(now)));
         }
+    }
+
+    /// By the database somebody has it who was told to another server. If it was free here, it is given to nobody before the
+    /// database has been asked.
+    pub(crate) fn doubt(&mut self, number: u64, now: Moment) {
+        let Some(unit) = self.units.get_mut(&number) else { return };
+        if unit.state != State::Free {
+            return;
+        }
+        let counted = !self.fixed.contains(&number);
+        self.spare = self.spare.saturating_sub(usize::from(counted));
+        self.free.remove(&std::mem::take(&mut unit.queued));
+        (unit.state, unit.until) = (State::Resting, now);
+        self.ending(number);
     }
 
     /// These belong to subscribers, of all that is in one block.
@@ -293,7 +335,8 @@ impl<T> Book<T> {
     }
 
     /// A block is ours until then. With `rest`, others may have given of it until now: nothing is free, nor known for certain,
-    /// before the database has been asked after that moment.
+    /// before the database has been asked after that moment. Without, all that was given is known, but not which sessions took
+    /// the last offers.
     pub(crate) fn take_block(
         &mut self,
         block: u64,
@@ -311,10 +354,15 @@ impl<T> Book<T> {
             self.set_held(known);
             let Some(unit) = self.units.get_mut(&known.number) else { continue };
             unit.touched = now;
+            (unit.sure, unit.offered) = (rest.is_none(), now);
             if let Some(rest) = rest {
-                (unit.sure, unit.offered, unit.rest, unit.until) = (false, now, rest, rest);
-                self.ending(known.number);
+                (unit.rest, unit.until) = (rest, rest);
+            } else if known.session == 0 {
+                unit.rest = known.until.max(1);
+            } else {
+                (unit.session, unit.until) = (SEVERAL, now);
             }
+            self.ending(known.number);
         }
         let units: Vec<u64> = self.plan.units(block).collect();
         for number in units {
@@ -373,8 +421,23 @@ impl<T> Book<T> {
         self.blocks.contains_key(&block) && (block..=self.plan.last_of(block)).all(is_free)
     }
 
-    /// At most `most` whose time has ended, and when: the database is to be asked about them.
-    pub(crate) fn ended(&mut self, now: Moment, most: usize) -> Vec<(u64, Moment)> {
+    /// Blocks that are ours of which the pool has nothing any more, and which are idle: they are good for nothing.
+    pub(crate) fn outside(&self) -> Vec<u64> {
+        let blocks = self.blocks.keys().copied();
+        blocks
+            .filter(|block| self.plan.units(*block).next().is_none() && self.is_idle(*block))
+            .collect()
+    }
+
+    /// Whether all that was ever offered of a block is known. Not so soon after a crash: what the life before offered at its end
+    /// may come to light yet.
+    pub(crate) fn is_sure(&self, block: u64) -> bool {
+        let is_sure = |number: u64| self.units.get(&number).is_none_or(|unit| unit.sure);
+        self.blocks.contains_key(&block) && (block..=self.plan.last_of(block)).all(is_sure)
+    }
+
+    /// At most `most` whose time has ended: the database is to be asked about them.
+    pub(crate) fn ended(&mut self, now: Moment, most: usize) -> Vec<Ended> {
         let mut ended = Vec::new();
         while ended.len() < most {
             let Some(Reverse((end, number))) = self.ends.peek().copied() else { break };
@@ -389,12 +452,11 @@ impl<T> Book<T> {
             if unit.state == State::Free {
                 continue;
             }
-            let until = unit.until;
-            if until > now {
+            if unit.until > now {
                 self.ending(number);
                 continue;
             }
-            ended.push((number, until));
+            ended.push(Ended { number, until: unit.until.max(unit.rest) });
         }
         ended
     }
@@ -470,12 +532,12 @@ impl<T> Book<T> {
     }
 
     /// Whether what this line had last can be given to it.
-    fn is_given_to(&self, number: u64, who: Who, now: Moment) -> bool {
+    fn is_given_to(&self, number: u64, who: Who, has: bool, now: Moment) -> bool {
         let Some(unit) = self.units.get(&number) else { return false };
         let same = unit.user == who.user && Some(unit.line) == who.line;
         match unit.state {
             // It has it: an answer was lost, or the login before ended without a word.
-            State::Held => same && unit.sure && self.is_usable(number, now),
+            State::Held => same && (unit.sure || has) && self.is_usable(number, now),
             State::Free => same && self.is_usable(number, now),
             State::Resting => false,
         }
@@ -541,7 +603,21 @@ impl<T> Book<T> {
         self.held = self.held.saturating_sub(usize::from(unit.state == State::Held));
         (unit.state, unit.sure) = (State::Free, true);
         (unit.until, unit.offered, unit.rest) = (0, 0, 0);
-        self.queue(number);
+        if self.plan.contains(number) {
+            self.queue(number);
+        } else {
+            self.forget(number);
+        }
+    }
+
+    /// One that is free is of the pool no more.
+    fn forget(&mut self, number: u64) {
+        let Some(unit) = self.units.remove(&number) else { return };
+        self.spare = self.spare.saturating_sub(usize::from(!self.fixed.contains(&number)));
+        self.free.remove(&unit.queued);
+        if self.lines.get(&unit.line) == Some(&number) {
+            self.lines.remove(&unit.line);
+        }
     }
 
     fn queue(&mut self, number: u64) {
@@ -574,14 +650,6 @@ impl<T> Book<T> {
         self.held += usize::from(begins);
         begins
     }
-
-    fn recount(&mut self) {
-        let free = |(number, unit): &(&u64, &Unit)| {
-            unit.state == State::Free && !self.fixed.contains(*number)
-        };
-        self.spare = self.units.iter().filter(free).count();
-        self.held = self.units.values().filter(|unit| unit.state == State::Held).count();
-    }
 }
 
 impl Unit {
@@ -602,11 +670,6 @@ impl Unit {
             queued: 0,
             ends_at: 0,
         }
-    }
-
-    /// One that nobody has had.
-    fn free() -> Self {
-        Self { state: State::Free, sure: true, ..Self::resting() }
     }
 
     /// Whether a session began with what was offered last.

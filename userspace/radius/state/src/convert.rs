@@ -1,14 +1,17 @@
 //! Entries into what policy works with. The same for what is entered and for what is loaded, so that nothing is accepted
 //! here that would be left out there.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use ipnet::Ipv6Net;
 use muralla_radius_dictionary::{Dictionary, Pair};
 use muralla_radius_policy::hours::Hours;
 use muralla_radius_policy::{Base, Credential, Names, Profile, Subscriber, uncounted};
 use muralla_radius_wire::Secret;
 
-use crate::{NasEntry, ProfileEntry, SubscriberEntry};
+use crate::entries::items;
+use crate::{Assigned, NasEntry, ProfileEntry, SubscriberEntry};
 
 /// Tries entries out.
 pub(crate) struct Trial {
@@ -20,6 +23,11 @@ impl Trial {
     pub(crate) fn new(dictionary: &Arc<Dictionary>) -> Self {
         let base = Base::new(Arc::clone(dictionary), Names::default(), [0, 0]);
         Self { dictionary: Arc::clone(dictionary), base }
+    }
+
+    /// See [`lifted`].
+    pub(crate) fn lifted(&self, entry: &SubscriberEntry) -> SubscriberEntry {
+        lifted(&self.dictionary, entry)
     }
 
     /// What of a subscriber does nothing, or why he could not be loaded.
@@ -87,7 +95,101 @@ fn insist_on_counted(check: &[Pair], reply: &[Pair]) -> Result<(), String> {
     uncounted(check).or_else(|| uncounted(reply)).map_or(Ok(()), Err)
 }
 
-/// A subscriber for the base.
+/// Something that a reply item says to be somebody's for good.
+enum Own {
+    Address(Ipv4Addr),
+    Prefix6(Ipv6Net),
+    Delegated6(Ipv6Net),
+}
+
+impl Own {
+    fn of(pair: &Pair) -> Option<Self> {
+        if !pair.operator.sets() {
+            return None;
+        }
+        let prefix = || pair.value.ipv6_prefix().map(|prefix| prefix.trunc());
+        match pair.attribute.name() {
+            // Of the two that mean "choose" (RFC 2865 section 5.8) neither is anybody's.
+            "Framed-IP-Address" => {
+                let address = pair.value.ipv4()?;
+                (u32::from(address) < 0xffff_fffe).then_some(Self::Address(address))
+            }
+            "Framed-IPv6-Prefix" => prefix().map(Self::Prefix6),
+            "Delegated-IPv6-Prefix" => prefix().map(Self::Delegated6),
+            _ => None,
+        }
+    }
+
+    /// Puts it where it belongs, unless something else is there.
+    fn place(self, subscriber: &mut Subscriber) -> bool {
+        match self {
+            Self::Address(address) => fill(&mut subscriber.address, address),
+            Self::Prefix6(prefix) => fill(&mut subscriber.prefix6, prefix),
+            Self::Delegated6(prefix) => fill(&mut subscriber.delegated6, prefix),
+        }
+    }
+}
+
+impl From<Own> for Assigned {
+    fn from(own: Own) -> Self {
+        match own {
+            Own::Address(address) => Self::V4(address),
+            Own::Prefix6(prefix) | Own::Delegated6(prefix) => Self::V6(prefix),
+        }
+    }
+}
+
+fn fill<T>(place: &mut Option<T>, with: T) -> bool {
+    let is_empty = place.is_none();
+    if is_empty {
+        *place = Some(with);
+    }
+    is_empty
+}
+
+/// An entry with what its reply items say to be its subscriber's for good where pools keep clear of it, and no two can have the
+/// same. What can't be read stays where it is, for whoever checks it.
+pub(crate) fn lifted(dictionary: &Dictionary, entry: &SubscriberEntry) -> SubscriberEntry {
+    let mut entry = entry.clone();
+    for item in std::mem::take(&mut entry.reply) {
+        let own = Pair::parse(dictionary, &item).ok().as_ref().and_then(Own::of);
+        let is_placed = match own {
+            Some(Own::Address(address)) => fill(&mut entry.address, address),
+            Some(Own::Prefix6(prefix)) => fill(&mut entry.prefix6, prefix),
+            Some(Own::Delegated6(prefix)) => fill(&mut entry.delegated6, prefix),
+            None => false,
+        };
+        if !is_placed {
+            entry.reply.push(item);
+        }
+    }
+    entry
+}
+
+/// What is a subscriber's for good, wherever it is said.
+pub(crate) fn owned(subscriber: &Subscriber) -> impl Iterator<Item = Assigned> {
+    let columns = [
+        subscriber.address.map(Assigned::V4),
+        subscriber.prefix6.map(Assigned::V6),
+        subscriber.delegated6.map(Assigned::V6),
+    ];
+    let items = subscriber.reply.iter().filter_map(Own::of).map(Assigned::from);
+    columns.into_iter().flatten().chain(items)
+}
+
+/// Holds of rows whose reply items may say what is somebody's for good.
+pub(crate) const MAY_OWN: &str = "(lower(reply_items) LIKE '%framed-ip%' OR lower(reply_items) LIKE '%delegated-ip%' OR lower(reply_items) LIKE '%attr-%')";
+
+/// What reply items as they lie in the database say to be somebody's for good. That is in attributes of the RFCs, whatever
+/// other dictionaries there are.
+pub(crate) fn owned_by_items(text: &str) -> Vec<Assigned> {
+    let dictionary = Dictionary::built_in();
+    let pairs = items(text).into_iter().filter_map(|item| Pair::parse(&dictionary, &item).ok());
+    pairs.filter_map(|pair| Own::of(&pair)).map(Assigned::from).collect()
+}
+
+/// A subscriber for the base. What his reply items say to be his for good is taken as if it were entered as such: operators
+/// write it there by SQL.
 pub(crate) fn subscriber(
     dictionary: &Dictionary,
     entry: &SubscriberEntry,
@@ -98,7 +200,7 @@ pub(crate) fn subscriber(
     if entry.profiles.iter().any(|profile| profile.contains(['\n', '\r'])) {
         return Err("the name of a profile holds a line's end".into());
     }
-    Ok(Subscriber {
+    let mut subscriber = Subscriber {
         name: entry.name.clone(),
         credential: Credential::parse(entry.credential.reveal())
             .map_err(|error| error.to_string())?,
@@ -117,7 +219,13 @@ pub(crate) fn subscriber(
         pool: entry.pool.clone(),
         pool6: entry.pool6.clone(),
         delegated_pool6: entry.delegated_pool6.clone(),
-    })
+    };
+    for pair in std::mem::take(&mut subscriber.reply) {
+        if !Own::of(&pair).is_some_and(|own| own.place(&mut subscriber)) {
+            subscriber.reply.push(pair);
+        }
+    }
+    Ok(subscriber)
 }
 
 /// A profile for the base.
@@ -170,4 +278,52 @@ fn pairs(dictionary: &Dictionary, items: &[String]) -> Result<Vec<Pair>, String>
         .iter()
         .map(|item| Pair::parse(dictionary, item).map_err(|error| error.to_string()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ann(reply: &[&str]) -> SubscriberEntry {
+        SubscriberEntry {
+            name: "ann".into(),
+            reply: reply.iter().map(|item| (*item).to_owned()).collect(),
+            ..SubscriberEntry::default()
+        }
+    }
+
+    #[test]
+    fn what_reply_items_say_to_be_his_is_his() {
+        let dictionary = Dictionary::built_in();
+        let entry = ann(&[
+            "Framed-IP-Address := 100.64.0.7",
+            "Class = \"1\"",
+            "Framed-IPv6-Prefix = 2001:db8:7::/64",
+            "Delegated-IPv6-Prefix += 2001:db8:700::/56",
+            "Framed-IP-Address += 100.64.0.8",
+            "Nonsense",
+        ]);
+        let entry = lifted(&dictionary, &entry);
+        assert_eq!(entry.address, Some([100, 64, 0, 7].into()));
+        assert_eq!(entry.prefix6, Some("2001:db8:7::/64".parse().unwrap()));
+        assert_eq!(entry.delegated6, Some("2001:db8:700::/56".parse().unwrap()));
+        assert_eq!(entry.reply, ["Class = \"1\"", "Framed-IP-Address += 100.64.0.8", "Nonsense"]);
+        for choice in ["Framed-IP-Address = 255.255.255.254", "Framed-IP-Address = 255.255.255.255"]
+        {
+            let entry = ann(&[choice]);
+            assert_eq!(lifted(&dictionary, &entry), entry);
+        }
+    }
+
+    #[test]
+    fn the_same_holds_of_what_is_loaded() {
+        let dictionary = Dictionary::built_in();
+        let items = ["Framed-IP-Address := 100.64.0.7", "Framed-IP-Address += 100.64.0.8"];
+        let subscriber = subscriber(&dictionary, &ann(&items)).unwrap();
+        assert_eq!((subscriber.address, subscriber.reply.len()), (Some([100, 64, 0, 7].into()), 1));
+        let expected = [7, 8].map(|last| Assigned::V4([100, 64, 0, last].into()));
+        assert_eq!(owned(&subscriber).collect::<Vec<_>>(), expected);
+        assert_eq!(owned_by_items(&items.join("\n")), expected);
+        assert_eq!(owned_by_items("Nonsense\nClass = \"1\"\n"), []);
+    }
 }

@@ -1,40 +1,10 @@
 //! What operators enter, as it lies in the database: subscribers, profiles, NASes and pools.
 
-use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::{IpNet, Ipv6Net};
+use muralla_credentials::Hidden;
 use serde::{Deserialize, Serialize};
-
-/// A text that nobody should see by accident: it is left out of `Debug`, and never serialised.
-#[derive(Clone, Default, Deserialize, Eq, PartialEq)]
-#[serde(transparent)]
-pub struct Hidden(String);
-
-impl Hidden {
-    /// Hides a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "none" } else { "hidden" })
-    }
-}
 
 /// A subscriber.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

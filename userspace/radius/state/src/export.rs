@@ -13,12 +13,16 @@ use std::time::{Duration, Instant};
 use muralla_database::{DatabaseError, Value, Work, dialect};
 use muralla_radius_accounting::usage::{Gain, Sum};
 use muralla_radius_accounting::{Day, ExportRow};
+use muralla_radius_dictionary::Zone;
 use sqlx::AssertSqlSafe;
 
 use crate::changes::from_hex;
 use crate::credits::charge;
 use crate::leases::{Of, adopt, line_of, text_of};
-use crate::sessions::{SessionRow, SessionState, box_of, join_all, octets, port_of_row, settle};
+use crate::sessions::{
+    SESSION, SessionEntry, SessionRow, SessionState, box_of, join_all, octets, port_of_row,
+    session_of, settle,
+};
 use crate::state::unix_now;
 use crate::stored::{plan, readable_pools};
 use crate::{Assigned, State, StateError};
@@ -27,12 +31,15 @@ use crate::{Assigned, State, StateError};
 const CAUGHT_UP: Duration = Duration::from_secs(5);
 
 /// What was written of a batch.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Exported {
     /// Rows that are in the database now.
     pub written: usize,
     /// Rows that the database refuses: they will never be written, and are a matter for people.
     pub poison: Vec<Poison>,
+    /// Sessions that are open by these rows, and have ended as far as the database knows: another server was told that, and who
+    /// wrote the rows may never hear of it otherwise.
+    pub ended: Vec<SessionEntry>,
 }
 
 /// A row that can't be written.
@@ -60,7 +67,10 @@ impl State {
                 continue;
             };
             match self.watched(self.write_batch(part)).await {
-                Ok(()) => exported.written += part.len(),
+                Ok(ended) => {
+                    exported.written += part.len();
+                    exported.ended.extend(ended);
+                }
                 Err(error) if !error.is_refusal() => return Err(error),
                 Err(error) if part.len() == 1 => {
                     if !is_fit && let Some(row) = part.first() {
@@ -106,19 +116,25 @@ impl State {
         .await
     }
 
-    async fn write_batch(&self, rows: &[ExportRow]) -> Result<(), StateError> {
+    async fn write_batch(&self, rows: &[ExportRow]) -> Result<Vec<SessionEntry>, StateError> {
         let mut work = self.inner.engine.write().await?;
-        self.write_rows(&mut work, rows).await?;
-        Ok(work.commit().await?)
+        let ended = self.write_rows(&mut work, rows).await?;
+        work.commit().await?;
+        Ok(ended)
     }
 
     /// Finds out whether a batch could be written, and leaves nothing of it.
     async fn try_batch(&self, rows: &[ExportRow]) -> Result<(), StateError> {
         let mut work = self.inner.engine.write().await?;
-        self.write_rows(&mut work, rows).await
+        self.write_rows(&mut work, rows).await.map(drop)
     }
 
-    async fn write_rows(&self, work: &mut Work, rows: &[ExportRow]) -> Result<(), StateError> {
+    /// Gives the sessions that are open by these rows, and have ended.
+    async fn write_rows(
+        &self,
+        work: &mut Work,
+        rows: &[ExportRow],
+    ) -> Result<Vec<SessionEntry>, StateError> {
         self.write_records(work, rows).await?;
         let sessions = gathered(rows);
         let keys: Vec<Value> = sessions.keys().map(|id| Value::from(&id[..])).collect();
@@ -129,7 +145,7 @@ impl State {
         self.write_boots(work, rows, &keys).await?;
         settle(work, "id IN ({})", &keys, self.server()).await?;
         charge(work, &keys, self.inner.options.fold_names).await?;
-        write_leases(work, &keys).await?;
+        write_leases(self, work, &keys).await?;
         // What was closed without a record says nothing of how far the journal is written.
         let of_journal = rows.iter().filter(|row| row.sequence > 0);
         if let Some(latest) = of_journal.map(|row| row.received_at / 1_000_000).max() {
@@ -139,7 +155,14 @@ impl State {
                 note_exported(work, self.server(), age).await?;
             }
         }
-        Ok(())
+        let mut ended = Vec::new();
+        let sql = format!("{SESSION} WHERE state <> 0 AND id IN ({{}})");
+        work.each_in(&sql, &[], &open_by(rows), |row| {
+            ended.push(session_of(&row)?);
+            Ok(())
+        })
+        .await?;
+        Ok(ended)
     }
 
     async fn write_records(&self, work: &mut Work, rows: &[ExportRow]) -> Result<(), StateError> {
@@ -246,8 +269,7 @@ impl State {
             let first = Reached { at: session.started, totals: [0; 3] };
             let reached = known.entry(session.id.to_vec()).or_insert(first);
             let totals = [session.session_time, session.octets_in, session.octets_out];
-            for (day, totals) in
-                reached.advance(session.updated, totals, self.inner.options.utc_offset)
+            for (day, totals) in reached.advance(session.updated, totals, &self.inner.options.zone)
             {
                 let at_end = days.entry((session.id.to_vec(), day)).or_default();
                 for (known, new) in at_end.iter_mut().zip(totals) {
@@ -395,7 +417,7 @@ struct Reached {
 
 impl Reached {
     /// The totals at the end of each day between what is known and `totals` at `at`.
-    fn advance(&mut self, at: i64, totals: [i64; 3], offset: i32) -> Vec<(i32, [i64; 3])> {
+    fn advance(&mut self, at: i64, totals: [i64; 3], zone: &Zone) -> Vec<(i32, [i64; 3])> {
         let added: Vec<i64> =
             totals.iter().zip(self.totals).map(|(new, known)| (new - known).max(0)).collect();
         let moment = |at: i64| u32::try_from(at.max(0)).unwrap_or(u32::MAX);
@@ -405,7 +427,7 @@ impl Reached {
             }
             _ => {
                 // A session of which nothing is counted yet is a session of its day all the same.
-                let day = Day::of(at, offset).0;
+                let day = Day::of(at, zone.ahead(at)).0;
                 let first = self.totals == [0; 3];
                 self.at = self.at.max(at);
                 return if first { vec![(day, [0; 3])] } else { Vec::new() };
@@ -421,7 +443,7 @@ impl Reached {
         };
         let mut so_far = self.totals;
         let mut days = Vec::new();
-        for share in gain.by_day(|_| offset) {
+        for share in gain.by_day(|at| zone.ahead(at)) {
             let Sum { octets_in, octets_out, seconds, .. } = share.sum;
             for (total, more) in so_far.iter_mut().zip([seconds, octets_in, octets_out]) {
                 *total = total.saturating_add_unsigned(more);
@@ -451,9 +473,20 @@ fn gathered(rows: &[ExportRow]) -> BTreeMap<[u8; 16], SessionRow> {
     sessions
 }
 
+/// The sessions of which all rows of a batch say that they are open.
+fn open_by(rows: &[ExportRow]) -> Vec<Value> {
+    let mut sessions: BTreeMap<Vec<u8>, bool> = BTreeMap::new();
+    for row in rows {
+        if let Some(id) = row.session_id.as_deref().and_then(from_hex) {
+            *sessions.entry(id).or_insert(true) &= row.state == Some("open");
+        }
+    }
+    sessions.into_iter().filter(|(_, open)| *open).map(|(id, _)| Value::from(&id[..])).collect()
+}
+
 /// Renews the leases of sessions that are open, and gives back those of sessions that have ended. One of which nothing was
 /// heard for too long may go on: its lease lasts as long as it lasts.
-async fn write_leases(work: &mut Work, keys: &[Value]) -> Result<(), DatabaseError> {
+async fn write_leases(state: &State, work: &mut Work, keys: &[Value]) -> Result<(), DatabaseError> {
     // What is wrong with the others is told by who gives out of them.
     let (pools, _) = readable_pools(work).await?;
     let plans: Vec<_> = pools.iter().filter_map(|pool| Some((pool, plan(pool).ok()?))).collect();
@@ -465,14 +498,15 @@ async fn write_leases(work: &mut Work, keys: &[Value]) -> Result<(), DatabaseErr
     let mut ended: Vec<Ended> = Vec::new();
     let mut left: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     work.each_in(
-        "SELECT id, state, user_name, nas, port, address, prefix6, delegated6, updated, started FROM radius_session WHERE id IN ({})",
+        "SELECT id, state, user_name, nas, line, address, prefix6, delegated6, updated, started FROM radius_session WHERE id IN ({})",
         &[],
         keys,
         |row| {
-            let (id, state, user, nas, port) =
+            let (id, now_is, user, nas, port) =
                 (row.bytes(0)?, row.int(1)?, row.text(2)?, row.text(3)?, row.text(4)?);
             let (updated, started) = (row.int(8)?, row.int(9)?);
-            if SessionState::of(state) == SessionState::Lost {
+            let now_is = SessionState::of(now_is);
+            if now_is == SessionState::Lost {
                 return Ok(());
             }
             for column in 5..8 {
@@ -480,7 +514,7 @@ async fn write_leases(work: &mut Work, keys: &[Value]) -> Result<(), DatabaseErr
                 let of = plans.iter().find_map(|(pool, plan)| Some((pool, plan, plan.number(assigned)?)));
                 let Some((pool, plan, number)) = of else { continue };
                 let address = assigned.to_string();
-                if SessionState::of(state) != SessionState::Open {
+                if now_is != SessionState::Open {
                     left.entry(&pool.name).or_default().push(address.as_str().into());
                     let (session, user, nas) = (id.clone(), user.clone(), nas.clone());
                     ended.push(Ended { address, session, user, nas, started });
@@ -539,7 +573,7 @@ async fn write_leases(work: &mut Work, keys: &[Value]) -> Result<(), DatabaseErr
     for (pool, plan) in &plans {
         if let Some(left) = left.get(pool.name.as_str()) {
             let of = Of { pool: &pool.name, plan, lease_seconds: pool.lease_seconds.into() };
-            adopt(work, of, left, now).await?;
+            adopt(state, work, of, left, now).await?;
         }
     }
     Ok(())
@@ -583,20 +617,24 @@ mod tests {
 
     #[test]
     fn usage_is_spread_over_the_days_between() {
+        let utc = Zone::fixed(0).unwrap();
         let mut reached = Reached { at: DAY * 10 - 600, totals: [0; 3] };
-        let days = reached.advance(DAY * 10 + 600, [1200, 1000, 10], 0);
+        let days = reached.advance(DAY * 10 + 600, [1200, 1000, 10], &utc);
         assert_eq!(days, [(9, [600, 500, 5]), (10, [1200, 1000, 10])]);
         // The same again, and what is older.
-        assert_eq!(reached.advance(DAY * 10 + 600, [1200, 1000, 10], 0), []);
-        assert_eq!(reached.advance(DAY * 10, [600, 500, 5], 0), []);
-        assert_eq!(reached.advance(DAY * 10 + 900, [1500, 1000, 20], 0), [(10, [1500, 1000, 20])]);
+        assert_eq!(reached.advance(DAY * 10 + 600, [1200, 1000, 10], &utc), []);
+        assert_eq!(reached.advance(DAY * 10, [600, 500, 5], &utc), []);
+        assert_eq!(
+            reached.advance(DAY * 10 + 900, [1500, 1000, 20], &utc),
+            [(10, [1500, 1000, 20])]
+        );
     }
 
     #[test]
     fn a_session_without_usage_is_one_of_its_day() {
         let mut reached = Reached { at: DAY * 10, totals: [0; 3] };
-        assert_eq!(reached.advance(DAY * 10, [0; 3], 3600), [(10, [0; 3])]);
-        assert_eq!(reached.advance(DAY * 10, [0; 3], -3600), [(9, [0; 3])]);
+        assert_eq!(reached.advance(DAY * 10, [0; 3], &Zone::fixed(3600).unwrap()), [(10, [0; 3])]);
+        assert_eq!(reached.advance(DAY * 10, [0; 3], &Zone::fixed(-3600).unwrap()), [(9, [0; 3])]);
     }
 
     proptest! {
@@ -610,7 +648,8 @@ mod tests {
             for (time, octets) in steps {
                 at += time;
                 total += octets;
-                let days = reached.advance(at, [at - from, total, total], offset);
+                let zone = Zone::fixed(offset).unwrap();
+                let days = reached.advance(at, [at - from, total, total], &zone);
                 prop_assert!(days.is_sorted_by(|(one, _), (other, _)| one < other));
                 if let Some((day, totals)) = days.last() {
                     prop_assert!((Day::of(at - 1, offset)..=Day::of(at, offset)).contains(&Day(*day)));

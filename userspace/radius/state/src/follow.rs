@@ -1,18 +1,15 @@
 //! What is changed in the database, in force here as soon as it is committed, by whomever it was made.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::future::pending;
 use std::time::{Duration, Instant};
 
-use muralla_database::{Backoff, DatabaseError, Position, Value, Work};
+use muralla_database::{Backoff, DatabaseError, Ears, Position, Value, Work};
 use muralla_radius_accounting::SessionId;
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::Base;
 use muralla_radius_policy::names::LONGEST_NAME;
-use sqlx::postgres::{PgListener, PgPool};
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::changes::{self, Changes};
 use crate::credits::charged;
@@ -21,16 +18,7 @@ use crate::load::{Loaded, load, profiles};
 use crate::sessions::{SESSION, session_of};
 use crate::state::unix_now;
 use crate::stored::{SUBSCRIBER, entries, nases, readable_pools, subscriber_of};
-use crate::{Assigned, Charged, Leases, NasEntry, SessionEntry, State, StateError, convert};
-
-/// How often the log is read where nobody says that there is something new.
-const POLL: Duration = Duration::from_millis(250);
-
-/// How often it is read where somebody does, because he might be mistaken.
-const CHECK: Duration = Duration::from_secs(5);
-
-/// How long is waited for more after the first word of something new.
-const GATHER: Duration = Duration::from_millis(20);
+use crate::{Charged, Leases, NasEntry, SessionEntry, State, StateError, convert};
 
 /// How often the log is cut.
 const CUT: Duration = Duration::from_secs(600);
@@ -82,7 +70,7 @@ impl State {
     ) {
         let mut position = from;
         let mut backoff = Backoff::default();
-        let mut ears: Option<Ears> = None;
+        let mut ears = Ears::new(CHANNEL);
         // Not all servers at once.
         let mut cut = Instant::now() + CUT.mul_f64(rand::random());
         let mut pieces = 0;
@@ -103,10 +91,10 @@ impl State {
                         let deleted = self.prune_once().await.unwrap_or(0);
                         pieces = if deleted == 0 { 0 } else { pieces - 1 };
                     }
-                    self.wait_for_news(&mut ears).await;
+                    ears.wait(&self.inner.engine, pending()).await;
                 }
                 Err(_) => {
-                    ears = None;
+                    ears.close();
                     sleep(backoff.failed(rand::random())).await;
                 }
             }
@@ -162,52 +150,6 @@ impl State {
             }
         });
         Ok(position)
-    }
-
-    /// Waits until there may be something new.
-    async fn wait_for_news(&self, ears: &mut Option<Ears>) {
-        let Some(pool) = self.inner.engine.postgres() else { return sleep(POLL).await };
-        match ears {
-            Some(open) if !open.task.is_finished() => {
-                if timeout(CHECK, open.heard.notified()).await.is_ok() {
-                    sleep(GATHER).await;
-                }
-            }
-            _ => {
-                // What came before it listened, nobody told it: no long wait now.
-                *ears = timeout(CHECK, Ears::open(pool)).await.ok().and_then(Result::ok);
-                sleep(POLL).await;
-            }
-        }
-    }
-}
-
-/// Listens to PostgreSQL in a task of its own, so that no word is cut off in the middle.
-struct Ears {
-    heard: Arc<Notify>,
-    task: JoinHandle<()>,
-}
-
-impl Ears {
-    async fn open(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        let mut listener = PgListener::connect_with(pool).await?;
-        listener.listen(CHANNEL).await?;
-        let heard = Arc::new(Notify::new());
-        let says = Arc::clone(&heard);
-        let task = tokio::spawn(async move {
-            // It ends with the connection, and with it perhaps some words were lost.
-            while let Ok(Some(_)) = listener.try_recv().await {
-                says.notify_one();
-            }
-            says.notify_one();
-        });
-        Ok(Self { heard, task })
-    }
-}
-
-impl Drop for Ears {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -265,14 +207,8 @@ async fn apply(
                     if subscriber.credit_seconds.or(subscriber.credit_bytes).is_some() {
                         credited.extend(key_of(base, &name));
                     }
-                    for fixed in [
-                        subscriber.address.map(Assigned::V4),
-                        subscriber.prefix6.map(Assigned::V6),
-                        subscriber.delegated6.map(Assigned::V6),
-                    ] {
-                        if let (Some(leases), Some(fixed)) = (leases, fixed) {
-                            leases.fix(fixed);
-                        }
+                    if let Some(leases) = leases {
+                        convert::owned(&subscriber).for_each(|fixed| leases.fix(fixed));
                     }
                 }
                 // He stays among those who are taken out: the rule that can't be read may be one that keeps him out.

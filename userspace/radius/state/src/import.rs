@@ -1,11 +1,17 @@
 //! What FreeRADIUS had: its users files, its tables in a database or as CSV, and its clients, turned into our entries, with a
 //! report of what could not be taken and why.
 //!
+//! It may be entered again, as often as one likes until the last NAS has moved: what FreeRADIUS says counts, and where it says
+//! nothing, what operators entered here stays: credits, dates, telcos, notes. [`State::compare`] tells beforehand what it would
+//! change.
+//!
 //! Passwords go where passwords belong, addresses that are somebody's for good where pools keep clear of them, groups become
 //! profiles; a member of several has them in the order of their priorities. Everything else stays among the check and reply
 //! items, and means what it meant.
 
+mod changes;
 mod clients;
+mod online;
 mod tables;
 mod users;
 
@@ -13,6 +19,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use muralla_database::Value;
 use muralla_radius_dictionary::{Dictionary, Operator, Pair};
 use muralla_radius_policy::Credential;
@@ -22,7 +29,9 @@ use crate::convert::Trial;
 use crate::state::Progress;
 use crate::{Hidden, NasEntry, ProfileEntry, State, StateError, SubscriberEntry};
 
+pub use changes::{Change, Tally};
 pub use clients::from_clients;
+pub use online::Online;
 pub use tables::{Table, Tables};
 pub use users::from_users;
 
@@ -35,6 +44,13 @@ pub struct Import {
     pub profiles: Vec<ProfileEntry>,
     /// NASes.
     pub nases: Vec<NasEntry>,
+    /// Who is online: what he has of pools is given to nobody else. The one that was entered later comes later.
+    pub online: Vec<Online>,
+    /// Names of NASes by their prefixes, for those who are online: those of the configuration. What the database and the
+    /// import have is added.
+    pub nas_names: Vec<(IpNet, String)>,
+    /// What is changed of what was here.
+    pub changes: Vec<Change>,
     /// What could not be taken.
     pub refused: Vec<Refused>,
     /// What was taken, but is not quite the same.
@@ -52,15 +68,17 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// What was entered.
+/// What was entered, or would be.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Imported {
     /// Subscribers.
-    pub subscribers: u64,
+    pub subscribers: Tally,
     /// Profiles.
-    pub profiles: u64,
+    pub profiles: Tally,
     /// NASes.
-    pub nases: u64,
+    pub nases: Tally,
+    /// Addresses and prefixes of pools that are kept for those who are online.
+    pub addresses: u64,
 }
 
 impl fmt::Display for Refused {
@@ -70,25 +88,66 @@ impl fmt::Display for Refused {
 }
 
 impl State {
-    /// Enters what was read, each new or instead of what has the same name. What the database can't take, such as an address
-    /// that is somebody else's already, is added to [`Import::refused`].
+    /// Finds out what [`State::import`] would do, and does nothing of it: its counts, [`Import::changes`], what would be refused,
+    /// and notes. What is left in `import` is as it would be in the database.
     ///
     /// # Errors
     ///
-    /// If the database is away. What was entered before stays entered; the same import may be entered again. If a profile that is
-    /// made of a `DEFAULT` has the name of another one, nothing is entered.
+    /// If the database is away. If a profile that is made of a `DEFAULT` has the name of another one, or profiles don't go
+    /// together with those that are here.
+    pub async fn compare(
+        &self,
+        dictionary: &Arc<Dictionary>,
+        import: &mut Import,
+    ) -> Result<Imported, StateError> {
+        let mut imported = self.merge(dictionary, import).await?;
+        imported.addresses = self.keep_addresses(import, false).await?;
+        Ok(imported)
+    }
+
+    /// Enters what was read, each new or instead of what has the same name: what FreeRADIUS says counts, and where it says
+    /// nothing what is here stays. What the database can't take, such as an address that is somebody else's already, is added to
+    /// [`Import::refused`].
+    ///
+    /// # Errors
+    ///
+    /// See [`State::compare`]; then nothing is entered, unless the database goes away meanwhile. What was entered before that
+    /// stays entered; the same import may be entered again.
     pub async fn import(
         &self,
         dictionary: &Arc<Dictionary>,
         import: &mut Import,
         progress: impl FnMut(Progress),
     ) -> Result<Imported, StateError> {
+        let mut imported = self.merge(dictionary, import).await?;
+        self.put_profiles(dictionary, &import.profiles).await?;
+        let Tally { new, changed, .. } = imported.subscribers;
+        let changed = usize::try_from(new + changed).unwrap_or(usize::MAX);
+        let changed = import.subscribers.get(..changed).unwrap_or(&import.subscribers);
+        self.put_imported(dictionary, changed, progress).await?;
+        for nas in &import.nases {
+            self.put_nas(nas).await?;
+        }
+        imported.addresses = self.keep_addresses(import, true).await?;
+        Ok(imported)
+    }
+
+    /// Leaves in an import what can be written, as it is to be written.
+    async fn merge(
+        &self,
+        dictionary: &Arc<Dictionary>,
+        import: &mut Import,
+    ) -> Result<Imported, StateError> {
+        import.changes.clear();
         self.refuse_taken_addresses(import).await?;
         let stored = self.profiles().await?;
         users::insist_on_own_defaults(&import.profiles, &stored)?;
-        let known: HashSet<String> = stored.into_iter().map(|profile| profile.name).collect();
+        let known: HashSet<String> = stored.iter().map(|profile| profile.name.clone()).collect();
         import.refuse_orphans(&known);
-        self.put_profiles(dictionary, &import.profiles).await?;
+        let profiles = import.merge_profiles(&stored);
+        Trial::new(dictionary)
+            .profiles(&stored, &import.profiles)
+            .map_err(|(name, reason)| StateError::invalid(format!("profile {name}"), reason))?;
         let ours: HashSet<&str> =
             import.profiles.iter().map(|profile| profile.name.as_str()).collect();
         let exists = |name: &String| ours.contains(name.as_str()) || known.contains(name);
@@ -106,15 +165,16 @@ impl State {
             });
         }
         import.subscribers = good;
-        self.put_subscribers(dictionary, &import.subscribers, progress).await?;
-        for nas in &import.nases {
-            self.put_nas(nas).await?;
+        let subscribers = self.merge_subscribers(import).await?;
+        let (nases, _) = self.nases().await?;
+        // The configuration goes before the database.
+        for nas in nases.iter().chain(&import.nases) {
+            if !import.nas_names.iter().any(|(prefix, _)| *prefix == nas.prefix) {
+                import.nas_names.push((nas.prefix, nas.name.clone()));
+            }
         }
-        Ok(Imported {
-            subscribers: import.subscribers.len() as u64,
-            profiles: import.profiles.len() as u64,
-            nases: import.nases.len() as u64,
-        })
+        let nases = import.merge_nases(&nases);
+        Ok(Imported { subscribers, profiles, nases, addresses: 0 })
     }
 
     /// Refuses subscribers whose address is another's, among them or in the database.
@@ -202,6 +262,7 @@ impl Import {
 
     /// Takes a subscriber in, if loading would.
     fn take(&mut self, trial: &Trial, place: &str, entry: SubscriberEntry) {
+        let entry = trial.lifted(&entry);
         match trial.subscriber(&entry) {
             Ok(notes) => {
                 for note in notes {
@@ -269,18 +330,8 @@ fn subscriber_of(
             _ => entry.check.push(pair.to_string()),
         }
     }
-    for pair in reply {
-        // Of the two that mean "choose" (RFC 2865 section 5.8) neither is anybody's.
-        let own = pair.value.ipv4().filter(|address| u32::from(*address) < 0xffff_fffe);
-        match (pair.attribute.name(), own) {
-            ("Framed-IP-Address", Some(address))
-                if pair.operator.sets() && entry.address.is_none() =>
-            {
-                entry.address = Some(address);
-            }
-            _ => entry.reply.push(pair.to_string()),
-        }
-    }
+    // What of it is his for good is found where he is taken in.
+    entry.reply = reply.iter().map(ToString::to_string).collect();
     Ok(entry)
 }
 

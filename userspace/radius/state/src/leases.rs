@@ -7,6 +7,7 @@
 //! All times in the database are by its clock; in memory they are by a clock that nobody sets. Servers' own clocks may say
 //! what they like.
 
+mod attached;
 mod listing;
 #[cfg(test)]
 mod model;
@@ -29,14 +30,14 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
+pub(crate) use self::attached::Attached;
 pub use self::listing::{LeaseEntry, PoolUse, ServerEntry};
 use self::rows::{Horizon, next_incarnation};
 pub(crate) use self::rows::{LIVES, Of, adopt};
 use crate::addresses::Plan;
 use crate::book::{Book, Fresh, Moment, Sign, Who};
 use crate::interims::UPDATES;
-use crate::sessions::port_of;
-use crate::{Assigned, State, StateError};
+use crate::{Assigned, Line, SessionEntry, SessionState, State, StateError};
 
 /// How often it is seen to that there is enough, and that the database knows what was given.
 const ROUND: Duration = Duration::from_secs(1);
@@ -66,8 +67,7 @@ pub struct Holder<'a> {
     pub user: &'a str,
     /// The NAS's name.
     pub nas: &'a str,
-    /// NAS-Port-Id, NAS-Port or Calling-Station-Id: what tells two logins of a user at one NAS apart. Without any, a repeated
-    /// login gets another address.
+    /// What tells two logins of a user at one NAS apart ([`Line::text`]). Without it, a repeated login gets another address.
     pub port: Option<&'a str>,
 }
 
@@ -222,6 +222,22 @@ impl Leases {
         holder: &Holder<'_>,
         now: Instant,
     ) -> Result<Assigned, PoolError> {
+        self.lease_again(pool, holder, &[], now)
+    }
+
+    /// The same for a login on a line that has some of these still, by the records that this server was told: also when a life
+    /// before gave it out.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn lease_again(
+        &self,
+        pool: &str,
+        holder: &Holder<'_>,
+        has: &[Assigned],
+        now: Instant,
+    ) -> Result<Assigned, PoolError> {
         let pool = self.inner.pools.read().get(pool).cloned().ok_or(PoolError::Unknown)?;
         let label = Label { user: holder.user.to_owned(), nas: holder.nas.to_owned() };
         let mut book = pool.book.lock();
@@ -229,7 +245,8 @@ impl Leases {
         if self.is_fenced() {
             return Err(PoolError::Away);
         }
-        let number = book.lease(who(holder), label, self.moment(now));
+        let has = has.iter().find_map(|has| book.plan().number(*has));
+        let number = book.lease(who(holder), label, has, self.moment(now));
         let assigned = number.map(|number| book.plan().assigned(number));
         drop(book);
         assigned.ok_or_else(|| {
@@ -261,6 +278,20 @@ impl Leases {
         self.with_pool_of(assigned, |_, book, number| {
             book.release(number, hash(&[user]), name_of(session.as_bytes()));
         });
+    }
+
+    /// By the database a session is open. If another server was told so, after what it has was free here (it came late, or went
+    /// on after it was given up), that is given to nobody else.
+    pub fn hear_open(&self, session: &SessionEntry) {
+        if session.state != SessionState::Open || session.server == self.inner.state.server() {
+            return;
+        }
+        let now = self.now();
+        for text in [&session.address, &session.prefix6, &session.delegated6] {
+            if let Ok(assigned) = text.parse() {
+                self.with_pool_of(assigned, |_, book, number| book.doubt(number, now));
+            }
+        }
     }
 
     /// Why addresses that nobody gave back are given to nobody else, if that takes too long: a server has not told for a while
@@ -333,7 +364,18 @@ impl Leases {
         }
     }
 
-    /// Whether another process took this server's name over.
+    /// Ends in order: the database hears of everything that was given, so that the next life of this server can go on at once.
+    /// From now on nothing is given any more.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away. Then the next life waits as after a crash.
+    pub async fn stop(&self) -> Result<(), StateError> {
+        let _round = self.inner.round.lock().await;
+        self.inner.state.watched(async { Ok(self.put_down().await?) }).await
+    }
+
+    /// Whether another process took this server's name over, or this one has stopped.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         self.inner.fenced.load(Ordering::Acquire)
@@ -417,7 +459,7 @@ impl Leases {
         pool: &str,
         holder: &muralla_radius_policy::Holder<'_>,
     ) -> Result<Assigned, PoolError> {
-        let port = port_of(holder.port_id, holder.port, holder.station);
+        let port = Line::from(holder).text();
         let holder = Holder { user: holder.user, nas: holder.nas, port: port.as_deref() };
         self.lease(pool, &holder, Instant::now())
     }
@@ -513,7 +555,7 @@ pub(crate) fn text_of(plan: &Plan, block: u64) -> String {
 }
 
 /// The first number of a block, by its name.
-fn first_of(plan: &Plan, text: &str) -> Option<u64> {
+pub(crate) fn first_of(plan: &Plan, text: &str) -> Option<u64> {
     let covered = plan.covered(text.parse().ok()?)?;
     let first = *covered.start();
     (plan.block_of(first) == first).then_some(first)

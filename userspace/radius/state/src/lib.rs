@@ -10,8 +10,8 @@
 //!   changes, which is read so that nothing is passed over;
 //! - [`leases`] gives addresses out of blocks that each server reserves, [`book`] is such a block in memory, and says why
 //!   nothing is given twice; [`addresses`] counts a pool's ranges through;
-//! - [`export`] writes accounting, each record as often as one likes; [`sessions`] are what it comes to, and what other
-//!   servers know; [`credits`] takes it off what is left to whom; [`usage`] sums it up, and [`report`] makes files of it;
+//! - [`export`] writes accounting, each record as often as one likes; [`sessions`] are what it comes to, [`elsewhere`]
+//!   those that other servers were told of, and [`line`] tells which of them a login ends; [`credits`] takes it off what is left to whom; [`usage`] sums it up, and [`report`] makes files of it;
 //! - [`import`] reads what FreeRADIUS had.
 //!
 //! The two engines, and where they lie, are those of [`muralla_database`].
@@ -20,12 +20,14 @@
 
 pub mod addresses;
 pub mod credits;
+pub mod elsewhere;
 pub mod entries;
 pub mod error;
 pub mod export;
 pub mod follow;
 pub mod import;
 pub mod leases;
+pub mod line;
 pub mod load;
 pub mod report;
 pub mod sessions;
@@ -41,15 +43,18 @@ mod migrate;
 
 pub use addresses::Assigned;
 pub use credits::{Charged, Credits};
-pub use entries::{Hidden, NasEntry, PoolEntry, ProfileEntry, SubscriberEntry};
+pub use elsewhere::{Elsewhere, OpenElsewhere};
+pub use entries::{NasEntry, PoolEntry, ProfileEntry, SubscriberEntry};
 pub use error::StateError;
 pub use export::{Exported, Poison};
 pub use follow::Changed;
-pub use import::{Import, Imported, Refused, Table, Tables};
+pub use import::{Change, Import, Imported, Online, Refused, Table, Tables, Tally};
 pub use leases::{Heard, Holder, LeaseEntry, Leases, PoolStatus, PoolUse, ServerEntry};
+pub use line::{Line, Spot, Spots};
 pub use load::Loaded;
+pub use muralla_credentials::Hidden;
 pub use muralla_database::{Backoff, DatabaseError, Location, Position};
 pub use report::{Format, Report};
-pub use sessions::{Elsewhere, SessionEntry, SessionFilter, SessionState, port_of};
+pub use sessions::{SessionEntry, SessionFilter, SessionState};
 pub use state::{Following, Options, Progress, State, Status};
 pub use usage::{SumBy, UsageFilter, UsageSum};

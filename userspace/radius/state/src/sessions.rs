@@ -1,23 +1,21 @@
-//! Sessions in the database: as rows that can be joined in any order, as entries for people, and those of other servers in
-//! memory.
+//! Sessions in the database: as rows that can be joined in any order, and as entries for people.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 
+use ipnet::Ipv6Net;
 use muralla_database::{DatabaseError, Row, Value, Work, dialect};
-use muralla_radius_accounting::export::printable;
 use muralla_radius_accounting::{ExportRow, SessionId};
-use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::from_hex;
-use crate::{Charged, State, StateError};
+use crate::{Line, State, StateError};
 
 /// Largest number of octets that is believed, 9 petabytes: a counter that says more is broken, and must not break a sum.
 pub(crate) const MOST_OCTETS: i64 = 1 << 53;
 
 /// Columns that follow the latest record.
-pub(crate) const TEXTS: [&str; 13] = [
+pub(crate) const TEXTS: [&str; 14] = [
     "user_name",
     "login",
     "nas",
@@ -31,6 +29,7 @@ pub(crate) const TEXTS: [&str; 13] = [
     "calling",
     "called",
     "port",
+    "line",
 ];
 
 /// Columns that only grow.
@@ -83,6 +82,7 @@ impl SessionRow {
             text(&row.calling_station),
             text(&row.called_station),
             port_of_row(row).unwrap_or_default(),
+            Line::from(row).text().unwrap_or_default(),
         ];
         let updated = row.updated_at.unwrap_or(row.event_at);
         let number = number_of(row.state.unwrap_or_default());
@@ -310,6 +310,8 @@ pub struct SessionEntry {
     pub called: String,
     /// NAS-Port-Id, NAS-Port or Calling-Station-Id; may be empty.
     pub port: String,
+    /// All that tells the line, the same at the login and in accounting ([`Line::text`]); may be empty.
+    pub line: String,
     /// The server that changed its state last.
     pub server: String,
 }
@@ -322,7 +324,7 @@ impl SessionEntry {
     }
 }
 
-pub(crate) const SESSION: &str = "SELECT id, state, user_name, login, nas, telco, acct_session_id, started, updated, stopped, presumed, session_time, octets_in, octets_out, packets_in, packets_out, cause, address, prefix6, delegated6, address6, calling, called, port, server, box FROM radius_session";
+pub(crate) const SESSION: &str = "SELECT id, state, user_name, login, nas, telco, acct_session_id, started, updated, stopped, presumed, session_time, octets_in, octets_out, packets_in, packets_out, cause, address, prefix6, delegated6, address6, calling, called, port, server, box, line FROM radius_session";
 
 pub(crate) fn session_of(row: &Row) -> Result<SessionEntry, DatabaseError> {
     let state = SessionState::of(row.int(1)?);
@@ -357,6 +359,7 @@ pub(crate) fn session_of(row: &Row) -> Result<SessionEntry, DatabaseError> {
         calling: row.text(21)?,
         called: row.text(22)?,
         port: row.text(23)?,
+        line: row.text(26)?,
         server: row.text(24)?,
     })
 }
@@ -369,10 +372,21 @@ pub struct SessionFilter {
     pub user: Option<String>,
     /// On one NAS.
     pub nas: Option<String>,
-    /// With one address or prefix.
-    pub address: Option<String>,
+    /// That have or had this address, or a prefix that it is of.
+    pub address: Option<IpAddr>,
+    /// Those that ended after this moment, or have not; in seconds since 1970.
+    pub from: Option<i64>,
+    /// Those that began by this moment.
+    pub to: Option<i64>,
     /// Only those that are open.
     pub open: bool,
+}
+
+/// An address as records write it, and all prefixes that it is of.
+fn networks_of(address: Ipv6Addr) -> Vec<Value> {
+    let networks = (0..=128).filter_map(|length| Ipv6Net::new(address, length).ok());
+    let networks = networks.map(|network| network.trunc().to_string().into());
+    [address.to_string().into()].into_iter().chain(networks).collect()
 }
 
 impl State {
@@ -388,18 +402,37 @@ impl State {
     ) -> Result<Vec<SessionEntry>, StateError> {
         let mut sql = format!("{SESSION} WHERE 1 = 1");
         let mut values = Vec::new();
-        let mut add = |condition: &str, value: &Option<String>| {
-            if let Some(value) = value {
-                values.push(Value::from(value.as_str()));
-                sql.push_str(&condition.replace("{}", &format!("${}", values.len())));
-            }
+        // The first one may be several numbers in a row.
+        let mut add = |condition: &str, with: Vec<Value>| {
+            let first = values.len() + 1;
+            values.extend(with);
+            let places = (first..=values.len()).map(|at| format!("${at}"));
+            sql.push_str(&condition.replace("{}", &places.collect::<Vec<_>>().join(", ")));
         };
-        add(" AND user_name = {}", &filter.user);
-        add(" AND nas = {}", &filter.nas);
-        add(
-            " AND (address = {} OR prefix6 = {} OR delegated6 = {} OR address6 = {})",
-            &filter.address,
-        );
+        if let Some(user) = &filter.user {
+            add(" AND user_name = {}", vec![user.as_str().into()]);
+        }
+        if let Some(nas) = &filter.nas {
+            add(" AND nas = {}", vec![nas.as_str().into()]);
+        }
+        match filter.address {
+            Some(IpAddr::V4(address)) => add(" AND address = {}", vec![address.to_string().into()]),
+            // What stands beside the lists makes the indices fit.
+            Some(IpAddr::V6(address)) => add(
+                " AND ((address6 <> '' AND address6 IN ({})) OR (prefix6 <> '' AND prefix6 IN ({})) OR (delegated6 <> '' AND delegated6 IN ({})))",
+                networks_of(address),
+            ),
+            None => {}
+        }
+        if let Some(to) = filter.to {
+            add(" AND started <= {}", vec![to.into()]);
+        }
+        if let Some(from) = filter.from {
+            add(
+                " AND (state = 0 OR CASE WHEN stopped > 0 THEN stopped ELSE updated END >= {})",
+                vec![from.into()],
+            );
+        }
         if filter.open {
             sql.push_str(" AND state = 0");
         }
@@ -408,7 +441,7 @@ impl State {
         self.select(&sql, values, session_of).await
     }
 
-    /// Shows every open session, such as those of other servers for [`Elsewhere`].
+    /// Shows every open session, such as those of other servers for [`Elsewhere`](crate::Elsewhere).
     ///
     /// # Errors
     ///
@@ -459,148 +492,7 @@ impl State {
     }
 }
 
-/// What is known of sessions by way of the database, for the count of a subscriber's sessions across servers. A server asks
-/// its own table first; here is what the others said.
-#[derive(Debug, Default)]
-pub struct Elsewhere {
-    known: RwLock<Known>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    /// Open ones of other servers, by subscriber.
-    open: HashMap<Box<str>, Vec<SessionId>>,
-    users: HashMap<SessionId, Box<str>>,
-    /// Those that other servers closed, for which the own table may still wait.
-    closed: HashSet<SessionId>,
-    /// Open ones of all servers whose subscribers have a credit, by subscriber.
-    charged: HashMap<Box<str>, Vec<Charged>>,
-}
-
-impl Elsewhere {
-    /// Most closed sessions that are remembered.
-    const MOST_CLOSED: usize = 1 << 20;
-
-    /// Hears of a session; `here` is this server's name, whose own news are no news.
-    pub fn hear(&self, session: &SessionEntry, here: &str) {
-        let Some(id) = session.session_id() else { return };
-        let mut known = self.known.write();
-        known.forget(id);
-        if session.state != SessionState::Open {
-            known.uncharge(&session.user, id);
-        }
-        if session.server == here {
-            known.closed.remove(&id);
-            return;
-        }
-        if session.state == SessionState::Open {
-            known.closed.remove(&id);
-            known.open.entry(session.user.as_str().into()).or_default().push(id);
-            known.users.insert(id, session.user.as_str().into());
-        } else {
-            if known.closed.len() >= Self::MOST_CLOSED {
-                // Lost ones are closed by their silence a little later.
-                known.closed.clear();
-            }
-            known.closed.insert(id);
-        }
-    }
-
-    /// Hears that a session is no more in the database.
-    pub fn forget(&self, id: SessionId) {
-        let mut known = self.known.write();
-        known.forget(id);
-        known.closed.remove(&id);
-        known.charged.retain(|_, sessions| {
-            sessions.retain(|session| session.id != id);
-            !sessions.is_empty()
-        });
-    }
-
-    /// Hears up to where sessions are off their subscribers' credits: all that these have open.
-    pub fn charge(&self, users: &[String], sessions: Vec<Charged>) {
-        let mut known = self.known.write();
-        for user in users {
-            known.charged.remove(user.as_str());
-        }
-        for session in sessions {
-            known.charged.entry(session.user.as_str().into()).or_default().push(session);
-        }
-    }
-
-    /// Up to where a subscriber's open sessions, of all servers, are off his credit.
-    #[must_use]
-    pub fn charged_of(&self, user: &str) -> Vec<Charged> {
-        self.known.read().charged.get(user).cloned().unwrap_or_default()
-    }
-
-    /// Forgets everything, before it is told anew.
-    pub fn clear(&self) {
-        *self.known.write() = Known::default();
-    }
-
-    /// How many sessions of a subscriber are open at other servers; `here` tells which the own table counts already.
-    #[must_use]
-    pub fn open_of(&self, user: &str, here: impl Fn(SessionId) -> bool) -> usize {
-        let known = self.known.read();
-        known.open.get(user).map_or(0, |open| open.iter().filter(|id| !here(**id)).count())
-    }
-
-    /// Whether another server heard of a session's end.
-    #[must_use]
-    pub fn is_closed(&self, id: SessionId) -> bool {
-        self.known.read().closed.contains(&id)
-    }
-
-    /// Open sessions that are known.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.known.read().users.len()
-    }
-
-    /// Whether none are known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl Known {
-    fn forget(&mut self, id: SessionId) {
-        let Some(user) = self.users.remove(&id) else { return };
-        if let Some(open) = self.open.get_mut(&user) {
-            open.retain(|other| *other != id);
-            if open.is_empty() {
-                self.open.remove(&user);
-            }
-        }
-    }
-
-    fn uncharge(&mut self, user: &str, id: SessionId) {
-        let Some(sessions) = self.charged.get_mut(user) else { return };
-        sessions.retain(|session| session.id != id);
-        if sessions.is_empty() {
-            self.charged.remove(user);
-        }
-    }
-}
-
-/// What tells two logins of a user at a NAS apart: the same at the login and in accounting.
-#[must_use]
-pub fn port_of(
-    port_id: Option<&[u8]>,
-    port: Option<u32>,
-    calling: Option<&[u8]>,
-) -> Option<String> {
-    match (port_id, port, calling) {
-        (Some(port_id), ..) if !port_id.is_empty() => Some(printable(port_id)),
-        (_, Some(port), _) => Some(port.to_string()),
-        (.., Some(calling)) if !calling.is_empty() => Some(printable(calling)),
-        _ => None,
-    }
-}
-
-/// The same of a row.
+/// The port of a row, for people.
 pub(crate) fn port_of_row(row: &ExportRow) -> Option<String> {
     let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let port = row.nas_port.map(|port| port.to_string());
@@ -632,20 +524,45 @@ fn number_of(name: &str) -> i64 {
     place.and_then(|place| i64::try_from(place).ok()).unwrap_or(0)
 }
 
+/// A session of nothing but this, for a test to fill.
+#[cfg(test)]
+pub(crate) fn entry(id: u8, user: &str, state: SessionState, server: &str) -> SessionEntry {
+    SessionEntry {
+        id: hex(&[id; 16]),
+        state,
+        user: user.into(),
+        login: user.into(),
+        nas: "lns".into(),
+        nas_address: String::new(),
+        telco: String::new(),
+        acct_session_id: "1".into(),
+        started: 1,
+        updated: 1,
+        ended: None,
+        session_time: 0,
+        octets_in: 0,
+        octets_out: 0,
+        packets_in: 0,
+        packets_out: 0,
+        cause: 0,
+        address: String::new(),
+        prefix6: String::new(),
+        delegated6: String::new(),
+        address6: String::new(),
+        calling: String::new(),
+        called: String::new(),
+        port: String::new(),
+        line: String::new(),
+        server: server.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use muralla_radius_accounting as accounting;
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn a_port_tells_logins_apart() {
-        assert_eq!(port_of(Some(b""), Some(7), None).as_deref(), Some("7"));
-        assert_eq!(port_of(Some(b"eth 1"), Some(7), None).as_deref(), Some("eth 1"));
-        assert_eq!(port_of(None, None, Some(b"0049")).as_deref(), Some("0049"));
-        assert_eq!(port_of(None, None, Some(b"")), None);
-    }
 
     #[test]
     fn states_have_the_names_that_accounting_gives_them() {
@@ -711,36 +628,6 @@ mod tests {
         }
     }
 
-    fn entry(id: u8, user: &str, state: SessionState, server: &str) -> SessionEntry {
-        SessionEntry {
-            id: hex(&[id; 16]),
-            state,
-            user: user.into(),
-            login: user.into(),
-            nas: "lns".into(),
-            nas_address: String::new(),
-            telco: String::new(),
-            acct_session_id: "1".into(),
-            started: 1,
-            updated: 1,
-            ended: None,
-            session_time: 0,
-            octets_in: 0,
-            octets_out: 0,
-            packets_in: 0,
-            packets_out: 0,
-            cause: 0,
-            address: String::new(),
-            prefix6: String::new(),
-            delegated6: String::new(),
-            address6: String::new(),
-            calling: String::new(),
-            called: String::new(),
-            port: String::new(),
-            server: server.into(),
-        }
-    }
-
     #[test]
     fn a_box_has_its_address_behind_its_names() {
         for (named, address) in [
@@ -751,25 +638,5 @@ mod tests {
         ] {
             assert_eq!(address_of(named), address, "{named}");
         }
-    }
-
-    #[test]
-    fn sessions_of_other_servers_are_counted() {
-        let elsewhere = Elsewhere::default();
-        let id = |id: u8| SessionId::from_bytes([id; 16]);
-        for (number, server) in [(1, "b"), (2, "b"), (3, "a")] {
-            elsewhere.hear(&entry(number, "ann", SessionState::Open, server), "a");
-        }
-        elsewhere.hear(&entry(1, "ann", SessionState::Open, "b"), "a");
-        assert_eq!(elsewhere.open_of("ann", |_| false), 2, "the own one is no news");
-        assert_eq!(elsewhere.open_of("ann", |session| session == id(1)), 1, "counted here as well");
-        assert_eq!(elsewhere.open_of("bob", |_| false), 0);
-        elsewhere.hear(&entry(1, "ann", SessionState::Stopped, "b"), "a");
-        assert!(elsewhere.is_closed(id(1)) && !elsewhere.is_closed(id(2)));
-        assert_eq!(elsewhere.open_of("ann", |_| false), 1);
-        elsewhere.forget(id(2));
-        assert!(elsewhere.is_empty());
-        elsewhere.hear(&entry(1, "ann", SessionState::Open, "a"), "a");
-        assert!(!elsewhere.is_closed(id(1)), "open again here");
     }
 }

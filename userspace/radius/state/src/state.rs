@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use muralla_database::{Backoff, DatabaseError, Engine, Location, Value, Work, dialect, migrate};
+use muralla_radius_dictionary::Zone;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use crate::StateError;
+use crate::leases::Attached;
 use crate::migrate::SCHEMA;
 
 /// How long others are let go first when the schema is made, and how often it is tried.
@@ -23,8 +25,8 @@ pub(crate) const APPLICATION: &str = "muralla-radius";
 pub struct Options {
     /// This server's name: its own, among those that share the database, and the same after a restart.
     pub server: String,
-    /// Seconds east of UTC at which a day begins, for the sums of a day.
-    pub utc_offset: i32,
+    /// Where days begin, for the sums of a day.
+    pub zone: Zone,
     /// Whether sessions name their subscribers in small letters, whatever letters those are entered in.
     pub fold_names: bool,
     /// Whether interim records are stored one by one. What they say is counted in any case.
@@ -44,7 +46,7 @@ impl Default for Options {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Self {
             server: host,
-            utc_offset: 0,
+            zone: Zone::UTC,
             fold_names: false,
             keep_interims: false,
             keep_changes: Duration::from_secs(24 * 3600),
@@ -91,6 +93,8 @@ pub(crate) struct Inner {
     health: Mutex<Health>,
     /// When it was last written down that everything is exported.
     pub(crate) caught_up: Mutex<Option<Instant>>,
+    /// Leases that are to be looked at again.
+    pub(crate) attached: Mutex<Attached>,
     /// What the database's clock said when it was last believed, and the uptime then, in seconds.
     believed: Mutex<Option<(i64, i64)>>,
 }
@@ -199,6 +203,7 @@ impl State {
             options,
             health: Mutex::default(),
             caught_up: Mutex::default(),
+            attached: Mutex::default(),
             believed: Mutex::default(),
         };
         let state = Self { inner: Arc::new(inner) };

@@ -3,7 +3,7 @@
 //! What is entered here is checked as loading checks it, so that nothing is accepted that would not work. What comes by an
 //! operator's own SQL is checked when it is read.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,9 +15,11 @@ use crate::addresses::Plan;
 use crate::convert::{self, Trial};
 use crate::entries::{items, lines};
 use crate::interims;
-use crate::leases::LIVES;
+use crate::leases::{LIVES, first_of};
 use crate::state::Progress;
-use crate::{Hidden, NasEntry, PoolEntry, ProfileEntry, State, StateError, SubscriberEntry};
+use crate::{
+    Assigned, Hidden, NasEntry, PoolEntry, ProfileEntry, State, StateError, SubscriberEntry,
+};
 
 /// Subscribers in one transaction of a bulk.
 const PIECE: usize = 5000;
@@ -32,6 +34,11 @@ const PUT_SUBSCRIBER: (&str, &str) = (
     "INSERT INTO radius_subscriber (name, credential, profiles, disabled, not_before, not_after, credit_seconds, credit_bytes, simultaneous, check_items, reply_items, address, prefix6, delegated6, pool, pool6, delegated_pool6, note)",
     "ON CONFLICT (name) DO UPDATE SET credential = excluded.credential, profiles = excluded.profiles, disabled = excluded.disabled, not_before = excluded.not_before, not_after = excluded.not_after, credit_seconds = excluded.credit_seconds, credit_bytes = excluded.credit_bytes, simultaneous = excluded.simultaneous, check_items = excluded.check_items, reply_items = excluded.reply_items, address = excluded.address, prefix6 = excluded.prefix6, delegated6 = excluded.delegated6, pool = excluded.pool, pool6 = excluded.pool6, delegated_pool6 = excluded.delegated_pool6, note = excluded.note",
 );
+/// The same out of an import: what FreeRADIUS does not have stays, and nobody is let in who was disabled here meanwhile.
+const PUT_IMPORTED: (&str, &str) = (
+    PUT_SUBSCRIBER.0,
+    "ON CONFLICT (name) DO UPDATE SET credential = excluded.credential, profiles = excluded.profiles, disabled = CASE WHEN radius_subscriber.disabled = 1 THEN 1 ELSE excluded.disabled END, not_after = excluded.not_after, simultaneous = excluded.simultaneous, check_items = excluded.check_items, reply_items = excluded.reply_items, address = excluded.address, prefix6 = excluded.prefix6, delegated6 = excluded.delegated6, pool = excluded.pool, pool6 = excluded.pool6, delegated_pool6 = excluded.delegated_pool6",
+);
 const PUT_PROFILE: (&str, &str) = (
     "INSERT INTO radius_profile (name, parents, check_items, reply_items, fall_through, simultaneous, pool, pool6, delegated_pool6, login_times, session_timeout, idle_timeout, interim, note)",
     "ON CONFLICT (name) DO UPDATE SET parents = excluded.parents, check_items = excluded.check_items, reply_items = excluded.reply_items, fall_through = excluded.fall_through, simultaneous = excluded.simultaneous, pool = excluded.pool, pool6 = excluded.pool6, delegated_pool6 = excluded.delegated_pool6, login_times = excluded.login_times, session_timeout = excluded.session_timeout, idle_timeout = excluded.idle_timeout, interim = excluded.interim, note = excluded.note",
@@ -42,7 +49,8 @@ const PUT_NAS: (&str, &str) = (
 );
 
 impl State {
-    /// Enters a subscriber, new or instead of the one of that name; tells what of it does nothing.
+    /// Enters a subscriber, new or instead of the one of that name; tells what of it does nothing. An address or prefix that his
+    /// reply items say to be his for good is entered as such, so that pools keep clear of it.
     ///
     /// # Errors
     ///
@@ -52,8 +60,9 @@ impl State {
         dictionary: &Arc<Dictionary>,
         entry: &SubscriberEntry,
     ) -> Result<Vec<String>, StateError> {
-        let notes = tried(&Trial::new(dictionary), entry)?;
-        self.enter(PUT_SUBSCRIBER, 18, vec![subscriber_values(entry)]).await?;
+        let entry = convert::lifted(dictionary, entry);
+        let notes = tried(&Trial::new(dictionary), &entry)?;
+        self.enter(PUT_SUBSCRIBER, 18, vec![subscriber_values(&entry)]).await?;
         Ok(notes)
     }
 
@@ -76,6 +85,7 @@ impl State {
                 return Ok(None);
             };
             let entry = SubscriberEntry { name: name.to_owned(), ..change(subscriber_of(&row)?) };
+            let entry = convert::lifted(dictionary, &entry);
             let notes = tried(&Trial::new(dictionary), &entry)?;
             let (head, tail) = PUT_SUBSCRIBER;
             work.bulk(head, tail, 18, vec![subscriber_values(&entry)]).await?;
@@ -95,6 +105,26 @@ impl State {
         &self,
         dictionary: &Arc<Dictionary>,
         entries: &[SubscriberEntry],
+        progress: impl FnMut(Progress),
+    ) -> Result<(), StateError> {
+        self.put_many(dictionary, entries, PUT_SUBSCRIBER, progress).await
+    }
+
+    /// The same out of an import: credits and what else FreeRADIUS does not have stay as they are.
+    pub(crate) async fn put_imported(
+        &self,
+        dictionary: &Arc<Dictionary>,
+        entries: &[SubscriberEntry],
+        progress: impl FnMut(Progress),
+    ) -> Result<(), StateError> {
+        self.put_many(dictionary, entries, PUT_IMPORTED, progress).await
+    }
+
+    async fn put_many(
+        &self,
+        dictionary: &Arc<Dictionary>,
+        entries: &[SubscriberEntry],
+        statement: (&str, &str),
         mut progress: impl FnMut(Progress),
     ) -> Result<(), StateError> {
         let mut names = HashSet::with_capacity(entries.len());
@@ -108,8 +138,9 @@ impl State {
         }
         let mut done = 0;
         for piece in entries.chunks(PIECE) {
-            let rows = piece.iter().map(subscriber_values).collect();
-            self.enter(PUT_SUBSCRIBER, 18, rows).await?;
+            let lifted = piece.iter().map(|entry| convert::lifted(dictionary, entry));
+            let rows = lifted.map(|entry| subscriber_values(&entry)).collect();
+            self.enter(statement, 18, rows).await?;
             done += piece.len();
             progress(Progress {
                 what: "entering subscribers",
@@ -317,7 +348,8 @@ impl State {
                 }
                 None => entry.block.unwrap_or_else(fitting),
             };
-            Plan::new(entry.length, block.into(), ranges()).map_err(invalid)?;
+            let new = Plan::new(entry.length, block.into(), ranges()).map_err(invalid)?;
+            refuse_used(&mut work, &entry.name, &new).await?;
             work.execute(
                 "INSERT INTO radius_pool (name, length, block, lease_seconds, offer_seconds, note) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO UPDATE SET lease_seconds = excluded.lease_seconds, offer_seconds = excluded.offer_seconds, note = excluded.note",
                 vec![
@@ -357,6 +389,21 @@ impl State {
                     "{live} of it are in use: give the profiles and subscribers that have it another pool, and wait until their \
                      sessions and offers have ended, or disconnect them; --force removes it at once, and nobody knows any more who has \
                      what"
+                );
+                return Err(StateError::invalid(format!("pool {name}"), reason));
+            }
+            // One that is cut off goes on giving out of what it has reserved.
+            let away = work
+                .row(
+                    "SELECT s.name FROM radius_block b JOIN radius_server s ON s.name = b.owner WHERE b.pool = $1 AND b.free_at > $2 AND b.incarnation >= 0 AND s.seen < $2 - 60 LIMIT 1",
+                    vec![name.into(), now.into()],
+                )
+                .await?;
+            if let (Some(away), false) = (away, force) {
+                let server = away.text(0)?;
+                let reason = format!(
+                    "server {server} has reserved some of it and was not heard of for a minute: it may still give it out. Start it, or \
+                     wait until `muralla radius server list` shows that it is there; --force removes the pool at once"
                 );
                 return Err(StateError::invalid(format!("pool {name}"), reason));
             }
@@ -464,6 +511,61 @@ pub(crate) async fn entries(work: &mut Work) -> Result<Vec<ProfileEntry>, Databa
 fn tried(trial: &Trial, entry: &SubscriberEntry) -> Result<Vec<String>, StateError> {
     let invalid = |reason| StateError::invalid(format!("subscriber {}", entry.name), reason);
     trial.subscriber(entry).map_err(invalid)
+}
+
+/// Refuses a pool's ranges while somebody has something of them, or may be given it, out of another pool that had them before.
+async fn refuse_used(work: &mut Work, name: &str, new: &Plan) -> Result<(), StateError> {
+    let now = dialect::now(work).await?;
+    let mut used: Option<(String, String)> = None;
+    // Who gave something back of a range that no pool had any more did so by his session alone.
+    let sql = format!(
+        "SELECT address, pool FROM radius_lease WHERE pool <> $1 AND released = 0 AND (expires > $2 AND NOT EXISTS (SELECT 1 FROM radius_session s WHERE s.id = radius_lease.session AND s.state IN (1, 2, 4)) OR {LIVES})"
+    );
+    work.each_of_many(sqlx::AssertSqlSafe(sql), vec![name.into(), now.into()], |row| {
+        let address = row.text(0)?;
+        let covered = address.parse::<Assigned>().ok().and_then(|given| new.covered(given));
+        if used.is_none() && covered.is_some_and(|covered| new.touches(&covered)) {
+            used = Some((address, row.text(1)?));
+        }
+        Ok(())
+    })
+    .await?;
+    let invalid = |reason: String| Err(StateError::invalid(format!("pool {name}"), reason));
+    if let Some((address, pool)) = used {
+        return invalid(format!(
+            "somebody has {address} still, out of pool {pool}: wait until its sessions and offers have ended, or disconnect them"
+        ));
+    }
+    let others: HashMap<String, Plan> = pools(work)
+        .await?
+        .into_iter()
+        .filter_map(|other| Some((other.name.clone(), plan(&other).ok()?)))
+        .collect();
+    let mut reserved: Option<[String; 3]> = None;
+    work.each(
+        "SELECT pool, first, owner FROM radius_block WHERE pool <> $1 AND owner IS NOT NULL AND incarnation >= 0 AND free_at > $2",
+        vec![name.into(), now.into()],
+        |row| {
+            let (pool, first) = (row.text(0)?, row.text(1)?);
+            let Some(other) = others.get(&pool) else { return Ok(()) };
+            let Some(block) = first_of(other, &first) else { return Ok(()) };
+            let ends = [block, other.last_of(block)].map(|number| new.covered(other.assigned(number)));
+            if let [Some(start), Some(end)] = ends
+                && new.touches(&(*start.start()..=*end.end()))
+            {
+                reserved = Some([first, pool, row.text(2)?]);
+            }
+            Ok(())
+        },
+    )
+    .await?;
+    match reserved {
+        None => Ok(()),
+        Some([first, pool, server]) => invalid(format!(
+            "server {server} has {first} reserved for pool {pool} still: it gives that up within a minute of the range's leaving that \
+             pool, if nobody has any of it. Try again then; if the server will never come back, `muralla radius server forget {server}`"
+        )),
+    }
 }
 
 /// All pools with their ranges.

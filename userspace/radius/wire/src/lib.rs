@@ -37,5 +37,7 @@ pub use packet::{
 };
 pub use reply_cache::{Identity, ReplyCache, Seen};
 pub use secret::{EmptySecret, Secret};
-pub use verify::{Requirement, Unverified, verify_reply, verify_request};
+pub use verify::{
+    Requirement, Unverified, proves_secret, verify_reply, verify_request, verify_request_from,
+};
 pub use writer::{Target, TooLong, Writer};

@@ -28,11 +28,32 @@ pub enum Requirement {
 /// Access-Request and Status-Server prove themselves by Message-Authenticator (RFC 3579 section 3.2, RFC 5997
 /// section 3), the others by their authenticator (RFC 2866 section 3, RFC 5176 section 2.3), and by
 /// Message-Authenticator if they have one. Where nothing proves anything, because `requirement` allows it, and there
-/// are several secrets, it is the first that reveals a password of printable characters, or else the first.
+/// are several secrets, it is one that reveals a password of printable characters, or else the first: see
+/// [`verify_request_from`] for what else may be known.
+///
+/// # Errors
+///
+/// If it is forged, or nothing tells whether it is and `requirement` does not allow that.
 pub fn verify_request(
     packet: &Packet<'_>,
     secrets: &[Secret],
     requirement: Requirement,
+) -> Result<usize, Unverified> {
+    verify_request_from(packet, secrets, requirement, || 0)
+}
+
+/// The same, where it is known by which secret (its index in `secrets`) the sender last [proved](proves_secret) itself.
+/// That is the one for a request which proves nothing and shows no password, such as one by CHAP or MS-CHAP: an answer
+/// by another secret is one that the NAS throws away.
+///
+/// # Errors
+///
+/// Those of [`verify_request`].
+pub fn verify_request_from(
+    packet: &Packet<'_>,
+    secrets: &[Secret],
+    requirement: Requirement,
+    proven: impl FnOnce() -> usize,
 ) -> Result<usize, Unverified> {
     if !packet.code().is_request() {
         return Err(Unverified::Code);
@@ -65,7 +86,7 @@ pub fn verify_request(
         }
         // The attack needs an attribute that comes back in the reply, and a place for 400 bytes.
         None if packet.has(kind::PROXY_STATE) => Err(Unverified::ProxyState),
-        None => Ok(likely_secret(packet, secrets)),
+        None => Ok(likely_secret(packet, secrets, proven)),
     }
 }
 
@@ -129,18 +150,26 @@ fn is_signed(packet: &Packet<'_>, at: usize, authenticator: &[u8; 16], secret: &
     mac.ct_eq(given).into()
 }
 
-/// Which secret hides a password that a person could have typed. By chance 16 octets look so once in ten million.
-fn likely_secret(packet: &Packet<'_>, secrets: &[Secret]) -> usize {
-    let Some(value) = packet.first(kind::USER_PASSWORD).filter(|_| secrets.len() > 1) else {
+/// Whether a request that was verified proved by which secret it was made, rather than being believed for want of a proof.
+pub fn proves_secret(packet: &Packet<'_>) -> bool {
+    !packet.code().has_random_authenticator() || packet.has(kind::MESSAGE_AUTHENTICATOR)
+}
+
+/// Which secret hides a password that a person could have typed: by chance 16 octets look so once in ten million. Where
+/// there is no password, or none that fits, it is the one that was proven before.
+fn likely_secret(packet: &Packet<'_>, secrets: &[Secret], proven: impl FnOnce() -> usize) -> usize {
+    if secrets.len() < 2 {
         return 0;
-    };
+    }
+    let proven = || Some(proven()).filter(|index| *index < secrets.len()).unwrap_or_default();
+    let Some(value) = packet.first(kind::USER_PASSWORD) else { return proven() };
     let fits = |secret: &Secret| {
         let mut plain = [0; hidden::LONGEST_PASSWORD];
         hidden::password(value, secret, packet.authenticator(), &mut plain)
             .and_then(|plain| str::from_utf8(plain).ok())
             .is_some_and(|plain| !plain.chars().any(char::is_control))
     };
-    secrets.iter().position(fits).unwrap_or_default()
+    secrets.iter().position(fits).unwrap_or_else(proven)
 }
 
 /// Why nobody can say who made a packet. It deserves silence (RFC 2865 section 3), and a count.

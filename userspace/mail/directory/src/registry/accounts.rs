@@ -8,9 +8,9 @@ use sqlx::AssertSqlSafe;
 
 use super::domains::{backend_names, bytes};
 use super::{PIECE, Progress, numbers, patiently};
-use crate::entries::{AccountEntry, Hidden, check_sender, items, lines};
+use crate::entries::{AccountEntry, check_sender, items, lines};
 use crate::load::limits_of;
-use crate::{AccountId, DirectoryError, Name, Registry, ShardId};
+use crate::{AccountId, DirectoryError, Hidden, Name, Registry, ShardId};
 
 const ACCOUNT: &str = "SELECT id, name, credential, scram, shard, backends, quota_bytes, disabled, may_send, keep_copy, senders, \
      messages_per_hour, messages_per_day, recipients_per_hour, recipients_per_day, recipients_per_message, subscriber, created, note \

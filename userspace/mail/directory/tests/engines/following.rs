@@ -12,6 +12,7 @@ use muralla_mail_directory::{
     ShardId, Target,
 };
 use muralla_mail_envelope::{Address, Domain};
+use muralla_test_database::on_both_engines;
 
 use crate::common::{Database, until};
 
@@ -30,7 +31,7 @@ async fn what_is_awaited_may_be_awaited_on_any_thread() {
         future
     }
     let database = Database::sqlite();
-    let open = on_any_thread(Directory::open(&database.location, Options::default()));
+    let open = on_any_thread(Directory::open(database.location(), Options::default()));
     let directory = open.await.unwrap();
     on_any_thread(directory.catch_up()).await.unwrap();
     let mut import = from_csv("name\nann@a.example\n".as_bytes(), "users.csv", None);
@@ -73,7 +74,7 @@ fn mailboxes(directory: &Directory, to: &str) -> Vec<String> {
 }
 
 async fn filled(database: &Database) -> Registry {
-    let registry = Registry::open(&database.location, Options::default()).await.unwrap();
+    let registry = Registry::open(database.location(), Options::default()).await.unwrap();
     registry.put_domain(&DomainEntry::new(domain("a.example"))).await.unwrap();
     for account in ["ann@a.example", "bob@a.example"] {
         registry.put_account(&AccountEntry::new(name(account))).await.unwrap();
@@ -270,7 +271,7 @@ async fn a_role_starts_and_answers_while_the_database_is_away(database: Database
     registry.set_password(&name("ann@a.example"), b"hunter2").await.unwrap();
     let copy = database.file("copies").join("directory");
     let options = || Options { copy: Some(copy.clone()), ..Options::default() };
-    let role = Directory::open(&database.location, options()).await.unwrap();
+    let role = Directory::open(database.location(), options()).await.unwrap();
     // By itself, and soon.
     until("a copy", || role.status().copied.is_some()).await;
     registry.put_account(&AccountEntry::new(name("carl@a.example"))).await.unwrap();
@@ -282,7 +283,7 @@ async fn a_role_starts_and_answers_while_the_database_is_away(database: Database
     role.registry().close().await;
     registry.close().await;
     drop(role);
-    let kept = match &database.location {
+    let kept = match database.location() {
         Location::Sqlite(path) => {
             // A disk that gives back nonsense.
             let kept = path.with_extension("kept");
@@ -298,9 +299,9 @@ async fn a_role_starts_and_answers_while_the_database_is_away(database: Database
             None
         }
     };
-    let without = Directory::open(&database.location, Options::default()).await.unwrap_err();
+    let without = Directory::open(database.location(), Options::default()).await.unwrap_err();
     assert!(without.may_pass(), "{without}");
-    let role = Directory::open(&database.location, options()).await.unwrap();
+    let role = Directory::open(database.location(), options()).await.unwrap();
     let status = role.status();
     assert_eq!((status.accounts, status.current), (3, 0));
     assert!(status.away_since.is_some());
@@ -323,11 +324,11 @@ async fn a_role_starts_and_answers_while_the_database_is_away(database: Database
     let tables = ["mail_alias", "mail_account", "mail_dkim_key", "mail_domain"];
     let sql: String = tables.iter().map(|table| format!("DELETE FROM {table};")).collect();
     database.sql(&sql).await;
-    let empty = Directory::open(&database.location, options()).await.unwrap_err();
+    let empty = Directory::open(database.location(), options()).await.unwrap_err();
     assert!(!empty.may_pass() && empty.to_string().contains("no domain"), "{empty}");
     // A copy that is damaged is none.
     fs::write(&copy, b"muralla").unwrap();
-    assert!(Directory::open(&database.location, options()).await.is_ok());
+    assert!(Directory::open(database.location(), options()).await.is_ok());
 }
 
 async fn the_database_dies_and_comes_back(database: Database) {

@@ -8,6 +8,7 @@ use muralla_mail_directory::{
     ScramChallenge, ScramKeys,
 };
 use muralla_mail_envelope::Domain;
+use muralla_test_database::on_both_engines;
 use sha2::{Digest, Sha256};
 
 use crate::common::{Database, until};

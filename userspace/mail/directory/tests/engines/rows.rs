@@ -12,6 +12,7 @@ use muralla_mail_directory::{
     Registry, SendingLimits, ShardEntry, ShardId,
 };
 use muralla_mail_envelope::{Address, Domain};
+use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
 
@@ -40,7 +41,7 @@ fn address(text: &str) -> Address {
 }
 
 async fn registry(database: &Database) -> Registry {
-    let registry = Registry::open(&database.location, Options::default()).await.unwrap();
+    let registry = Registry::open(database.location(), Options::default()).await.unwrap();
     registry.put_domain(&DomainEntry::new(domain("a.example"))).await.unwrap();
     registry
 }
@@ -64,15 +65,15 @@ fn shard(name: &str) -> ShardEntry {
 async fn the_schema_is_made_once(database: Database) {
     // Two servers that start at the same moment.
     let (one, other) = tokio::join!(
-        Registry::open(&database.location, Options::default()),
-        Registry::open(&database.location, Options::default()),
+        Registry::open(database.location(), Options::default()),
+        Registry::open(database.location(), Options::default()),
     );
     other.unwrap().put_domain(&DomainEntry::new(domain("a.example"))).await.unwrap();
     assert_eq!(one.unwrap().domains().await.unwrap().len(), 1);
     assert_eq!(database.number("SELECT count(*) FROM mail_directory_schema").await, 1);
     assert_eq!(database.number("SELECT count(*) FROM mail_setting").await, 1, "one secret for all");
     database.sql("INSERT INTO mail_directory_schema (version, name) VALUES (99, 'later')").await;
-    let error = Registry::open(&database.location, Options::default()).await.unwrap_err();
+    let error = Registry::open(database.location(), Options::default()).await.unwrap_err();
     assert!(!error.may_pass() && error.to_string().contains("newer"), "{error}");
 }
 
@@ -294,7 +295,7 @@ async fn what_is_in_use_stays(database: Database) {
 
 async fn numbers_are_never_given_out_twice(database: Database) {
     let registry = registry(&database).await;
-    let other = Registry::open(&database.location, Options::default()).await.unwrap();
+    let other = Registry::open(database.location(), Options::default()).await.unwrap();
     let mut seen = HashSet::new();
     let ann = AccountEntry::new(name("ann@a.example"));
     for _ in 0..5 {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use muralla_mail_envelope::MessageId;
 use muralla_mail_queue::{Change, Filter, Job, Outcome, Report, Told};
+use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
 use crate::stand::{

@@ -268,7 +268,7 @@ impl Mortal {
 async fn sqlite(commits: bool) -> Mortal {
     let database = Database::sqlite();
     database.engine().await.close().await;
-    let location = database.location.clone();
+    let location = database.location().clone();
     let (fuse, packs) = (Fuse::default(), Arc::default());
     Mortal { fuse, packs, location, commits, _database: database, _folder: None }
 }

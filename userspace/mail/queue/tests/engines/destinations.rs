@@ -1,6 +1,7 @@
 //! How much goes where at once.
 
 use muralla_mail_queue::{Change, Filter, Report};
+use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
 use crate::stand::{NOW, Stand, all, delivered, one, submission, take, unreachable};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use muralla_mail_envelope::dsn::Action;
 use muralla_mail_envelope::{Notify, ReversePath};
 use muralla_mail_queue::{Submission, Told};
+use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
 use crate::stand::{

@@ -7,6 +7,7 @@ use muralla_mail_queue::Outcome;
 use muralla_mail_queue::owners::{HEARD, SILENT};
 use muralla_mail_store::packs::memory::MemoryPacks;
 use muralla_mail_store::{Bodies, BodyOptions};
+use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
 use crate::stand::{

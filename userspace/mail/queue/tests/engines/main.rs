@@ -1,10 +1,8 @@
 //! The queue on both engines: a file of SQLite, and a PostgreSQL that each test starts for itself.
 #![cfg(test)]
 
-#[macro_use]
-mod common;
-
 mod chance;
+mod common;
 mod crashes;
 mod destinations;
 mod endings;

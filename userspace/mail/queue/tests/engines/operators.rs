@@ -1,6 +1,7 @@
 //! What operators do.
 
 use muralla_mail_queue::{Change, Filter, Owed, State};
+use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
 use crate::stand::{DAY, NOW, Stand, all, delivered, id, one, submission, take, temporary};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use muralla_database::Engine;
 use muralla_mail_envelope::MessageId;
 use muralla_mail_queue::{EventKind, Submitted, Traced};
+use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
 use crate::stand::{DAY, HOUR, NOW, Stand, all, delivered, id, submission, take, temporary};

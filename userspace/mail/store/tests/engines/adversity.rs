@@ -6,6 +6,7 @@ use muralla_database::Value;
 use muralla_mail_store::counting::Uncounted;
 use muralla_mail_store::packs::memory::{Faults, MemoryPacks};
 use muralla_mail_store::{BodyId, BodyOptions, Delivered, Purpose, Store};
+use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
 use crate::mailboxes::{ANN, BEN, assert_counted, delivery, message, open, uids};
@@ -22,7 +23,7 @@ on_both_engines!(
 );
 
 async fn what_was_fetched_and_removed_is_not_delivered_again(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     let first = store.deliver(delivery(1, &[ANN, BEN])).await.unwrap();
     let Delivered::Stored { folder, uid } = first[0] else { panic!("{first:?}") };
     // The answer was lost on its way to the queue; meanwhile a POP3 client came.
@@ -45,7 +46,7 @@ async fn what_was_fetched_and_removed_is_not_delivered_again(database: Database)
 
 /// A backup is taken, mail comes and is read, and then the database is put back to the backup.
 async fn numbers_are_not_given_twice_when_the_database_is_put_back(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     let mut last = 0;
     for number in 0..3 {
         let delivered = store.deliver(delivery(number, &[ANN])).await.unwrap();
@@ -84,7 +85,7 @@ async fn numbers_are_not_given_twice_when_the_database_is_put_back(database: Dat
 /// 100,000 messages: rows are made at once, as deliveries of so many take their time.
 async fn a_large_folder_is_listed_and_emptied(database: Database) {
     const MANY: i64 = 100_000;
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     store.deliver(delivery(0, &[ANN])).await.unwrap();
     let folder = store.folder(ANN, &Purpose::Inbox.into()).await.unwrap().unwrap();
     let mut work = store.bodies().engine().write().await.unwrap();
@@ -119,7 +120,7 @@ async fn a_large_folder_is_listed_and_emptied(database: Database) {
 
 /// A burst of messages of 20 MB, each for two people: all are in every listing, and read back whole.
 async fn large_messages_that_come_at_once_are_all_there(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     let large = |number: usize| {
         let mut delivery = delivery(number, &[ANN, BEN]);
         let line = format!("{number:02} {}\r\n", "0123456789abcdef".repeat(4));
@@ -151,7 +152,7 @@ async fn large_messages_that_come_at_once_are_all_there(database: Database) {
 
 /// The disk of the database is full, or it died: nobody is told that mail was stored, and nothing is lost when it is there again.
 async fn what_the_database_can_not_take_is_refused_for_now(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     for number in 0..20 {
         store.deliver(delivery(number, &[ANN])).await.unwrap();
     }
@@ -205,7 +206,7 @@ async fn what_the_database_can_not_take_is_refused_for_now(database: Database) {
 /// A process that moves a mailbox dies: in the middle, and after the directory was told.
 async fn a_move_goes_on_where_it_was_broken_off(database: Database) {
     let other = if database.is_postgres() { Database::postgres() } else { Database::sqlite() };
-    let (from, to) = (&open(&database.location).await, &open(&other.location).await);
+    let (from, to) = (&open(database.location()).await, &open(other.location()).await);
     for number in 0..200 {
         from.deliver(delivery(number, &[ANN])).await.unwrap();
     }
@@ -268,7 +269,7 @@ async fn a_move_goes_on_where_it_was_broken_off(database: Database) {
 }
 
 async fn a_body_that_is_counted_too_low_is_kept(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     for number in 0..4 {
         store.deliver(delivery(number, &[ANN, BEN])).await.unwrap();
     }
@@ -297,7 +298,8 @@ async fn a_body_that_is_counted_too_low_is_kept(database: Database) {
 async fn packs_that_fail_lose_and_double_nothing(database: Database) {
     let packs = Arc::new(MemoryPacks::default());
     let kept = Arc::<MemoryPacks>::clone(&packs);
-    let store = &Store::with_packs(&database.location, kept, BodyOptions::default()).await.unwrap();
+    let store =
+        &Store::with_packs(database.location(), kept, BodyOptions::default()).await.unwrap();
     store.deliver(delivery(0, &[ANN])).await.unwrap();
     let none = Faults::default();
     let faults = [

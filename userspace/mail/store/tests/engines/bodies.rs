@@ -10,6 +10,7 @@ use muralla_mail_store::packs::memory::{Faults, MemoryPacks};
 use muralla_mail_store::{
     Bodies, BodyError, BodyId, BodyOptions, BodyRow, Fault, PackLocation, PackOptions, PackStore,
 };
+use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
 

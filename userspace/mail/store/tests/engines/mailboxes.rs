@@ -11,6 +11,7 @@ use muralla_mail_store::{
     Account, Append, BodyOptions, Delivered, Delivery, Destination, Flags, FolderId, FolderPath,
     Purpose, Store, StoreError,
 };
+use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
 
@@ -87,7 +88,7 @@ pub(crate) async fn assert_counted(store: &Store, account: Account) {
 }
 
 async fn what_is_delivered_is_in_every_listing_and_reads_back(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     let mut tasks = Vec::new();
     for number in 0..300 {
         let store = store.clone();
@@ -118,7 +119,7 @@ async fn what_is_delivered_is_in_every_listing_and_reads_back(database: Database
 }
 
 async fn a_delivery_is_stored_once(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     let first = store.deliver(delivery(7, &[ANN])).await.unwrap();
     let Delivered::Stored { folder, uid } = first[0] else { panic!("{first:?}") };
     // The second attempt names one more.
@@ -139,7 +140,7 @@ async fn a_delivery_is_stored_once(database: Database) {
 }
 
 async fn a_quota_counts_what_came(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     let size = message(0).len() as u64;
     let limited = |number: usize| {
         let mut delivery = delivery(number, &[ANN, BEN]);
@@ -163,7 +164,7 @@ async fn a_quota_counts_what_came(database: Database) {
 }
 
 async fn messages_are_marked_copied_moved_and_removed(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     for number in 0..10 {
         store.deliver(delivery(number, &[ANN])).await.unwrap();
     }
@@ -203,7 +204,7 @@ async fn messages_are_marked_copied_moved_and_removed(database: Database) {
 }
 
 async fn folders_are_made_renamed_and_removed(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     let path = |text: &str| FolderPath::parse(text).unwrap();
     let names = async || -> Vec<String> {
         let folders = store.folders(ANN).await.unwrap();
@@ -238,7 +239,7 @@ async fn folders_are_made_renamed_and_removed(database: Database) {
 }
 
 async fn everything_at_once_leaves_what_it_should(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     let mut tasks = Vec::new();
     for number in 0..120 {
         let store = store.clone();
@@ -267,7 +268,7 @@ async fn everything_at_once_leaves_what_it_should(database: Database) {
 }
 
 async fn old_spam_expires_where_its_owner_lets_it(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let now = since.as_secs() as i64;
     for (number, days) in [1, 20, 31, 400].into_iter().enumerate() {
@@ -299,7 +300,7 @@ async fn old_spam_expires_where_its_owner_lets_it(database: Database) {
 }
 
 async fn wrong_counts_are_found_and_mended(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     for number in 0..5 {
         store.deliver(delivery(number, &[ANN, BEN])).await.unwrap();
     }
@@ -320,7 +321,7 @@ async fn wrong_counts_are_found_and_mended(database: Database) {
 
 async fn a_mailbox_moves_while_mail_comes(database: Database) {
     let other = if database.is_postgres() { Database::postgres() } else { Database::sqlite() };
-    let (from, to) = (&open(&database.location).await, &open(&other.location).await);
+    let (from, to) = (&open(database.location()).await, &open(other.location()).await);
     for number in 0..200 {
         from.deliver(delivery(number, &[ANN, BEN])).await.unwrap();
     }
@@ -377,7 +378,7 @@ async fn a_mailbox_moves_while_mail_comes(database: Database) {
 }
 
 async fn a_folder_whose_count_is_wrong_can_be_removed(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     let own = FolderPath::parse("Own").unwrap();
     for messages in [0, 7] {
         store.create_folder(ANN, &own).await.unwrap();
@@ -400,7 +401,7 @@ async fn a_folder_whose_count_is_wrong_can_be_removed(database: Database) {
 }
 
 async fn a_folder_is_not_put_below_itself(database: Database) {
-    let store = &open(&database.location).await;
+    let store = &open(database.location()).await;
     let path = |text: &str| FolderPath::parse(text).unwrap();
     for text in ["Kin", "Kin/Kin", "Kinder"] {
         store.create_folder(ANN, &path(text)).await.unwrap();

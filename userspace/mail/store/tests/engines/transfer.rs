@@ -18,6 +18,7 @@ use muralla_mail_store::transfer::{
 use muralla_mail_store::{
     Account, Append, BodyOptions, Flags, FolderPath, PackStore, Purpose, Store, StoreError,
 };
+use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
 
@@ -42,7 +43,7 @@ const CAME: i64 = 1_700_000_000;
 async fn open(database: &Database) -> (Store, Arc<MemoryPacks>) {
     let packs = Arc::new(MemoryPacks::default());
     let kept = Arc::<MemoryPacks>::clone(&packs);
-    (Store::with_packs(&database.location, kept, BodyOptions::default()).await.unwrap(), packs)
+    (Store::with_packs(database.location(), kept, BodyOptions::default()).await.unwrap(), packs)
 }
 
 fn path(text: &str) -> FolderPath {

@@ -7,7 +7,8 @@ use super::index::Handle;
 use super::places::Place;
 use super::shard::Shard;
 use super::{
-    Effect, MOST_ALIKE, Outcome, Table, USERS, addresses, ends_with, standing, unknown, view,
+    Effect, MOST_ALIKE, MOST_ALIKE_UNWRITTEN, Outcome, Table, USERS, addresses, ends_with, unknown,
+    view,
 };
 use crate::doubts::Doubts;
 use crate::id::SessionId;
@@ -324,7 +325,7 @@ impl Locked<'_> {
 
     /// What a record did that added nothing.
     pub(super) fn effect(&self, slot: u32, outcome: Outcome, report: &Report) -> Option<Effect> {
-        let session = Some(standing(self.shard.session(slot)?));
+        let session = Some(self.shard.session(slot)?.standing());
         Some(Effect { session, ..Effect::without_session(outcome, report.doubts) })
     }
 
@@ -376,27 +377,38 @@ impl Locked<'_> {
         let alike = newest.and_then(|newest| {
             let chain = self.shard.chain(newest);
             let closed = chain.clone().filter(|(_, session)| !session.is_open()).last();
-            closed.filter(|_| chain.count() >= MOST_ALIKE).map(|(slot, _)| slot)
+            let (slot, oldest) = closed?;
+            let is_unwritten = self.table.is_unwritten(oldest);
+            let most = if is_unwritten { MOST_ALIKE_UNWRITTEN } else { MOST_ALIKE };
+            (chain.count() >= most).then_some(slot)
         });
         if let Some(oldest) = alike {
             // No other identity is the worse for it: the horizon stays.
-            self.shard.forget(oldest, now);
-            self.table.forgotten_early.fetch_add(1, Ordering::Relaxed);
+            self.forget_early(oldest, now);
         }
         while self.shard.held() >= self.table.most_in_shard() {
             let oldest = self.shard.oldest_closed(false).or(self.shard.oldest_closed(true));
             match oldest {
                 Some(oldest) => {
                     // A claim is no session: it has no usage that could be counted again.
-                    let removed = self.shard.forget(oldest, now).filter(|old| !old.is_claim());
-                    let last = removed.map_or(i64::MIN, |old| old.last.into());
+                    let last = self.forget_early(oldest, now).unwrap_or(i64::MIN);
                     self.table.horizon.fetch_max(last.min(now), Ordering::Relaxed);
-                    self.table.forgotten_early.fetch_add(1, Ordering::Relaxed);
                 }
                 None => return false,
             }
         }
         true
+    }
+
+    /// Forgets a session for lack of room; gives the latest moment that it is known of.
+    fn forget_early(&mut self, slot: u32, now: i64) -> Option<i64> {
+        let forgotten = self.shard.forget(slot, now).filter(|old| !old.is_claim());
+        self.table.forgotten_early.fetch_add(1, Ordering::Relaxed);
+        let forgotten = forgotten?;
+        if self.table.is_unwritten(&forgotten) {
+            self.table.forgotten_unwritten.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(forgotten.last.into())
     }
 
     /// Enters a session that is open into the indices.

@@ -20,7 +20,8 @@ fn dictionary() -> Dictionary {
 fn parse(name: &str, text: &str) -> Result<String, String> {
     let dictionary = dictionary();
     let attribute = dictionary.attribute(name).unwrap();
-    Value::parse(attribute, text.as_bytes(), 0).map(|value| value.shown(attribute).to_string())
+    Value::parse(attribute, text.as_bytes(), &Zone::UTC)
+        .map(|value| value.shown(attribute).to_string())
 }
 
 #[test]
@@ -180,7 +181,7 @@ proptest! {
     fn any_text_is_survived_by_every_type(text in ".{0,60}") {
         LAB.with(|dictionary| {
             for attribute in dictionary.attributes().filter(|attribute| attribute.vendor() == Some(65_000)) {
-                if let Ok(value) = Value::parse(attribute, text.as_bytes(), 0) {
+                if let Ok(value) = Value::parse(attribute, text.as_bytes(), &Zone::UTC) {
                     value.shown(attribute).to_string();
                 }
             }

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use muralla_journal::{Consumer, DeadLetter, Entry, JournalError};
 use muralla_radius_accounting::{
-    self as records, Effect, ExportRow, Outcome, Record, SessionId, Standing,
-    State as SessionState, Status, payload,
+    self as records, Effect, ExportRow, Moment, Outcome, Record, SessionId, Standing,
+    State as SessionState, Status, Table, payload,
 };
-use muralla_radius_state::{Backoff, State};
+use muralla_radius_state::{Backoff, Changed, State};
 use tracing::{error, warn};
 
+use super::panics::{CAUSE, Part};
 use super::{FAREWELL, Order, Shared, WAIT};
 use crate::desk::Wall;
 
@@ -22,15 +23,14 @@ const LINGER: Duration = Duration::from_millis(50);
 /// Time between two words to the database that this server has told it everything.
 const TELL: Duration = Duration::from_secs(5);
 
-/// Records of sessions that the table may have forgotten by now are not put to it again, or it would take them for new.
-const FRESH: u64 = 2 * 3_600;
-
 /// Brings records into the database.
 pub(super) struct Exporter {
     shared: Arc<Shared>,
     consumer: Consumer,
     backoff: Backoff,
     told: Instant,
+    /// Up to this record each is written alone: one of a batch caused a panic.
+    alone_until: u64,
     /// Something could be neither written nor put aside before the end: the next process meets it again.
     given_up: bool,
 }
@@ -53,10 +53,25 @@ impl Batch {
 }
 
 impl Exporter {
-    /// It reads with a consumer of its own.
-    pub(super) fn new(shared: Arc<Shared>, consumer: Consumer) -> Self {
+    /// It reads with a consumer of its own. From now on the table remembers what that has still before it.
+    ///
+    /// # Errors
+    ///
+    /// When the journal can't be read.
+    pub(super) fn new(shared: Arc<Shared>, mut consumer: Consumer) -> Result<Self, JournalError> {
         let (backoff, told) = (Backoff::default(), Instant::now());
-        Self { shared, consumer, backoff, told, given_up: false }
+        let sessions = &shared.desk.sessions;
+        while let Some(entry) = consumer.next()? {
+            if let Ok(record) = payload::decode(&entry.payload) {
+                sessions.unwritten(Some(&record), Wall::now().moment());
+                break;
+            }
+        }
+        consumer.roll_back();
+        let first = shared.panics.is_wary().then(|| consumer.position());
+        let batch = shared.config.batch as u64;
+        let alone_until = first.map_or(0, |first| first.saturating_add(batch));
+        Ok(Self { shared, consumer, backoff, told, alone_until, given_up: false })
     }
 
     /// Works until it is stopped.
@@ -87,6 +102,7 @@ impl Exporter {
                 }
             }
             if batch.is_empty() {
+                self.note_all_is_written();
                 self.tell_all_is_told(&state);
                 self.consumer.wait(WAIT);
                 continue;
@@ -114,8 +130,16 @@ impl Exporter {
     fn gather(&mut self) -> Result<Batch, JournalError> {
         let mut batch = Batch::default();
         let until = Instant::now() + LINGER;
-        while batch.entries.len() < self.shared.config.batch && !self.given_up {
+        let alone = self.consumer.position() < self.alone_until && self.consumer.lag() > 0;
+        let most = if alone { 1 } else { self.shared.config.batch };
+        while batch.entries.len() < most && !self.given_up {
             match self.consumer.next() {
+                Ok(Some(entry)) if !self.wait_for_the_table(entry.sequence) => {
+                    // It can't be written under its session's name: the next process does it.
+                    self.given_up = true;
+                    self.consumer.roll_back();
+                    return Ok(Batch::default());
+                }
                 Ok(Some(entry)) => self.add(&mut batch, entry),
                 Ok(None) => {
                     let left = until.saturating_duration_since(Instant::now());
@@ -129,50 +153,77 @@ impl Exporter {
                 }
             }
         }
-        let closed = self.shared.closings.lock().take();
+        let closed = if alone { Vec::new() } else { self.shared.closings.lock().take() };
         batch.closed = closed.len();
         batch.rows.splice(0..0, closed);
         Ok(batch)
     }
 
     fn add(&mut self, batch: &mut Batch, entry: Entry) {
-        match payload::decode(&entry.payload) {
+        let shared = Arc::clone(&self.shared);
+        let reason = match payload::decode(&entry.payload) {
+            Ok(_) if shared.panics.is_cause(entry.sequence) => CAUSE.to_owned(),
             Ok(record) => {
-                let effect = self.effect(&record, entry.sequence);
-                let tolerance = self.shared.tolerance();
+                let _at = shared.panics.at(Part::Database, entry.sequence);
+                #[cfg(test)]
+                super::panics::tests::trap(&record, Part::Database);
+                let (sessions, now) = (&shared.desk.sessions, Wall::now().moment());
+                if batch.entries.is_empty() {
+                    sessions.unwritten(Some(&record), now);
+                }
+                let tolerance = shared.tolerance();
+                let effect = effect(sessions, &record, now, tolerance);
                 batch.rows.push(ExportRow::of(&record, &effect, entry.sequence, tolerance));
                 batch.last = Some(entry.sequence);
                 batch.entries.push(entry);
+                return;
             }
-            Err(damaged) => {
-                if self.put_aside(&entry, &damaged.to_string()) {
-                    batch.last = Some(entry.sequence);
-                }
-            }
+            Err(damaged) => damaged.to_string(),
+        };
+        if self.put_aside(&entry, &reason) {
+            batch.last = Some(entry.sequence);
         }
     }
 
-    /// What the record did to its session: as the table knows it, if it is not too long ago.
-    fn effect(&self, record: &Record<'_>, sequence: u64) -> Effect {
-        // The table has it first, or it would take the record's time for now.
-        while self.shared.applied.load(Ordering::Acquire) < sequence && !self.shared.stopped() {
+    /// Until the table has taken a record, and so knows its session. False if the end comes first.
+    fn wait_for_the_table(&self, sequence: u64) -> bool {
+        let mut end = None;
+        while self.shared.applied.load(Ordering::Acquire) < sequence {
+            if self.shared.stopped() {
+                // It takes what there is before it ends.
+                let end = *end.get_or_insert_with(|| Instant::now() + FAREWELL);
+                if self.shared.panics.failure().is_some() || Instant::now() >= end {
+                    return false;
+                }
+            }
             thread::sleep(Duration::from_millis(1));
         }
-        let wall = Wall::now();
-        let age = wall.nanoseconds().saturating_sub(record.received) / 1_000_000_000;
-        if age < FRESH && self.shared.applied.load(Ordering::Acquire) >= sequence {
-            return self.shared.desk.sessions.apply(record, wall.moment());
+        true
+    }
+
+    /// Lets the table forget what it remembered for this.
+    fn note_all_is_written(&self) {
+        if self.consumer.lag() > 0 {
+            return;
         }
-        let alone = by_itself(record, self.shared.tolerance());
-        // If the table knows its session, which may have been named for another record of it, that one is meant.
-        match self.shared.desk.sessions.standing(record, wall.moment()) {
-            Some(known) => named_by(alone, known),
-            None => alone,
+        let sessions = &self.shared.desk.sessions;
+        let forgotten = sessions.stats().forgotten_unwritten;
+        if forgotten > 0 {
+            warn!(
+                sessions = forgotten,
+                "sessions were written by what their records tell alone, as [radius.accounting] most_sessions did not reach for them"
+            );
         }
+        sessions.unwritten(None, Wall::now().moment());
     }
 
     /// Writes a batch; if that can't be done at the moment, says how long to wait.
     fn export(&mut self, state: &State, batch: &Batch) -> Result<(), Duration> {
+        let shared = Arc::clone(&self.shared);
+        let of_one = batch.entries.first().filter(|_| batch.rows.len() == 1);
+        let _at = of_one.map(|entry| shared.panics.at(Part::Database, entry.sequence));
+        #[cfg(test)]
+        super::panics::tests::trap_batch(&batch.entries);
         let exported = match self.shared.until_the_end(state.export(&batch.rows)) {
             Some(Ok(exported)) => exported,
             Some(Err(error)) => {
@@ -192,6 +243,10 @@ impl Exporter {
         };
         self.backoff.succeeded();
         *self.shared.unfit.lock() = None;
+        if !exported.ended.is_empty() {
+            let ended = Changed::Sessions(exported.ended);
+            self.shared.desk.others.hear(ended, state.server());
+        }
         for poison in &exported.poison {
             let entry = poison.index.checked_sub(batch.closed);
             if let Some(entry) = entry.and_then(|at| batch.entries.get(at))
@@ -279,7 +334,17 @@ impl Exporter {
     }
 }
 
-/// What a record says for itself, of a session that the table may not remember.
+/// What a record did that the table has taken, and what its session came to by then: as the table knows it, or else as the
+/// record alone tells.
+pub(super) fn effect(table: &Table, record: &Record<'_>, now: Moment, tolerance: u32) -> Effect {
+    let alone = by_itself(record, tolerance);
+    match table.standing(record, now) {
+        Some(known) => Effect { outcome: Outcome::Duplicate, session: Some(known), ..alone },
+        None => alone,
+    }
+}
+
+/// What a record says for itself, of a session that the table does not remember.
 pub(super) fn by_itself(record: &Record<'_>, tolerance: u32) -> Effect {
     let event = record.event(tolerance);
     let seconds = record.session_seconds.unwrap_or(0);
@@ -302,17 +367,4 @@ pub(super) fn by_itself(record: &Record<'_>, tolerance: u32) -> Effect {
         closes: Vec::new(),
         doubts: event.doubts,
     }
-}
-
-/// What a record says for itself, of a session that the table knows. If nothing later is known of that, the table's totals are
-/// better: it has counted what the NAS's counters went round.
-fn named_by(alone: Effect, known: Standing) -> Effect {
-    let session = alone.session.map(|session| {
-        if session.updated >= known.updated {
-            known
-        } else {
-            Standing { id: known.id, started: known.started, ..session }
-        }
-    });
-    Effect { session, ..alone }
 }

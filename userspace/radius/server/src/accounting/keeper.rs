@@ -16,9 +16,10 @@ use muralla_radius_accounting::{
     Status, payload,
 };
 use muralla_radius_policy::Used;
-use muralla_radius_state::{self as state, Assigned};
+use muralla_radius_state::{self as state, Assigned, Line};
 use tracing::warn;
 
+use super::panics::Part;
 use super::{Shared, WAIT, subject};
 use crate::desk::{Desk, Wall};
 use crate::spent;
@@ -79,7 +80,16 @@ impl Keeper {
         let begin = Instant::now();
         while let Some(entry) = self.consumer.next()? {
             match payload::decode(&entry.payload) {
-                Ok(record) => self.apply(&record, entry.sequence),
+                // The database puts it aside.
+                Ok(_) if self.shared.panics.is_cause(entry.sequence) => {
+                    self.shared.counts.unreadable.fetch_add(1, Relaxed);
+                }
+                Ok(record) => {
+                    let _at = self.shared.panics.at(Part::Sessions, entry.sequence);
+                    #[cfg(test)]
+                    super::panics::tests::trap(&record, Part::Sessions);
+                    self.apply(&record, entry.sequence);
+                }
                 // Whoever writes it into the database puts it aside.
                 Err(_) => {
                     self.shared.counts.unreadable.fetch_add(1, Relaxed);
@@ -103,6 +113,7 @@ impl Keeper {
             count.fetch_add(1, Relaxed);
         }
         self.note_spent(record, &effect, sequence);
+        self.tell_others(record, &effect);
         self.tell_leases(record, &effect, wall);
         if effect.closes.is_empty() {
             return;
@@ -129,6 +140,24 @@ impl Keeper {
             spent.note(subject(record), session.id, used, sequence);
         }
         self.note_ends(&effect.closes, sequence);
+    }
+
+    /// Has sessions that other servers were told of, and the database has open, be over where this one was told their end.
+    fn tell_others(&self, record: &Record<'_>, effect: &Effect) {
+        let others = &self.shared.desk.others;
+        if let Some(session) = &effect.session
+            && session.state == SessionState::Stopped
+        {
+            others.end(session.id);
+        }
+        // In the second in which a box begins, its first session may begin as well; in the one in which it ends, none.
+        let at = i64::from(record.event(self.shared.tolerance()).at);
+        let until = match record.status {
+            Status::On => at - 1,
+            Status::Off => at,
+            _ => return,
+        };
+        others.restart(self.shared.desk.pending.spots().of_record(record), until);
     }
 
     /// The same of sessions that the table closed.
@@ -159,7 +188,7 @@ impl Keeper {
         let Some(leases) = self.shared.desk.leases() else { return };
         let subject = subject(record);
         let user = records::export::printable(subject);
-        let port = state::port_of(record.nas_port_id, record.nas_port, record.calling);
+        let port = Line::from(record).text();
         let holder = state::Holder { user: &user, nas: record.nas, port: port.as_deref() };
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let way =
@@ -260,7 +289,7 @@ fn assigned(record: &Record<'_>) -> impl Iterator<Item = Assigned> {
 }
 
 /// Replaces a file whole, so that a crash in the middle leaves the old one.
-fn replace<T>(
+pub(super) fn replace<T>(
     file: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<T>,
 ) -> io::Result<T> {

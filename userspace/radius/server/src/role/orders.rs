@@ -41,7 +41,7 @@ impl Role {
             }
             Some(Selector::User(user)) => self.views_of(user, most),
             Some(Selector::Session { user, session }) => {
-                let mut views = self.views_of(user, MOST_TARGETS);
+                let mut views = self.views_of(user, MOST_TARGETS + 1);
                 views.retain(|view| is_named(session, Some(view.id), &view.session));
                 views.truncate(most);
                 views
@@ -68,7 +68,8 @@ impl Role {
         selector: &Selector,
         wish: Wish,
     ) -> Result<Vec<DynamicOutcome>, OrderError> {
-        let views = self.views(Some(selector), MOST_TARGETS);
+        // One more than is asked for tells that there are more.
+        let views = self.views(Some(selector), MOST_TARGETS + 1);
         let mut known: HashSet<SessionId> = HashSet::new();
         let mut all = Vec::new();
         for view in &views {
@@ -83,6 +84,8 @@ impl Role {
         if all.is_empty() {
             return Err(OrderError::NoSession);
         }
+        let is_cut = all.len() > MOST_TARGETS;
+        all.truncate(MOST_TARGETS);
         let context = self.desk.context();
         let config = self.supply.config.lock().dynamic.clone();
         let mut asking = JoinSet::new();
@@ -96,6 +99,9 @@ impl Role {
         while let Some(outcome) = asking.join_next().await {
             // Only a panic can take one away, and that was told already.
             outcomes.extend(outcome);
+        }
+        if is_cut {
+            outcomes.push(cut(selector));
         }
         Ok(outcomes)
     }
@@ -111,10 +117,10 @@ impl Role {
                 let key = key.map(|key| String::from_utf8_lossy(key).into_owned());
                 filter.user = Some(key.unwrap_or_else(|| user.clone()));
             }
-            Selector::Address(address) => filter.address = Some(address.to_string()),
+            Selector::Address(address) => filter.address = Some(*address),
             Selector::Nas(nas) => filter.nas = Some(nas.clone()),
         }
-        let most = u32::try_from(MOST_TARGETS).unwrap_or(u32::MAX);
+        let most = u32::try_from(MOST_TARGETS + 1).unwrap_or(u32::MAX);
         match timeout(GLANCE, state.sessions(&filter, most)).await {
             Ok(Ok(entries)) => {
                 // What was told here the table knows better: if it has it not, it has ended.
@@ -133,6 +139,29 @@ impl Role {
             }
             Err(_) => Vec::new(),
         }
+    }
+}
+
+/// What is said of sessions that were not asked for, because there were too many.
+fn cut(selector: &Selector) -> DynamicOutcome {
+    let (mut user, mut nas) = (String::new(), String::new());
+    match selector {
+        Selector::User(name) | Selector::Session { user: name, .. } => user.clone_from(name),
+        Selector::Nas(name) => nas.clone_from(name),
+        Selector::Address(_) => {}
+    }
+    DynamicOutcome {
+        user,
+        session_id: String::new(),
+        nas,
+        sent_to: None,
+        verdict: DynamicVerdict::Unsent,
+        words: format!(
+            "there are more sessions than the {MOST_TARGETS} that one order is for, and the others were not asked about: to \
+             disconnect again takes the next ones, and a change reaches them by their users"
+        ),
+        attempts: 0,
+        took: Duration::ZERO,
     }
 }
 

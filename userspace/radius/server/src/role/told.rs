@@ -62,6 +62,7 @@ pub(super) fn nas_status(nases: &Nases) -> Vec<NasStatus> {
             acknowledged: counts.acknowledged,
             repeated: counts.repeated,
             dropped: counts.dropped,
+            reasons: all.first().map(|nas| nas.counts.reasons()).unwrap_or_default(),
             old_secret: ago(counts.old_secret),
             seen: ago(counts.seen),
         }

@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use muralla_journal::{AppendError, Ticket};
 use muralla_radius_policy::{Checked, Costly as Comparison};
-use muralla_radius_wire::{Code, Packet, Requirement, Secret, Writer, kind, verify_request};
+use muralla_radius_wire::{
+    Code, Packet, Requirement, Secret, Writer, kind, proves_secret, verify_request,
+    verify_request_from,
+};
 use muralla_sockets::datagrams::Path;
 
 use super::{Acknowledgement, Bench, Clock, Errand, Parcel, SHARE, Served, Slow, milliseconds};
@@ -13,6 +16,19 @@ use crate::desk::{Context, Question, Ruling};
 use crate::listening::Service;
 use crate::nases::Nas;
 use crate::report::{Answer, Stage};
+
+impl<'a> Served<'a> {
+    /// The request, as the desk is asked about it.
+    fn question(&self) -> Question<'a> {
+        Question {
+            packet: self.packet,
+            source: self.path.peer,
+            nas: self.nas,
+            secret: self.secret,
+            since: self.since,
+        }
+    }
+}
 
 impl Bench {
     /// Whose packet it is, and by which secret; none if nobody can say, or it belongs elsewhere.
@@ -35,12 +51,20 @@ impl Bench {
             return None;
         }
         let found = context.nases.of(path.peer.ip());
-        let outcome = found.map(|nas| verify_request(packet, &nas.secrets, nas.requirement));
+        let (source, proven) = (path.peer.ip(), &self.desk.proven);
+        let outcome = found.map(|nas| {
+            verify_request_from(packet, &nas.secrets, nas.requirement, || {
+                proven.of(source, &nas.secrets)
+            })
+        });
         if let (Some(nas), Some(Ok(index))) = (found, &outcome) {
             let counts = nas.counts.of(self.number);
             counts.seen.store(clock.wall.seconds(), Relaxed);
             if *index == 0 && nas.secrets.len() > 1 {
                 counts.old_secret.store(clock.wall.seconds(), Relaxed);
+            }
+            if proves_secret(packet) {
+                proven.note(source, &nas.secrets, *index);
             }
             return Some((nas, nas.secrets.get(*index)?));
         }
@@ -52,8 +76,9 @@ impl Bench {
         }
         let reason = match (found, outcome) {
             (Some(nas), Some(Err(unverified))) => {
-                nas.counts.of(self.number).dropped.fetch_add(1, Relaxed);
-                unverified.reason()
+                let reason = unverified.reason();
+                nas.counts.of(self.number).refused(Stage::Unverified, reason);
+                reason
             }
             _ => "unknown_client",
         };
@@ -77,13 +102,7 @@ impl Bench {
         let Some(room) = self.outbox.room() else {
             return self.drop_request(served, "unsent");
         };
-        let question = Question {
-            packet: served.packet,
-            source: served.path.peer,
-            nas: served.nas,
-            secret: served.secret,
-            since: served.since,
-        };
+        let question = served.question();
         match self.desk.authorise(context, &question, checked, clock.now, clock.wall, room) {
             Ruling::Accept(len) => {
                 counts.accepted.fetch_add(1, Relaxed);
@@ -96,7 +115,7 @@ impl Bench {
                 self.hold(Answer::Accept);
             }
             Ruling::Reject(len, reason) => {
-                counts.rejected.fetch_add(1, Relaxed);
+                counts.refused(Stage::Rejected, reason);
                 self.tally.reason(Stage::Rejected, reason, 1);
                 let reply = room.get(..len).unwrap_or_default();
                 let delay = context.answers.reject_delay;
@@ -148,13 +167,7 @@ impl Bench {
         if counts.pending.load(Relaxed) >= (most as u64 / SHARE).max(1) {
             return self.drop_request(served, "too_many_pending_of_nas");
         }
-        let question = Question {
-            packet: served.packet,
-            source: served.path.peer,
-            nas: served.nas,
-            secret: served.secret,
-            since: served.since,
-        };
+        let question = served.question();
         let digest = self.desk.recent.digest(&served.nas.name, served.packet.bytes());
         let since = clock.now.duration_since(self.desk.begun()).as_secs();
         if let Some(ticket) = self.desk.recent.find(digest, since) {
@@ -261,7 +274,7 @@ impl Bench {
 
     /// Does not answer; what is sent again is looked at anew.
     pub(super) fn drop_request(&mut self, served: &Served<'_>, reason: &'static str) {
-        served.nas.counts.of(self.number).dropped.fetch_add(1, Relaxed);
+        served.nas.counts.of(self.number).refused(Stage::Dropped, reason);
         self.replies.forget(served.identity);
         self.tally.reason(Stage::Dropped, reason, 1);
     }

@@ -30,7 +30,7 @@ fn update(session: u64, began: Moment) -> Sign {
 
 /// A user logs in, and his session begins.
 fn log_in(book: &mut Book<&'static str>, user: u64, now: Moment) -> Option<u64> {
-    let number = book.lease(who(user), "", now)?;
+    let number = book.lease(who(user), "", None, now)?;
     assert!(!book.renew(number, who(user), start(session(user), now), now));
     Some(number)
 }
@@ -50,11 +50,46 @@ fn one_block() -> (Book<&'static str>, u64) {
 }
 
 fn ended(book: &mut Book<&'static str>, now: Moment, most: usize) -> Vec<u64> {
-    book.ended(now, most).into_iter().map(|(number, _)| number).collect()
+    book.ended(now, most).into_iter().map(|ended| ended.number).collect()
 }
 
 fn idle(book: &Book<&'static str>) -> Vec<u64> {
     book.blocks().map(|(block, _)| block).filter(|block| book.is_idle(*block)).collect()
+}
+
+#[test]
+fn what_somebody_has_at_another_server_is_given_to_nobody_before_the_database_was_asked() {
+    let (mut book, block) = one_block();
+    book.doubt(block, 5);
+    book.doubt(block, 6);
+    assert_eq!(book.spare(), 3);
+    let given: Vec<u64> = (1..=3).map(|user| log_in(&mut book, user, 7).unwrap()).collect();
+    assert!(!given.contains(&block));
+    assert_eq!(log_in(&mut book, 4, 8), None);
+    assert_eq!(ended(&mut book, 8, 9), [block]);
+    book.confirm(block, None, 8);
+    assert_eq!(log_in(&mut book, 4, 9), Some(block), "he has it no more");
+    // What is held is its holder's, and what is unknown is nothing.
+    book.doubt(block, 10);
+    book.doubt(block + 99, 10);
+    assert_eq!((book.spare(), book.held()), (0, 4));
+    assert!(ended(&mut book, 10, 9).is_empty());
+}
+
+#[test]
+fn a_block_is_sure_when_the_database_was_asked_about_all_of_it() {
+    let (mut book, block) = one_block();
+    assert!(book.is_sure(block));
+    log_in(&mut book, 1, 1).unwrap();
+    assert!(book.is_sure(block), "what was offered here is known");
+    let next = block + 4;
+    assert!(!book.is_sure(next), "it is not ours");
+    book.take_block(next, 1_000_000, Some(50), [], 2);
+    for number in ended(&mut book, 60, 9) {
+        assert!(!book.is_sure(next));
+        book.confirm(number, None, 60);
+    }
+    assert!(book.is_sure(next));
 }
 
 #[test]
@@ -73,8 +108,8 @@ fn what_is_taken_by_its_line_hides_nothing_that_is_free() {
         assert_eq!(log_in(&mut book, user, 1), Some(*number));
     }
     assert_eq!(book.spare(), 1);
-    assert_eq!(book.lease(who(1_000), "", 1), given.last().copied());
-    assert_eq!((book.lease(who(1_001), "", 1), book.free.len()), (None, 0));
+    assert_eq!(book.lease(who(1_000), "", None, 1), given.last().copied());
+    assert_eq!((book.lease(who(1_001), "", None, 1), book.free.len()), (None, 0));
     // Nor does what belongs to subscribers by now.
     for (user, number) in (0..399).zip(&given) {
         stop(&mut book, *number, user);
@@ -83,24 +118,24 @@ fn what_is_taken_by_its_line_hides_nothing_that_is_free() {
         book.set_fixed(*block, &[*block..=*block + 3]);
     }
     assert_eq!(book.spare(), 7);
-    assert!((0..7).all(|user| book.lease(who(2_000 + user), "", 1).is_some()));
-    assert_eq!(book.lease(who(3_000), "", 1), None);
+    assert!((0..7).all(|user| book.lease(who(2_000 + user), "", None, 1).is_some()));
+    assert_eq!(book.lease(who(3_000), "", None, 1), None);
     // A subscriber's no more.
     book.set_fixed(blocks[0], &[blocks[0]..=blocks[0] + 2]);
-    assert_eq!(book.lease(who(3_000), "", 1), Some(blocks[0] + 3));
+    assert_eq!(book.lease(who(3_000), "", None, 1), Some(blocks[0] + 3));
 }
 
 #[test]
 fn everybody_gets_something_else_until_nothing_is_left() {
     let (mut book, block) = one_block();
-    let given: Vec<u64> = (0..4).map(|user| book.lease(who(user), "", 0).unwrap()).collect();
+    let given: Vec<u64> = (0..4).map(|user| book.lease(who(user), "", None, 0).unwrap()).collect();
     assert_eq!(given, [block, block + 1, block + 2, block + 3]);
-    assert_eq!(book.lease(who(9), "", 0), None);
+    assert_eq!(book.lease(who(9), "", None, 0), None);
     assert_eq!((book.spare(), book.held(), book.take_given()), (0, 4, 4));
     // A repeated request gets the same again.
-    assert_eq!(book.lease(who(2), "", 1), Some(block + 2));
+    assert_eq!(book.lease(who(2), "", None, 1), Some(block + 2));
     // Without anything that tells logins apart, it is another login.
-    assert_eq!(book.lease(Who { user: 2, line: None }, "", 1), None);
+    assert_eq!(book.lease(Who { user: 2, line: None }, "", None, 1), None);
 }
 
 #[test]
@@ -111,10 +146,23 @@ fn the_longest_unused_comes_next_and_a_line_gets_its_own_again() {
     }
     stop(&mut book, block + 1, 1);
     stop(&mut book, block, 0);
-    assert_eq!(book.lease(who(7), "", 5), Some(block + 3), "never used");
-    assert_eq!(book.lease(who(0), "", 5), Some(block), "his own");
-    assert_eq!(book.lease(who(8), "", 5), Some(block + 1));
-    assert_eq!(book.lease(who(9), "", 5), None);
+    assert_eq!(book.lease(who(7), "", None, 5), Some(block + 3), "never used");
+    assert_eq!(book.lease(who(0), "", None, 5), Some(block), "his own");
+    assert_eq!(book.lease(who(8), "", None, 5), Some(block + 1));
+    assert_eq!(book.lease(who(9), "", None, 5), None);
+}
+
+#[test]
+fn a_line_is_what_the_login_told_of_it() {
+    let (mut book, block) = one_block();
+    let accounting = Who { line: Some(7), ..who(1) };
+    assert_eq!(book.lease(who(1), "", None, 1), Some(block));
+    assert!(!book.renew(block, accounting, start(session(1), 2), 3));
+    assert_eq!(book.lease(who(1), "", None, 5), Some(block), "he asks again");
+    assert_ne!(book.lease(accounting, "", None, 5), Some(block));
+    // Where nothing but accounting tells of it, that does.
+    assert!(!book.renew(block + 3, Who { line: Some(9), ..who(2) }, start(session(2), 2), 3));
+    assert_eq!(book.lease(Who { line: Some(9), ..who(2) }, "", None, 5), Some(block + 3));
 }
 
 #[test]
@@ -137,9 +185,9 @@ fn nobody_gives_back_what_another_has() {
 fn an_old_end_does_not_free_what_the_next_session_has() {
     let (mut book, block) = one_block();
     // A session begins; then he logs in again on the same port, and its end comes after that.
-    assert_eq!(book.lease(who(1), "", 1_000), Some(block));
+    assert_eq!(book.lease(who(1), "", None, 1_000), Some(block));
     assert!(!book.renew(block, who(1), start(11, 1_500), 1_500));
-    assert_eq!(book.lease(who(1), "", 1_600), Some(block));
+    assert_eq!(book.lease(who(1), "", None, 1_600), Some(block));
     book.release(block, 1, 11);
     assert_eq!(book.spare(), 3, "it was offered again");
     // An update of the old session does not take the offer, whatever its clock says.
@@ -157,8 +205,8 @@ fn an_old_end_does_not_free_what_the_next_session_has() {
 fn a_session_that_was_told_to_another_server_takes_no_later_offer() {
     let (mut book, block) = one_block();
     // The first session's Start goes to another server; its other records come here when he has logged in again.
-    assert_eq!(book.lease(who(1), "", 10_000), Some(block));
-    assert_eq!(book.lease(who(1), "", 15_000), Some(block));
+    assert_eq!(book.lease(who(1), "", None, 10_000), Some(block));
+    assert_eq!(book.lease(who(1), "", None, 15_000), Some(block));
     for sign in [
         start(11, 10_900),
         start(11, 15_900),
@@ -184,32 +232,53 @@ fn what_others_gave_is_free_only_when_all_of_it_has_come_to_light() {
     // An earlier life may have given it to another since.
     book.take_block(block, 1_000_000, Some(12_000), [known], 2_000);
     book.release(block, 1, 11);
-    assert_ne!(book.lease(who(1), "", 3_000), Some(block), "nor does he get it again");
+    assert_ne!(book.lease(who(1), "", None, 3_000), Some(block), "nor does he get it again");
+    assert_eq!(book.lease(who(1), "", Some(block), 3_000), Some(block), "unless he has it");
     assert!(!book.renew(block, who(1), update(11, 9_000), 10_000));
     book.release(block, 1, 11);
     book.question(block, 10_000);
-    assert_eq!(book.ended(11_999, 9), []);
-    assert_eq!(book.ended(12_000, 1), [(block, 12_000)]);
-    book.confirm(block, Some(known), 12_000);
+    assert_eq!(ended(&mut book, 12_999, 9), [block + 1, block + 2, block + 3]);
+    assert_eq!(book.ended(13_000, 1), [Ended { number: block, until: 13_000 }]);
+    book.confirm(block, Some(known), 13_000);
     assert_eq!(book.held(), 1);
     book.release(block, 1, 11);
     assert_eq!(book.held(), 0);
 }
 
 #[test]
+fn what_was_told_before_a_stop_is_known_and_what_is_free_is_free() {
+    let mut book = book(&["192.0.2.0-192.0.2.99"]);
+    let block = book.plan().blocks().next().unwrap();
+    let held = Known { number: block, who: who(1), session: 11, until: 50_000 };
+    let offer = Known { number: block + 1, who: who(2), session: 0, until: 12_000 };
+    book.take_block(block, 1_000_000, None, [held, offer], 2_000);
+    assert_eq!((book.spare(), book.held()), (2, 2));
+    // He may have logged in again before the stop: his session's end proves nothing.
+    book.release(block, 1, 11);
+    assert_eq!(book.spare(), 2);
+    assert_eq!(book.ended(2_000, 9), [Ended { number: block, until: 2_000 }]);
+    book.confirm(block, Some(held), 2_000);
+    book.release(block, 1, 11);
+    assert_eq!(book.spare(), 3);
+    book.question(block + 1, 3_000);
+    assert_eq!(book.ended(11_999, 9), [], "the offer may be taken");
+    assert_eq!(book.ended(12_000, 9), [Ended { number: block + 1, until: 12_000 }]);
+}
+
+#[test]
 fn nothing_becomes_free_before_the_database_was_asked() {
     let (mut book, block) = one_block();
-    book.lease(who(1), "", 0);
-    book.lease(who(2), "", 0);
+    book.lease(who(1), "", None, 0);
+    book.lease(who(2), "", None, 0);
     book.renew(block, who(1), start(11, 1000), 1000);
     assert_eq!(ended(&mut book, OFFER - 1, 9), Vec::<u64>::new());
     assert_eq!(ended(&mut book, OFFER, 9), [block + 1], "an offer that nobody took");
     assert_eq!(ended(&mut book, OFFER, 9), Vec::<u64>::new(), "asked about once");
-    assert_eq!(book.lease(who(3), "", OFFER), Some(block + 2));
+    assert_eq!(book.lease(who(3), "", None, OFFER), Some(block + 2));
     book.postpone(&[block + 1], OFFER + 500);
     assert_eq!(ended(&mut book, OFFER + 499, 9), Vec::<u64>::new());
     let again = book.ended(OFFER + 500, 9);
-    assert_eq!(again, [(block + 1, OFFER)], "its time ended when it ended");
+    assert_eq!(again, [Ended { number: block + 1, until: OFFER }], "its time ended when it ended");
     book.confirm(block + 1, None, OFFER + 500);
     assert_eq!(book.spare(), 2);
     // The lease of the first was renewed elsewhere.
@@ -235,25 +304,27 @@ fn what_a_dead_server_may_have_offered_rests() {
     let known = Known { number: block + 2, who: who(2), session: 12, until: 50_000 };
     book.take_block(block, 1_000_000, Some(OFFER), [known], 0);
     assert_eq!((book.spare(), book.held()), (0, 1));
-    assert_eq!(book.lease(who(1), "", 0), None);
+    assert_eq!(book.lease(who(1), "", None, 0), None);
     let taken = start(13, 5);
     assert!(!book.renew(block, who(3), taken, 5), "one was taken, as its accounting tells");
-    assert_eq!(ended(&mut book, OFFER, 9), [block + 1, block + 2, block + 3]);
+    assert_eq!(ended(&mut book, OFFER, 9), [block, block + 1, block + 2, block + 3]);
+    let taker = Known { number: block, who: who(3), session: 13, until: 60_000 };
+    book.confirm(block, Some(taker), OFFER);
     book.confirm(block + 2, Some(known), OFFER);
     book.confirm(block + 1, None, OFFER);
     book.confirm(block + 3, None, OFFER);
     assert_eq!(book.spare(), 2);
-    assert_eq!(book.lease(who(2), "", OFFER), Some(block + 2), "still his own");
+    assert_eq!(book.lease(who(2), "", None, OFFER), Some(block + 2), "still his own");
 }
 
 #[test]
 fn nothing_is_given_out_of_a_reservation_that_has_ended() {
     let (mut book, block) = one_block();
-    book.lease(who(1), "", 0);
-    assert_eq!(book.lease(who(2), "", 1_000_000), None);
-    assert_eq!(book.lease(who(1), "", 1_000_000), None, "not even the same again");
+    book.lease(who(1), "", None, 0);
+    assert_eq!(book.lease(who(2), "", None, 1_000_000), None);
+    assert_eq!(book.lease(who(1), "", None, 1_000_000), None, "not even the same again");
     book.extend(block, 2_000_000);
-    assert_eq!(book.lease(who(2), "", 1_000_000), Some(block + 1));
+    assert_eq!(book.lease(who(2), "", None, 1_000_000), Some(block + 1));
 }
 
 #[test]
@@ -261,22 +332,45 @@ fn what_is_fixed_or_outside_of_the_pool_is_never_given() {
     let (mut book, block) = one_block();
     book.fix(&(block..=block + 1));
     assert_eq!(book.spare(), 2);
-    assert_eq!(book.lease(who(1), "", 0), Some(block + 2));
-    book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.2"]).unwrap(), OFFER, LEASE);
-    assert_eq!(book.lease(who(2), "", 0), None, "the last is outside now");
+    assert_eq!(book.lease(who(1), "", None, 0), Some(block + 2));
+    book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.2"]).unwrap(), OFFER, LEASE, 0);
+    assert_eq!(book.spare(), 0);
+    assert_eq!(book.lease(who(2), "", None, 0), None, "the last is outside now");
     book.set_fixed(block, &[block + 1..=block + 1]);
-    assert_eq!(book.lease(who(2), "", 0), Some(block), "not fixed any more");
-    book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.3"]).unwrap(), OFFER, LEASE);
-    assert_eq!(book.lease(who(3), "", 0), Some(block + 3), "inside again");
-    assert_eq!(book.lease(who(4), "", 0), None);
+    assert_eq!(book.lease(who(2), "", None, 0), Some(block), "not fixed any more");
+    book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.3"]).unwrap(), OFFER, LEASE, 7);
+    assert_eq!(book.lease(who(3), "", None, 7), None, "somebody may have it");
+    assert_eq!(ended(&mut book, 7, 9), [block + 3]);
+    book.confirm(block + 3, None, 7);
+    assert_eq!(book.lease(who(3), "", None, 7), Some(block + 3), "inside again");
+    assert_eq!(book.lease(who(4), "", None, 0), None);
+}
+
+#[test]
+fn a_pool_is_renumbered() {
+    let (mut book, block) = one_block();
+    assert_eq!(book.lease(who(1), "", None, 0), Some(block));
+    book.replan(Plan::new(32, 4, ["192.0.2.8-192.0.2.11"]).unwrap(), OFFER, LEASE, 0);
+    // Nothing here is good for logins any more, so that other blocks are reserved.
+    assert_eq!((book.spare(), book.held(), book.outside()), (0, 1, vec![]));
+    assert_eq!(book.lease(who(1), "", None, 0), None);
+    // When nobody has any of the block, it is given up.
+    assert_eq!(ended(&mut book, OFFER, 9), [block]);
+    book.confirm(block, None, OFFER);
+    book.news();
+    assert_eq!((book.spare(), book.held(), book.outside()), (0, 0, vec![block]));
+    book.drop_block(block);
+    book.take_block(block + 8, 1_000_000, None, [], OFFER);
+    assert_eq!((book.spare(), book.outside()), (4, vec![]));
+    assert_eq!(book.lease(who(1), "", None, OFFER), Some(block + 8));
 }
 
 #[test]
 fn the_database_is_told_what_is_new_and_what_is_gone() {
     let (mut book, block) = one_block();
-    book.lease(who(1), "one", 5);
-    book.lease(who(2), "two", 6);
-    book.lease(who(1), "one", 7);
+    book.lease(who(1), "one", None, 5);
+    book.lease(who(2), "two", None, 6);
+    book.lease(who(1), "one", None, 7);
     book.renew(block + 1, who(2), start(session(2), 6), 6);
     stop(&mut book, block + 1, 2);
     let (fresh, gone) = book.news();
@@ -284,9 +378,9 @@ fn the_database_is_told_what_is_new_and_what_is_gone() {
     assert_eq!((fresh.clone(), gone.clone()), (vec![first], vec![block + 1]));
     assert_eq!(book.news(), (Vec::new(), Vec::new()));
     // It could not be told, and the one has been given to somebody else meanwhile.
-    book.lease(who(3), "three", 8);
-    book.lease(who(4), "four", 8);
-    book.lease(who(5), "five", 8);
+    book.lease(who(3), "three", None, 8);
+    book.lease(who(4), "four", None, 8);
+    book.lease(who(5), "five", None, 8);
     book.renew(block, who(1), start(session(1), 2_000), 2_000);
     stop(&mut book, block, 1);
     book.untold(fresh, gone);
@@ -311,7 +405,7 @@ fn blocks_come_and_go() {
     assert_eq!(idle(&book), [block]);
     book.drop_block(block);
     assert_eq!((book.spare(), book.held(), book.blocks().count()), (0, 0, 0));
-    assert_eq!(book.lease(who(1), "", 0), None);
+    assert_eq!(book.lease(who(1), "", None, 0), None);
 }
 
 #[derive(Clone, Debug)]
@@ -324,6 +418,7 @@ enum Step {
     Lose,
     Take,
     Fix(u64),
+    Elsewhere(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -336,6 +431,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Lose),
         1 => Just(Step::Take),
         1 => (0u64..16).prop_map(Step::Fix),
+        1 => (0u64..16).prop_map(Step::Elsewhere),
     ]
 }
 
@@ -355,7 +451,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Lease(user) => {
-                    if let Some(number) = book.lease(who(user), "", now) {
+                    if let Some(number) = book.lease(who(user), "", None, now) {
                         prop_assert!(!fixed.contains(&number));
                         if let Some((holder, until)) = holders.get(&number) {
                             prop_assert!(*holder == user || *until <= now, "{number} is held by {holder}");
@@ -386,7 +482,14 @@ proptest! {
                 Step::Wait(time) => now += time,
                 Step::Ask => {
                     for number in ended(&mut book, now, 3) {
-                        book.confirm(number, None, now);
+                        let holder = holders.get(&number).filter(|(_, until)| *until > now);
+                        let known = holder.map(|(user, until)| Known {
+                            number,
+                            who: who(*user),
+                            session: session(*user),
+                            until: *until,
+                        });
+                        book.confirm(number, known, now);
                     }
                 }
                 Step::Lose => book.drop_block(blocks[1]),
@@ -412,6 +515,15 @@ proptest! {
                     if !holders.contains_key(&(first + at)) {
                         fixed.insert(first + at);
                         book.fix(&(first + at..=first + at));
+                    }
+                }
+                // Somebody has what is free here: he was told to another server.
+                Step::Elsewhere(at) => {
+                    let number = first + at;
+                    let free = book.units.get(&number).is_some_and(|unit| unit.state == State::Free);
+                    if free && !fixed.contains(&number) {
+                        holders.insert(number, (100 + at, now + LEASE));
+                        book.doubt(number, now);
                     }
                 }
             }

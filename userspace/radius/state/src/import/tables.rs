@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use muralla_database::{DatabaseError, Engine, Location, Row};
 use muralla_radius_dictionary::{Dictionary, Pair};
 use serde::{Deserialize, Serialize};
 
 use crate::convert::Trial;
+use crate::import::online::Online;
 use crate::import::{Import, profile_of, subscriber_of};
 use crate::state::APPLICATION;
-use crate::{Hidden, NasEntry, State, StateError, convert};
+use crate::{Assigned, Hidden, NasEntry, State, StateError, convert};
 
 /// A table of FreeRADIUS.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -29,17 +32,20 @@ pub enum Table {
     RadGroupReply,
     /// NASes.
     Nas,
+    /// Sessions, of which those that are open are read.
+    RadAcct,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::RadCheck,
         Self::RadReply,
         Self::RadUserGroup,
         Self::RadGroupCheck,
         Self::RadGroupReply,
         Self::Nas,
+        Self::RadAcct,
     ];
 
     /// Its name in FreeRADIUS' schema.
@@ -52,6 +58,7 @@ impl Table {
             Self::RadGroupCheck => "radgroupcheck",
             Self::RadGroupReply => "radgroupreply",
             Self::Nas => "nas",
+            Self::RadAcct => "radacct",
         }
     }
 
@@ -62,7 +69,39 @@ impl Table {
             Self::RadGroupCheck | Self::RadGroupReply => &["groupname", "attribute", "op", "value"],
             Self::RadUserGroup => &["username", "groupname", "priority"],
             Self::Nas => &["nasname", "shortname", "secret"],
+            Self::RadAcct => {
+                &["username", "nasipaddress", "acctsessionid", "acctstoptime", "framedipaddress"]
+            }
         }
+    }
+
+    /// Columns that are read where there are any: older schemas have none for IPv6.
+    const fn optional(self) -> &'static [&'static str] {
+        match self {
+            Self::RadAcct => &["framedipv6prefix", "delegatedipv6prefix"],
+            _ => &[],
+        }
+    }
+
+    /// What is read of a database, and how many columns that are: in the order in which it was entered where an identifier tells
+    /// that. The first is taken that the database can do.
+    fn questions(self) -> Vec<(usize, String)> {
+        let (rows, identifier) = match self {
+            Self::RadAcct => (" WHERE acctstoptime IS NULL", "radacctid"),
+            _ => ("", "id"),
+        };
+        let all = [self.columns(), self.optional()].concat();
+        let mut questions = Vec::new();
+        for columns in [&all[..], self.columns()] {
+            let texts: Vec<String> =
+                columns.iter().map(|column| format!("CAST({column} AS TEXT)")).collect();
+            let question = format!("SELECT {} FROM {}{rows}", texts.join(", "), self.name());
+            questions.push((columns.len(), format!("{question} ORDER BY {identifier}")));
+            questions.push((columns.len(), question));
+        }
+        // Most tables have no others.
+        questions.truncate(if self.optional().is_empty() { 2 } else { 4 });
+        questions
     }
 }
 
@@ -86,25 +125,52 @@ impl Tables {
     ///
     /// If it is no CSV, or columns are missing.
     pub fn read_csv(&mut self, table: Table, reader: impl Read) -> Result<(), StateError> {
+        self.read(table, csv::ReaderBuilder::new(), reader, str::to_owned)
+    }
+
+    /// The same of fields with tabs between, as `mysql --batch` and PostgreSQL's `COPY` write them, with `\t`, `\n` and `\\`
+    /// for what fields have of these.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn read_tsv(&mut self, table: Table, reader: impl Read) -> Result<(), StateError> {
+        let mut builder = csv::ReaderBuilder::new();
+        builder.delimiter(b'\t').quoting(false);
+        self.read(table, builder, reader, unescaped)
+    }
+
+    fn read(
+        &mut self,
+        table: Table,
+        mut builder: csv::ReaderBuilder,
+        reader: impl Read,
+        field: fn(&str) -> String,
+    ) -> Result<(), StateError> {
         let invalid = |reason: String| StateError::invalid(table.name(), reason);
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .trim(csv::Trim::None)
-            .from_reader(reader);
+        let mut reader = builder.has_headers(false).flexible(true).from_reader(reader);
         let columns = table.columns();
-        let mut places: Option<Vec<usize>> = None;
+        let mut places: Option<Vec<Option<usize>>> = None;
         for record in reader.records() {
             let record = record.map_err(|error| invalid(error.to_string()))?;
             let line = record.position().map_or(0, csv::Position::line);
+            let record: csv::StringRecord = record.iter().map(field).collect();
             let Some(places) = &places else {
                 let named = |column: &&str| {
                     record.iter().position(|field| field.trim().eq_ignore_ascii_case(column))
                 };
                 let found: Vec<usize> = columns.iter().filter_map(named).collect();
                 if found.len() == columns.len() {
-                    places = Some(found);
+                    let optional = table.optional().iter().map(named);
+                    places = Some(found.into_iter().map(Some).chain(optional).collect());
                     continue;
+                }
+                // Which column of its many is which, differs from one version to the next.
+                if table == Table::RadAcct {
+                    let names = columns.join(", ");
+                    return Err(invalid(format!(
+                        "its first line must name its columns, {names} among them"
+                    )));
                 }
                 if !found.is_empty() && found.len() + 1 >= columns.len() {
                     return Err(invalid(format!("its columns must be {}", columns.join(", "))));
@@ -113,7 +179,7 @@ impl Tables {
                 let numbered = record.len() > columns.len()
                     && record.get(0).is_some_and(|field| field.parse::<u64>().is_ok());
                 let first = usize::from(numbered);
-                let inferred: Vec<usize> = (first..first + columns.len()).collect();
+                let inferred: Vec<_> = (first..first + columns.len()).map(Some).collect();
                 self.push(table, line, &record, &inferred)?;
                 places = Some(inferred);
                 continue;
@@ -128,10 +194,13 @@ impl Tables {
         table: Table,
         number: u64,
         record: &csv::StringRecord,
-        places: &[usize],
+        places: &[Option<usize>],
     ) -> Result<(), StateError> {
-        let fields: Option<Vec<String>> =
-            places.iter().map(|place| record.get(*place).map(str::to_owned)).collect();
+        let field = |place: &Option<usize>| match place {
+            Some(place) => record.get(*place).map(str::to_owned),
+            None => Some(String::new()),
+        };
+        let fields: Option<Vec<String>> = places.iter().map(field).collect();
         let fields = fields.ok_or_else(|| {
             let reason =
                 format!("line {number}: its columns must be {}", table.columns().join(", "));
@@ -151,23 +220,14 @@ impl Tables {
         let mut tables = Self::default();
         let mut missing = Vec::new();
         for table in Table::ALL {
-            let select = |columns: &[&str]| {
-                let columns: Vec<String> =
-                    columns.iter().map(|column| format!("CAST({column} AS TEXT)")).collect();
-                format!("SELECT {} FROM {}", columns.join(", "), table.name())
-            };
-            // The order of the rows is the order in which they were entered, where an identifier tells it.
-            let sqls =
-                [format!("{} ORDER BY id", select(table.columns())), select(table.columns())];
             let mut read = Err(DatabaseError::Row(String::new()));
-            for sql in sqls {
+            for (columns, sql) in table.questions() {
                 let mut lines = Vec::new();
                 let mut work = engine.read().await?;
                 read = work
                     .each_of_many(sqlx::AssertSqlSafe(sql), Vec::new(), |row| {
                         let number = lines.len() as u64 + 1;
-                        lines
-                            .push(Line { number, fields: fields_of(&row, table.columns().len())? });
+                        lines.push(Line { number, fields: fields_of(&row, columns, table)? });
                         Ok(())
                     })
                     .await;
@@ -281,7 +341,32 @@ impl Tables {
             }
         }
         self.convert_nases(&mut import);
+        self.convert_sessions(&mut import);
         import
+    }
+
+    fn convert_sessions(&self, import: &mut Import) {
+        for line in self.lines(Table::RadAcct) {
+            let [user, nas, session, stopped, given @ ..] = line.fields.as_slice() else {
+                continue;
+            };
+            if !is_null(stopped) && !stopped.starts_with("0000-00-00") {
+                continue;
+            }
+            let addresses: Vec<Assigned> = given
+                .iter()
+                .filter(|text| !is_null(text))
+                .filter_map(|text| assigned(text))
+                .collect();
+            if !user.trim().is_empty() && !addresses.is_empty() {
+                import.online.push(Online {
+                    user: user.trim().to_owned(),
+                    nas: super::clients::prefix(nas).map(|prefix| prefix.addr()),
+                    session: session.trim().to_owned(),
+                    addresses,
+                });
+            }
+        }
     }
 
     fn convert_nases(&self, import: &mut Import) {
@@ -376,8 +461,47 @@ impl Pairs<'_> {
     }
 }
 
-fn fields_of(row: &Row, columns: usize) -> Result<Vec<String>, DatabaseError> {
-    (0..columns).map(|column| Ok(row.text_or_none(column)?.unwrap_or_default())).collect()
+fn fields_of(row: &Row, columns: usize, table: Table) -> Result<Vec<String>, DatabaseError> {
+    let read = (0..columns).map(|column| Ok(row.text_or_none(column)?.unwrap_or_default()));
+    let mut fields = read.collect::<Result<Vec<String>, DatabaseError>>()?;
+    fields.resize(table.columns().len() + table.optional().len(), String::new());
+    Ok(fields)
+}
+
+/// Whether a field holds nothing: as it is, or as `mysql --batch` and `COPY` write it.
+fn is_null(field: &str) -> bool {
+    matches!(field.trim(), "" | "NULL" | "\\N" | "N")
+}
+
+/// An address or prefix as FreeRADIUS' tables have it. PostgreSQL writes the length of each address.
+fn assigned(text: &str) -> Option<Assigned> {
+    let text = text.trim();
+    match text.parse::<IpNet>() {
+        Ok(IpNet::V4(net)) => (net.prefix_len() == 32).then(|| Assigned::V4(net.addr())),
+        Ok(IpNet::V6(net)) => Some(Assigned::V6(net.trunc())),
+        Err(_) => text.parse::<Ipv4Addr>().ok().map(Assigned::V4),
+    }
+}
+
+/// A field as it was before tabs, ends of lines and backslashes in it were written with a backslash.
+fn unescaped(field: &str) -> String {
+    let mut text = String::with_capacity(field.len());
+    let mut letters = field.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '\\' {
+            text.push(letter);
+            continue;
+        }
+        match letters.next() {
+            Some('t') => text.push('\t'),
+            Some('n') => text.push('\n'),
+            Some('r') => text.push('\r'),
+            Some('0') => text.push('\0'),
+            Some(other) => text.push(other),
+            None => text.push('\\'),
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -406,6 +530,53 @@ mod tests {
             let error = Tables::default().read_csv(Table::RadReply, text.as_bytes()).unwrap_err();
             assert!(error.to_string().contains("username, attribute, op, value"), "{error}");
         }
+    }
+
+    #[test]
+    fn tabs_are_read_as_mysql_writes_them() {
+        let mut tables = Tables::default();
+        let text =
+            "id\tusername\tattribute\top\tvalue\n1\tann\tReply-Message\t=\ta \"b\\tc\\\\d\\n\n";
+        tables.read_tsv(Table::RadReply, text.as_bytes()).unwrap();
+        let fields: Vec<_> = tables.lines(Table::RadReply).map(|line| &line.fields).collect();
+        assert_eq!(
+            fields,
+            [&["ann", "Reply-Message", "=", "a \"b\tc\\d\n"].map(String::from).to_vec()]
+        );
+    }
+
+    #[test]
+    fn open_sessions_have_their_addresses() {
+        let mut tables = Tables::default();
+        let csv = "radacctid,username,acctsessionid,nasipaddress,acctstoptime,framedipaddress,delegatedipv6prefix\n\
+            1,ann,a1,192.0.2.1,,100.64.0.7,2001:db8:700::/56\n2,bob,b1,192.0.2.1,2026-11-29 10:00:00,100.64.0.8,\n\
+            3,carl,c1,,NULL,100.64.0.9/32,NULL\n4,dora,d1,192.0.2.1,0000-00-00 00:00:00,,\n5,,e1,192.0.2.1,,100.64.0.10,\n";
+        tables.read_csv(Table::RadAcct, csv.as_bytes()).unwrap();
+        let import = tables.convert(&Dictionary::built_in());
+        let online: Vec<String> = import
+            .online
+            .iter()
+            .map(|one| {
+                let addresses: Vec<String> =
+                    one.addresses.iter().map(ToString::to_string).collect();
+                format!("{} {} {:?} {}", one.user, one.session, one.nas, addresses.join(" "))
+            })
+            .collect();
+        assert_eq!(
+            online,
+            ["ann a1 Some(192.0.2.1) 100.64.0.7 2001:db8:700::/56", "carl c1 None 100.64.0.9"]
+        );
+        assert!(import.refused.is_empty() && import.subscribers.is_empty(), "{import:?}");
+        let unnamed = Tables::default().read_csv(Table::RadAcct, &b"1,ann,a1,192.0.2.1,,\n"[..]);
+        assert!(unnamed.unwrap_err().to_string().contains("must name its columns"));
+        // Of an older schema.
+        let questions = Table::RadAcct.questions();
+        let (columns, newest) = &questions[0];
+        assert!(newest.contains("delegatedipv6prefix") && newest.contains("IS NULL"), "{newest}");
+        assert_eq!(*columns, 7);
+        assert_eq!(questions[2].0, 5);
+        assert!(!questions[2].1.contains("delegatedipv6prefix"));
+        assert_eq!(Table::Nas.questions().len(), 2);
     }
 
     #[test]

@@ -16,9 +16,13 @@ use super::{
     first_of, lifetime, milliseconds, seconds, text_of,
 };
 use crate::addresses::Plan;
-use crate::book::{Book, Known, Moment};
+use crate::book::{Book, Ended, Known, Moment};
+use crate::convert::{MAY_OWN, owned_by_items};
 use crate::stored::{plan, readable_pools};
 use crate::{Assigned, PoolEntry};
+
+/// The incarnation of blocks whose owner has told everything at its end.
+const PUT_DOWN: i64 = -1;
 
 /// What the database says of something whose time has ended here.
 enum Answer {
@@ -52,10 +56,12 @@ impl Leases {
             self.extend(hold).await?;
             round.extended = Some(now);
         }
+        self.look_again().await?;
         self.hear_releases().await?;
         self.ask_ended().await?;
         let pools: Vec<Arc<Pool>> = self.inner.pools.read().values().cloned().collect();
         for pool in pools {
+            self.give_up_outside(&pool).await?;
             self.stock(&pool, hold).await?;
         }
         Ok(())
@@ -80,11 +86,17 @@ impl Leases {
             return Ok(());
         }
         let mut blocks: Vec<(String, String)> = Vec::new();
+        // Of those that were put down in order all is told that was given.
+        let mut told: HashSet<(String, String)> = HashSet::new();
         work.each(
-            "SELECT pool, first FROM radius_block WHERE owner = $1",
+            "SELECT pool, first, incarnation FROM radius_block WHERE owner = $1",
             vec![self.inner.state.server().into()],
             |row| {
-                blocks.push((row.text(0)?, row.text(1)?));
+                let block = (row.text(0)?, row.text(1)?);
+                if row.int(2)? == PUT_DOWN {
+                    told.insert(block.clone());
+                }
+                blocks.push(block);
                 Ok(())
             },
         )
@@ -115,7 +127,7 @@ impl Leases {
             )
             .await?;
             let of = Of { pool: name, plan: &plan, lease_seconds: pool.lease_seconds() };
-            let known = leases_in(&mut work, of, &own, now, before).await?;
+            let known = leases_in(&self.inner.state, &mut work, of, &own, now, before).await?;
             taken.push((Arc::clone(pool), own, known, offer));
         }
         work.commit().await?;
@@ -125,10 +137,40 @@ impl Leases {
             let rest = now.saturating_add(offer.saturating_mul(1000));
             for block in own {
                 let known = known.remove(&block).unwrap_or_default();
-                pool.book.lock().take_block(block, until, Some(rest), known, now);
+                let mut book = pool.book.lock();
+                let is_told = told.contains(&(pool.name.clone(), text_of(book.plan(), block)));
+                book.take_block(block, until, (!is_told).then_some(rest), known, now);
             }
         }
         Ok(())
+    }
+
+    /// Tells the database everything, and of which blocks this was all: for what it was not told of those the next life of this
+    /// server need not fear. Nothing is given any more.
+    pub(super) async fn put_down(&self) -> Result<(), DatabaseError> {
+        if self.inner.fenced.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        if self.tell(true).await? != Telling::Everything {
+            return Ok(());
+        }
+        let pools: Vec<Arc<Pool>> = self.inner.pools.read().values().cloned().collect();
+        let mut work = self.inner.state.inner.engine.write().await?;
+        for pool in pools {
+            let sure: Vec<Value> = {
+                let book = pool.book.lock();
+                let blocks = book.blocks().map(|(block, _)| block);
+                let sure = blocks.filter(|block| book.is_sure(*block));
+                sure.map(|block| text_of(book.plan(), block).into()).collect()
+            };
+            work.execute_in(
+                "UPDATE radius_block SET incarnation = $3 WHERE owner = $1 AND incarnation = $2 AND pool = $4 AND first IN ({})",
+                &[self.me(), vec![PUT_DOWN.into(), pool.name.as_str().into()]].concat(),
+                &sure,
+            )
+            .await?;
+        }
+        work.commit().await
     }
 
     /// Reads what pools there are. Tells whether there are others than before.
@@ -161,6 +203,7 @@ impl Leases {
             }
             plans.push((entry, plan));
         }
+        let now = self.now();
         let mut pools = self.inner.pools.write();
         let before = pools.len();
         pools.retain(|name, _| {
@@ -175,7 +218,7 @@ impl Leases {
                     pool.lease_seconds.store(lease, Ordering::Relaxed);
                     let mut book = pool.book.lock();
                     changed |= *book.plan() != plan;
-                    book.replan(plan, offer * 1000, lease * 1000);
+                    book.replan(plan, offer * 1000, lease * 1000, now);
                 }
                 None => {
                     changed = true;
@@ -201,6 +244,11 @@ impl Leases {
         let pools: Vec<Arc<Pool>> = self.inner.pools.read().values().cloned().collect();
         let plans: Vec<Plan> = pools.iter().map(|pool| pool.book.lock().plan().clone()).collect();
         let mut fixed: Vec<Vec<RangeInclusive<u64>>> = vec![Vec::new(); plans.len()];
+        let mut take = |one: Assigned| {
+            for (plan, fixed) in plans.iter().zip(&mut fixed) {
+                fixed.extend(plan.covered(one).filter(|covered| plan.touches(covered)));
+            }
+        };
         let mut work = self.inner.state.inner.engine.read().await?;
         for column in ["address", "prefix6", "delegated6"] {
             if !plans.iter().any(|plan| (plan.length() == 32) == (column == "address")) {
@@ -210,14 +258,19 @@ impl Leases {
             work.each_of_many(sqlx::AssertSqlSafe(sql), Vec::new(), |row| {
                 // What can't be read is reported by who loads subscribers.
                 if let Ok(one) = row.text(0)?.parse::<Assigned>() {
-                    for (plan, fixed) in plans.iter().zip(&mut fixed) {
-                        fixed.extend(plan.covered(one).filter(|covered| plan.touches(covered)));
-                    }
+                    take(one);
                 }
                 Ok(())
             })
             .await?;
         }
+        // Or among reply items, where an operator's own SQL wrote it.
+        let sql = format!("SELECT reply_items FROM radius_subscriber WHERE {MAY_OWN}");
+        work.each_of_many(sqlx::AssertSqlSafe(sql), Vec::new(), |row| {
+            owned_by_items(&row.text(0)?).into_iter().for_each(&mut take);
+            Ok(())
+        })
+        .await?;
         drop(work);
         for (pool, fixed) in pools.iter().zip(fixed) {
             *pool.fixed.lock() = fixed;
@@ -319,9 +372,15 @@ impl Leases {
                     "s.state = 0 AND s.{column} <> '' AND s.{column} = radius_lease.address AND s.user_name = radius_lease.user_name"
                 );
                 let its = format!(
-                    "UPDATE radius_lease SET session = (SELECT s.id FROM radius_session s WHERE {open} ORDER BY s.started DESC LIMIT 1) WHERE session IS NULL AND EXISTS (SELECT 1 FROM radius_session s WHERE {open}) AND address IN ({{}})"
+                    "UPDATE radius_lease SET session = (SELECT s.id FROM radius_session s WHERE {open} ORDER BY s.started DESC LIMIT 1) WHERE session IS NULL AND EXISTS (SELECT 1 FROM radius_session s WHERE {open}) AND address IN ({{}}) RETURNING address"
                 );
-                work.execute_in(&its, &[], &keys).await?;
+                let mut attached = Vec::new();
+                work.each_in(&its, &[], &keys, |row| {
+                    attached.push(row.text(0)?);
+                    Ok(())
+                })
+                .await?;
+                self.inner.state.note_attached(attached);
             }
         }
         work.commit().await?;
@@ -467,7 +526,7 @@ impl Leases {
                     }
                 }
                 Err(error) => {
-                    let numbers: Vec<u64> = ended.iter().map(|(number, _)| *number).collect();
+                    let numbers: Vec<u64> = ended.iter().map(|ended| ended.number).collect();
                     let then = self.now().saturating_add(5_000);
                     pool.book.lock().postpone(&numbers, then);
                     return Err(error);
@@ -481,7 +540,7 @@ impl Leases {
         &self,
         pool: &Pool,
         plan: &Plan,
-        ended: &[(u64, Moment)],
+        ended: &[Ended],
         now: Moment,
     ) -> Result<Vec<(u64, Answer)>, DatabaseError> {
         let mut work = self.inner.state.inner.engine.write().await?;
@@ -490,7 +549,7 @@ impl Leases {
         let until = horizon.until;
         self.note_horizon(horizon, database);
         let keys: Vec<Value> =
-            ended.iter().map(|(number, _)| plan.assigned(*number).to_string().into()).collect();
+            ended.iter().map(|ended| plan.assigned(ended.number).to_string().into()).collect();
         let lease = pool.lease_seconds();
         // What an open session has is its own: NASes that tell nothing between Start and Stop are heard of by this alone.
         work.execute_in(
@@ -505,32 +564,34 @@ impl Leases {
         );
         work.execute_in(&free, &[until.into()], &keys).await?;
         let of = Of { pool: &pool.name, plan, lease_seconds: lease };
-        adopt(&mut work, of, &keys, database).await?;
+        adopt(&self.inner.state, &mut work, of, &keys, database).await?;
         let mut rows: HashMap<u64, (i64, Known)> = HashMap::new();
         work.each_in(
             "SELECT address, user_name, line, expires, session FROM radius_lease WHERE address IN ({})",
             &[],
             &keys,
             |row| {
-                let address = row.text(0)?.parse::<Assigned>();
-                if let Some(number) = address.ok().and_then(|address| plan.number(address)) {
-                    rows.insert(number, (row.int(3)?, known(number, &row, database, now)?));
+                // Also of a range that the pool has no more.
+                let covered = row.text(0)?.parse().ok().and_then(|address| plan.covered(address));
+                if let Some(number) = covered.map(|covered| *covered.start()) {
+                    let known = known(number, &row, database, now)?;
+                    rows.insert(number, (row.int(3)?, known));
                 }
                 Ok(())
             },
         )
         .await?;
         work.commit().await?;
-        let answer = |(number, ended): &(u64, Moment)| {
-            let past = now.saturating_sub(*ended) / 1000;
+        let at = |then: Moment| database.saturating_sub_unsigned(now.saturating_sub(then) / 1000);
+        let answer = |ended: &Ended| {
             // Who may have told of it by then has told of it here.
-            let complete = database.saturating_sub_unsigned(past) <= until;
-            let answer = match rows.get(number) {
+            let complete = at(ended.until) <= until;
+            let answer = match rows.get(&ended.number) {
                 Some((expires, known)) if *expires > database && complete => Answer::Held(*known),
                 None if complete => Answer::Free,
                 _ => Answer::Unknown,
             };
-            (*number, answer)
+            (ended.number, answer)
         };
         Ok(ended.iter().map(answer).collect())
     }
@@ -615,6 +676,8 @@ impl Leases {
         }
         let size = plan.last_of(0).saturating_add(1).cast_signed();
         let mut taken: Vec<(u64, Option<Moment>)> = Vec::new();
+        // Of ranges that the pool has no more.
+        let mut outside: Vec<Value> = Vec::new();
         work.each(
             "SELECT b.first, CASE WHEN b.owner IS NULL AND b.free_at = 0 THEN CAST(0 AS BIGINT) ELSE CAST(1 AS BIGINT) END FROM radius_block b WHERE b.pool = $1 AND b.free_at < $2 AND (b.owner IS NULL OR b.owner <> $5 OR b.incarnation <> $6) AND (SELECT count(*) FROM radius_lease l WHERE l.pool = b.pool AND l.block = b.first AND l.expires > $2 AND l.released = 0) < $3 ORDER BY b.free_at, b.first LIMIT $4",
             vec![
@@ -626,13 +689,23 @@ impl Leases {
                 self.inner.incarnation.into(),
             ],
             |row| {
-                if let Some(block) = first_of(&plan, &row.text(0)?) {
+                let first = row.text(0)?;
+                let block = first_of(&plan, &first);
+                if block.is_none_or(|block| plan.units(block).next().is_none()) {
+                    outside.push(first.into());
+                } else if let Some(block) = block {
                     // Who had it before did not give it back: the database is asked about everything in it first.
                     let left = row.int(1)? != 0;
                     taken.push((block, left.then_some(before)));
                 }
                 Ok(())
             },
+        )
+        .await?;
+        work.execute_in(
+            "DELETE FROM radius_block WHERE pool = $1 AND first IN ({})",
+            &[pool.name.as_str().into()],
+            &outside,
         )
         .await?;
         let until = now.saturating_add(seconds(hold));
@@ -677,7 +750,7 @@ impl Leases {
         }
         let blocks: Vec<u64> = taken.iter().map(|(block, _)| *block).collect();
         let of = Of { pool: &pool.name, plan: &plan, lease_seconds: pool.lease_seconds() };
-        let mut known = leases_in(&mut work, of, &blocks, now, before).await?;
+        let mut known = leases_in(&self.inner.state, &mut work, of, &blocks, now, before).await?;
         work.commit().await?;
         let until = before.saturating_add(lifetime(hold));
         let fixed = pool.fixed_in(&blocks);
@@ -688,6 +761,30 @@ impl Leases {
             book.set_fixed(*block, fixed.get(block).map(Vec::as_slice).unwrap_or_default());
         }
         Ok(taken.len())
+    }
+
+    /// Gives up blocks of ranges that the pool has no more, as soon as nobody has any of them.
+    async fn give_up_outside(&self, pool: &Arc<Pool>) -> Result<(), DatabaseError> {
+        let (plan, blocks) = {
+            let mut book = pool.book.lock();
+            let blocks = book.outside();
+            for block in &blocks {
+                book.drop_block(*block);
+            }
+            (book.plan().clone(), blocks)
+        };
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<Value> = blocks.iter().map(|block| text_of(&plan, *block).into()).collect();
+        let mut work = self.inner.state.inner.engine.write().await?;
+        work.execute_in(
+            "DELETE FROM radius_block WHERE owner = $1 AND incarnation = $2 AND pool = $3 AND first IN ({})",
+            &[self.me(), vec![pool.name.as_str().into()]].concat(),
+            &keys,
+        )
+        .await?;
+        work.commit().await
     }
 
     /// Gives back blocks of which nothing is used.

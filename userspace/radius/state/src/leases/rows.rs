@@ -74,6 +74,7 @@ pub(crate) struct Of<'a> {
 
 /// Gives of these what open sessions have to them, where no lease says who has it.
 pub(crate) async fn adopt(
+    state: &State,
     work: &mut Work,
     of: Of<'_>,
     addresses: &[Value],
@@ -82,7 +83,7 @@ pub(crate) async fn adopt(
     let mut held: HashMap<String, (i64, Vec<Value>)> = HashMap::new();
     for column in columns(of.plan) {
         let sql = format!(
-            "SELECT {column}, id, user_name, nas, port, started FROM radius_session WHERE state = 0 AND {column} <> '' AND {column} IN ({{}})"
+            "SELECT {column}, id, user_name, nas, line, started FROM radius_session WHERE state = 0 AND {column} <> '' AND {column} IN ({{}})"
         );
         work.each_in(&sql, &[], addresses, |row| {
             let (address, user, nas, port) =
@@ -110,41 +111,44 @@ pub(crate) async fn adopt(
         })
         .await?;
     }
+    let attached: Vec<String> = held.keys().cloned().collect();
     work.bulk(
         "INSERT INTO radius_lease (address, pool, block, user_name, nas, line, session, since, expires, released)",
         "ON CONFLICT (address) DO UPDATE SET pool = excluded.pool, block = excluded.block, user_name = excluded.user_name, nas = excluded.nas, line = excluded.line, session = excluded.session, since = CASE WHEN radius_lease.session = excluded.session THEN radius_lease.since ELSE excluded.since END, expires = excluded.expires, released = 0 WHERE radius_lease.released = 1 OR radius_lease.expires <= excluded.since",
         10,
         held.into_values().map(|(_, values)| values).collect(),
     )
-    .await
+    .await?;
+    state.note_attached(attached);
+    Ok(())
 }
 
 /// The leases in some blocks, by block. What was given back is forgotten.
 pub(super) async fn leases_in(
+    state: &State,
     work: &mut Work,
     of: Of<'_>,
     blocks: &[u64],
     now: i64,
     moment: Moment,
 ) -> Result<HashMap<u64, Vec<Known>>, DatabaseError> {
-    let Of { pool, plan, .. } = of;
+    let Of { plan, .. } = of;
     let units = blocks.iter().flat_map(|block| plan.units(*block));
     let addresses: Vec<Value> =
         units.map(|number| plan.assigned(number).to_string().into()).collect();
-    adopt(work, of, &addresses, now).await?;
-    let keys: Vec<Value> = blocks.iter().map(|block| text_of(plan, *block).into()).collect();
-    let of = [Value::from(pool)];
+    adopt(state, work, of, &addresses, now).await?;
+    // Of whatever pool it was leased: an operator may have moved the range.
     work.execute_in(
-        "DELETE FROM radius_lease WHERE released = 1 AND pool = $1 AND block IN ({})",
-        &of,
-        &keys,
+        "DELETE FROM radius_lease WHERE released = 1 AND address IN ({})",
+        &[],
+        &addresses,
     )
     .await?;
     let mut leases: HashMap<u64, Vec<Known>> = HashMap::new();
     work.each_in(
-        "SELECT address, user_name, line, expires, session FROM radius_lease WHERE pool = $1 AND block IN ({})",
-        &of,
-        &keys,
+        "SELECT address, user_name, line, expires, session FROM radius_lease WHERE address IN ({})",
+        &[],
+        &addresses,
         |row| {
             let assigned = row.text(0)?.parse::<Assigned>();
             // Outside of the pool's ranges there is nothing to give out either.

@@ -1,5 +1,6 @@
 //! An address is never given to two, whatever dies.
 
+use muralla_test_database::on_both_engines;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +22,10 @@ on_both_engines![
     a_second_process_of_one_name_takes_over,
     what_an_open_session_has_is_never_free,
     what_was_presumed_lost_keeps_its_lease,
+    what_goes_on_after_all_at_another_server_is_given_to_nobody,
+    a_range_goes_to_another_pool_when_nobody_has_any_of_it,
+    what_is_used_of_a_range_that_was_moved_is_given_to_nobody,
+    a_pool_is_not_removed_behind_a_server_that_is_away,
 ];
 
 fn holder<'a>(user: &'a str, port: &'a str) -> Holder<'a> {
@@ -48,7 +53,7 @@ async fn two_servers_that_die_again_and_again_give_nothing_twice(database: Datab
     let servers: Vec<_> = ["a", "b"]
         .into_iter()
         .map(|server| {
-            let (location, truth) = (database.location.clone(), Arc::clone(&truth));
+            let (location, truth) = (database.location().clone(), Arc::clone(&truth));
             tokio::spawn(async move {
                 for life in 0..4 {
                     let options = muralla_radius_state::Options {
@@ -222,6 +227,82 @@ async fn what_an_open_session_has_is_never_free(database: Database) {
     assert!(state.remove_pool("home", true).await.unwrap());
 }
 
+async fn a_range_goes_to_another_pool_when_nobody_has_any_of_it(database: Database) {
+    const RANGE: &str = "192.0.2.0-192.0.2.7";
+    let state = database.state("a").await;
+    pool(&state, &[RANGE], 3600, 3600).await;
+    let leases = Leases::start(&state).await.unwrap();
+    let address = leases.lease("home", &holder("ann", "1"), Instant::now()).unwrap();
+    leases.keep().await.unwrap();
+    let mut start = accounting("start", 1, "ann", unix_now());
+    start.framed_address = Some(address.to_string());
+    state.export(std::slice::from_ref(&start)).await.unwrap();
+    pool(&state, &["198.51.100.0-198.51.100.7"], 3600, 3600).await;
+    let mut vip = PoolEntry::ipv4("vip", [RANGE]);
+    vip.block = Some(8);
+    let refused = state.put_pool(&vip).await.unwrap_err().to_string();
+    assert!(
+        refused.contains(&format!("somebody has {address} still, out of pool home")),
+        "{refused}"
+    );
+    // Once nobody has any of it, and no server may give any of it out, it can be moved.
+    let mut stop = accounting("stop", 1, "ann", unix_now());
+    (stop.framed_address, stop.started_at) = (start.framed_address.clone(), start.started_at);
+    state.export(&[stop]).await.unwrap();
+    let refused = state.put_pool(&vip).await.unwrap_err().to_string();
+    assert!(refused.contains("server a has 192.0.2.0"), "{refused}");
+    leases.stop().await.unwrap();
+    state.put_pool(&vip).await.unwrap();
+    let leases = Leases::start(&state).await.unwrap();
+    leases.keep().await.unwrap();
+    leases.keep().await.unwrap();
+    leases.lease("vip", &holder("dora", "1"), Instant::now()).unwrap();
+}
+
+/// By an operator's own SQL a range goes to another pool while it is in use.
+async fn what_is_used_of_a_range_that_was_moved_is_given_to_nobody(database: Database) {
+    const RANGE: &str = "192.0.2.0-192.0.2.7";
+    let state = database.state("a").await;
+    pool(&state, &[RANGE], 3600, 3600).await;
+    let leases = Leases::start(&state).await.unwrap();
+    let address = leases.lease("home", &holder("ann", "1"), Instant::now()).unwrap();
+    leases.keep().await.unwrap();
+    pool(&state, &["198.51.100.0-198.51.100.7"], 3600, 3600).await;
+    database
+        .sql("INSERT INTO radius_pool (name, length, block, lease_seconds, offer_seconds) VALUES ('vip', 32, 8, 3600, 3600)")
+        .await;
+    database.sql(&format!("INSERT INTO radius_pool_range VALUES ('vip', '{RANGE}')")).await;
+    leases.keep().await.unwrap();
+    leases.keep().await.unwrap();
+    let mut given = Vec::new();
+    while let Ok(one) =
+        leases.lease("vip", &holder("bob", &given.len().to_string()), Instant::now())
+    {
+        given.push(one);
+    }
+    assert_eq!((given.len(), given.contains(&address)), (7, false), "{given:?}");
+    // The new range of the other is there at once.
+    leases.lease("home", &holder("carl", "1"), Instant::now()).unwrap();
+}
+
+async fn a_pool_is_not_removed_behind_a_server_that_is_away(database: Database) {
+    let (a, b) = (database.state("a").await, database.state("b").await);
+    pool(&a, &["192.0.2.0-192.0.2.7"], 3600, 3600).await;
+    let cut_off = Leases::start(&b).await.unwrap();
+    cut_off.keep().await.unwrap();
+    database.sql("UPDATE radius_server SET seen = seen - 100 WHERE name = 'b'").await;
+    let refused = a.remove_pool("home", false).await.unwrap_err().to_string();
+    assert!(refused.contains("server b has reserved some of it"), "{refused}");
+    cut_off.lease("home", &holder("ann", "1"), Instant::now()).unwrap();
+    // It is there again, and hears of the end.
+    cut_off.keep().await.unwrap();
+    let refused = a.remove_pool("home", false).await.unwrap_err().to_string();
+    assert!(refused.contains("1 of it are in use"), "{refused}");
+    assert!(a.remove_pool("home", true).await.unwrap());
+    cut_off.keep().await.unwrap();
+    assert_eq!(cut_off.lease("home", &holder("bob", "2"), Instant::now()), Err(PoolError::Unknown));
+}
+
 /// Nothing was heard of a session for too long, and it may go on all the same.
 async fn what_was_presumed_lost_keeps_its_lease(database: Database) {
     let state = database.state("a").await;
@@ -245,14 +326,82 @@ async fn what_was_presumed_lost_keeps_its_lease(database: Database) {
     assert_eq!(leases.status()[0].spare, 7);
     assert_eq!(state.leases(None, "", 9).await.unwrap().len(), 1);
     state.export(&[of("stop")]).await.unwrap();
-    until_spare(&leases, &state, 8).await;
+    until_spare(&leases, &[&state], 8).await;
 }
 
-/// The server goes on, with nothing more to tell, until so many are free.
-async fn until_spare(leases: &Leases, state: &State, spare: u64) {
+async fn what_goes_on_after_all_at_another_server_is_given_to_nobody(database: Database) {
+    let (a, b) = (database.state("a").await, database.state("b").await);
+    pool(&a, &["192.0.2.0-192.0.2.7"], 3600, 3600).await;
+    let leases = Leases::start(&a).await.unwrap();
+    // It was given up here, and is free.
+    let address: Assigned = "192.0.2.3".parse().unwrap();
+    let mut interim = accounting("interim", 1, "ann", unix_now());
+    interim.framed_address = Some(address.to_string());
+    b.export(&[interim]).await.unwrap();
+    a.each_open_session(|session| leases.hear_open(&session)).await.unwrap();
+    assert_eq!(leases.status()[0].spare, 7);
+    let give = |port: &str| leases.lease("home", &holder("bob", port), Instant::now());
+    let given: HashSet<Assigned> = (0..7).map(|port| give(&port.to_string()).unwrap()).collect();
+    assert!(!given.contains(&address), "{given:?}");
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while leases.status()[0].held < 8 {
+            for state in [&a, &b] {
+                state.caught_up().await.unwrap();
+            }
+            leases.keep().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("the database says who has it");
+    assert_eq!(give("7"), Err(PoolError::Empty));
+}
+
+/// Two transactions pass each other: one gives a session a lease, and one has ended that session and can't see the lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lease_is_attached_while_its_session_ends() {
+    let database = Database::postgres();
+    let (a, b) = (database.state("a").await, database.state("b").await);
+    pool(&a, &["192.0.2.0-192.0.2.7"], 3600, 3600).await;
+    let leases = Leases::start(&a).await.unwrap();
+    let address = leases.lease("home", &holder("ann", "1"), Instant::now()).unwrap();
+    let session = SessionId::from_bytes(1u128.to_be_bytes());
+    let heard =
+        Heard { session, began: Some(Duration::ZERO), stamped: Duration::ZERO, starts: true };
+    leases.renew(address, &holder("ann", "1"), heard, Instant::now());
+    let of = |status| {
+        let mut row = accounting(status, 1, "ann", unix_now());
+        row.framed_address = Some(address.to_string());
+        row
+    };
+    b.export(&[of("start")]).await.unwrap();
+    database.sql("DELETE FROM radius_lease").await;
+    // The last thing that the other server writes has to wait.
+    let mut operator = database.operator().await;
+    let locked = "BEGIN; SELECT 1 FROM radius_server WHERE name = 'b' FOR UPDATE";
+    sqlx::raw_sql(locked).execute(&mut operator).await.unwrap();
+    let (other, stop) = (b.clone(), of("stop"));
+    let ending = tokio::spawn(async move { other.export(&[stop]).await });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    while database.number(waiting).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    leases.keep().await.unwrap();
+    sqlx::raw_sql("COMMIT").execute(&mut operator).await.unwrap();
+    assert_eq!(ending.await.unwrap().unwrap().written, 1);
+    let stale = "SELECT count(*) FROM radius_lease l JOIN radius_session s ON s.id = l.session WHERE l.released = 0 AND s.state = 1";
+    assert_eq!(database.number(stale).await, 1, "they have passed each other");
+    until_spare(&leases, &[&a, &b], 8).await;
+    assert_eq!(a.leases(None, "", 9).await.unwrap(), []);
+}
+
+/// The servers go on, with nothing more to tell, until so many are free.
+async fn until_spare(leases: &Leases, states: &[&State], spare: u64) {
     tokio::time::timeout(Duration::from_secs(60), async {
         while leases.status()[0].spare != spare {
-            state.caught_up().await.unwrap();
+            for state in states {
+                state.caught_up().await.unwrap();
+            }
             leases.keep().await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -322,7 +471,7 @@ async fn accounting_at_another_server_renews_and_releases(database: Database) {
     let mut over = accounting("stop", 2, "mallory", at + 5);
     (over.framed_address, over.started_at) = (other.framed_address.clone(), Some(at));
     b.export(&[over]).await.unwrap();
-    until_spare(&leases, &a, 7).await;
+    until_spare(&leases, &[&a], 7).await;
     // Given to somebody again, and then her Stop comes once more, and her Start, late.
     let mut users = HashSet::new();
     for number in 0..7 {

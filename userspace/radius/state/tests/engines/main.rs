@@ -1,9 +1,8 @@
 //! What the state promises, on SQLite and on PostgreSQL alike.
 #![cfg(test)]
 
-#[macro_use]
-mod common;
-
 mod accounting;
+mod common;
 mod entries;
 mod leases;
+mod takeover;

@@ -230,6 +230,47 @@ fn two_secrets_and_no_proof() {
     assert_eq!(verify(&samples::flopsy(), &both, Requirement::IfPresent), Ok(0));
 }
 
+/// One that shows no password either, such as CHAP, is answered by the secret that the NAS last proved.
+#[test]
+fn two_secrets_no_proof_and_no_password() {
+    let [old, next] = ["old secret", "next secret"].map(|text| Secret::new(text).unwrap());
+    let both = [old.clone(), next.clone()];
+    let chap = unsigned(&[(1, b"nemo"), (kind::CHAP_PASSWORD, &[7; 17])]);
+    let packet = Packet::parse(&chap).unwrap();
+    let from = |packet: &Packet<'_>, proven: usize| {
+        verify_request_from(packet, &both, Requirement::IfPresent, || proven)
+    };
+    assert_eq!(verify(&chap, &both, Requirement::IfPresent), Ok(0), "nothing is known of it");
+    // Of a secret that is no more there nothing follows.
+    for (proven, expected) in [(0, 0), (1, 1), (2, 0)] {
+        assert_eq!(from(&packet, proven), Ok(expected));
+    }
+    assert!(!proves_secret(&packet));
+    assert_eq!(
+        verify_request_from(&packet, &both, Requirement::Required, || 1),
+        Err(Unverified::NoMessageAuthenticator)
+    );
+    // A password tells more than what was before, and a proof everything.
+    for (index, secret) in both.iter().enumerate() {
+        let mut buffer = [0; 300];
+        let mut writer = Writer::unsigned_request(&mut buffer, 1, [4; 16], secret);
+        writer.hide_password(b"arctangent");
+        let length = writer.finish().unwrap();
+        let packet = Packet::parse(&buffer[..length]).unwrap();
+        assert_eq!(from(&packet, 1 - index), Ok(index));
+        for code in [Code::ACCESS_REQUEST, Code::ACCOUNTING_REQUEST] {
+            let mut buffer = [0; 100];
+            let length = Writer::request(&mut buffer, code, 1, [4; 16], secret).finish().unwrap();
+            let packet = Packet::parse(&buffer[..length]).unwrap();
+            assert_eq!(from(&packet, 1 - index), Ok(index));
+            assert!(proves_secret(&packet));
+        }
+    }
+    // What no secret reveals.
+    let garbled = unsigned(&[(1, b"nemo"), (kind::USER_PASSWORD, &[7; 16])]);
+    assert_eq!(from(&Packet::parse(&garbled).unwrap(), 1), Ok(1));
+}
+
 #[test]
 fn replies_of_every_kind() {
     let replies = [
