@@ -91,7 +91,7 @@ pub(crate) fn check(house: &House, deb: &Path) -> Result<()> {
 }
 
 /// What the package holds beside the binary: source, destination, mode.
-const CONTENT: [(&str, &str, u32); 23] = [
+const CONTENT: [(&str, &str, u32); 25] = [
     ("deploy/muralla.toml", "etc/muralla/muralla.toml", 0o640),
     ("deploy/systemd/muralla.service", "usr/lib/systemd/system/muralla.service", 0o644),
     ("deploy/systemd/muralla-admin.socket", "usr/lib/systemd/system/muralla-admin.socket", 0o644),
@@ -109,6 +109,12 @@ const CONTENT: [(&str, &str, u32); 23] = [
     (
         "deploy/systemd/muralla-radius-admin.socket",
         "usr/lib/systemd/system/muralla-radius-admin.socket",
+        0o644,
+    ),
+    ("deploy/systemd/muralla-mail.service", "usr/lib/systemd/system/muralla-mail.service", 0o644),
+    (
+        "deploy/systemd/muralla-mail-admin.socket",
+        "usr/lib/systemd/system/muralla-mail-admin.socket",
         0o644,
     ),
     ("deploy/sysusers/muralla.conf", "usr/lib/sysusers.d/muralla.conf", 0o644),

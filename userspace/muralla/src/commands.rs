@@ -1,6 +1,7 @@
 //! The subcommands that ask a daemon, or do without one.
 
 pub(crate) mod dns;
+pub(crate) mod mail;
 pub(crate) mod radius;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ pub(crate) struct Call {
     pub(crate) dns: Client,
     /// Of the process with RADIUS alone.
     pub(crate) radius: Client,
+    /// Of the process with mail alone.
+    pub(crate) mail: Client,
     /// The configuration file.
     pub(crate) config: PathBuf,
     pub(crate) json: bool,
@@ -46,7 +49,7 @@ pub(crate) struct Call {
 impl Call {
     /// Every address at which a process may listen, the wall's first.
     pub(crate) fn clients(&self) -> impl Iterator<Item = &Client> {
-        let all = [&self.client, &self.dns, &self.radius];
+        let all = [&self.client, &self.dns, &self.radius, &self.mail];
         // With --socket they are one.
         all.into_iter().enumerate().filter_map(move |(index, client)| {
             let first = all.iter().position(|other| *other == client) == Some(index);
@@ -105,6 +108,7 @@ impl Call {
             Role::Edge => &self.client,
             Role::Dns => &self.dns,
             Role::Radius => &self.radius,
+            Role::Mail => &self.mail,
         }
     }
 }
@@ -182,7 +186,17 @@ fn good(configuration: &Configuration) -> String {
             radius.journal.folder.display()
         )
     });
-    let parts: Vec<String> = wall.into_iter().chain(names).chain(access).collect();
+    let letters = configuration.mail.as_ref().map(|mail| {
+        let roles = [
+            ("mx", mail.mx.is_some()),
+            ("submission", mail.submission.is_some()),
+            ("outgoing", mail.outgoing.is_some()),
+            ("pop3", mail.pop3.is_some()),
+        ];
+        let roles = roles.iter().filter(|(_, there)| *there).map(|(name, _)| *name);
+        format!("mail as {}: {}", mail.hostname, roles.collect::<Vec<_>>().join(", "))
+    });
+    let parts: Vec<String> = wall.into_iter().chain(names).chain(access).chain(letters).collect();
     format!("configuration is good: {}\n", parts.join("\n  "))
 }
 
@@ -198,6 +212,7 @@ pub(crate) async fn status(call: &Call, config: &Path) -> anyhow::Result<ExitCod
                     Role::Edge => "muralla",
                     Role::Dns => "muralla-dns",
                     Role::Radius => "muralla-radius",
+                    Role::Mail => "muralla-mail",
                 };
                 overview.warnings.insert(
                     0,
@@ -247,6 +262,9 @@ fn overview_text(overview: &Overview) -> String {
     }
     if let Some(radius) = &overview.radius {
         text.push_str(&radius::summary(radius));
+    }
+    if let Some(mail) = &overview.mail {
+        text.push_str(&mail::summary(mail));
     }
     for promise in &overview.promises {
         let _ = writeln!(

@@ -1,8 +1,9 @@
 //! The running daemon's state, behind the admin socket, the metrics and the loops alike. Everything here
 //! blocks: callers in async code go through [`blocking`]. What is asynchronous about DNS is in [`dns`](self::dns),
-//! and about RADIUS in [`radius`](self::radius).
+//! about RADIUS in [`radius`](self::radius), and about mail in [`mail`](self::mail).
 
 mod dns;
+mod mail;
 mod pulse;
 mod radius;
 
@@ -32,6 +33,7 @@ use crate::dns::Dns;
 use crate::edge::{Builder, Edge, SampleSource};
 use crate::following::{self, Hub};
 use crate::hot;
+use crate::mail::Mail;
 use crate::radius::Radius;
 use crate::roles::{Role, Roles};
 use muralla_edge::feeds;
@@ -77,11 +79,17 @@ impl Refused {
             Self::NoRole(Role::Radius) => Some(
                 "ask the process that has it: `systemctl start muralla-radius`, or [radius] in the configuration",
             ),
+            Self::NoRole(Role::Mail) => Some(
+                "ask the process that has it: `systemctl start muralla-mail`, or [mail] in the configuration",
+            ),
             Self::Protected(..) => {
                 Some("block only what is around it; nobody may be locked out by his own wall")
             }
             Self::Silent(Role::Radius, _) => {
                 Some("`journalctl -u muralla-radius -e` and `muralla status` say more")
+            }
+            Self::Silent(Role::Mail, _) => {
+                Some("`journalctl -u muralla-mail -e` and `muralla mail status` say more")
             }
             Self::Silent(..) => {
                 Some("`journalctl -u muralla-dns -e` and `muralla status` say more")
@@ -105,6 +113,9 @@ pub(crate) struct Daemon {
     /// None in a process without that role.
     radius: Option<Arc<dyn Radius>>,
     radius_pulse: Pulse,
+    /// None in a process without that role.
+    mail: Option<Arc<dyn Mail>>,
+    mail_pulse: Pulse,
     /// The NASes that were written down for the wall last.
     nases: Mutex<Option<Vec<IpNet>>>,
     /// The network card's cache at the latest tick.
@@ -151,6 +162,8 @@ impl Daemon {
             dns_pulse: Pulse::new("DNS", "DNS"),
             radius: None,
             radius_pulse: Pulse::new("RADIUS", "AAA"),
+            mail: None,
+            mail_pulse: Pulse::new("mail", "MAIL"),
             nases: Mutex::new(None),
             answers: Mutex::new(None),
             edge: Mutex::new(None),
@@ -175,7 +188,8 @@ impl Daemon {
     pub(crate) fn keep_sockets(&self, before: &[String]) {
         let dns = self.dns.as_ref().map(|dns| dns.descriptors()).unwrap_or_default();
         let radius = self.radius.as_ref().map(|radius| radius.descriptors()).unwrap_or_default();
-        let kept: Vec<(String, OwnedFd)> = dns.into_iter().chain(radius).collect();
+        let mail = self.mail.as_ref().map(|mail| mail.descriptors()).unwrap_or_default();
+        let kept: Vec<(String, OwnedFd)> = dns.into_iter().chain(radius).chain(mail).collect();
         for name in before.iter().filter(|name| kept.iter().all(|(other, _)| other != *name)) {
             let gone = [NotifyState::FdStoreRemove, NotifyState::FdName(name)];
             if let Err(error) = sd_notify::notify(&gone) {
@@ -202,6 +216,7 @@ impl Daemon {
             Role::Edge => self.standing.clone(),
             Role::Dns => self.dns_pulse.promise().clone(),
             Role::Radius => self.radius_pulse.promise().clone(),
+            Role::Mail => self.mail_pulse.promise().clone(),
         };
         self.roles.iter().map(promise).collect()
     }
@@ -299,7 +314,13 @@ impl Daemon {
         }
         let others = self.reload_radius(&new, &mut remarks);
         let others = others.and_then(|()| {
-            let walled = self.reload_wall(&new, &mut remarks);
+            let walled = self
+                .reload_mail(&new, &mut remarks)
+                .and_then(|()| self.reload_wall(&new, &mut remarks));
+            if let (Err(_), Some(mail), Some(config)) = (&walled, &self.mail, &old.mail) {
+                let back = mail.reload(config.clone());
+                back.context("the new mail configuration can't be taken back")?;
+            }
             if let (Err(_), Some(radius), Some(config)) = (&walled, &self.radius, &old.radius) {
                 let back = radius.reload(config.clone());
                 back.context("the new RADIUS configuration can't be taken back")?;
@@ -436,6 +457,10 @@ impl Daemon {
             let answered = self.radius_probe().await;
             answered.map_err(|reason| Refused::Silent(Role::Radius, reason))?;
         }
+        if self.roles.has(Role::Mail) {
+            let greeted = self.mail_probe().await;
+            greeted.map_err(|reason| Refused::Silent(Role::Mail, reason))?;
+        }
         Ok(())
     }
 
@@ -466,7 +491,12 @@ impl Daemon {
             let warned = troubles.iter().chain(&radius.warnings);
             warnings.extend(warned.map(|warning| format!("radius: {warning}")));
         }
-        let pulses = [&self.dns_pulse, &self.radius_pulse];
+        let mail = self.mail.as_ref().and_then(|mail| mail.status());
+        if let Some(mail) = &mail {
+            warnings.extend(self.mail_pulse.silence());
+            warnings.extend(mail.troubles.iter().map(|trouble| format!("mail: {trouble}")));
+        }
+        let pulses = [&self.dns_pulse, &self.radius_pulse, &self.mail_pulse];
         let silent = pulses.iter().any(|pulse| pulse.silence().is_some());
         let answers = self.answers();
         warnings.extend(self.answers_warning());
@@ -496,6 +526,7 @@ impl Daemon {
             answers,
             dns,
             radius,
+            mail,
             silent,
         }
     }

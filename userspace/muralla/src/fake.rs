@@ -1,5 +1,7 @@
 //! A wall without a kernel, and DNS and RADIUS without sockets, for tests.
 
+pub(crate) mod mail;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -42,6 +44,7 @@ use crate::edge::{Builder, Edge, SampleSource};
 use crate::radius::{self, Radius};
 use crate::roles::{Role as Part, Roles};
 use crate::run::Makers;
+pub(crate) use mail::FakeMailStarter;
 use muralla_edge::wall::{
     BlockEntry, BlockRequest, CounterRow, FeedStatus, InterfaceStatus, Mode, Status,
 };
@@ -259,6 +262,11 @@ pub(crate) fn radius_status() -> RadiusStatus {
             acknowledged: 2000,
             repeated: 3,
             dropped: 1,
+            reasons: vec![ReasonCount {
+                stage: Stage::Rejected,
+                reason: "wrong_password".to_owned(),
+                count: 40,
+            }],
             old_secret: None,
             seen: Some(2),
         }],
@@ -580,6 +588,7 @@ pub(crate) fn overview() -> Overview {
         answers: Some(AnswersStatus { answered: 600, answering: true, wanted: true, fed: true }),
         dns: Some(dns_status()),
         radius: None,
+        mail: None,
         silent: false,
     }
 }
@@ -737,6 +746,7 @@ pub(crate) struct Stand {
     pub(crate) builder: FakeBuilder,
     pub(crate) starter: FakeStarter,
     pub(crate) radius: FakeRadiusStarter,
+    pub(crate) mail: FakeMailStarter,
 }
 
 pub(crate) const CONFIGURATION: &str = "[edge]\ncustomers = [\"100.64.0.0/16\"]\nnas = [\"192.0.2.0/28\"]\nprotected = [\"203.0.113.0/24\"]\nblock = [\"192.0.2.200\"]\n[[edge.interface]]\nname = \"lo\"\n[[edge.feed]]\nname = \"drop\"\nfile = \"FEED\"\n[dns]\nlisten = [\"127.0.0.1\"]\n[dns.log]\nevery = 1\n[[dns.forward]]\nzone = \"corp.example\"\nservers = [\"203.0.114.53\"]\n";
@@ -748,6 +758,7 @@ impl Stand {
             builder: FakeBuilder::default(),
             starter: FakeStarter::default(),
             radius: FakeRadiusStarter::default(),
+            mail: FakeMailStarter::default(),
         };
         std::fs::write(stand.feed(), "198.51.100.0/24\n").unwrap();
         stand.configure(&CONFIGURATION.replace("FEED", stand.feed().to_str().unwrap()));
@@ -782,6 +793,14 @@ impl Stand {
         stand
     }
 
+    /// With mail, too.
+    pub(crate) fn with_mail() -> Self {
+        let stand = Self::new();
+        let text = std::fs::read_to_string(stand.path()).unwrap();
+        stand.configure(&format!("{text}[mail]\nhostname = \"mx.example.net\"\n[mail.mx]\n"));
+        stand
+    }
+
     /// Where RADIUS writes down who may ask.
     pub(crate) fn nas_file(&self) -> PathBuf {
         self.folder.path().join("radius/nas")
@@ -792,6 +811,7 @@ impl Stand {
             edge: Box::new(self.builder.clone()),
             dns: Box::new(self.starter.clone()),
             radius: Box::new(self.radius.clone()),
+            mail: Box::new(self.mail.clone()),
         }
     }
 
@@ -818,7 +838,8 @@ impl Stand {
             Daemon::start(roles, builder, &self.path(), configuration, sources).unwrap();
         if let Ok(runtime) = Handle::try_current() {
             daemon.start_dns(&self.starter, Vec::new(), runtime.clone()).unwrap();
-            daemon.start_radius(&self.radius, Vec::new(), runtime).unwrap();
+            daemon.start_radius(&self.radius, Vec::new(), runtime.clone()).unwrap();
+            daemon.start_mail(&self.mail, Vec::new(), runtime).unwrap();
         }
         (Arc::new(daemon), deliveries)
     }

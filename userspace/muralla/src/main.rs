@@ -24,6 +24,7 @@ mod failure;
 mod fake;
 mod following;
 mod hot;
+mod mail;
 mod metrics;
 mod radius;
 mod roles;
@@ -60,6 +61,7 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
                 edge: Box::new(Kernel),
                 dns: Box::new(dns::Sockets),
                 radius: Box::new(radius::Sockets),
+                mail: Box::new(mail::Sockets),
             };
             run::run(&cli.config, cli.socket.as_deref(), roles, makers)?;
             Ok(ExitCode::SUCCESS)
@@ -90,6 +92,7 @@ async fn ask(cli: Cli) -> anyhow::Result<ExitCode> {
         client: Client::new(&addresses.common),
         dns: Client::new(&addresses.dns),
         radius: Client::new(&addresses.radius),
+        mail: Client::new(&addresses.mail),
         config: cli.config.clone(),
         json: cli.json,
     };
@@ -105,6 +108,7 @@ async fn ask(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status => commands::status(call, &cli.config).await,
         Command::Dns(command) => commands::dns::act(call, command).await,
         Command::Radius(command) => commands::radius::act(call, *command).await,
+        Command::Mail(command) => commands::mail::act(call, *command).await,
         Command::Top { once, interval } => {
             let interval = std::time::Duration::from_secs_f64(interval);
             top::run(call, interval, once).await

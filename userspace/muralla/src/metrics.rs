@@ -1,6 +1,7 @@
 //! What Prometheus and load balancers ask: `/metrics` and `/health`.
 
 mod dns;
+mod mail;
 mod radius;
 
 use std::fmt;
@@ -57,13 +58,18 @@ async fn health(State((daemon, _)): Shared) -> Response {
             // Status-Server is answered without subscribers, but logins are not.
             answers && daemon.radius_status().is_ok_and(|status| status.ready)
         }),
+        delivering: daemon
+            .roles()
+            .has(Role::Mail)
+            .then(|| daemon.latest_mail_canary().is_some_and(|canary| canary.is_ok())),
         warnings: daemon.overview().warnings,
     });
     match health.await {
         Ok(health) => {
-            let good = [health.protected, health.answering, health.authenticating]
-                .iter()
-                .all(|role| *role != Some(false));
+            let good =
+                [health.protected, health.answering, health.authenticating, health.delivering]
+                    .iter()
+                    .all(|role| *role != Some(false));
             let code = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             (code, Json(health)).into_response()
         }
@@ -82,6 +88,9 @@ struct Health {
     /// The same; for a process with RADIUS.
     #[serde(skip_serializing_if = "Option::is_none")]
     authenticating: Option<bool>,
+    /// Whether every service greeted the latest client of our own; for a process with mail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivering: Option<bool>,
     warnings: Vec<String>,
 }
 
@@ -105,6 +114,9 @@ impl Source for Scrape {
         }
         if let Ok(status) = daemon.radius_status() {
             families.extend(radius::role(&status, daemon.latest_radius_canary().as_ref()));
+        }
+        if let Ok(status) = daemon.mail_status() {
+            families.extend(mail::role(&status, daemon.latest_mail_canary().as_ref()));
         }
         if !daemon.roles().has(Role::Edge) {
             return families;

@@ -18,11 +18,13 @@ pub(crate) enum Role {
     Dns,
     /// Authentication and accounting.
     Radius,
+    /// Mail: those of its roles that have a section.
+    Mail,
 }
 
 impl Role {
     /// All of them, in the order in which they start.
-    pub(crate) const ALL: [Self; 3] = [Self::Edge, Self::Dns, Self::Radius];
+    pub(crate) const ALL: [Self; 4] = [Self::Edge, Self::Dns, Self::Radius, Self::Mail];
 
     /// Its name, which is that of its section in the configuration.
     pub(crate) fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Role {
             Self::Edge => "edge",
             Self::Dns => "dns",
             Self::Radius => "radius",
+            Self::Mail => "mail",
         }
     }
 
@@ -39,6 +42,7 @@ impl Role {
             Self::Edge => "the wall",
             Self::Dns => "DNS",
             Self::Radius => "RADIUS",
+            Self::Mail => "mail",
         }
     }
 
@@ -48,6 +52,7 @@ impl Role {
             Self::Edge => "muralla.lock",
             Self::Dns => "dns.lock",
             Self::Radius => "radius.lock",
+            Self::Mail => "mail.lock",
         }
     }
 }
@@ -102,6 +107,7 @@ impl Roles {
             Role::Edge => &admin.socket,
             Role::Dns => &admin.dns_socket,
             Role::Radius => &admin.radius_socket,
+            Role::Mail => &admin.mail_socket,
         }
     }
 
@@ -111,6 +117,7 @@ impl Roles {
             Role::Edge => metrics.listen,
             Role::Dns => metrics.dns_listen,
             Role::Radius => metrics.radius_listen,
+            Role::Mail => metrics.mail_listen,
         }
     }
 
@@ -141,6 +148,8 @@ mod tests {
     const RADIUS: &str =
         "[[radius.nas]]\nprefix = \"192.0.2.1\"\nsecret = \"sixteen bytes and more\"\n";
 
+    const MAIL: &str = "[mail]\nhostname = \"mx.example.net\"\n[mail.mx]\n";
+
     #[test]
     fn a_process_has_the_roles_of_the_file_or_those_it_is_told() {
         let both = configured(&format!("{EDGE}{DNS}"));
@@ -151,6 +160,7 @@ mod tests {
             (&configured(EDGE), &[], &[Role::Edge], "/run/muralla/admin.sock"),
             (&configured(DNS), &[], &[Role::Dns], "/run/muralla/dns.sock"),
             (&configured(RADIUS), &[], &[Role::Radius], "/run/muralla/radius.sock"),
+            (&configured(MAIL), &[], &[Role::Mail], "/run/muralla/mail.sock"),
             (
                 &configured(&format!("{DNS}{RADIUS}")),
                 &[],

@@ -26,6 +26,7 @@ use crate::descriptor;
 use crate::dns::Starter;
 use crate::edge::Builder;
 use crate::following;
+use crate::mail;
 use crate::metrics;
 use crate::radius;
 use crate::roles::{Role, Roles};
@@ -38,6 +39,7 @@ pub(crate) struct Makers {
     pub(crate) edge: Box<dyn Builder>,
     pub(crate) dns: Box<dyn Starter>,
     pub(crate) radius: Box<dyn radius::Starter>,
+    pub(crate) mail: Box<dyn mail::Starter>,
 }
 
 /// Runs the wanted roles, or all that are configured, until SIGTERM or SIGINT. The wall stays up afterwards.
@@ -56,8 +58,12 @@ pub(crate) fn run(
     let roles = Roles::of(&configuration, wanted)?;
     if let Some(socket) = socket {
         let socket = || socket.to_owned();
-        configuration.admin =
-            AdminConfig { socket: socket(), dns_socket: socket(), radius_socket: socket() };
+        configuration.admin = AdminConfig {
+            socket: socket(),
+            dns_socket: socket(),
+            radius_socket: socket(),
+            mail_socket: socket(),
+        };
     }
     logs::start(configuration.log.level, configuration.log.format)?;
     for warning in accepted.warnings.lines() {
@@ -102,13 +108,16 @@ async fn serve(
         let mut daemon = Daemon::start(roles, makers.edge, &owned, configuration, sources)
             .context("the wall was not put up; what stood before, if anything, stays in force")?;
         let before: Vec<String> = kept.iter().map(|(name, _)| name.clone()).collect();
-        let (radius, dns) = kept.into_iter().partition(|(name, _)| name.starts_with("radius-"));
+        let (mail, others): (Vec<_>, Vec<_>) =
+            kept.into_iter().partition(|(name, _)| name.starts_with("mail-"));
+        let (radius, dns) = others.into_iter().partition(|(name, _)| name.starts_with("radius-"));
         daemon
             .start_dns(makers.dns.as_ref(), dns, runtime.clone())
             .context("DNS does not answer")?;
         daemon
-            .start_radius(makers.radius.as_ref(), radius, runtime)
+            .start_radius(makers.radius.as_ref(), radius, runtime.clone())
             .context("RADIUS does not answer")?;
+        daemon.start_mail(makers.mail.as_ref(), mail, runtime).context("mail is not served")?;
         daemon.keep_sockets(&before);
         anyhow::Ok(daemon)
     });
@@ -124,6 +133,7 @@ async fn serve(
     tokio::spawn(every(Duration::from_secs(1), Arc::clone(&daemon), Daemon::tick));
     tokio::spawn(every(Duration::from_secs(10), Arc::clone(&daemon), Daemon::refresh_if_changed));
     tokio::spawn(canaries(Arc::clone(&daemon)));
+    tokio::spawn(greetings(Arc::clone(&daemon)));
     tokio::spawn(watch(client, Arc::clone(&daemon)));
 
     blocking(&daemon, Daemon::tick).await?;
@@ -147,7 +157,7 @@ async fn serve(
         }
     }
     notify(&[NotifyState::Stopping]);
-    tokio::join!(daemon.stop_dns(), daemon.stop_radius());
+    tokio::join!(daemon.stop_dns(), daemon.stop_radius(), daemon.stop_mail());
     if daemon.roles().has(Role::Edge) {
         info!(
             "the daemon stops; the wall stays in force, with its last policy, until `muralla edge detach`"
@@ -199,7 +209,11 @@ fn summary(overview: &Overview) -> String {
             status.sessions
         )
     });
-    let parts: Vec<String> = wall.into_iter().chain(names).chain(access).collect();
+    let letters = overview.mail.as_ref().map(|status| {
+        let waiting = status.queue.map_or(0, |queue| queue.messages);
+        format!("serving mail of {} accounts, {waiting} queued", status.directory.accounts)
+    });
+    let parts: Vec<String> = wall.into_iter().chain(names).chain(access).chain(letters).collect();
     if parts.is_empty() { "detached".to_owned() } else { parts.join("; ") }
 }
 
@@ -211,6 +225,16 @@ async fn canaries(daemon: Arc<Daemon>) {
         ticks.tick().await;
         // What they found is logged and shown by the status.
         let _ = tokio::join!(daemon.canary(), daemon.radius_canary());
+    }
+}
+
+/// Has every mail service greet a client of our own, now and then: a greeting may take a second on purpose.
+async fn greetings(daemon: Arc<Daemon>) {
+    let mut ticks = interval(Duration::from_secs(5));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        daemon.mail_canary().await;
     }
 }
 
@@ -286,7 +310,7 @@ fn lock_file(path: &Path) -> anyhow::Result<OwnedFd> {
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => bail!(
-            "another muralla is running: it holds {}; `systemctl status muralla muralla-dns muralla-radius` or \
+            "another muralla is running: it holds {}; `systemctl status muralla muralla-dns muralla-radius muralla-mail` or \
              `muralla status` shows it",
             path.display()
         ),

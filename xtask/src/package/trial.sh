@@ -68,7 +68,7 @@ dpkg --install "$deb" >/tmp/install.log 2>&1 || { cat /tmp/install.log; die 'dpk
 dpkg --verify muralla
 [ "$(dpkg-query -W -f '${db:Status-Status}' muralla)" = installed ]
 muralla --version | grep -qF "$version"
-units='muralla.service muralla-admin.socket muralla-dns.service muralla-dns-admin.socket muralla-radius.service muralla-radius-admin.socket'
+units='muralla.service muralla-admin.socket muralla-dns.service muralla-dns-admin.socket muralla-radius.service muralla-radius-admin.socket muralla-mail.service muralla-mail-admin.socket'
 # shellcheck disable=SC2086 # they are words
 systemd-analyze verify --man=no $units 2>&1 | { ! grep -i muralla; }
 say "installed: $(muralla --version), units verified"
@@ -77,20 +77,24 @@ say "installed: $(muralla --version), units verified"
 ! muralla check >/tmp/check.log 2>&1 || die 'the configuration passes as it comes'
 grep -q 'edge' /tmp/check.log || { cat /tmp/check.log; die 'and does not say what is missing'; }
 
-# Every example in it is valid: "#" alone is an example, "# " is prose.
+# Every example in it is valid, but for the secret, which says how to make one: "#" alone is an example, "# " is prose.
+placeholder='^\(secret = "\)24 random bytes.*'
 ip link set lo up
 ip link add eth0 type veth peer name peer0
 ip link add eth1 type veth peer name peer1
 for interface in eth0 eth1 peer0 peer1; do ip link set "$interface" up; done
 ip address add 192.0.2.1/24 dev eth0
 mkdir -p /tmp/examples
-sed 's/^#\([^ ]\)/\1/' $configuration >/tmp/examples/muralla.toml
+sed -e 's/^#\([^ ]\)/\1/' -e "s|$placeholder|\1$(head -c 24 /dev/urandom | base64)\"|" $configuration >/tmp/examples/muralla.toml
 muralla check /tmp/examples/muralla.toml >/tmp/check.log 2>&1 ||
     { cat /tmp/check.log; die 'the examples of the configuration are not valid'; }
 
 # The two things that must be filled in, a feed, DNS and RADIUS as they are, and a NAS.
 sed -i -e 's/^#\(\[edge\]\|customers =\|\[dns\]\|\[radius\]\)/\1/' -e '/^#\[\[radius.nas\]\]/,/^$/s/^#\([^ ]\)/\1/' -e '0,/^#\[\[edge.interface\]\]/s//[[edge.interface]]/' \
     -e '0,/^#name = "eth0"/s//name = "eth0"/' -e '/^#\[\[edge.feed\]\]/,/^$/s/^#\([^ ]\)/\1/' $configuration
+muralla check >/tmp/check.log 2>&1 && die 'the secret of the manual is accepted'
+grep -q 'no secret' /tmp/check.log || { cat /tmp/check.log; die 'the secret of the manual is not what is refused'; }
+sed -i "s|$placeholder|\1$(head -c 24 /dev/urandom | base64)\"|" $configuration
 mkdir -p /var/lib/muralla/feeds
 echo 198.51.100.0/25 >/var/lib/muralla/feeds/drop.txt
 muralla check >/tmp/check.log 2>&1 || { cat /tmp/check.log; die 'not valid once filled in'; }
@@ -122,6 +126,15 @@ start_radius() {
         cat /tmp/start.log /tmp/status.log 2>/dev/null || true
         journalctl --no-pager --output=cat --unit=muralla-radius.service | tail -n 40
         die 'RADIUS does not start, or does not answer'
+    }
+}
+
+start_mail() {
+    systemctl start muralla-mail.service >/tmp/start.log 2>&1 &&
+        muralla ping --socket /run/muralla/mail.sock >/tmp/status.log 2>&1 || {
+        cat /tmp/start.log /tmp/status.log 2>/dev/null || true
+        journalctl --no-pager --output=cat --unit=muralla-mail.service | tail -n 40
+        die 'mail does not start, or does not answer'
     }
 }
 
@@ -178,6 +191,32 @@ log_in
 grep -q '^192.0.2.16/28$' /var/lib/muralla-radius/nas || die 'the wall is not told of the NAS'
 say 'RADIUS: own user, sockets kept, a subscriber logs in'
 
+# What root enters is the service's own, and mail is taken before and after a restart.
+printf '\n[mail]\nhostname = "mx.example.net"\nkeys = ["%s"]\n[mail.mx]\n' "$(head -c 24 /dev/urandom | base64)" >>$configuration
+muralla check >/tmp/check.log 2>&1 || { cat /tmp/check.log; die 'mail is not valid as the manual has it'; }
+start_mail
+muralla mail domain add example.net
+echo 'correct horse' | muralla mail account add ann@example.net --password-file -
+pid=$(systemctl show --property=MainPID --value muralla-mail.service)
+[ "$(stat -c %U "/proc/$pid")" = muralla-mail ] || die 'mail does not run as its own user'
+deliver() {
+    for _ in $(seq 20); do
+        if swaks --server 127.0.0.1 --from bob@example.org --to ann@example.net --helo host.example.org >/tmp/swaks.log 2>&1; then return; fi
+        sleep 0.5
+    done
+    cat /tmp/swaks.log
+    journalctl --no-pager --output=cat --unit=muralla-mail.service | tail -n 20
+    die 'mail is not taken'
+}
+deliver
+systemctl restart muralla-mail.service
+start_mail
+deliver
+[ "$(find /var/lib/muralla-mail ! -user muralla-mail)" = '' ] || die 'files of mail are not its own'
+muralla mail export ann@example.net --maildir /tmp/ann >/tmp/export.log 2>&1 || { cat /tmp/export.log; die 'a mailbox is not exported'; }
+[ "$(find /tmp/ann/new /tmp/ann/cur -type f | wc -l)" = 2 ] || { find /tmp/ann; die 'two messages are not two'; }
+say 'mail: own user, sockets kept, two messages in a mailbox'
+
 # Alert rules and dashboard ask only for what is there: a wrong name is an alarm that never rings.
 scrape() {
     for port in 9469 9470 9471; do
@@ -207,7 +246,7 @@ say "metrics: all $(echo "$asked" | wc -l) that rules and dashboard ask for are 
 dpkg --install "$deb" >/tmp/install.log 2>&1 || { cat /tmp/install.log; die 'the upgrade'; }
 attached || die 'the upgrade took the wall down'
 grep -q '^customers' $configuration || die 'the upgrade took the configuration back'
-for unit in muralla muralla-dns muralla-radius; do
+for unit in muralla muralla-dns muralla-radius muralla-mail; do
     if ! systemctl is-active --quiet $unit.service; then
         cat /tmp/install.log
         systemctl status --no-pager --lines 40 $unit.service || true
@@ -233,7 +272,8 @@ dpkg --remove muralla >/tmp/remove.log 2>&1 || { cat /tmp/remove.log; die 'dpkg 
 dpkg --purge muralla >/tmp/remove.log 2>&1 || { cat /tmp/remove.log; die 'dpkg --purge'; }
 # Subscribers and accounting are somebody's: no package deletes them.
 [ -e /var/lib/muralla-radius/state.db ] || die 'the purge took the subscribers'
-rm -rf /var/lib/muralla-radius
+[ -d /var/lib/muralla-mail/packs ] || die 'the purge took the mail'
+rm -rf /var/lib/muralla-radius /var/lib/muralla-mail
 left=$(diff <(echo "$before") <(listing) || true)
 [ -z "$left" ] || die "left behind or missing after the purge: $left"
 say 'removed and purged: nothing is left'

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use muralla_abi::sample::{SNAPLEN, Sample};
 use muralla_dns::log::LoggedQuery;
 use muralla_edge::samples::Drop;
+use muralla_mail::operators::{QueueAction, QueueForm};
 use muralla_telemetry::budget;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -37,7 +38,9 @@ pub(crate) struct Overview {
     pub(crate) dns: Option<muralla_dns::report::Status>,
     #[serde(default)]
     pub(crate) radius: Option<muralla_radius::report::Status>,
-    /// Whether the latest request of our own through a socket of DNS or RADIUS went unanswered.
+    #[serde(default)]
+    pub(crate) mail: Option<muralla_mail::report::Status>,
+    /// Whether the latest request of our own through a socket of DNS, RADIUS or mail went unanswered.
     #[serde(default)]
     pub(crate) silent: bool,
 }
@@ -62,6 +65,7 @@ impl Overview {
         self.answers = self.answers.or(other.answers);
         self.dns = self.dns.or(other.dns);
         self.radius = self.radius.or(other.radius);
+        self.mail = self.mail.or(other.mail);
         self.silent |= other.silent;
         self
     }
@@ -167,6 +171,23 @@ pub(crate) struct TestForm {
 
 fn pap() -> String {
     "pap".to_owned()
+}
+
+/// Body of `POST /v1/mail/queue/change`; the answer is [`Settled`].
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QueueChange {
+    /// Which recipients are meant; all if nothing is said.
+    pub(crate) which: QueueForm,
+    pub(crate) action: QueueAction,
+}
+
+/// Body of `POST /v1/mail/trace`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TraceForm {
+    /// Our id, a Message-ID, or an address.
+    pub(crate) what: String,
 }
 
 /// Body of `POST /v1/dns/lookup`.

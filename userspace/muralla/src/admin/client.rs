@@ -28,7 +28,7 @@ const LONGEST_LINE: usize = 64 << 10;
 pub(crate) enum ClientError {
     #[error(
         "no daemon answers on {path} ({reason}); start it with `systemctl start muralla` (the wall), \
-         `systemctl start muralla-dns` (DNS) or `muralla run`, or name its socket with --socket"
+         `systemctl start muralla-dns` (DNS), `muralla-radius`, `muralla-mail`, or `muralla run`, or name its socket with --socket"
     )]
     NoDaemon { path: PathBuf, reason: std::io::Error },
     #[error("not permitted to use {0}; run as root, or join the group that owns the socket")]
@@ -38,7 +38,7 @@ pub(crate) enum ClientError {
     #[error("the daemon's answer can't be understood: {0}; are command and daemon of one version?")]
     Answer(String),
     #[error(
-        "the daemon on {path} does not answer within {patience:?}; `systemctl status muralla muralla-dns muralla-radius` shows \
+        "the daemon on {path} does not answer within {patience:?}; `systemctl status muralla muralla-dns muralla-radius muralla-mail` shows \
          what it does"
     )]
     Mute { path: PathBuf, patience: Duration },

@@ -16,6 +16,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use hyper::body::Frame;
 use muralla_edge::offenders::Offence;
+use muralla_mail::operators::QueueForm;
 use muralla_radius::report::RefusalFilter;
 use muralla_radius::tail::Filter;
 use serde::Serialize;
@@ -24,7 +25,8 @@ use tokio::sync::mpsc;
 
 use super::api::{
     BlockForm, Canary, ChangeForm, CustomerSeen, DeadLettersForm, FlushForm, LimitsForm,
-    LookupForm, PONG, PrefixForm, QueryLine, Refusal, SessionsForm, TestForm, ZoneForm,
+    LookupForm, PONG, PrefixForm, QueryLine, QueueChange, Refusal, SessionsForm, TestForm,
+    TraceForm, ZoneForm,
 };
 use crate::daemon::{Daemon, Refused, blocking};
 use crate::following::{self, encode};
@@ -122,6 +124,28 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
             }),
         )
         .route(
+            "/v1/mail/status",
+            get(async |State(daemon): Shared| answer(&daemon, Daemon::mail_status).await),
+        )
+        .route(
+            "/v1/mail/queue",
+            post(async |State(daemon): Shared, Form(form): Form<QueueForm>| {
+                respond(daemon.mail_queue(form).await)
+            }),
+        )
+        .route(
+            "/v1/mail/queue/change",
+            post(async |State(daemon): Shared, Form(change): Form<QueueChange>| {
+                respond(daemon.change_mail_queue(change.which, change.action).await)
+            }),
+        )
+        .route(
+            "/v1/mail/trace",
+            post(async |State(daemon): Shared, Form(form): Form<TraceForm>| {
+                respond(daemon.mail_trace(form.what).await)
+            }),
+        )
+        .route(
             "/v1/status",
             get(async |State(daemon): Shared| answer(&daemon, |d| Ok(d.overview())).await),
         )
@@ -188,7 +212,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .with_state(daemon)
 }
 
-/// A sign of life; of DNS and RADIUS only if a request is answered.
+/// A sign of life; of DNS, RADIUS and mail only if a request is answered.
 async fn ping(State(daemon): Shared) -> Response {
     match daemon.probe().await {
         Ok(()) => Json(PONG).into_response(),

@@ -412,3 +412,34 @@ async fn the_wall_lets_the_nases_of_radius_through() {
     let expected = ["192.0.2.0/28", "192.0.2.16/28", "198.51.100.9/32"];
     assert_eq!(nas.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
 }
+
+#[tokio::test]
+async fn mail_is_asked_through_the_same_socket() {
+    use super::api::{QueueChange, Settled, TraceForm};
+    use muralla_mail::operators::{QueueAction, QueueEntry, QueueForm, TraceEvent};
+
+    let stand = Stand::with_mail();
+    let daemon = stand.daemon();
+    let client = serve(&stand, &daemon);
+    let status: muralla_mail::report::Status = client.get("/v1/mail/status").await.unwrap();
+    assert_eq!(status.directory.accounts, 1_000);
+    let form = QueueForm { recipient: Some("x@example.org".to_owned()), ..QueueForm::default() };
+    let queued: Vec<QueueEntry> = client.post("/v1/mail/queue", &form).await.unwrap();
+    assert_eq!(queued.len(), 1);
+    let change = QueueChange { which: form.clone(), action: QueueAction::Hold };
+    let settled: Settled = client.post("/v1/mail/queue/change", &change).await.unwrap();
+    assert_eq!(settled.records, 2);
+    assert_eq!(stand.mail.0.lock().unwrap().changes, [(form, QueueAction::Hold)]);
+    let what = TraceForm { what: "<one@example.net>".to_owned() };
+    let events: Vec<TraceEvent> = client.post("/v1/mail/trace", &what).await.unwrap();
+    assert_eq!(events[0].header_id.as_deref(), Some("<one@example.net>"));
+
+    let overview: Overview = client.get("/v1/status").await.unwrap();
+    assert!(overview.warnings.contains(&"mail: 3 messages wait on this machine's disk".to_owned()));
+    stand.mail.0.lock().unwrap().silent = true;
+    let error = refusal(client.get::<String>("/v1/ping").await);
+    assert_eq!(error, "mail does not answer: mx greets nobody");
+    daemon.mail_canary().await;
+    let overview: Overview = client.get("/v1/status").await.unwrap();
+    assert!(overview.silent);
+}

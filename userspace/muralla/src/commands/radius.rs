@@ -3,6 +3,8 @@
 pub(crate) mod database;
 mod refusals;
 
+pub(crate) use database::{bar, hand_over};
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _};
@@ -19,7 +21,8 @@ use serde::Serialize;
 
 use super::{Call, code, follow, out, show};
 use crate::admin::api::{ChangeForm, DeadLettersForm, Settled, TestForm};
-use crate::cli::{End, NasCommand, PasswordFile, RadiusCommand};
+use crate::cli::End;
+use crate::cli::radius::{NasCommand, PasswordFile, RadiusCommand};
 use crate::configuration::{duration, moment};
 use crate::roles::Role;
 use crate::top::{short, table};
@@ -117,7 +120,7 @@ fn tell<T: Serialize>(call: &Call, value: &T, text: impl Fn(&T) -> String) -> an
 }
 
 /// The first line of a file, of standard input, or of what a person types without seeing it.
-pub(super) fn read_password(from: &PasswordFile, prompt: &str) -> anyhow::Result<String> {
+pub(crate) fn read_password(from: &PasswordFile, prompt: &str) -> anyhow::Result<String> {
     let text = match from.password_file.as_deref() {
         Some(file) if file == Path::new("-") => first_line(io::stdin().lock())?,
         Some(file) => {
@@ -287,6 +290,9 @@ pub(super) fn nases_text(status: &Status) -> String {
             if nas.rolling {
                 let old = nas.old_secret.map_or_else(|| "not seen since the start".to_owned(), ago);
                 remarks.push(format!("secret is being rolled; old one: {old}"));
+            }
+            if let Some(most) = nas.reasons.iter().max_by_key(|row| row.count) {
+                remarks.push(format!("most often {} ({})", most.reason, counted(most.count)));
             }
             let seen = nas.seen.map_or_else(|| "never".to_owned(), ago);
             [

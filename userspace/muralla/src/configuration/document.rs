@@ -41,6 +41,11 @@ impl<'d> Section<'d> {
         &self.span
     }
 
+    /// The table as it stands, for whoever reads all of it.
+    pub(crate) fn to_table(&self) -> Spanned<DeTable<'d>> {
+        Spanned::new(self.span.clone(), self.table.clone())
+    }
+
     /// Whether the key is written, known or not.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.find(key).is_some()

@@ -6,6 +6,7 @@ mod document;
 pub(crate) mod duration;
 mod edge;
 pub(crate) mod guard;
+mod mail;
 mod print;
 pub(crate) mod radius;
 mod services;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use muralla_dns::config::DnsConfig;
 use muralla_edge::config::EdgeConfig;
+use muralla_mail::config::MailConfig;
 use muralla_radius::config::RadiusConfig;
 use muralla_telemetry::logs;
 use serde::Serialize;
@@ -44,6 +46,9 @@ pub(crate) const DEFAULT_DNS_SOCKET: &str = "/run/muralla/dns.sock";
 /// Where a daemon with RADIUS and neither of the others listens unless told otherwise.
 pub(crate) const DEFAULT_RADIUS_SOCKET: &str = "/run/muralla/radius.sock";
 
+/// Where a daemon with mail and none of the others listens unless told otherwise.
+pub(crate) const DEFAULT_MAIL_SOCKET: &str = "/run/muralla/mail.sock";
+
 /// Where programs are pinned unless told otherwise.
 pub(crate) const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/muralla";
 
@@ -68,6 +73,8 @@ pub(crate) struct Configuration {
     pub(crate) dns: Option<DnsConfig>,
     /// The same.
     pub(crate) radius: Option<RadiusConfig>,
+    /// The same.
+    pub(crate) mail: Option<MailConfig>,
 }
 
 impl Configuration {
@@ -76,6 +83,7 @@ impl Configuration {
             Role::Edge => self.edge.is_some(),
             Role::Dns => self.dns.is_some(),
             Role::Radius => self.radius.is_some(),
+            Role::Mail => self.mail.is_some(),
         }
     }
 
@@ -93,6 +101,8 @@ pub(crate) struct AdminConfig {
     pub(crate) dns_socket: PathBuf,
     /// Of a process with RADIUS alone.
     pub(crate) radius_socket: PathBuf,
+    /// Of a process with mail alone.
+    pub(crate) mail_socket: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -103,6 +113,8 @@ pub(crate) struct MetricsConfig {
     pub(crate) dns_listen: Option<SocketAddr>,
     /// The same of a process with RADIUS alone.
     pub(crate) radius_listen: Option<SocketAddr>,
+    /// The same of a process with mail alone.
+    pub(crate) mail_listen: Option<SocketAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -133,7 +145,7 @@ pub(crate) fn load(path: &Path) -> Result<Accepted, Problems> {
     let name = path.display().to_string();
     let unreadable = |what: String| {
         let help = "name another file with --config FILE or MURALLA_CONFIG; \
-                    [edge] with customers and an [[edge.interface]], [dns] with clients, or a [[radius.nas]], are enough to begin with";
+                    [edge] with customers and an [[edge.interface]], [dns] with clients, or a [[radius.nas]], or [mail] with a hostname and [mail.mx], are enough to begin with";
         Problems::unreadable(&name, what, help)
     };
     let mut text = String::new();
@@ -185,12 +197,14 @@ fn read(
         socket: PathBuf::from(DEFAULT_SOCKET),
         dns_socket: PathBuf::from(DEFAULT_DNS_SOCKET),
         radius_socket: PathBuf::from(DEFAULT_RADIUS_SOCKET),
+        mail_socket: PathBuf::from(DEFAULT_MAIL_SOCKET),
     };
     if let Some(mut section) = document.section("admin") {
         for (key, example, place) in [
             ("socket", DEFAULT_SOCKET, &mut admin.socket),
             ("dns_socket", DEFAULT_DNS_SOCKET, &mut admin.dns_socket),
             ("radius_socket", DEFAULT_RADIUS_SOCKET, &mut admin.radius_socket),
+            ("mail_socket", DEFAULT_MAIL_SOCKET, &mut admin.mail_socket),
         ] {
             let Some(socket) = section.path(key, example) else { continue };
             // sun_path has room for 107 bytes and a zero.
@@ -206,13 +220,18 @@ fn read(
         section.finish();
     }
     let local = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
-    let mut metrics =
-        MetricsConfig { listen: local(9469), dns_listen: local(9470), radius_listen: local(9471) };
+    let mut metrics = MetricsConfig {
+        listen: local(9469),
+        dns_listen: local(9470),
+        radius_listen: local(9471),
+        mail_listen: local(9472),
+    };
     if let Some(mut section) = document.section("metrics") {
         for (key, place) in [
             ("listen", &mut metrics.listen),
             ("dns_listen", &mut metrics.dns_listen),
             ("radius_listen", &mut metrics.radius_listen),
+            ("mail_listen", &mut metrics.mail_listen),
         ] {
             let Some(listen) = section.string(key, "127.0.0.1:9469") else { continue };
             match listen.get_ref().as_str() {
@@ -246,10 +265,11 @@ fn read(
     if Role::ALL.iter().all(|role| !document.has(role.name())) {
         complaints.error(
             &(0..0),
-            "there is neither an [edge] section, nor [dns], nor [radius]: nothing to do",
+            "there is neither an [edge] section, nor [dns], nor [radius], nor [mail]: nothing to do",
             "write [edge] with customers = [\"100.64.0.0/16\"], and [[edge.interface]] with name = \"eth0\"; \
              or [dns] with clients = [\"100.64.0.0/16\"]; \
-             or [[radius.nas]] with prefix = \"192.0.2.16/28\" and a secret; or all of them",
+             or [[radius.nas]] with prefix = \"192.0.2.16/28\" and a secret; \
+             or [mail] with hostname = \"mx.example.net\", and [mail.mx]; or all of them",
         );
     }
     let radius = document.section("radius");
@@ -266,8 +286,9 @@ fn read(
         radius::judge_edge(radius, edge, &radius_place, complaints);
     }
     let dns = dns.map(|draft| draft.finish(edge.as_ref(), complaints));
+    let mail = document.section("mail").and_then(|section| mail::read(&section, complaints));
     document.finish();
-    Some(Configuration { admin, metrics, log, state, edge, dns, radius })
+    Some(Configuration { admin, metrics, log, state, edge, dns, radius, mail })
 }
 
 #[cfg(test)]

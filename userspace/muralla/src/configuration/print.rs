@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use muralla_dns::config::DnsConfig;
 use muralla_edge::config::{EdgeConfig, Limit, ServiceConfig, ServiceKind};
+use muralla_mail::config::MailConfig;
 use muralla_radius::config::{RadiusConfig, RealmRule, StateLocation};
+use serde::Serialize;
 use toml::Value;
 
 use super::dns::{LIST_FORMATS, MINIMISATIONS, NO_FILE, VALIDATIONS};
 use super::edge::{ANY_POLICIES, ATTACH_MODES, KINDS, NO_LIMIT, ROLES, RULE_MODES};
-use super::radius::{HIDDEN, NAME_CASES, NO_COPY, REALM_RULES, REQUIREMENTS, write_offset};
+use super::radius::{HIDDEN, NAME_CASES, NO_COPY, REALM_RULES, REQUIREMENTS};
 use super::{Configuration, LOG_FORMATS, duration, size, when};
 
 impl Configuration {
@@ -23,11 +25,13 @@ impl Configuration {
         pair(&mut text, "socket", &path(&self.admin.socket));
         pair(&mut text, "dns_socket", &path(&self.admin.dns_socket));
         pair(&mut text, "radius_socket", &path(&self.admin.radius_socket));
+        pair(&mut text, "mail_socket", &path(&self.admin.mail_socket));
         line(&mut text, "\n[metrics]");
         for (key, listen) in [
             ("listen", self.metrics.listen),
             ("dns_listen", self.metrics.dns_listen),
             ("radius_listen", self.metrics.radius_listen),
+            ("mail_listen", self.metrics.mail_listen),
         ] {
             let listen = listen.map_or_else(|| "none".to_owned(), |listen| listen.to_string());
             pair(&mut text, key, &quoted(&listen));
@@ -45,6 +49,9 @@ impl Configuration {
         }
         if let Some(config) = &self.radius {
             access(&mut text, config);
+        }
+        if let Some(config) = &self.mail {
+            letters(&mut text, config);
         }
         text
     }
@@ -185,7 +192,7 @@ fn access(text: &mut String, radius: &RadiusConfig) {
         pair(text, "threads", &threads.to_string());
     }
     pair(text, "dictionaries", &list(radius.dictionaries.iter().map(|file| file.display())));
-    pair(text, "utc_offset", &quoted(&write_offset(radius.utc_offset)));
+    pair(text, "time_zone", &quoted(&radius.zone.to_string()));
     let state = &radius.state;
     line(text, "\n[radius.state]");
     let location = match &state.location {
@@ -273,6 +280,18 @@ fn access(text: &mut String, radius: &RadiusConfig) {
         pair(text, "groups", &list(&nas.groups));
         pair(text, "message_authenticator", &word(nas.message_authenticator, &REQUIREMENTS));
         pair(text, "coa_port", &nas.coa_port.to_string());
+    }
+}
+
+/// The section that mail's crate reads, as it writes it.
+fn letters(text: &mut String, mail: &MailConfig) {
+    #[derive(Serialize)]
+    struct Whole<'c> {
+        mail: &'c MailConfig,
+    }
+    match toml::to_string(&Whole { mail }) {
+        Ok(section) => line(text, &format!("\n{}", section.trim_end())),
+        Err(error) => line(text, &format!("\n# [mail] can't be shown: {error}")),
     }
 }
 

@@ -10,9 +10,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use muralla_edge::config::{EdgeConfig, RuleMode, ServiceKind};
 use muralla_radius::config::{
-    ACCT_PORT, AUTH_PORT, DYNAMIC_PORT, HiddenText, MessageAuthenticator, NameCase, NasConfig,
-    RadiusConfig, RealmRule, StateConfig, StateLocation,
+    ACCT_PORT, AUTH_PORT, DYNAMIC_PORT, MessageAuthenticator, NameCase, NasConfig, RadiusConfig,
+    RealmRule, StateConfig, StateLocation,
 };
+use muralla_radius_state::Hidden;
 use toml::Spanned;
 
 use super::complaint::Complaints;
@@ -28,7 +29,7 @@ pub(crate) const REALM_RULES: [(&str, RealmRule); 3] =
     [("keep", RealmRule::Keep), ("strip", RealmRule::Strip), ("refuse", RealmRule::Refuse)];
 
 /// What stands for a secret where it must not be shown.
-pub(crate) const HIDDEN: &str = "(hidden)";
+pub(crate) const HIDDEN: &str = Hidden::MARK;
 
 const POSTGRES: [&str; 2] = ["postgres://", "postgresql://"];
 
@@ -66,13 +67,13 @@ pub(crate) fn read(mut section: Section<'_>, complaints: &Complaints) -> RadiusC
     if let Some(files) = section.paths("dictionaries") {
         config.dictionaries = files.into_iter().map(Spanned::into_inner).collect();
     }
-    if let Some(offset) = section.string("utc_offset", "-05:00") {
-        match parse_offset(offset.get_ref()) {
-            Some(seconds) => config.utc_offset = seconds,
-            None => complaints.error(
-                &offset.span(),
-                format!("\"{}\" is no distance from UTC", offset.get_ref()),
-                "write hours and minutes, as in \"-05:00\" for Lima or \"+01:00\" for Madrid in winter",
+    if let Some(zone) = section.string("time_zone", "Europe/Madrid") {
+        match zone.get_ref().parse() {
+            Ok(found) => config.zone = found,
+            Err(error) => complaints.error(
+                &zone.span(),
+                error.to_string(),
+                "`timedatectl list-timezones` lists them; is the package tzdata there?",
             ),
         }
     }
@@ -105,7 +106,7 @@ impl Reader<'_> {
         if let Some(text) = table.string("location", EXAMPLE) {
             let written = text.get_ref();
             if POSTGRES.iter().any(|scheme| written.starts_with(scheme)) {
-                state.location = StateLocation::Postgres(HiddenText::new(written.clone()));
+                state.location = StateLocation::Postgres(Hidden::new(written.clone()));
             } else if written.starts_with('/') {
                 state.location = StateLocation::Embedded(PathBuf::from(written));
             } else {
@@ -159,7 +160,7 @@ impl Reader<'_> {
                 );
             }
             let mut nas = NasConfig::new(name, prefix, secret.unwrap_or_default());
-            nas.next_secret = self.secret(&mut table, "next_secret").map(HiddenText::new);
+            nas.next_secret = self.secret(&mut table, "next_secret").map(Hidden::new);
             nas.telco = table.string("telco", "north").map(Spanned::into_inner);
             let groups = table.strings("groups", "groups", "[\"wholesale\"]");
             nas.groups = groups.into_iter().flatten().map(Spanned::into_inner).collect();
@@ -369,55 +370,6 @@ pub(crate) fn judge_edge(
                         "add {port} to `ports` of [edge.service.{name}], and let its mode be \"enforce\""
                     ),
                 );
-            }
-        }
-    }
-}
-
-/// Seconds east of Greenwich out of `+hh:mm` or `-hh:mm`.
-fn parse_offset(text: &str) -> Option<i32> {
-    let (sign, rest) = match text.split_at_checked(1)? {
-        ("+", rest) => (1, rest),
-        ("-", rest) => (-1, rest),
-        _ => return None,
-    };
-    let (hours, minutes) = rest.split_once(':')?;
-    let number = |text: &str, most: i32| {
-        let plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<i32>().ok().filter(|number| plain && *number <= most)
-    };
-    let seconds = number(hours, 14)? * 3_600 + number(minutes, 59)? * 60;
-    (seconds <= 14 * 3_600).then_some(sign * seconds)
-}
-
-/// The same as text.
-pub(crate) fn write_offset(seconds: i32) -> String {
-    let sign = if seconds < 0 { '-' } else { '+' };
-    let minutes = seconds.unsigned_abs() / 60;
-    format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances_from_utc_read_back() {
-        for (text, expected) in [
-            ("+00:00", Some(0)),
-            ("-05:00", Some(-18_000)),
-            ("+05:45", Some(20_700)),
-            ("+14:00", Some(50_400)),
-            ("+14:01", None),
-            ("05:00", None),
-            ("+5:00", None),
-            ("+05:60", None),
-            ("+0é:00", None),
-            ("", None),
-        ] {
-            assert_eq!(parse_offset(text), expected, "{text}");
-            if let Some(seconds) = expected {
-                assert_eq!(write_offset(seconds), text);
             }
         }
     }

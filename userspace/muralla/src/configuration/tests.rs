@@ -613,7 +613,7 @@ coa_port = 1700
 auth = ["192.0.2.1", "[2001:db8::1]:1645"]
 acct = ["192.0.2.1:1646"]
 threads = 3
-utc_offset = "-05:00"
+time_zone = "America/Lima"
 dictionaries = ["{own}"]
 [radius.state]
 location = "postgres://muralla:hidden-password@db.example.net/muralla"
@@ -641,7 +641,7 @@ source = "192.0.2.1"
     let configuration = accept(&text).configuration;
     let radius = configuration.radius.clone().unwrap();
     assert_eq!(radius.auth[0].to_string(), "192.0.2.1:1812");
-    assert_eq!((radius.utc_offset, radius.nas[0].coa_port), (-18_000, 1_700));
+    assert_eq!((radius.zone.ahead(0), radius.nas[0].coa_port), (-18_000, 1_700));
     assert_eq!(radius.answers.texts[0].1, "Your contract has ended: call us");
     let printed = configuration.to_toml();
     for secret in ["twenty bytes", "another one", "hidden-password"] {
@@ -692,7 +692,10 @@ fn each_mistake_about_radius_is_named() {
             format!("{SMALLEST_RADIUS}[radius.answers]\ntexts = [\"expired\"]\n"),
             "without its reason",
         ),
-        (format!("{SMALLEST_RADIUS}[radius]\nutc_offset = \"5\"\n"), "no distance from UTC"),
+        (
+            format!("{SMALLEST_RADIUS}[radius]\ntime_zone = \"Europe/Nowhere\"\n"),
+            "neither a distance from UTC",
+        ),
         (format!("{SMALLEST_RADIUS}[radius]\nauth = [\"::1\", \"::1\"]\n"), "written twice"),
     ] {
         let problems = refuse(&text);
@@ -713,4 +716,65 @@ fn each_mistake_about_radius_is_named() {
         let warnings = accept(&text).warnings.to_string();
         assert!(warnings.contains(warning), "{text}\nexpected {warning}\nfound {warnings}");
     }
+}
+
+const SMALLEST_MAIL: &str = "[mail]\nhostname = \"mx.example.net\"\n[mail.mx]\n";
+
+#[test]
+fn mail_is_read_whole_and_printed_without_its_secrets() {
+    let text = r#"
+[mail]
+hostname = "mx.example.net"
+database = "postgres://muralla:hidden-password@db.example.net/mail"
+keys = ["a secret of enough length"]
+quota = "1GiB"
+packs = { endpoint = "https://s3.example.net", region = "garage", bucket = "mail", access_key = "GK", secret_key = "the bucket's key" }
+[[mail.certificates]]
+chain = "/etc/chain.pem"
+key = "/etc/key.pem"
+[mail.mx]
+when_full = "refuse"
+[mail.submission]
+[mail.outgoing]
+tell_delay = "2h"
+[mail.pop3]
+"#;
+    let configuration = accept(text).configuration;
+    let mail = configuration.mail.clone().unwrap();
+    assert_eq!((mail.hostname.as_str(), mail.quota), ("mx.example.net", 1 << 30));
+    let printed = configuration.to_toml();
+    for secret in ["enough length", "hidden-password", "bucket's key"] {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+    let refused = refuse(&printed);
+    assert!(refused.iter().any(|line| line.contains("stands where")), "{refused:#?}");
+    let back = printed
+        .replace("keys = [\"(hidden)\"]", "keys = [\"a secret of enough length\"]")
+        .replace("secret_key = \"(hidden)\"", "secret_key = \"the bucket's key\"")
+        .replace("muralla:(hidden)@", "muralla:hidden-password@");
+    assert_eq!(accept(&back).configuration, configuration, "{printed}");
+    assert_eq!(accept(SMALLEST_MAIL).configuration.mail.unwrap().mx.unwrap().recipients, 100);
+}
+
+#[test]
+fn each_mistake_about_mail_is_named() {
+    for (text, complaint) in [
+        ("[mail]\n[mail.mx]\n".to_owned(), "missing field `hostname`"),
+        ("[mail]\nhostname = \"mx.example.net\"\n".to_owned(), "[mail] has no role"),
+        (format!("{SMALLEST_MAIL}lisen = []\n"), "has no key `lisen`"),
+        (format!("{SMALLEST_MAIL}recipients = 10\n"), "RFC 5321 asks for 100"),
+        (format!("{SMALLEST_MAIL}patience = \"soon\"\n"), "a duration such as"),
+        (format!("{SMALLEST_MAIL}[mail.submission]\n"), "needs TLS"),
+        (SMALLEST_MAIL.replace("mx.example.net", "mx..net"), "[mail]: "),
+    ] {
+        let problems = refuse(&text);
+        assert!(
+            problems.iter().any(|problem| problem.contains(complaint)),
+            "{text}\nexpected {complaint}\nfound {problems:#?}"
+        );
+    }
+    let refused = refuse(&format!("{SMALLEST_MAIL}lisen = []\n"));
+    assert!(refused.iter().any(|line| line.contains("did you mean `listen`?")), "{refused:#?}");
+    let warnings = accept(SMALLEST_MAIL).warnings.to_string();
+    assert!(warnings.contains("offers no TLS"), "{warnings}");
 }

@@ -119,6 +119,10 @@ fn nases(nases: &[NasStatus]) -> Vec<Family> {
         "muralla_radius_nas_outcomes",
         "What became of each NAS's requests; `repeated` are those that it sent again",
     );
+    let mut reasons = Family::counter(
+        "muralla_radius_nas_refused",
+        "Requests of each NAS that were refused or dropped, by where they ended and why",
+    );
     let mut seen = Family::gauge(
         "muralla_radius_nas_silence_seconds",
         "Time since the last genuine packet of each NAS",
@@ -145,12 +149,17 @@ fn nases(nases: &[NasStatus]) -> Vec<Family> {
         ] {
             outcomes.push(labels(Some(("outcome", outcome))), count as f64);
         }
+        for row in &nas.reasons {
+            let mut labels = labels(Some(("stage", row.stage.name())));
+            labels.push(("reason", row.reason.clone()));
+            reasons.push(labels, row.count as f64);
+        }
         if let Some(silence) = nas.seen {
             seen.push(labels(None), silence as f64);
         }
         weak.push(labels(None), f64::from(u8::from(nas.message_authenticator_optional)));
     }
-    vec![requests, outcomes, seen, weak]
+    vec![requests, outcomes, reasons, seen, weak]
 }
 
 fn journal(status: &JournalStatus) -> Vec<Family> {

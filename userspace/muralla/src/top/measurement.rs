@@ -6,6 +6,7 @@ use std::time::Duration;
 use muralla_abi::verdict::Verdict;
 use muralla_dns::report::{Level, QueryCount, Status};
 use muralla_edge::talkers::Top;
+use muralla_radius::report as radius;
 use serde::Serialize;
 
 use crate::admin::api::Overview;
@@ -33,6 +34,21 @@ pub(crate) struct Measurement {
     pub(crate) top: Top,
     /// None without a DNS role.
     pub(crate) dns: Option<DnsRates>,
+    /// None without a RADIUS role.
+    pub(crate) radius: Option<RadiusRates>,
+}
+
+/// Answers of RADIUS a second, and how they fared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct RadiusRates {
+    /// By what they were.
+    pub(crate) answers: Vec<(radius::Answer, f64)>,
+    /// Requests and packets that were not answered.
+    pub(crate) dropped: f64,
+    /// The most frequent reason for something else than an acceptance or acknowledgement.
+    pub(crate) top_reason: Option<String>,
+    /// Time within which 99 of 100 logins were answered, in seconds. None if there was none.
+    pub(crate) p99: Option<f64>,
 }
 
 /// Queries a second, and how they fared.
@@ -85,6 +101,7 @@ pub(crate) struct Meter {
     previous: BTreeMap<Key, u64>,
     histories: BTreeMap<String, VecDeque<u64>>,
     dns: Option<Status>,
+    radius: Option<radius::Status>,
     begun: bool,
 }
 
@@ -154,6 +171,11 @@ impl Meter {
             before.map(|before| dns_rates(before, status, seconds)).unwrap_or_default()
         });
         self.dns.clone_from(&reading.overview.dns);
+        let radius = reading.overview.radius.as_ref().map(|status| {
+            let before = self.radius.as_ref().filter(|before| before.uptime <= status.uptime);
+            before.map(|before| radius_rates(before, status, seconds)).unwrap_or_default()
+        });
+        self.radius.clone_from(&reading.overview.radius);
         self.previous = current;
         self.begun = true;
 
@@ -172,7 +194,8 @@ impl Meter {
         reasons.sort_by(|one, other| {
             other.rate.total_cmp(&one.rate).then(other.total.cmp(&one.total))
         });
-        Measurement { overview: reading.overview, services, reasons, top: reading.top, dns }
+        let Reading { overview, top, .. } = reading;
+        Measurement { overview, services, reasons, top, dns, radius }
     }
 
     fn remember(&mut self, reasons: &BTreeMap<String, (f64, u64)>) {
@@ -212,6 +235,39 @@ fn dns_rates(before: &Status, now: &Status, seconds: f64) -> DnsRates {
         upstream: rate(&|status| status.resolver.upstream_queries),
         timeouts: rate(&|status| status.resolver.upstream_timeouts),
         levels,
+    }
+}
+
+fn radius_rates(before: &radius::Status, now: &radius::Status, seconds: f64) -> RadiusRates {
+    let answers = |status: &radius::Status, wanted: radius::Answer| {
+        status.answers.iter().find(|(answer, _)| *answer == wanted).map_or(0, |(_, count)| *count)
+    };
+    let rate = |new: u64, old: u64| new.saturating_sub(old) as f64 / seconds;
+    let reasons: Vec<(&radius::ReasonCount, f64)> = now
+        .reasons
+        .iter()
+        .map(|row| {
+            let mut known = before.reasons.iter();
+            let known = known.find(|old| (old.stage, &old.reason) == (row.stage, &row.reason));
+            (row, rate(row.count, known.map_or(0, |old| old.count)))
+        })
+        .collect();
+    let most = reasons.iter().filter(|(_, rate)| *rate > 0.0).max_by(|a, b| a.1.total_cmp(&b.1));
+    let logins = |status: &radius::Status| {
+        let accepted = |row: &&radius::Latency| row.answer == radius::Answer::Accept;
+        status.latency.iter().find(accepted).map(|row| row.buckets.clone()).unwrap_or_default()
+    };
+    RadiusRates {
+        answers: radius::Answer::ALL
+            .map(|answer| (answer, rate(answers(now, answer), answers(before, answer))))
+            .to_vec(),
+        dropped: reasons
+            .iter()
+            .filter(|(row, _)| row.stage != radius::Stage::Rejected)
+            .map(|(_, rate)| rate)
+            .sum(),
+        top_reason: most.map(|(row, _)| row.reason.clone()),
+        p99: quantile(&logins(before), &logins(now), 0.99),
     }
 }
 
@@ -354,6 +410,33 @@ mod tests {
         later.uptime = 1;
         let dns = meter.measure(with(later), Duration::from_secs(2)).dns.unwrap();
         assert_eq!(dns, DnsRates::default());
+    }
+
+    #[test]
+    fn radius_is_measured_between_two_moments() {
+        let mut meter = Meter::default();
+        let with = |radius: radius::Status| {
+            let overview = Overview { radius: Some(radius), ..fake::overview() };
+            Reading { overview, counters: Vec::new(), top: Top::default() }
+        };
+        let first = meter.measure(with(fake::radius_status()), Duration::ZERO).radius.unwrap();
+        assert_eq!(first, RadiusRates::default());
+        let mut later = fake::radius_status();
+        later.uptime += 2;
+        for ((_, count), more) in later.answers.iter_mut().zip([600, 20, 4_000]) {
+            *count += more;
+        }
+        later.reasons[0].count += 20;
+        let (stage, reason) = (radius::Stage::Unverified, "unknown_client".to_owned());
+        later.reasons.push(radius::ReasonCount { stage, reason, count: 8 });
+        let rates = meter.measure(with(later.clone()), Duration::from_secs(2)).radius.unwrap();
+        let of: Vec<f64> = rates.answers.iter().map(|(_, rate)| *rate).collect();
+        assert_eq!((of, rates.dropped), (vec![300.0, 10.0, 2_000.0, 0.0, 0.0], 4.0));
+        assert_eq!(rates.top_reason.as_deref(), Some("wrong_password"));
+        // A restart begins anew.
+        later.uptime = 1;
+        let rates = meter.measure(with(later), Duration::from_secs(2)).radius.unwrap();
+        assert_eq!(rates, RadiusRates::default());
     }
 
     #[test]

@@ -150,7 +150,7 @@ fn text(measurement: &Measurement) -> String {
     for warning in &overview.warnings {
         text.push_str(&format!("! {warning}\n"));
     }
-    for line in view::dns_lines(measurement) {
+    for line in view::role_lines(measurement) {
         text.push_str(&format!("{line}\n"));
     }
     if overview.edge.is_none() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use muralla_dns::report::Level;
 use muralla_edge::talkers::Talker;
+use muralla_radius::report::Answer;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -62,10 +63,10 @@ pub(crate) fn draw(frame: &mut Frame<'_>, measurement: Option<&Measurement>, set
     let mut alarms: Vec<String> = settings.trouble.clone().into_iter().collect();
     alarms.extend(measurement.iter().flat_map(|measurement| measurement.overview.warnings.clone()));
     let rows = u16::try_from(alarms.len().min(MOST_WARNINGS)).unwrap_or(0);
-    let names = measurement.map(dns_lines).unwrap_or_default();
+    let names = measurement.map(role_lines).unwrap_or_default();
     let walled =
         measurement.is_none_or(|shown| shown.overview.edge.is_some() || shown.overview.detached);
-    let [title, warnings, dns, services, reasons, talkers, keys] = Layout::vertical([
+    let [title, warnings, roles, services, reasons, talkers, keys] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(rows),
         Constraint::Length(u16::try_from(names.len()).unwrap_or(0)),
@@ -82,7 +83,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, measurement: Option<&Measurement>, set
         return;
     };
     frame.render_widget(heading(measurement), title);
-    draw_dns(frame, dns, &names);
+    draw_roles(frame, roles, &names);
     if !walled {
         return;
     }
@@ -149,8 +150,52 @@ fn draw_keys(frame: &mut Frame<'_>, area: Rect, settings: &Settings) {
     frame.render_widget(Line::styled(keys, FAINT), area);
 }
 
-/// What there is to say of DNS, in a few lines.
-pub(crate) fn dns_lines(measurement: &Measurement) -> Vec<String> {
+/// What there is to say of DNS and RADIUS, in a few lines.
+pub(crate) fn role_lines(measurement: &Measurement) -> Vec<String> {
+    let mut lines = dns_lines(measurement);
+    lines.extend(radius_lines(measurement));
+    if measurement.overview.silent {
+        lines.push("         NOT ANSWERING its own canary".to_owned());
+    }
+    lines
+}
+
+fn radius_lines(measurement: &Measurement) -> Vec<String> {
+    let Some((rates, status)) =
+        measurement.radius.as_ref().zip(measurement.overview.radius.as_ref())
+    else {
+        return Vec::new();
+    };
+    let of = |wanted: Answer| {
+        let rate = rates.answers.iter().find(|(answer, _)| *answer == wanted);
+        short(rate.map_or(0.0, |(_, rate)| *rate))
+    };
+    let most = rates.top_reason.as_ref().map(|reason| format!(", most {reason}"));
+    let p99 = rates.p99.map_or_else(|| "-".to_owned(), |p99| format!("{:.2} ms", p99 * 1e3));
+    let behind: u64 = status.journal.lag.iter().map(|(_, lag)| *lag).max().unwrap_or(0);
+    let database = match &status.database {
+        Some(database) if database.away_since.is_none() => "database there",
+        _ => "DATABASE AWAY",
+    };
+    vec![
+        format!(
+            "RADIUS   accepted {}/s, refused {}/s, accounted {}/s, asked again {}/s, dropped {}/s{}",
+            of(Answer::Accept),
+            of(Answer::Reject),
+            of(Answer::Accounting),
+            of(Answer::Repeat),
+            short(rates.dropped),
+            most.unwrap_or_default(),
+        ),
+        format!(
+            "         p99 {p99}, {} sessions; journal {} before the database, {database}",
+            short(status.sessions as f64),
+            short(behind as f64),
+        ),
+    ]
+}
+
+fn dns_lines(measurement: &Measurement) -> Vec<String> {
     let overview = &measurement.overview;
     let card: f64 = measurement.services.iter().map(|service| service.answer).sum();
     let Some((rates, status)) = measurement.dns.as_ref().zip(overview.dns.as_ref()) else {
@@ -174,7 +219,7 @@ pub(crate) fn dns_lines(measurement: &Measurement) -> Vec<String> {
     } else {
         status.cache.bytes as f64 * 100.0 / status.cache.limit as f64
     };
-    let mut lines = vec![
+    vec![
         format!(
             "DNS      {}/s: card {}, cache {}, stale {}, local {}, servers {}, none {}",
             short(rates.total),
@@ -191,19 +236,18 @@ pub(crate) fn dns_lines(measurement: &Measurement) -> Vec<String> {
             short(rates.upstream),
             short(rates.timeouts),
         ),
-    ];
-    if overview.silent {
-        lines.push("         NOT ANSWERING its own canary".to_owned());
-    }
-    lines
+    ]
 }
 
-fn draw_dns(frame: &mut Frame<'_>, area: Rect, lines: &[String]) {
+fn draw_roles(frame: &mut Frame<'_>, area: Rect, lines: &[String]) {
     let styled = lines.iter().map(|line| {
-        let alarm = line.contains("IS GONE") || line.contains("NOT ANSWERING");
-        match line.strip_prefix("DNS") {
-            _ if alarm => Line::styled(line.as_str(), ALARM),
-            Some(rest) => Line::from(vec![Span::styled("DNS", HEADING), Span::raw(rest)]),
+        let is_alarm =
+            ["IS GONE", "NOT ANSWERING", "DATABASE AWAY"].iter().any(|alarm| line.contains(alarm));
+        let named =
+            ["DNS", "RADIUS"].iter().find_map(|name| Some((*name, line.strip_prefix(name)?)));
+        match named {
+            _ if is_alarm => Line::styled(line.as_str(), ALARM),
+            Some((name, rest)) => Line::from(vec![Span::styled(name, HEADING), Span::raw(rest)]),
             None => Line::from(line.as_str()),
         }
     });
@@ -316,7 +360,7 @@ mod tests {
 
     use super::*;
     use crate::fake;
-    use crate::top::measurement::{Meter, Reading};
+    use crate::top::measurement::{Meter, RadiusRates, Reading};
 
     fn measurement() -> Measurement {
         let mut meter = Meter::default();
@@ -377,7 +421,7 @@ mod tests {
         let mut shown = measurement();
         shown.dns = None;
         shown.overview.dns = None;
-        assert!(dns_lines(&shown).is_empty(), "it is filled by a process that is not asked");
+        assert!(role_lines(&shown).is_empty(), "it is filled by a process that is not asked");
         if let Some(answers) = &mut shown.overview.answers {
             answers.fed = false;
         }
@@ -395,6 +439,26 @@ mod tests {
             all.contains("DNS ") && !all.contains("SERVICE") && !all.contains("DETACHED"),
             "{all}"
         );
+    }
+
+    #[test]
+    fn radius_has_two_lines() {
+        let mut shown = measurement();
+        shown.overview.radius = Some(fake::radius_status());
+        shown.radius = Some(RadiusRates {
+            answers: vec![(Answer::Accept, 320.0), (Answer::Reject, 12.0)],
+            top_reason: Some("wrong_password".to_owned()),
+            p99: Some(0.000_256),
+            ..RadiusRates::default()
+        });
+        let all = text(&drawn(120, 24, &Settings::default(), Some(&shown))).join("\n");
+        for part in [
+            "RADIUS   accepted 320/s, refused 12/s, accounted 0/s",
+            "dropped 0/s, most wrong_password",
+            "p99 0.26 ms, 41.0k sessions; journal",
+        ] {
+            assert!(all.contains(part), "{part} is missing in\n{all}");
+        }
     }
 
     #[test]

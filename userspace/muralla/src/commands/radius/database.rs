@@ -1,7 +1,9 @@
 //! The subcommands that work on the database, with or without a daemon: every server follows its changes.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal as _};
+use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,19 +15,19 @@ use data_encoding::BASE64;
 use indicatif::{ProgressBar, ProgressStyle};
 use ipnet::IpNet;
 use muralla_radius::config::{RadiusConfig, StateLocation};
-use muralla_radius_dictionary::Dictionary;
-use muralla_radius_policy::{Credential, Storage};
-use muralla_radius_state::import::{from_clients, from_users};
+use muralla_radius_dictionary::{Dictionary, Zone};
+use muralla_radius_policy::{Credential, Scheme, Storage};
+use muralla_radius_state::import::{Table, from_clients, from_users};
 use muralla_radius_state::{
-    Format, Hidden, Imported, Location, NasEntry, PoolEntry, ProfileEntry, Progress, Report, State,
-    SubscriberEntry, SumBy, Tables, UsageFilter,
+    Format, Hidden, Imported, Location, NasEntry, PoolEntry, ProfileEntry, Progress, Report,
+    SessionEntry, SessionFilter, State, SubscriberEntry, SumBy, Tables, UsageFilter,
 };
 use serde_json::json;
 
 use super::{nases_text, read_password, refusals, tell};
-use crate::cli::{
-    CreditChange, DateRange, NasCommand, PasswordFile, PoolCommand, ProfileCommand, ProfileItems,
-    RadiusCommand, ServerCommand, UserCommand, UserItems, When,
+use crate::cli::radius::{
+    CreditChange, DateRange, Given, NasCommand, PasswordFile, PoolCommand, ProfileCommand,
+    ProfileItems, RadiusCommand, ServerCommand, UserCommand, UserItems, When,
 };
 use crate::commands::{Call, code, out};
 use crate::configuration::{self, duration, moment};
@@ -45,7 +47,13 @@ pub(super) async fn act(call: &Call, command: RadiusCommand) -> anyhow::Result<E
         RadiusCommand::Profile(command) => work.profile(command).await,
         RadiusCommand::Nas(command) => work.nas(command).await,
         RadiusCommand::Pool(command) => work.pool(command).await,
-        RadiusCommand::Import { users, sql, clients } => work.import(users, sql, clients).await,
+        RadiusCommand::Import { users, sql, csv, clients, dry_run } => {
+            work.import(users, sql, &csv, clients, dry_run).await
+        }
+        RadiusCommand::History { user, nas, address, at, from, to, most } => {
+            let (from, to) = (at.or(from), at.or(to));
+            work.history(Past { user, nas, address, from, to }, most).await
+        }
         RadiusCommand::Export { range, what, format, output } => {
             work.export(range, &what, &format, &output).await
         }
@@ -88,7 +96,7 @@ async fn open(config: &RadiusConfig) -> anyhow::Result<State> {
 }
 
 /// Gives a database that root has just made to whom its folder belongs: the role has a user of its own.
-fn hand_over(file: &Path) -> io::Result<()> {
+pub(crate) fn hand_over(file: &Path) -> io::Result<()> {
     let Some(folder) = file.parent() else { return Ok(()) };
     let owner = fs::metadata(folder)?;
     for suffix in ["", "-wal", "-shm"] {
@@ -139,22 +147,29 @@ impl Work<'_> {
                          `muralla radius user password {name}` change it"
                     );
                 }
-                let credential = stored(&password, &name, &scheme)?;
+                if scheme.is_none() {
+                    eprintln!(
+                        "stored by Argon2, which PAP alone can be checked by: --scheme cleartext is for CHAP, \
+                         nt or cleartext for MS-CHAP"
+                    );
+                }
+                let storage = scheme.as_deref().map_or(Storage::Argon2, storage);
+                let credential = stored(&password, &name, storage)?;
                 let user = SubscriberEntry { name, credential, ..SubscriberEntry::default() };
-                let user = apply(user, *items, self.config.utc_offset);
+                let user = apply(user, *items, &self.config.zone);
                 for note in self.state.put_subscriber(&self.dictionary()?, &user).await? {
                     eprintln!("{note}");
                 }
                 self.done(&user.name)
             }
             UserCommand::Set { name, items } => {
-                let offset = self.config.utc_offset;
-                self.change_user(&name, |user| apply(user, *items, offset)).await
+                self.change_user(&name, |user| apply(user, *items, &self.config.zone)).await
             }
             UserCommand::Password { name, password, scheme } => {
                 // Nobody is asked for the password of who is not there.
-                self.subscriber(&name).await?;
-                let credential = stored(&password, &name, &scheme)?;
+                let user = self.subscriber(&name).await?;
+                let storage = scheme.as_deref().map_or_else(|| storage_before(&user), storage);
+                let credential = stored(&password, &name, storage)?;
                 self.change_user(&name, |user| SubscriberEntry { credential, ..user }).await
             }
             UserCommand::Credit { name, change } => {
@@ -436,7 +451,9 @@ impl Work<'_> {
         &self,
         users: Option<PathBuf>,
         sql: Option<String>,
+        csv: &[PathBuf],
         clients: Option<PathBuf>,
+        dry_run: bool,
     ) -> anyhow::Result<ExitCode> {
         let dictionary = self.dictionary()?;
         let text = |file: &Path| {
@@ -449,30 +466,66 @@ impl Work<'_> {
                 Tables::read_database(&location).await?.convert(&dictionary)
             }
             (.., Some(file)) => from_clients(&file.display().to_string(), &text(file)?),
-            (None, None, None) => bail!("give --users, --sql or --clients"),
+            (None, None, None) => tables(csv)?.convert(&dictionary),
         };
-        let bar = bar();
-        let imported =
-            self.state.import(&dictionary, &mut import, |progress| advance(&bar, progress)).await;
-        bar.finish_and_clear();
-        let imported = imported?;
+        import.nas_names =
+            self.config.nas.iter().map(|nas| (nas.prefix.trunc(), nas.name.clone())).collect();
+        let imported = if dry_run {
+            self.state.compare(&dictionary, &mut import).await?
+        } else {
+            let bar = bar();
+            let progress = |progress| advance(&bar, progress);
+            let imported = self.state.import(&dictionary, &mut import, progress).await;
+            bar.finish_and_clear();
+            imported?
+        };
+        let strict = import.nases.iter().filter(|nas| !nas.relaxed).count();
+        if strict > 0 && imported.nases.new > 0 {
+            eprintln!(
+                "{strict} NASes must send a Message-Authenticator from now on, which FreeRADIUS need not have asked for: \
+                 `muralla radius refusals --reason no_message_authenticator` shows who doesn't, and \
+                 `muralla radius nas set PREFIX --message-authenticator optional` lets one go without"
+            );
+        }
         if self.call.json {
-            let (refused, notes) = (&import.refused, &import.notes);
-            super::show(&json!({"imported": imported, "refused": refused, "notes": notes}))?;
+            super::show(&json!({
+                "dry_run": dry_run,
+                "imported": imported,
+                "changes": import.changes,
+                "refused": import.refused,
+                "notes": import.notes,
+            }))?;
         } else {
             for note in &import.notes {
                 eprintln!("{note}");
             }
+            for change in &import.changes {
+                eprintln!("CHANGED {change}");
+            }
             for refused in &import.refused {
                 eprintln!("NOT TAKEN {refused}");
             }
-            let Imported { subscribers, profiles, nases } = imported;
-            out(&format!(
-                "{subscribers} subscribers, {profiles} profiles and {nases} NASes taken, {} not\n",
-                import.refused.len()
-            ))?;
+            out(&imported_text(&imported, import.refused.len(), dry_run))?;
         }
         Ok(code(import.refused.is_empty()))
+    }
+
+    async fn history(&self, past: Past, most: u32) -> anyhow::Result<ExitCode> {
+        let at = |when: Option<When>| when.map(|when| when.seconds(&self.config.zone));
+        let filter = SessionFilter {
+            user: past.user,
+            nas: past.nas,
+            address: past.address,
+            from: at(past.from),
+            to: at(past.to),
+            open: false,
+        };
+        let sessions = self.state.sessions(&filter, most).await?;
+        tell(self.call, &sessions, |sessions| history_text(sessions))?;
+        if sessions.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
+            eprintln!("there may be more before these: --most shows so many");
+        }
+        Ok(code(!sessions.is_empty()))
     }
 
     async fn export(
@@ -482,8 +535,8 @@ impl Work<'_> {
         format: &str,
         output: &Path,
     ) -> anyhow::Result<ExitCode> {
-        let offset = self.config.utc_offset;
-        let (from, to) = (range.from.seconds(offset), range.to.seconds(offset));
+        let zone = &self.config.zone;
+        let (from, to) = (range.from.seconds(zone), range.to.seconds(zone));
         let report = match what {
             "records" => Report::Records { from, to },
             "sums" => Report::Usage(self.days(range, SumBy::User, true)),
@@ -551,10 +604,10 @@ impl Work<'_> {
     }
 
     fn days(&self, range: DateRange, by: SumBy, daily: bool) -> UsageFilter {
-        let (from, to, whole) = days(range, self.config.utc_offset);
+        let (from, to, whole) = days(range, &self.config.zone);
         if !whole {
             eprintln!(
-                "sums are of whole days, which begin as utc_offset says: the days of both moments are in them"
+                "sums are of whole days, which begin as time_zone says: the days of both moments are in them"
             );
         }
         UsageFilter { by, daily, from, to, name: None }
@@ -562,7 +615,7 @@ impl Work<'_> {
 
     async fn prune(&self, before: When) -> anyhow::Result<ExitCode> {
         let bar = bar();
-        let before = before.seconds(self.config.utc_offset);
+        let before = before.seconds(&self.config.zone);
         let pruned = self.state.prune(before, |progress| advance(&bar, progress)).await;
         bar.finish_and_clear();
         let pruned = pruned?;
@@ -621,6 +674,50 @@ impl Work<'_> {
     }
 }
 
+/// Which sessions of the past are looked for.
+struct Past {
+    user: Option<String>,
+    nas: Option<String>,
+    address: Option<IpAddr>,
+    from: Option<When>,
+    to: Option<When>,
+}
+
+/// FreeRADIUS' tables out of files that have their names.
+fn tables(files: &[PathBuf]) -> anyhow::Result<Tables> {
+    let mut tables = Tables::default();
+    for file in files {
+        let stem = file.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+        let table = Table::ALL.into_iter().find(|table| table.name().eq_ignore_ascii_case(stem));
+        let table = table.with_context(|| {
+            let names: Vec<&str> = Table::ALL.iter().map(|table| table.name()).collect();
+            format!(
+                "{}: of which table is it? Name it after one of {}",
+                file.display(),
+                names.join(", ")
+            )
+        })?;
+        let tabs = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
+        let opened = File::open(file).with_context(|| format!("reading {}", file.display()))?;
+        let read =
+            if tabs { tables.read_tsv(table, opened) } else { tables.read_csv(table, opened) };
+        read.with_context(|| format!("reading {}", file.display()))?;
+    }
+    Ok(tables)
+}
+
+fn imported_text(imported: &Imported, refused: usize, dry_run: bool) -> String {
+    let Imported { subscribers, profiles, nases, addresses } = imported;
+    let mut text = format!(
+        "subscribers: {subscribers}\nprofiles: {profiles}\nNASes: {nases}\n\
+         addresses kept for open sessions: {addresses}\nnot taken: {refused}\n"
+    );
+    if dry_run {
+        text.push_str("nothing was written: this is what the same without --dry-run would do\n");
+    }
+    text
+}
+
 fn credits_text(seconds: Option<i64>, bytes: Option<i64>) -> String {
     let time = seconds.and_then(|left| u64::try_from(left).ok());
     let time = time.map(|left| duration::write(Duration::from_secs(left)));
@@ -634,9 +731,12 @@ fn no_subscriber(name: &str) -> String {
 }
 
 /// The first and the last day of a time, where days begin as the configuration says; and whether it is of whole days.
-fn days(range: DateRange, utc_offset: i32) -> (i32, i32, bool) {
+fn days(range: DateRange, zone: &Zone) -> (i32, i32, bool) {
     const DAY: i64 = 86_400;
-    let local = |when: When| when.seconds(utc_offset).saturating_add(utc_offset.into());
+    let local = |when: When| {
+        let at = when.seconds(zone);
+        at.saturating_add(zone.ahead(at).into())
+    };
     let (from, to) = (local(range.from), local(range.to));
     let day = |seconds: i64| i32::try_from(seconds.div_euclid(DAY)).unwrap_or(i32::MAX);
     let whole = from.rem_euclid(DAY) == 0 && to.rem_euclid(DAY) == 0;
@@ -656,15 +756,29 @@ fn before(prefix: &str) -> String {
     text
 }
 
-fn stored(password: &PasswordFile, name: &str, scheme: &str) -> anyhow::Result<Hidden> {
-    let text = read_password(password, &format!("Password of {name}: "))?;
-    let storage = match scheme {
+fn storage(scheme: &str) -> Storage {
+    match scheme {
         "bcrypt" => Storage::Bcrypt,
         "ssha" => Storage::Ssha,
         "nt" => Storage::Nt,
         "cleartext" => Storage::Cleartext,
         _ => Storage::Argon2,
-    };
+    }
+}
+
+/// How the password is stored that a new one takes the place of: what could be checked by it can be still.
+fn storage_before(user: &SubscriberEntry) -> Storage {
+    match Credential::parse(user.credential.reveal()).map(|credential| credential.scheme()) {
+        Ok(Scheme::Cleartext) => Storage::Cleartext,
+        Ok(Scheme::NtHash) => Storage::Nt,
+        Ok(Scheme::Digest) => Storage::Ssha,
+        Ok(Scheme::Bcrypt) => Storage::Bcrypt,
+        _ => Storage::Argon2,
+    }
+}
+
+fn stored(password: &PasswordFile, name: &str, storage: Storage) -> anyhow::Result<Hidden> {
+    let text = read_password(password, &format!("Password of {name}: "))?;
     let credential = Credential::store(storage, text.as_bytes(), rand::random())?;
     Ok(Hidden::new(credential.to_text()))
 }
@@ -674,7 +788,7 @@ fn secret_from(file: &Path) -> anyhow::Result<String> {
 }
 
 /// What is given in the place of what was; an empty text takes it away.
-fn apply(mut user: SubscriberEntry, items: UserItems, utc_offset: i32) -> SubscriberEntry {
+fn apply(mut user: SubscriberEntry, items: UserItems, zone: &Zone) -> SubscriberEntry {
     let text = |given: Option<String>, was: Option<String>| match given {
         Some(given) => Some(given).filter(|given| !given.is_empty()),
         None => was,
@@ -691,16 +805,16 @@ fn apply(mut user: SubscriberEntry, items: UserItems, utc_offset: i32) -> Subscr
     if !items.reply.is_empty() {
         user.reply = written(items.reply);
     }
-    user.simultaneous = items.simultaneous.or(user.simultaneous);
-    user.address = items.address.or(user.address);
-    user.prefix6 = items.prefix6.or(user.prefix6);
-    user.delegated6 = items.delegated6.or(user.delegated6);
-    let at = |when: When| when.seconds(utc_offset);
-    user.not_before = items.not_before.map(at).or(user.not_before);
-    user.not_after = items.not_after.map(at).or(user.not_after);
-    user.credit_seconds =
-        items.credit.map(|credit| signed(credit.as_secs())).or(user.credit_seconds);
-    user.credit_bytes = items.credit_bytes.or(user.credit_bytes);
+    user.simultaneous = Given::instead(items.simultaneous, user.simultaneous, |most| most);
+    user.address = Given::instead(items.address, user.address, |address| address);
+    user.prefix6 = Given::instead(items.prefix6, user.prefix6, |prefix| prefix);
+    user.delegated6 = Given::instead(items.delegated6, user.delegated6, |prefix| prefix);
+    let at = |when: When| when.seconds(zone);
+    user.not_before = Given::instead(items.not_before, user.not_before, at);
+    user.not_after = Given::instead(items.not_after, user.not_after, at);
+    let seconds = |credit: Duration| signed(credit.as_secs());
+    user.credit_seconds = Given::instead(items.credit, user.credit_seconds, seconds);
+    user.credit_bytes = Given::instead(items.credit_bytes, user.credit_bytes, |octets| octets);
     user
 }
 
@@ -731,18 +845,46 @@ fn shaped(mut profile: ProfileEntry, items: ProfileItems) -> anyhow::Result<Prof
             *place = Some(given).filter(|given| !given.is_empty());
         }
     }
-    profile.simultaneous = items.simultaneous.or(profile.simultaneous);
+    profile.simultaneous = Given::instead(items.simultaneous, profile.simultaneous, |most| most);
     profile.fall_through = items.fall_through.unwrap_or(profile.fall_through);
     for (given, place) in [
         (items.session_timeout, &mut profile.session_timeout),
         (items.idle_timeout, &mut profile.idle_timeout),
         (items.interim, &mut profile.interim),
     ] {
-        if let Some(given) = given {
-            *place = Some(seconds(given)?);
-        }
+        *place = Given::instead(given, place.map(Ok), seconds).transpose()?;
     }
     Ok(profile)
+}
+
+fn history_text(sessions: &[SessionEntry]) -> String {
+    if sessions.is_empty() {
+        return "none is known\n".to_owned();
+    }
+    let time = |at: i64| u64::try_from(at).map(moment).unwrap_or_default();
+    let rows: Vec<[String; 9]> = sessions
+        .iter()
+        .map(|session| {
+            let addresses =
+                [&session.address, &session.address6, &session.prefix6, &session.delegated6];
+            let addresses: Vec<&str> =
+                addresses.into_iter().filter(|text| !text.is_empty()).map(String::as_str).collect();
+            [
+                session.user.clone(),
+                session.nas.clone(),
+                addresses.join(" "),
+                session.calling.clone(),
+                time(session.started),
+                session.ended.map(time).unwrap_or_default(),
+                session.state.name().to_owned(),
+                session.octets_in.to_string(),
+                session.octets_out.to_string(),
+            ]
+        })
+        .collect();
+    let titles =
+        ["user", "NAS", "addresses", "from", "began", "ended", "", "octets in", "octets out"];
+    table(titles, &rows)
 }
 
 fn users_text(users: &[SubscriberEntry]) -> String {
@@ -820,7 +962,7 @@ fn profiles_text(profiles: &[ProfileEntry]) -> String {
 }
 
 /// A bar for people, and nothing for scripts.
-fn bar() -> ProgressBar {
+pub(crate) fn bar() -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -851,12 +993,19 @@ mod tests {
         // 1 November 2026 is day 20,758.
         let (from, to) = (When::Local(20_758 * 86_400), When::Local(20_788 * 86_400));
         let range = DateRange { from, to };
-        for offset in [0, 3_600, -18_000, 19_800, 50_400, -43_200] {
-            assert_eq!(days(range, offset), (20_758, 20_787, true), "{offset}");
-            assert_eq!(from.seconds(offset) + i64::from(offset), 20_758 * 86_400);
-            assert_eq!(to.seconds(offset) - from.seconds(offset), 30 * 86_400);
+        for zone in ["+00:00", "+01:00", "-05:00", "+05:30", "+14:00", "-12:00", "Europe/Madrid"] {
+            let zone: Zone = zone.parse().unwrap();
+            assert_eq!(days(range, &zone), (20_758, 20_787, true), "{zone}");
+            let begins = from.seconds(&zone);
+            assert_eq!(begins + i64::from(zone.ahead(begins)), 20_758 * 86_400);
+            assert_eq!(to.seconds(&zone) - begins, 30 * 86_400);
         }
+        // October has an hour more where the clocks are set back.
+        let (from, madrid) = (When::Local(20_727 * 86_400), "Europe/Madrid".parse().unwrap());
+        let october = DateRange { from, to: range.from };
+        assert_eq!(days(october, &madrid), (20_727, 20_757, true));
+        assert_eq!(october.to.seconds(&madrid) - from.seconds(&madrid), 31 * 86_400 + 3_600);
         let universal = DateRange { from: When::Universal(20_758 * 86_400), to };
-        assert_eq!(days(universal, -18_000), (20_757, 20_787, false));
+        assert_eq!(days(universal, &"-05:00".parse().unwrap()), (20_757, 20_787, false));
     }
 }

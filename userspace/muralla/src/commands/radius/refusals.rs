@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use muralla_radius::report::{LoginRefusal, Status, Stranger, UserLimits};
+use muralla_radius_dictionary::Zone;
 use muralla_radius_state::SubscriberEntry;
 use serde::Serialize;
 
 use super::{escaped, tell};
 use crate::admin::client::Client;
-use crate::cli::{RadiusCommand, When};
+use crate::cli::radius::{RadiusCommand, When};
 use crate::commands::Call;
 use crate::configuration::{duration, moment};
 use crate::roles::Role;
@@ -42,7 +43,7 @@ pub(super) async fn list(
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         i64::try_from(now.saturating_sub(last).as_secs()).unwrap_or(i64::MAX)
     };
-    let seconds = |when: When| when.seconds(0);
+    let seconds = |when: When| when.seconds(&Zone::UTC);
     let since = last.map(ago).or(from.map(seconds));
     for (key, value) in [("since", since), ("until", to.map(seconds))] {
         if let Some(value) = value {

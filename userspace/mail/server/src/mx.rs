@@ -1,0 +1,344 @@
+//! Mail from other servers: whom it is for is known from memory, what is judged is judged before 250, and 250 means durable.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use muralla_mail_directory::{BackendId, Target};
+use muralla_mail_envelope::headers::{self, Received};
+use muralla_mail_envelope::{Address, Client, Domain, Envelope, Recipient, scan};
+use muralla_smtp::server::{Conversation, Decision, Handler, MailFrom, Peer, Report, Welcome};
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use crate::clock;
+use crate::config::WhenFull;
+use crate::letter::Letter;
+use crate::perimeter::{Arrival, Judgement, Perimeter, Placement};
+use crate::plan::{Known, Plan, Surroundings};
+use crate::post::{Post, Refusal};
+use crate::recipients::{Nobody, Recipients};
+use crate::sightings::{self, Lookout};
+
+/// What may change while it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) hostname: Domain,
+    pub(crate) offset_minutes: i16,
+    pub(crate) greeting_pause: Duration,
+    pub(crate) hops: usize,
+    pub(crate) when_full: WhenFull,
+    pub(crate) patience: Duration,
+}
+
+/// Decides about mail from other servers.
+pub(crate) struct Mx {
+    pub(crate) post: Post,
+    pub(crate) recipients: ArcSwap<Recipients>,
+    pub(crate) settings: ArcSwap<Settings>,
+    pub(crate) perimeter: Arc<dyn Perimeter>,
+    pub(crate) lookout: Arc<dyn Lookout>,
+    pub(crate) counters: Counters,
+}
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    sessions: AtomicU64,
+    early: AtomicU64,
+    accepted: AtomicU64,
+    octets: AtomicU64,
+    unknown: AtomicU64,
+    relayed: AtomicU64,
+    backscatter: AtomicU64,
+    full: AtomicU64,
+    loops: AtomicU64,
+    judged: AtomicU64,
+    unjudged: AtomicU64,
+    no_room: AtomicU64,
+    never: AtomicU64,
+}
+
+/// What became of connections and messages since the start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+pub struct MxStatus {
+    /// Connections that ended.
+    pub sessions: u64,
+    /// Of these, those whose client spoke before he was greeted.
+    pub early: u64,
+    /// Messages that got a 250.
+    pub accepted: u64,
+    /// Bytes of them.
+    pub octets: u64,
+    /// Recipients refused as nobody has the address.
+    pub unknown: u64,
+    /// Recipients refused as the domain is none of ours.
+    pub relayed: u64,
+    /// Recipients refused as what comes back to them answers nothing that was sent from here.
+    pub backscatter: u64,
+    /// Recipients and messages put off or refused as the mailbox is full.
+    pub full: u64,
+    /// Messages refused as they go round in a circle.
+    pub loops: u64,
+    /// Messages that the filter refused.
+    pub refused: u64,
+    /// Messages that the filter took too long for.
+    pub unjudged: u64,
+    /// Messages put off as they could be kept nowhere.
+    pub no_room: u64,
+    /// Messages refused as they can't be stored at all.
+    pub never: u64,
+}
+
+/// What is remembered of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// Recipients of the message that is being sent, as they were found.
+    found: HashMap<Address, Known>,
+    from_nobody: bool,
+    relayed: u32,
+    spam: u32,
+}
+
+/// Longest that the filter may take. What it has not judged then is delivered, and can be looked at again.
+const JUDGING: Duration = Duration::from_secs(30);
+
+impl Mx {
+    pub(crate) fn status(&self) -> MxStatus {
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        let counters = &self.counters;
+        MxStatus {
+            sessions: read(&counters.sessions),
+            early: read(&counters.early),
+            accepted: read(&counters.accepted),
+            octets: read(&counters.octets),
+            unknown: read(&counters.unknown),
+            relayed: read(&counters.relayed),
+            backscatter: read(&counters.backscatter),
+            full: read(&counters.full),
+            loops: read(&counters.loops),
+            refused: read(&counters.judged),
+            unjudged: read(&counters.unjudged),
+            no_room: read(&counters.no_room),
+            never: read(&counters.never),
+        }
+    }
+
+    fn when_full(&self) -> Decision {
+        add(&self.counters.full);
+        match self.settings.load().when_full {
+            WhenFull::Defer => {
+                Decision::temporary(452, 2, 2, "The mailbox is full: try again later")
+            }
+            WhenFull::Refuse => Decision::permanent(552, 2, 2, "The mailbox is full"),
+        }
+    }
+
+    /// Whether nothing of what is sent there could be kept, as far as is known.
+    fn is_full(&self, known: &Known) -> bool {
+        let Known::Targets(targets) = known else { return false };
+        targets.iter().all(|target| match target {
+            Target::Mailbox { account, backends, .. } => {
+                **backends == [BackendId::STORE] && self.post.full().was_full(*account)
+            }
+            _ => false,
+        })
+    }
+
+    /// Recipients as they were found when they were named, or are found now.
+    fn known(
+        &self,
+        memory: &mut Memory,
+        envelope: &Envelope,
+    ) -> Result<Vec<(Recipient, Known)>, Nobody> {
+        let recipients = self.recipients.load();
+        let found = envelope.recipients.iter().map(|recipient| {
+            let known = match memory.found.remove(&recipient.address) {
+                Some(known) => known,
+                None => recipients.find(
+                    &recipient.address,
+                    envelope.from.is_null(),
+                    envelope.received_at,
+                )?,
+            };
+            Ok((recipient.clone(), known))
+        });
+        found.collect()
+    }
+
+    async fn judge(&self, envelope: &Envelope, message: &Bytes, report: &Report) -> Judgement {
+        let judging = self.perimeter.judge(Arrival { envelope, message, report });
+        match timeout(JUDGING, judging).await {
+            Ok(judgement) => judgement,
+            Err(_) => {
+                add(&self.counters.unjudged);
+                warn!(id = %envelope.id, "the filter took too long: a message is delivered that it has not judged");
+                Judgement::Take { head: String::new(), placements: Vec::new() }
+            }
+        }
+    }
+
+    async fn take(
+        &self,
+        memory: &mut Memory,
+        report: &Report,
+        envelope: Envelope,
+        message: &Bytes,
+    ) -> Decision {
+        let settings = self.settings.load_full();
+        if scan::hops(message) >= settings.hops {
+            add(&self.counters.loops);
+            return Decision::permanent(554, 4, 6, "The message goes round in a circle");
+        }
+        let mut known = match self.known(memory, &envelope) {
+            Ok(known) => known,
+            Err(nobody) => return nobody.decision(),
+        };
+        // What went on from here, for all of them, and came back.
+        let circles = |(recipient, known): &(Recipient, Known)| {
+            matches!(known, Known::Targets(targets) if targets.iter().all(|target| matches!(target, Target::Forward(_))))
+                && scan::was_delivered_to(message, &recipient.address)
+        };
+        if known.iter().all(circles) {
+            add(&self.counters.loops);
+            return Decision::permanent(554, 4, 6, "The message goes round in a circle");
+        }
+        let (head, placements) = match self.judge(&envelope, message, report).await {
+            Judgement::Refuse(reply) => {
+                add(&self.counters.judged);
+                memory.spam += 1;
+                info!(id = %envelope.id, client = %envelope.client.ip, %reply, "a message is refused");
+                return Decision::Say(reply);
+            }
+            Judgement::Take { head, placements } => (head, placements),
+        };
+        let facts = Received {
+            envelope: &envelope,
+            by: &settings.hostname,
+            offset_minutes: settings.offset_minutes,
+            conceal_client: false,
+        };
+        let head = format!("{head}{}", headers::received(facts));
+        let mut placements = placements.into_iter();
+        let placed = known.drain(..).map(|(recipient, known)| {
+            (recipient, known, placements.next().unwrap_or(Placement::Inbox))
+        });
+        let placed: Vec<_> = placed.collect();
+        let recipients = self.recipients.load_full();
+        let around = Surroundings {
+            keys: recipients.keys.as_ref(),
+            forwarding: &recipients.forwarding,
+            is_ours: &|domain| recipients.directory.is_local(domain),
+            known: false,
+        };
+        let plan = Plan::new(envelope, placed, message, &around);
+        let letter = Letter::new(&plan, &head, message);
+        match self.post.take(plan.clone(), &letter, settings.patience).await {
+            Ok(taken) => {
+                add(&self.counters.accepted);
+                let octets = u64::try_from(message.len()).unwrap_or(u64::MAX);
+                self.counters.octets.fetch_add(octets, Relaxed);
+                self.post.note_taken(&plan, &letter, taken);
+                Decision::Accept
+            }
+            Err(Refusal::Full) => self.when_full(),
+            Err(Refusal::NoRoom(error)) => {
+                add(&self.counters.no_room);
+                warn!(id = %plan.envelope.id, %error, "a message is put off");
+                Decision::temporary(
+                    452,
+                    3,
+                    1,
+                    "There is no room for the message now: try again later",
+                )
+            }
+            Err(Refusal::Never(error)) => {
+                add(&self.counters.never);
+                warn!(id = %plan.envelope.id, %error, "a message is refused");
+                Decision::permanent(554, 3, 0, "The message can't be stored")
+            }
+        }
+    }
+}
+
+impl Handler for Mx {
+    type Memory = Memory;
+
+    async fn connected(&self, _: &mut Memory, peer: Peer) -> Welcome {
+        let source = peer.remote.ip().to_canonical();
+        let decision = self.perimeter.welcome(source).map_or(Decision::Accept, Decision::Close);
+        let pause = self.settings.load().greeting_pause;
+        Welcome { decision, name: None, pause, refuse_early: true }
+    }
+
+    async fn mail(&self, memory: &mut Memory, _: Conversation<'_>, mail: &MailFrom) -> Decision {
+        memory.found.clear();
+        memory.from_nobody = mail.from.is_null();
+        Decision::Accept
+    }
+
+    async fn rcpt(
+        &self,
+        memory: &mut Memory,
+        _: Conversation<'_>,
+        recipient: &Recipient,
+    ) -> Decision {
+        let recipients = self.recipients.load();
+        match recipients.find(&recipient.address, memory.from_nobody, clock::now()) {
+            Ok(known) if self.is_full(&known) => self.when_full(),
+            Ok(known) => {
+                memory.found.insert(recipient.address.clone(), known);
+                Decision::Accept
+            }
+            Err(nobody) => {
+                match nobody {
+                    Nobody::NotOurs => {
+                        memory.relayed += 1;
+                        add(&self.counters.relayed);
+                    }
+                    Nobody::Unknown | Nobody::UnknownForNow | Nobody::Forged => {
+                        add(&self.counters.unknown);
+                    }
+                    Nobody::Unsigned => add(&self.counters.backscatter),
+                    Nobody::Disabled | Nobody::Astray => {}
+                }
+                nobody.decision()
+            }
+        }
+    }
+
+    async fn message(
+        &self,
+        memory: &mut Memory,
+        about: Conversation<'_>,
+        envelope: Envelope,
+        message: Bytes,
+    ) -> Decision {
+        let id = envelope.id;
+        let decision = self.take(memory, about.report, envelope, &message).await;
+        debug!(%id, client = %about.client.ip, octets = message.len(), ?decision, "a message came");
+        decision
+    }
+
+    async fn closed(&self, memory: Memory, client: &Client, report: &Report) {
+        add(&self.counters.sessions);
+        if report.early {
+            add(&self.counters.early);
+        }
+        tell(&*self.lookout, client.ip, report, &memory);
+    }
+}
+
+fn tell(lookout: &dyn Lookout, source: IpAddr, report: &Report, memory: &Memory) {
+    for sighting in sightings::of_smtp(source, report, memory.relayed, memory.spam) {
+        lookout.saw(sighting);
+    }
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}

@@ -1,0 +1,300 @@
+//! What operators see of the queue and of a message's life, and what they do about it. All of it can be written as JSON.
+
+use muralla_mail_queue::{self as queue, Change, Filter, State, Traced};
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::role::Role;
+
+/// Which recipients in the queue are meant: those that fit everything that is said.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueForm {
+    /// Of this message, by our id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// That go there: a domain, `backend/NUMBER`, or `store/FOLDER`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// Of messages from this sender; `<>` for those from nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// With this address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
+    /// In this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<QueueState>,
+    /// At most so many are listed; it means nothing to changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most: Option<usize>,
+}
+
+/// The state of a recipient.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueueState {
+    /// It waits until it is due.
+    Waiting,
+    /// It is being tried.
+    Trying,
+    /// An operator, or the filter, holds it.
+    Held,
+    /// It is over, and its sender is to be told.
+    Over,
+}
+
+/// What is done with recipients.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueueAction {
+    /// Those that wait are tried at once.
+    Retry,
+    /// They are not tried, and don't expire, until they are released.
+    Hold,
+    /// Those that are held are tried, for a day at least.
+    Release,
+    /// They fail, and their senders are told.
+    Return,
+    /// They are gone, and nobody is told.
+    Remove,
+}
+
+/// A recipient in the queue. Times are seconds since 1970.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct QueueEntry {
+    /// Our id of its message.
+    pub message: String,
+    /// Who sent the message; nothing for `<>`.
+    pub sender: String,
+    /// The address.
+    pub recipient: String,
+    /// Where it goes.
+    pub destination: String,
+    /// How it is.
+    pub state: QueueState,
+    /// When it is due, or until when somebody has it.
+    pub due: i64,
+    /// Attempts that counted.
+    pub attempts: i64,
+    /// Bytes of the message.
+    pub size: i64,
+    /// When the message was queued.
+    pub created: i64,
+    /// Until when it is tried.
+    pub expires: i64,
+    /// When it was last tried.
+    pub tried: Option<i64>,
+    /// What was said then.
+    pub reply: Option<String>,
+    /// By whom.
+    pub host: Option<String>,
+}
+
+/// Something that happened to a message.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct TraceEvent {
+    /// Our id of it.
+    pub message: String,
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// What, in one word.
+    pub kind: String,
+    /// What the message calls itself, where it was written down.
+    pub header_id: Option<String>,
+    /// Its sender, where he was written down; nothing for `<>`.
+    pub sender: Option<String>,
+    /// Whom of its recipients it is about.
+    pub recipient: Option<String>,
+    /// In words.
+    pub text: String,
+}
+
+/// How much is in the queue of all servers, as of a moment ago.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct QueueFigures {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Seconds since the oldest was queued.
+    pub oldest: u64,
+    /// Recipients that wait and aren't due.
+    pub waiting: u64,
+    /// Recipients that are due.
+    pub due: u64,
+    /// Recipients that are being tried.
+    pub trying: u64,
+    /// Recipients that are held.
+    pub held: u64,
+    /// Recipients of whom a sender is to be told.
+    pub owed: u64,
+    /// Destinations that something waits for.
+    pub destinations: u64,
+    /// Of these, those that are left alone.
+    pub left_alone: u64,
+}
+
+/// Recipients that are listed if nobody says how many.
+const LISTED: usize = 1_000;
+
+/// Destinations that an operator's wish is told to at most.
+const MOST_LANES: usize = 100_000;
+
+impl Role {
+    /// Recipients in the queue that are meant, in the order of their messages' ids.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, for people.
+    pub async fn list_queue(&self, form: &QueueForm) -> Result<Vec<QueueEntry>, String> {
+        let filter = form.filter()?;
+        let queue = self.open_queue().await?;
+        let most = form.most.unwrap_or(LISTED);
+        let listed = queue.list(&filter, None, most, clock::now()).await;
+        let listed = listed.map_err(|error| error.to_string())?;
+        Ok(listed.into_iter().map(QueueEntry::from).collect())
+    }
+
+    /// Changes recipients in the queue that are meant: how many.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong; some may be changed.
+    pub async fn change_queue(&self, form: &QueueForm, action: QueueAction) -> Result<u64, String> {
+        let filter = form.filter()?;
+        let queue = self.open_queue().await?;
+        let now = clock::now();
+        if action == QueueAction::Retry
+            && let Some(outgoing) = self.outgoing()
+        {
+            let lanes = queue.destinations(MOST_LANES, now).await;
+            let lanes = lanes.map_err(|error| error.to_string())?;
+            let meant = lanes
+                .iter()
+                .map(|lane| lane.name.as_str())
+                .filter(|name| filter.destination.as_deref().is_none_or(|wanted| wanted == *name));
+            outgoing.revive(meant);
+        }
+        queue.change(&filter, action.into(), now).await.map_err(|error| error.to_string())
+    }
+
+    /// What happened to messages: by our id, by what they call themselves, or of an address. The latest come last.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, for people.
+    pub async fn trace(&self, what: &str) -> Result<Vec<TraceEvent>, String> {
+        let queue = self.open_queue().await?;
+        queue.events().flush().await;
+        let events = queue.events().trace(&Traced::parse(what)).await;
+        let events = events.map_err(|error| error.to_string())?;
+        Ok(events.into_iter().map(TraceEvent::from).collect())
+    }
+
+    async fn open_queue(&self) -> Result<queue::Queue, String> {
+        self.post().shards().queue().await.map_err(|error| error.to_string())
+    }
+}
+
+impl QueueForm {
+    fn filter(&self) -> Result<Filter, String> {
+        let message = self.message.as_ref().map(|id| {
+            id.parse()
+                .map_err(|_| format!("{id} is no id of ours: `muralla mail queue list` shows them"))
+        });
+        Ok(Filter {
+            message: message.transpose()?,
+            destination: self.destination.clone(),
+            sender: self.sender.clone(),
+            recipient: self.recipient.clone(),
+            state: self.state.map(State::from),
+        })
+    }
+}
+
+impl QueueFigures {
+    pub(crate) fn new(counts: &queue::Counts, now: i64) -> Self {
+        let count = |count: i64| u64::try_from(count).unwrap_or_default();
+        Self {
+            messages: count(counts.messages),
+            bytes: count(counts.bytes),
+            oldest: counts.oldest.map_or(0, |oldest| count(now.saturating_sub(oldest))),
+            waiting: count(counts.waiting),
+            due: count(counts.due),
+            trying: count(counts.trying),
+            held: count(counts.held),
+            owed: count(counts.owed),
+            destinations: count(counts.destinations),
+            left_alone: count(counts.left_alone),
+        }
+    }
+}
+
+impl From<queue::Entry> for QueueEntry {
+    fn from(entry: queue::Entry) -> Self {
+        Self {
+            message: entry.message.to_string(),
+            sender: entry.sender,
+            recipient: entry.recipient,
+            destination: entry.destination,
+            state: entry.state.into(),
+            due: entry.due,
+            attempts: entry.attempts,
+            size: entry.size,
+            created: entry.created,
+            expires: entry.expires,
+            tried: entry.tried,
+            reply: entry.reply.map(|reply| reply.to_string()),
+            host: entry.host,
+        }
+    }
+}
+
+impl From<queue::Event> for TraceEvent {
+    fn from(event: queue::Event) -> Self {
+        Self {
+            message: event.message.to_string(),
+            at_ms: event.at_ms,
+            kind: event.kind.as_str().to_owned(),
+            header_id: event.header_id,
+            sender: event.sender,
+            recipient: event.recipient,
+            text: event.text,
+        }
+    }
+}
+
+impl From<QueueState> for State {
+    fn from(state: QueueState) -> Self {
+        match state {
+            QueueState::Waiting => Self::Waiting,
+            QueueState::Trying => Self::Trying,
+            QueueState::Held => Self::Held,
+            QueueState::Over => Self::Over,
+        }
+    }
+}
+
+impl From<State> for QueueState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Waiting => Self::Waiting,
+            State::Trying => Self::Trying,
+            State::Held => Self::Held,
+            State::Over => Self::Over,
+        }
+    }
+}
+
+impl From<QueueAction> for Change {
+    fn from(action: QueueAction) -> Self {
+        match action {
+            QueueAction::Retry => Self::Retry,
+            QueueAction::Hold => Self::Hold,
+            QueueAction::Release => Self::Release,
+            QueueAction::Return => Self::Return,
+            QueueAction::Remove => Self::Drop,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Tells senders what became of their messages: RFC 3464.
+
+use bytes::Bytes;
+use muralla_mail_directory::{BackendId, Target};
+use muralla_mail_envelope::dsn::{self, Report};
+use muralla_mail_envelope::language::English;
+use muralla_mail_envelope::{Address, Client, Domain, Envelope, Recipient, ReversePath};
+use muralla_mail_queue::{Notice, Queue, QueueError, Submission, Told};
+use tracing::{debug, warn};
+
+use crate::clock;
+use crate::dkim::Signer;
+use crate::plan::Known;
+use crate::recipients::{Nobody, Recipients};
+use crate::routes::Route;
+
+/// Who tells them.
+pub(crate) struct Notices {
+    pub(crate) recipients: Recipients,
+    pub(crate) signer: Signer,
+    pub(crate) hostname: Domain,
+    /// Whom notices come from, as people see it.
+    pub(crate) author: Address,
+    pub(crate) offset_minutes: i16,
+    /// Longest message that goes back whole.
+    pub(crate) longest_return: usize,
+}
+
+/// Notices that are read at once.
+const AT_ONCE: usize = 64;
+
+impl Notices {
+    /// Tells everybody who is owed something; how many that were.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError`]: the others are told later.
+    pub(crate) async fn tell_all(&self, queue: &Queue) -> Result<u64, QueueError> {
+        let mut after = None;
+        let mut told = 0;
+        loop {
+            let notices = queue.notices(after, AT_ONCE).await?;
+            let Some(last) = notices.last() else { return Ok(told) };
+            after = Some(last.message);
+            for notice in &notices {
+                told += u64::from(self.tell(queue, notice).await?);
+            }
+        }
+    }
+
+    async fn tell(&self, queue: &Queue, notice: &Notice) -> Result<bool, QueueError> {
+        let now = clock::now();
+        let message = match queue.bodies().get(notice.body).await {
+            Ok(message) => message,
+            Err(error) if error.may_pass() => return Err(error.into()),
+            // It is told without the message.
+            Err(error) => {
+                warn!(id = %notice.message, %error, "a message can't be sent back");
+                Bytes::from_static(b"\r\n")
+            }
+        };
+        let report = Report {
+            id: notice.id,
+            reporting: &self.hostname,
+            author: &self.author,
+            to: &notice.to,
+            message_id: notice.message,
+            envid: notice.envelope.mail.envid.as_deref(),
+            arrived_at: notice.envelope.received_at,
+            ret: notice.envelope.mail.ret,
+            smtputf8: notice.envelope.mail.smtputf8,
+            fates: &notice.fates,
+            message: &message,
+            longest_return: self.longest_return,
+            now,
+            offset_minutes: self.offset_minutes,
+            language: &English,
+        };
+        let way = self.way_to(&notice.to, now)?;
+        let (Some(built), Some((recipients, destinations))) = (dsn::build(&report), way) else {
+            debug!(id = %notice.message, to = %notice.to, "there is nobody to be told");
+            queue.settle(notice, now).await?;
+            return Ok(false);
+        };
+        let envelope = Envelope {
+            id: notice.id,
+            from: ReversePath::Null,
+            mail: built.parameters,
+            recipients,
+            received_at: now,
+            client: Client::local(&self.hostname),
+        };
+        let built_message = Bytes::from(built.message);
+        let signed = match self.author.domain() {
+            Some(author) => self.signer.sign(author, "", &built_message, now).await,
+            None => String::new(),
+        };
+        let message = match signed.is_empty() {
+            true => built_message,
+            false => [signed.as_bytes(), &built_message].concat().into(),
+        };
+        let submission =
+            Submission { destinations, known: false, ..Submission::new(envelope, message) };
+        Ok(queue.tell(notice, submission, now).await? == Told::Told)
+    }
+
+    /// Where a sender's mail goes: nowhere if he is one of ours who is gone.
+    fn way_to(&self, to: &Address, now: i64) -> Result<Option<Way>, QueueError> {
+        let elsewhere =
+            |address: &Address| (address.clone(), Route::Domain(address.domain.to_string()));
+        let ways = match self.recipients.find(to, true, now) {
+            Err(Nobody::NotOurs) => vec![elsewhere(to)],
+            // It is known when the database is there again.
+            Err(Nobody::UnknownForNow) => return Err(QueueError::Busy),
+            Err(_) => return Ok(None),
+            Ok(Known::Bounce(to)) => vec![elsewhere(&to)],
+            Ok(Known::Targets(targets)) => targets.iter().flat_map(ways).collect(),
+        };
+        let unzipped: (Vec<Address>, Vec<Route>) = ways.into_iter().unzip();
+        let recipients: Vec<Recipient> = unzipped.0.into_iter().map(Recipient::new).collect();
+        let destinations = unzipped.1.iter().map(ToString::to_string).collect();
+        Ok((!recipients.is_empty()).then_some((recipients, destinations)))
+    }
+}
+
+/// Recipients, and where each of them goes.
+type Way = (Vec<Recipient>, Vec<String>);
+
+fn ways(target: &Target) -> Vec<(Address, Route)> {
+    let route = |backend: &BackendId| match *backend {
+        BackendId::STORE => Route::Store { folder: "Inbox".to_owned() },
+        other => Route::Backend(other),
+    };
+    match target {
+        Target::Mailbox { name, backends, .. } => {
+            let Some(address) = name.to_address() else { return Vec::new() };
+            backends.iter().map(|backend| (address.clone(), route(backend))).collect()
+        }
+        Target::Backend { backends, address } => {
+            backends.iter().map(|backend| (address.clone(), route(backend))).collect()
+        }
+        Target::Forward(address) => {
+            vec![(address.clone(), Route::Domain(address.domain.to_string()))]
+        }
+    }
+}

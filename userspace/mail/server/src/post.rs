@@ -1,0 +1,458 @@
+//! Carries plans out: into mailboxes and the queue, and onto this machine's disk while those are away.
+//!
+//! A message counts as taken when each part of its plan is durable somewhere. If a part can't be done now, it is kept in the
+//! spool and done later; parts are known by their ids where they go, so that one whose answer was lost is not done twice.
+
+mod full;
+mod outage;
+mod parts;
+mod traces;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt, join_all};
+use futures_util::stream::{self, StreamExt};
+use muralla_mail_directory::{AccountId, Directory, ShardId};
+use muralla_mail_envelope::{Address, Envelope, MessageId, Recipient};
+use muralla_mail_store::Purpose;
+use tokio::sync::watch;
+use tracing::{debug, error, warn};
+
+pub(crate) use full::Full;
+pub(crate) use outage::is_outage;
+
+use crate::clock;
+use crate::letter::Letter;
+use crate::plan::{Mailbox, Parcel, Plan};
+use crate::routes::Route;
+use crate::shards::Shards;
+use crate::spool::{Spool, SpoolError};
+
+/// Takes messages over. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Post(Arc<Inner>);
+
+struct Inner {
+    directory: Directory,
+    shards: Shards,
+    spool: Spool,
+    full: Full,
+    counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    taken: AtomicU64,
+    spooled: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What became of messages since the start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+pub struct PostStatus {
+    /// Taken, those that were spooled among them.
+    pub taken: u64,
+    /// Spooled, as something was away.
+    pub spooled: u64,
+    /// Not taken.
+    pub refused: u64,
+}
+
+/// Where a message that was taken is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Taken {
+    /// Where it belongs.
+    There,
+    /// On this machine's disk, all of it or some.
+    Spooled,
+}
+
+/// Why a message was not taken.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// All mailboxes that it is for are full.
+    Full,
+    /// It can be kept nowhere now.
+    NoRoom(SpoolError),
+    /// It can't be stored at all.
+    Never(String),
+}
+
+/// Why something out of the queue is not in a mailbox.
+#[derive(Debug)]
+pub(crate) enum NotDelivered {
+    /// The mailbox is full.
+    Full,
+    /// Its store can't take it now.
+    Away(String),
+    /// Its store can't take it at all.
+    Never(String),
+}
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+struct Tried {
+    /// Parts that are done.
+    done: usize,
+    /// Mailboxes that are full.
+    full: Vec<Mailbox>,
+    /// What may be done later.
+    boxes: Vec<Mailbox>,
+    parcels: Vec<Parcel>,
+    /// What the store or the queue refuses.
+    never: Vec<Mailbox>,
+    never_parcels: Vec<Parcel>,
+    /// What was said last.
+    error: Option<String>,
+}
+
+/// What became of one part.
+enum Fate {
+    Done,
+    Full,
+    Later(String),
+    Never(String),
+}
+
+/// Messages that are brought in at once.
+const AT_ONCE: usize = 16;
+
+/// Messages that are looked at in one go.
+const BATCH: usize = 256;
+
+/// How often the spool is looked through for what another process left there.
+const RESCAN: Duration = Duration::from_secs(60);
+
+impl Post {
+    pub(crate) fn new(directory: Directory, shards: Shards, spool: Spool) -> Self {
+        Self(Arc::new(Inner {
+            directory,
+            shards,
+            spool,
+            full: Full::default(),
+            counters: Counters::default(),
+        }))
+    }
+
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.0.directory
+    }
+
+    pub(crate) fn shards(&self) -> &Shards {
+        &self.0.shards
+    }
+
+    pub(crate) fn spool(&self) -> &Spool {
+        &self.0.spool
+    }
+
+    pub(crate) fn full(&self) -> &Full {
+        &self.0.full
+    }
+
+    pub(crate) fn status(&self) -> PostStatus {
+        let Counters { taken, spooled, refused } = &self.0.counters;
+        PostStatus {
+            taken: taken.load(Relaxed),
+            spooled: spooled.load(Relaxed),
+            refused: refused.load(Relaxed),
+        }
+    }
+
+    /// Takes a message over: when it returns well, the message is durable.
+    pub(crate) async fn take(
+        &self,
+        plan: Plan,
+        letter: &Letter,
+        patience: Duration,
+    ) -> Result<Taken, Refusal> {
+        let taken = self.take_over(plan, letter, patience).await;
+        let Counters { taken: all, spooled, refused } = &self.0.counters;
+        match &taken {
+            Ok(Taken::There) => all.fetch_add(1, Relaxed),
+            Ok(Taken::Spooled) => {
+                all.fetch_add(1, Relaxed);
+                spooled.fetch_add(1, Relaxed)
+            }
+            Err(_) => refused.fetch_add(1, Relaxed),
+        };
+        taken
+    }
+
+    async fn take_over(
+        &self,
+        plan: Plan,
+        letter: &Letter,
+        patience: Duration,
+    ) -> Result<Taken, Refusal> {
+        let now = clock::now();
+        let mut tried = self.attempt(&plan, letter, patience).await;
+        if tried.is_lost() {
+            return Err(if tried.full.is_empty() {
+                Refusal::Never(tried.error.unwrap_or_default())
+            } else {
+                Refusal::Full
+            });
+        }
+        let rest = self.promise(&plan.envelope, &mut tried, letter, patience).await;
+        let rest = self.put_off(rest, letter, patience).await;
+        if rest.is_done() {
+            return Ok(Taken::There);
+        }
+        self.0.spool.keep(&rest, letter, now).await.map_err(Refusal::NoRoom)?;
+        debug!(id = %plan.envelope.id, error = tried.error, "a message is spooled");
+        Ok(Taken::Spooled)
+    }
+
+    /// Brings in what waits in the spool, until told to stop.
+    pub(crate) async fn bring_in(self, patience: Duration, mut stop: watch::Receiver<bool>) {
+        let spool = self.spool().clone();
+        let mut scanned = tokio::time::Instant::now();
+        loop {
+            let woken = async {
+                tokio::select! {
+                    () = spool.kept() => {}
+                    () = self.shards().back() => {}
+                    () = tokio::time::sleep(spool.retry()) => {}
+                }
+            };
+            // What comes while the shards are there comes through: only what was left is waited for.
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = woken => {}
+            }
+            if scanned.elapsed() > RESCAN {
+                scanned = tokio::time::Instant::now();
+                if let Err(error) = spool.rescan().await {
+                    warn!(%error, "the spool can't be read");
+                }
+            }
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = self.bring_all(patience) => {}
+            }
+        }
+    }
+
+    /// Tries all of them once, the oldest first.
+    async fn bring_all(&self, patience: Duration) {
+        let mut after = None;
+        loop {
+            let keys = self.spool().waiting(after, BATCH);
+            let Some(last) = keys.last().copied() else { return };
+            after = Some(last);
+            stream::iter(keys)
+                .for_each_concurrent(AT_ONCE, |key| async move {
+                    if let Err(error) = self.bring_one(key, patience).await {
+                        warn!(id = %key.1, %error, "a message stays in the spool");
+                    }
+                })
+                .await;
+            // The database of nearly all of them: no need to read each file to find that out.
+            if self.shards().main().is_ok_and(|main| main.is_away()) {
+                return;
+            }
+        }
+    }
+
+    async fn bring_one(&self, key: (i64, MessageId), patience: Duration) -> Result<(), SpoolError> {
+        if self.shards().main().is_ok_and(|main| main.is_away()) {
+            return Ok(());
+        }
+        let Some((plan, letter)) = self.spool().load(key).await? else { return Ok(()) };
+        let mut tried = self.attempt(&plan, &letter, patience).await;
+        let rest = self.promise(&plan.envelope, &mut tried, &letter, patience).await;
+        if rest.is_done() {
+            return self.spool().remove(key).await;
+        }
+        if rest.boxes.len() + rest.parcels.len() < plan.boxes.len() + plan.parcels.len() {
+            self.spool().replace(&rest, &letter).await?;
+        }
+        debug!(id = %key.1, error = tried.error, "a message waits in the spool");
+        Ok(())
+    }
+
+    /// What is left of a plan. Others have it, or will, so whoever sent it can't be told of some alone: full mailboxes take it all
+    /// the same, and where a folder can't be, Inbox does.
+    async fn promise(
+        &self,
+        envelope: &Envelope,
+        tried: &mut Tried,
+        letter: &Letter,
+        patience: Duration,
+    ) -> Plan {
+        let mut rest = tried.later(envelope);
+        let inbox = Purpose::Inbox.path();
+        let full = tried.full.drain(..).map(|one| Mailbox { promised: true, ..one });
+        let mut boxes: Vec<Mailbox> = full.collect();
+        boxes.extend(tried.never.drain(..).map(|one| Mailbox {
+            folder: inbox.to_owned(),
+            wished: None,
+            ..one
+        }));
+        if !boxes.is_empty() {
+            let again = Plan { envelope: envelope.clone(), boxes, parcels: Vec::new() };
+            let again = self.attempt(&again, letter, patience).await;
+            for one in again.never.into_iter().chain(again.full) {
+                error!(id = %envelope.id, account = one.account.0, error = again.error,
+                    "a message can't be stored: it stays in the spool");
+                rest.boxes.push(one);
+            }
+            rest.boxes.extend(again.boxes);
+        }
+        for parcel in tried.never_parcels.drain(..) {
+            error!(id = %envelope.id, error = tried.error,
+                "a message can't be queued: it stays in the spool");
+            rest.parcels.push(parcel);
+        }
+        rest
+    }
+
+    /// Does what can be done of a plan.
+    fn attempt<'a>(
+        &'a self,
+        plan: &'a Plan,
+        letter: &'a Letter,
+        patience: Duration,
+    ) -> BoxFuture<'a, Tried> {
+        // Apart from what it is asked by, as it is large.
+        self.attempt_all(plan, letter, patience).boxed()
+    }
+
+    async fn attempt_all(&self, plan: &Plan, letter: &Letter, patience: Duration) -> Tried {
+        let mut tried = Tried::default();
+        let mut shards: BTreeMap<ShardId, Vec<(Mailbox, Option<u64>)>> = BTreeMap::new();
+        for one in &plan.boxes {
+            // An account that is gone has no mailbox.
+            let Some(account) = self.0.directory.account(one.account) else {
+                tried.done += 1;
+                continue;
+            };
+            let quota = (account.quota_bytes > 0 && !one.promised).then_some(account.quota_bytes);
+            shards.entry(account.shard).or_default().push((one.clone(), quota));
+        }
+        let into_shards = shards.into_iter().map(|(shard, boxes)| async move {
+            self.store_in(plan, letter, shard, boxes, patience).await
+        });
+        let parcels = plan.parcels.iter().map(|parcel| async move {
+            (parcel.clone(), self.enqueue(parcel, letter, patience).await)
+        });
+        let (stored, queued) = tokio::join!(join_all(into_shards), join_all(parcels));
+        for (one, fate) in stored.into_iter().flatten() {
+            match fate {
+                Fate::Done => {
+                    tried.done += 1;
+                    self.0.full.has_room(one.account);
+                }
+                Fate::Full => {
+                    self.0.full.is_full(one.account);
+                    tried.full.push(one);
+                }
+                Fate::Later(error) => {
+                    tried.error = Some(error);
+                    tried.boxes.push(one);
+                }
+                Fate::Never(error) => {
+                    tried.error = Some(error);
+                    tried.never.push(one);
+                }
+            }
+        }
+        for (parcel, fate) in queued {
+            match fate {
+                Fate::Done | Fate::Full => tried.done += 1,
+                Fate::Later(error) => {
+                    tried.error = Some(error);
+                    tried.parcels.push(parcel);
+                }
+                Fate::Never(error) => {
+                    tried.error = Some(error);
+                    tried.never_parcels.push(parcel);
+                }
+            }
+        }
+        tried
+    }
+
+    /// What waits for a shard that is away waits in the queue, which other machines see, too; if that is there.
+    async fn put_off(&self, plan: Plan, letter: &Letter, patience: Duration) -> Plan {
+        let Plan { envelope, boxes, parcels } = plan;
+        let elsewhere = |one: &Mailbox| {
+            let account = self.0.directory.account(one.account);
+            account.filter(|account| account.shard != ShardId::MAIN)?.name.to_address()
+        };
+        let mut put_off: Vec<(Mailbox, Address)> = Vec::new();
+        let mut left = Vec::new();
+        for one in boxes {
+            match elsewhere(&one) {
+                Some(address) => put_off.push((one, address)),
+                None => left.push(one),
+            }
+        }
+        if put_off.is_empty() {
+            return Plan { envelope, boxes: left, parcels };
+        }
+        // Under its own id, by which mailboxes know it: if some have it after all, they don't get it again.
+        let recipients = put_off.iter().map(|(_, address)| Recipient::new(address.clone()));
+        let destinations =
+            put_off.iter().map(|(one, _)| Route::Store { folder: one.folder.clone() }.to_string());
+        let parcel = Parcel {
+            envelope: Envelope { recipients: recipients.collect(), ..envelope.clone() },
+            destinations: destinations.collect(),
+            head: String::new(),
+            known: false,
+            held: false,
+        };
+        if !matches!(self.enqueue(&parcel, letter, patience).await, Fate::Done) {
+            left.extend(put_off.into_iter().map(|(one, _)| one));
+        }
+        Plan { envelope, boxes: left, parcels }
+    }
+
+    /// Delivers what the queue has for a mailbox of ours.
+    pub(crate) async fn deliver_queued(
+        &self,
+        plan: &Plan,
+        letter: &Letter,
+        patience: Duration,
+    ) -> Result<(), NotDelivered> {
+        let tried = self.attempt(plan, letter, patience).await;
+        let error = tried.error.unwrap_or_default();
+        if !tried.never.is_empty() {
+            Err(NotDelivered::Never(error))
+        } else if !tried.full.is_empty() {
+            Err(NotDelivered::Full)
+        } else if !tried.boxes.is_empty() {
+            Err(NotDelivered::Away(error))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Tried {
+    /// Nobody has it, and nobody will.
+    fn is_lost(&self) -> bool {
+        let later = self.boxes.len() + self.parcels.len();
+        let refused = self.full.len() + self.never.len() + self.never_parcels.len();
+        self.done == 0 && later == 0 && refused > 0
+    }
+
+    /// What may be done later.
+    fn later(&mut self, envelope: &Envelope) -> Plan {
+        Plan {
+            envelope: envelope.clone(),
+            boxes: std::mem::take(&mut self.boxes),
+            parcels: std::mem::take(&mut self.parcels),
+        }
+    }
+}
+
+/// The plan of those who deliver out of the queue: it was promised when it was queued.
+pub(crate) fn of_account(envelope: &Envelope, account: AccountId, folder: &str) -> Plan {
+    let mailbox = Mailbox { account, folder: folder.to_owned(), wished: None, promised: true };
+    Plan { envelope: envelope.clone(), boxes: vec![mailbox], parcels: Vec::new() }
+}

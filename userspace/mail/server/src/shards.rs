@@ -1,0 +1,295 @@
+//! The stores that mailboxes live in, and the queue beside the first of them. Opened when they are first needed, and left alone
+//! while they are away: whoever wants one meanwhile is told so at once, and does not wait for it.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use muralla_database::{Backoff, Location, dialect};
+use muralla_mail_directory::{Directory, ShardId};
+use muralla_mail_queue::{Options, Queue, QueueError};
+use muralla_mail_store::{PackLocation, Store, StoreError, StoreOptions};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OnceCell};
+use tracing::{info, warn};
+
+use crate::config::MailConfig;
+
+/// Why a shard can't be used now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ShardError {
+    /// It does not answer.
+    #[error("shard {0} does not answer")]
+    Away(String),
+    /// Nobody knows where it is.
+    #[error("nobody knows where shard {0} is: enter it, or name it under [mail.shards]")]
+    Nowhere(ShardId),
+    /// Its location is no location.
+    #[error("shard {0}: {1}")]
+    Location(String, String),
+    /// It can't be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its queue can't be opened.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+/// All of them. Clones are the same ones.
+#[derive(Clone)]
+pub(crate) struct Shards(Arc<Inner>);
+
+struct Inner {
+    directory: Directory,
+    /// Of the main one, and of those that the configuration names.
+    main: (Location, PackLocation),
+    named: BTreeMap<String, (Location, PackLocation)>,
+    store: StoreOptions,
+    queue: Options,
+    known: Mutex<BTreeMap<ShardId, Arc<Shard>>>,
+    back: Arc<Notify>,
+}
+
+/// One of them.
+pub(crate) struct Shard {
+    name: String,
+    place: (Location, PackLocation),
+    store_options: StoreOptions,
+    queue_options: Options,
+    store: OnceCell<Store>,
+    queue: OnceCell<Queue>,
+    away: AtomicBool,
+    /// How often in a row it took too long.
+    slow: AtomicU32,
+    /// Told when it is there again.
+    back: Arc<Notify>,
+}
+
+/// How one is.
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+pub struct ShardStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it was opened.
+    pub open: bool,
+    /// Whether it does not answer.
+    pub away: bool,
+    /// Messages delivered into it since the start.
+    pub delivered: u64,
+    /// Microseconds that these took together.
+    pub delivery_us: u64,
+    /// Bytes of messages put, and of the frames made of them.
+    pub put_bytes: u64,
+    /// Bytes of the frames.
+    pub stored_bytes: u64,
+}
+
+impl Shards {
+    pub(crate) fn new(
+        config: &MailConfig,
+        directory: Directory,
+        store: StoreOptions,
+        queue: Options,
+    ) -> Result<Self, String> {
+        let mut named = BTreeMap::new();
+        for (name, shard) in &config.shards {
+            let location = Location::from_str(shard.database.reveal())
+                .map_err(|error| format!("[mail.shards.{name}] database: {error}"))?;
+            named.insert(name.clone(), (location, shard.packs.location()));
+        }
+        Ok(Self(Arc::new(Inner {
+            directory,
+            main: (config.location()?, config.packs.location()),
+            named,
+            store,
+            queue,
+            known: Mutex::default(),
+            back: Arc::default(),
+        })))
+    }
+
+    /// A shard, by its number.
+    pub(crate) fn of(&self, id: ShardId) -> Result<Arc<Shard>, ShardError> {
+        let mut known = self.0.known.lock();
+        if let Some(shard) = known.get(&id) {
+            return Ok(Arc::clone(shard));
+        }
+        let shard = Shard::begin(&self.0, id)?;
+        known.insert(id, Arc::clone(&shard));
+        Ok(shard)
+    }
+
+    /// The one with the queue.
+    pub(crate) fn main(&self) -> Result<Arc<Shard>, ShardError> {
+        self.of(ShardId::MAIN)
+    }
+
+    /// The queue.
+    pub(crate) async fn queue(&self) -> Result<Queue, ShardError> {
+        self.main()?.queue().await
+    }
+
+    /// Waits until one that was away is there again.
+    pub(crate) async fn back(&self) {
+        self.0.back.notified().await;
+    }
+
+    pub(crate) fn status(&self) -> Vec<ShardStatus> {
+        self.0.known.lock().values().map(|shard| shard.status()).collect()
+    }
+
+    /// Ends all connections.
+    pub(crate) async fn close(&self) {
+        let all: Vec<Arc<Shard>> = self.0.known.lock().values().cloned().collect();
+        for shard in all {
+            if let Some(store) = shard.store.get() {
+                store.clone().close().await;
+            }
+        }
+    }
+}
+
+impl Shard {
+    fn begin(inner: &Inner, id: ShardId) -> Result<Arc<Self>, ShardError> {
+        let entry = inner.directory.shard(id);
+        let name = entry.as_ref().map_or_else(|| id.to_string(), |entry| entry.name.clone());
+        let said = entry.as_ref().and_then(|entry| {
+            Some((entry.location.clone()?, entry.packs.clone().unwrap_or_default()))
+        });
+        let place = match (inner.named.get(&name), said) {
+            (Some(place), _) => place.clone(),
+            (None, Some((location, packs))) => {
+                let location = Location::from_str(location.reveal())
+                    .map_err(|error| ShardError::Location(name.clone(), error.to_string()))?;
+                if !packs.reveal().starts_with('/') {
+                    let why = "its packs are no folder: name a bucket under [mail.shards]";
+                    return Err(ShardError::Location(name, why.to_owned()));
+                }
+                (location, PackLocation::Folder(packs.reveal().into()))
+            }
+            (None, None) if id == ShardId::MAIN => inner.main.clone(),
+            (None, None) => return Err(ShardError::Nowhere(id)),
+        };
+        Ok(Arc::new(Self {
+            name,
+            place,
+            store_options: inner.store.clone(),
+            queue_options: inner.queue.clone(),
+            store: OnceCell::new(),
+            queue: OnceCell::new(),
+            away: AtomicBool::new(false),
+            slow: AtomicU32::new(0),
+            back: Arc::clone(&inner.back),
+        }))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn is_away(&self) -> bool {
+        self.away.load(Relaxed)
+    }
+
+    /// The store.
+    pub(crate) async fn store(self: &Arc<Self>) -> Result<Store, ShardError> {
+        if self.is_away() {
+            return Err(ShardError::Away(self.name.clone()));
+        }
+        self.open().await
+    }
+
+    /// The queue.
+    pub(crate) async fn queue(self: &Arc<Self>) -> Result<Queue, ShardError> {
+        let store = self.store().await?;
+        let open = || Queue::open(store.bodies().clone(), self.queue_options.clone());
+        Ok(self.queue.get_or_try_init(open).await?.clone())
+    }
+
+    async fn open(self: &Arc<Self>) -> Result<Store, ShardError> {
+        let (database, packs) = &self.place;
+        let open = || async {
+            let opened = Store::open(database, packs, self.store_options.clone()).await;
+            if let Err(error) = &opened {
+                self.failed(error);
+            }
+            opened
+        };
+        Ok(self.store.get_or_try_init(open).await?.clone())
+    }
+
+    /// It did not answer: nobody asks it until it does.
+    pub(crate) fn failed(self: &Arc<Self>, error: &dyn std::fmt::Display) {
+        if !self.away.swap(true, Relaxed) {
+            warn!(shard = self.name, %error, "a mail store does not answer");
+            tokio::spawn(watch(Arc::downgrade(self)));
+        }
+    }
+
+    /// It kept somebody waiting. One large message may do that; if several in a row do, nobody asks it for a while.
+    pub(crate) fn took_too_long(self: &Arc<Self>) {
+        if self.slow.fetch_add(1, Relaxed) + 1 >= SLOW {
+            self.slow.store(0, Relaxed);
+            self.failed(&"it took too long, several times in a row");
+        }
+    }
+
+    /// It answered in time.
+    pub(crate) fn was_quick(&self) {
+        self.slow.store(0, Relaxed);
+    }
+
+    async fn answers(self: &Arc<Self>) -> Result<(), ShardError> {
+        let store = self.open().await?;
+        let engine = store.bodies().engine().clone();
+        let asked = async {
+            let mut work = engine.read().await?;
+            dialect::now(&mut work).await
+        };
+        asked.await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    fn status(&self) -> ShardStatus {
+        let store = self.store.get().map(Store::status).unwrap_or_default();
+        ShardStatus {
+            name: self.name.clone(),
+            open: self.store.initialized(),
+            away: self.is_away(),
+            delivered: store.delivered,
+            delivery_us: store.delivery_us,
+            put_bytes: store.bodies.put_bytes,
+            stored_bytes: store.bodies.stored_bytes,
+        }
+    }
+}
+
+/// Asks a shard that fell until it answers, or nobody has it any more.
+async fn watch(shard: Weak<Shard>) {
+    let mut backoff = Backoff::default();
+    loop {
+        tokio::time::sleep(backoff.failed(rand::random()).min(LONGEST)).await;
+        let Some(shard) = shard.upgrade() else { return };
+        match tokio::time::timeout(PATIENCE, shard.answers()).await {
+            Ok(Ok(())) => {
+                shard.away.store(false, Relaxed);
+                info!(shard = shard.name, "the mail store answers again");
+                shard.back.notify_one();
+                return;
+            }
+            Ok(Err(error)) => tracing::debug!(shard = shard.name, %error, "it is still away"),
+            Err(_) => {}
+        }
+    }
+}
+
+/// How often in a row it may take too long.
+const SLOW: u32 = 3;
+
+/// Longest time between two questions to a shard that is away.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Longest time for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,381 @@
+//! The command line of `muralla mail`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::radius::PasswordFile;
+use crate::configuration::size;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MailCommand {
+    /// Show how the mail roles are: connections, what waits, and what needs attention.
+    Status,
+    /// Look after domains.
+    #[command(subcommand)]
+    Domain(DomainCommand),
+    /// Look after accounts.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Look after aliases: names whose mail goes elsewhere.
+    #[command(subcommand)]
+    Alias(AliasCommand),
+    /// Look after the keys that outgoing mail is signed with (DKIM).
+    #[command(subcommand)]
+    Dkim(DkimCommand),
+    /// See and change what waits to be delivered.
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Tell a message's life: when it came, where it went, and what was said.
+    #[command(after_help = "\
+Examples:
+  muralla mail trace '<20261129180000.4711@example.net>'   by its Message-ID
+  muralla mail trace ann@example.net                       the latest of an address
+  muralla mail trace t7ufst4m7lo7nwc4u56izufu7q      by our id, as logs and replies have it")]
+    Trace {
+        /// A Message-ID, an address, or our id.
+        what: String,
+    },
+    /// Bring mail from elsewhere into an account. To do it again adds nothing, so that it may be interrupted.
+    #[command(after_help = "\
+Examples:
+  muralla mail import ann@example.net --maildir /var/vmail/example.net/ann
+  muralla mail import ann@example.net --mbox /var/mail/ann
+  muralla mail import ann@example.net --mbox old.mbox --folder Archive")]
+    Import {
+        /// The account.
+        account: String,
+        #[command(flatten)]
+        from: ImportSource,
+        /// The folder that an mbox is for.
+        #[arg(long, default_value = "Inbox", conflicts_with = "maildir")]
+        folder: String,
+        /// What was imported once and removed by its owner since is brought again.
+        #[arg(long)]
+        removed_too: bool,
+    },
+    /// Write an account's mail into files. To do it again writes what is missing.
+    #[command(after_help = "\
+Examples:
+  muralla mail export ann@example.net --maildir /srv/export/ann
+  muralla mail export ann@example.net --mbox /srv/export/ann       a file for each folder")]
+    Export {
+        /// The account.
+        account: String,
+        #[command(flatten)]
+        to: ExportTarget,
+    },
+}
+
+/// Where mail is imported from.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ImportSource {
+    /// A Maildir, with its sub-folders (Maildir++).
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) maildir: Option<PathBuf>,
+    /// An mbox file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mbox: Option<PathBuf>,
+}
+
+/// Where mail is exported to.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ExportTarget {
+    /// A Maildir, with its sub-folders (Maildir++).
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) maildir: Option<PathBuf>,
+    /// A folder of mbox files.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) mbox: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DomainCommand {
+    /// List domains.
+    List,
+    /// Show all that is known of a domain, as JSON.
+    Show { name: String },
+    /// Enter a domain.
+    #[command(after_help = "\
+Examples:
+  muralla mail domain add example.net
+  muralla mail domain add example.org --alias-of example.net     its addresses are those of another one")]
+    Add {
+        name: String,
+        #[command(flatten)]
+        items: DomainItems,
+    },
+    /// Change what is named, and nothing else.
+    Set {
+        name: String,
+        #[command(flatten)]
+        items: DomainItems,
+    },
+    /// Take a domain out. Its accounts and aliases have to be gone.
+    Remove { name: String },
+}
+
+/// What a domain may have.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct DomainItems {
+    /// The domain whose addresses all of this one's are; empty for none.
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) alias_of: Option<String>,
+    /// Where mail goes that is nobody's; may be repeated, empty for nowhere.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) catch_all: Option<Vec<String>>,
+    /// Names of back-ends that take its mail; may be repeated, empty for our store.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<Vec<String>>,
+    /// What an account may have, such as 300MiB; 0 for no limit.
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) quota: Option<u64>,
+    /// Whether its mail and its logins are refused.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) disabled: Option<bool>,
+    /// For people.
+    #[arg(long)]
+    pub(crate) note: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// List accounts by name.
+    List {
+        /// Of this domain alone.
+        #[arg(long)]
+        domain: Option<String>,
+        /// Those behind this name.
+        #[arg(long, default_value = "", value_name = "NAME")]
+        after: String,
+        /// At most so many.
+        #[arg(long, default_value_t = 1_000)]
+        most: u32,
+    },
+    /// Show all that is known of an account but for the password, as JSON.
+    Show { name: String },
+    /// Enter an account.
+    #[command(after_help = "\
+Examples:
+  muralla mail account add ann@example.net                       asks for the password
+  muralla mail account add ann@example.net --password-file -
+  muralla mail account add info@example.net --no-password --forward ann@example.net --keep-copy false")]
+    Add {
+        name: String,
+        #[command(flatten)]
+        password: PasswordFile,
+        /// No password will do.
+        #[arg(long, conflicts_with = "password_file")]
+        no_password: bool,
+        #[command(flatten)]
+        items: Box<AccountItems>,
+    },
+    /// Change what is named, and nothing else.
+    Set {
+        name: String,
+        #[command(flatten)]
+        items: Box<AccountItems>,
+    },
+    /// Set an account's password.
+    Password {
+        name: String,
+        #[command(flatten)]
+        password: PasswordFile,
+    },
+    /// Give an account another name. Its mail stays its own.
+    Rename { from: String, to: String },
+    /// Take an account out. Its mail can't be read any more, and is removed later.
+    Remove { name: String },
+}
+
+/// What an account may have.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct AccountItems {
+    /// What it may have, such as 300MiB; 0 for no limit.
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) quota: Option<u64>,
+    /// Where its mail is forwarded to; may be repeated, empty for nowhere.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) forward: Option<Vec<String>>,
+    /// Whether what is forwarded stays here as well.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) keep_copy: Option<bool>,
+    /// What it may send as beside its own addresses: others, or @domain; may be repeated, empty for nothing.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) sender: Option<Vec<String>>,
+    /// Names of back-ends that take its mail; may be repeated, empty for the domain's.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<Vec<String>>,
+    /// Whether it may send.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) may_send: Option<bool>,
+    /// Whether neither mail nor a login is taken.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) disabled: Option<bool>,
+    /// The subscriber of RADIUS who is the same person; empty for nobody.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subscriber: Option<String>,
+    /// For people.
+    #[arg(long)]
+    pub(crate) note: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AliasCommand {
+    /// List aliases by name.
+    List {
+        /// Those behind this name.
+        #[arg(long, default_value = "", value_name = "NAME")]
+        after: String,
+        /// At most so many.
+        #[arg(long, default_value_t = 1_000)]
+        most: u32,
+    },
+    /// Show where an alias leads.
+    Show { name: String },
+    /// Enter an alias, or give it other targets.
+    #[command(after_help = "\
+Example:
+  muralla mail alias set sales@example.net ann@example.net bob@example.org")]
+    Set {
+        name: String,
+        /// Where its mail goes.
+        #[arg(required = true)]
+        targets: Vec<String>,
+        /// Whether accounts that are its targets may send as it.
+        #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+        may_send: bool,
+    },
+    /// Take an alias out.
+    Remove { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DkimCommand {
+    /// List keys, with the records that DNS has to have.
+    List {
+        /// Of this domain alone.
+        domain: Option<String>,
+    },
+    /// Make a key, or take one over, and show the record that DNS has to have. Nothing is signed with it before `activate`.
+    #[command(after_help = "\
+Examples:
+  muralla mail dkim add example.net 2026a
+  muralla mail dkim add example.net 2026e --algorithm ed25519    beside RSA, for those who know it (RFC 8463)
+  muralla mail dkim add example.net old --key-file /etc/opendkim/keys/example.net/old.private
+Publish the record, wait until it can be seen (`muralla dns lookup 2026a._domainkey.example.net TXT`), then activate.")]
+    Add {
+        domain: String,
+        /// Under which the public key is published; one is never used for a second key.
+        selector: String,
+        /// How it signs.
+        #[arg(long, value_enum, default_value_t = Algorithm::Rsa)]
+        algorithm: Algorithm,
+        /// A private key in PEM instead of a new one.
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+    },
+    /// Sign with a key from now on: of each algorithm the newest active one is used.
+    Activate { domain: String, selector: String },
+    /// Sign with it no more. Its record has to stay in DNS for two weeks, for mail that is under way.
+    Deactivate { domain: String, selector: String },
+    /// Take a key out.
+    Remove { domain: String, selector: String },
+}
+
+/// How a key signs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Algorithm {
+    /// RSA with 2048 bits: what everybody can verify.
+    Rsa,
+    /// Ed25519.
+    Ed25519,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// List recipients that wait, are tried or are held.
+    #[command(after_help = "\
+Examples:
+  muralla mail queue list
+  muralla mail queue list --destination example.org
+  muralla mail queue list --state held --json")]
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        most: usize,
+    },
+    /// Show what waits of a message, and its life so far.
+    Show {
+        /// Our id of it.
+        message: String,
+    },
+    /// Try now what waits, whatever its destination did before.
+    Retry(Meant),
+    /// Try it no more, until it is released.
+    Hold(Meant),
+    /// Try again what is held.
+    Release(Meant),
+    /// Give up, and tell the senders.
+    Return(Meant),
+    /// Take it out, and tell nobody.
+    Remove(Meant),
+}
+
+/// Which recipients are meant: those that fit everything that is said.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Which {
+    /// Of this message, by our id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) message: Option<String>,
+    /// That go there.
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) destination: Option<String>,
+    /// Of messages from this sender; <> for those from nobody.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) sender: Option<String>,
+    /// With this address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) recipient: Option<String>,
+    /// In this state.
+    #[arg(long, value_enum)]
+    pub(crate) state: Option<StateWord>,
+}
+
+/// The same for changes, where all of them have to be meant in so many words.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  muralla mail queue retry --destination example.org
+  muralla mail queue remove --sender eve@example.net
+  muralla mail queue release --message t7ufst4m7lo7nwc4u56izufu7q
+  muralla mail queue retry --all")]
+pub(crate) struct Meant {
+    /// All of them.
+    #[arg(long, conflicts_with_all = ["message", "destination", "sender", "recipient", "state"])]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) which: Which,
+}
+
+/// The state of a recipient.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum StateWord {
+    /// It waits until it is due.
+    Waiting,
+    /// It is being tried.
+    Trying,
+    /// An operator, or the filter, holds it.
+    Held,
+    /// It is over, and its sender is to be told.
+    Over,
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let bytes = text.parse().ok().or_else(|| size::parse(text));
+    bytes.ok_or_else(|| "a size such as 300MiB or 2GiB, or 0 for no limit".to_owned())
+}

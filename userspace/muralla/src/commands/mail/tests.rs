@@ -1,0 +1,51 @@
+use super::*;
+
+fn entry(state: QueueState) -> QueueEntry {
+    QueueEntry {
+        message: "t7ufst4m7lo7nwc4u56izufu7q".to_owned(),
+        sender: String::new(),
+        recipient: "x@example.org".to_owned(),
+        destination: "example.org".to_owned(),
+        state,
+        due: 0,
+        attempts: 3,
+        size: 1_000,
+        created: now() - 7_300,
+        expires: now() + 86_400,
+        tried: Some(now() - 60),
+        reply: Some("451 4.7.1 Greylisted".to_owned()),
+        host: Some("mx.example.org".to_owned()),
+    }
+}
+
+#[test]
+fn the_queue_is_told_in_lines() {
+    let text = queue_text(&[entry(QueueState::Waiting), entry(QueueState::Held)]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("message"), "{text}");
+    assert!(
+        lines[1].contains("2h1m") && lines[1].contains("<>") && lines[1].contains("now"),
+        "{text}"
+    );
+    assert!(lines[2].contains("held") && lines[2].ends_with("451 4.7.1 Greylisted"), "{text}");
+}
+
+#[test]
+fn a_life_is_told_in_its_order() {
+    let event = |at_ms, kind: &str, text: &str| TraceEvent {
+        message: "019a".to_owned(),
+        at_ms,
+        kind: kind.to_owned(),
+        header_id: Some("<one@example.net>".to_owned()),
+        sender: Some("ann@example.net".to_owned()),
+        recipient: Some("x@example.org".to_owned()),
+        text: text.to_owned(),
+    };
+    let text =
+        trace_text(&[event(0, "accepted", "it is durable"), event(1_000, "delivered", "250 OK")]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert_eq!(lines[0], "019a  <one@example.net>  from <ann@example.net>");
+    assert!(lines[2].ends_with("delivered  x@example.org  250 OK"), "{text}");
+    assert!(trace_text(&[]).starts_with("nothing is known"));
+}
