@@ -266,8 +266,10 @@ impl<const LONGEST: usize> Outbox<LONGEST> {
             let error = io::Error::last_os_error();
             match error.raw_os_error() {
                 Some(libc::EINTR) => {}
-                Some(libc::EIO | libc::EINVAL) if answers > 1 => {
-                    refused = Some(error);
+                // That it is too long for a path's MTU, which anybody may have told the kernel, is of this peer alone; so is
+                // whatever else is wrong with him.
+                Some(code @ (libc::EIO | libc::EINVAL | libc::EMSGSIZE)) if answers > 1 => {
+                    refused = (code == libc::EIO).then_some(error);
                     done += begin;
                     (begin, end) = (0, self.address(done, false));
                 }

@@ -365,7 +365,7 @@ fn apply(locked: &mut Locked, key: Key, mut row: RecipientRow, change: Change, n
             let text = "an operator returned it to its sender";
             let reply = Reply::new(554, Some(EnhancedCode::new(5, 0, 0)), text);
             row.say(&reply, None, now);
-            locked.fail(key, row, text, now);
+            locked.give_up(key, row, text, now);
         }
         (Change::Drop, _) => {
             let text = "an operator dropped it".to_owned();

@@ -179,7 +179,8 @@ pub struct QueueStatus {
     pub deferred: u64,
     /// Recipients that a server refused for good.
     pub failed: u64,
-    /// Recipients that failed, refused or expired, of whom nobody could be told: their messages' senders may be forged.
+    /// Recipients that failed, refused or expired, of whom nobody could be told, as their messages' senders may be forged: they
+    /// are held, for an operator to look at.
     pub untold: u64,
     /// Outcomes that came too late.
     pub late: u64,

@@ -60,7 +60,7 @@ pub(crate) struct Locked {
     extended: BTreeMap<MessageId, i64>,
     pub(crate) lanes: Lanes,
     pub(crate) events: Vec<Event>,
-    /// Recipients that failed, of whom nobody can be told.
+    /// Recipients that failed and are held, as nobody can be told.
     untold: u64,
 }
 
@@ -277,16 +277,24 @@ impl Locked {
         }
     }
 
-    /// It will not be tried again.
-    pub(crate) fn fail(&mut self, key: Key, row: RecipientRow, why: &str, now: i64) {
+    /// It will not be tried again. If nobody can be told of that, it is held: what was taken over is not lost without a word.
+    pub(crate) fn fail(&mut self, key: Key, mut row: RecipientRow, why: &str, now: i64) {
+        let message = self.messages.get(&key.0);
+        if message.is_none_or(|message| message.known || message.sender.is_empty()) {
+            return self.give_up(key, row, why, now);
+        }
+        self.untold += 1;
+        let text = format!("{why}; it is held, as anybody may have written the sender there");
+        self.event(key.0, EventKind::Held, Some(&row), text, now);
+        (row.state, row.owner) = (HELD, None);
+        self.change(key, row);
+    }
+
+    /// It has failed, and its sender is told if he can be.
+    pub(crate) fn give_up(&mut self, key: Key, row: RecipientRow, why: &str, now: i64) {
         let message = self.messages.get(&key.0);
         let owed = message.and_then(|message| message.owes(&row, Happened::Failed));
-        let mut text = why.to_owned();
-        if message.is_some_and(|message| !message.known && !message.sender.is_empty()) {
-            self.untold += 1;
-            text.push_str("; nobody is told, as anybody may have written the sender there");
-        }
-        self.event(key.0, EventKind::Failed, Some(&row), text, now);
+        self.event(key.0, EventKind::Failed, Some(&row), why.to_owned(), now);
         self.end(key, row, owed);
     }
 

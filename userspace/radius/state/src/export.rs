@@ -564,7 +564,7 @@ async fn write_leases(state: &State, work: &mut Work, keys: &[Value]) -> Result<
     // from now on, so that what the owner writes then leaves it with the session.
     work.bulk(
         "INSERT INTO radius_lease (address, pool, block, user_name, nas, line, session, since, expires, released)",
-        "ON CONFLICT (address) DO UPDATE SET pool = excluded.pool, block = excluded.block, user_name = excluded.user_name, nas = excluded.nas, line = CASE WHEN excluded.line = 0 AND radius_lease.released = 0 THEN radius_lease.line ELSE excluded.line END, session = excluded.session, since = CASE WHEN radius_lease.session = excluded.session THEN radius_lease.since ELSE excluded.since END, expires = CASE WHEN excluded.expires > radius_lease.expires THEN excluded.expires ELSE radius_lease.expires END, released = 0 WHERE radius_lease.user_name = excluded.user_name OR radius_lease.released = 1",
+        "ON CONFLICT (address) DO UPDATE SET pool = excluded.pool, block = excluded.block, user_name = excluded.user_name, nas = excluded.nas, line = CASE WHEN radius_lease.line <> 0 AND radius_lease.released = 0 AND radius_lease.user_name = excluded.user_name THEN radius_lease.line ELSE excluded.line END, session = excluded.session, since = CASE WHEN radius_lease.session = excluded.session THEN radius_lease.since ELSE excluded.since END, expires = CASE WHEN excluded.expires > radius_lease.expires THEN excluded.expires ELSE radius_lease.expires END, released = 0 WHERE radius_lease.user_name = excluded.user_name OR radius_lease.released = 1",
         10,
         held.into_values().map(|(_, values)| values).collect(),
     )

@@ -158,12 +158,29 @@ enum Telling {
     Fenced,
 }
 
-/// What the database is to be told of a pool.
+/// What the database is to be told of a pool. Until it was told it is news, whatever becomes of the telling: a role that stops
+/// breaks it off anywhere.
 struct News {
     pool: Arc<Pool>,
     plan: Plan,
     fresh: Vec<Fresh<Label>>,
     gone: Vec<u64>,
+}
+
+impl News {
+    fn told(&mut self) {
+        self.fresh.clear();
+        self.gone.clear();
+    }
+}
+
+impl Drop for News {
+    fn drop(&mut self) {
+        let (fresh, gone) = (std::mem::take(&mut self.fresh), std::mem::take(&mut self.gone));
+        if !fresh.is_empty() || !gone.is_empty() {
+            self.pool.book.lock().untold(fresh, gone);
+        }
+    }
 }
 
 /// A pool as this server sees it.

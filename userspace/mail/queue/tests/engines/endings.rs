@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muralla_mail_envelope::dsn::Action;
 use muralla_mail_envelope::{Notify, ReversePath};
-use muralla_mail_queue::{Submission, Told};
+use muralla_mail_queue::{Change, Filter, Submission, Told};
 use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
@@ -119,6 +119,13 @@ async fn nobody_is_told_of_what_could_loop(database: Database) {
     }
     assert!(queue.notices(None, 10).await.unwrap().is_empty());
     assert_eq!(queue.status().untold, 1, "the one that anybody could have sent");
+    // It was taken over: an operator sees to it, for as long as that takes.
+    queue.maintain(NOW + 90 * DAY).await.unwrap();
+    assert_eq!(queue.counts(NOW + 90 * DAY).await.unwrap().held, 1);
+    let entry = queue.list(&Filter::default(), None, 9, NOW).await.unwrap().pop().unwrap();
+    assert!(entry.reply.is_some(), "{entry:?}");
+    assert_eq!(queue.change(&Filter::default(), Change::Return, NOW).await.unwrap(), 1);
+    assert!(queue.notices(None, 10).await.unwrap().is_empty(), "nor is the other told");
     stand.assert_empty().await;
 }
 

@@ -296,11 +296,15 @@ impl Leases {
         if !due && news.iter().all(|news| news.fresh.is_empty() && news.gone.is_empty()) {
             return Ok(Telling::Nothing);
         }
-        match self.write_news(&news, now).await {
-            Ok(true) => Ok(Telling::Everything),
-            Ok(false) => {
+        match self.write_news(&news, now).await? {
+            true => {
+                news.iter_mut().for_each(News::told);
+                Ok(Telling::Everything)
+            }
+            false => {
                 self.inner.fenced.store(true, Ordering::Release);
-                for one in news {
+                for mut one in news {
+                    one.told();
                     for block in one.pool.blocks() {
                         one.pool.book.lock().drop_block(block);
                     }
@@ -310,12 +314,6 @@ impl Leases {
                     "another process runs under this server's name: this one gives out no more addresses. Give each server a name of its own"
                 );
                 Ok(Telling::Fenced)
-            }
-            Err(error) => {
-                for one in news {
-                    one.pool.book.lock().untold(one.fresh, one.gone);
-                }
-                Err(error)
             }
         }
     }

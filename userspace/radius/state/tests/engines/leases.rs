@@ -3,6 +3,7 @@
 use muralla_test_database::on_both_engines;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::common::{Database, accounting};
@@ -26,6 +27,7 @@ on_both_engines![
     a_range_goes_to_another_pool_when_nobody_has_any_of_it,
     what_is_used_of_a_range_that_was_moved_is_given_to_nobody,
     a_pool_is_not_removed_behind_a_server_that_is_away,
+    what_was_given_is_told_though_the_telling_was_broken_off,
 ];
 
 fn holder<'a>(user: &'a str, port: &'a str) -> Holder<'a> {
@@ -283,6 +285,36 @@ async fn what_is_used_of_a_range_that_was_moved_is_given_to_nobody(database: Dat
     assert_eq!((given.len(), given.contains(&address)), (7, false), "{given:?}");
     // The new range of the other is there at once.
     leases.lease("home", &holder("carl", "1"), Instant::now()).unwrap();
+}
+
+/// A role that stops drops what it is at, wherever that waits.
+async fn what_was_given_is_told_though_the_telling_was_broken_off(database: Database) {
+    let state = database.state("a").await;
+    pool(&state, &["192.0.2.0-192.0.2.255"], 3600, 3600).await;
+    let leases = Leases::start(&state).await.unwrap();
+    leases.keep().await.unwrap();
+    let mut given = HashSet::new();
+    for steps in 0..40 {
+        let user = format!("user{steps}");
+        if let Ok(address) = leases.lease("home", &holder(&user, "1"), Instant::now()) {
+            given.insert(address.to_string());
+        }
+        let mut round = Box::pin(leases.keep());
+        let mut left = steps;
+        std::future::poll_fn(|context| match round.as_mut().poll(context) {
+            Poll::Pending if left > 0 => {
+                left -= 1;
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        })
+        .await;
+    }
+    leases.stop().await.unwrap();
+    let known = state.leases(None, "", 999).await.unwrap();
+    let known: HashSet<String> = known.into_iter().map(|lease| lease.address).collect();
+    assert!(given.len() > 10, "{given:?}");
+    assert_eq!(known, given);
 }
 
 async fn a_pool_is_not_removed_behind_a_server_that_is_away(database: Database) {
