@@ -272,6 +272,21 @@ fn feeds(status: &Status) -> Vec<Family> {
     vec![age, prefixes, stale, broken]
 }
 
+/// A counter that is one number.
+fn counter(name: &'static str, help: &'static str, value: u64) -> Family {
+    Family::counter(name, help).with(vec![], value as f64)
+}
+
+/// A gauge that is one number.
+fn gauge(name: &'static str, help: &'static str, value: u64) -> Family {
+    Family::gauge(name, help).with(vec![], value as f64)
+}
+
+/// A gauge that is 1 if it is so.
+fn truth(name: &'static str, help: &'static str, value: bool) -> Family {
+    gauge(name, help, value.into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;

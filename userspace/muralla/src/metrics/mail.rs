@@ -6,6 +6,8 @@ use muralla_mail::outgoing::OutgoingStatus;
 use muralla_mail::report::{QueueFigures, ServerStatus, Status};
 use muralla_telemetry::exposition::Family;
 
+use super::{counter, gauge, truth};
+
 /// Everything about the roles.
 pub(super) fn role(status: &Status, canary: Option<&Result<Duration, String>>) -> Vec<Family> {
     let mut families = servers(status);
@@ -18,18 +20,6 @@ pub(super) fn role(status: &Status, canary: Option<&Result<Duration, String>>) -
     families.push(certificates(status));
     families.extend(canary.map(alive).unwrap_or_default());
     families
-}
-
-fn counter(name: &'static str, help: &'static str, value: u64) -> Family {
-    Family::counter(name, help).with(vec![], value as f64)
-}
-
-fn gauge(name: &'static str, help: &'static str, value: u64) -> Family {
-    Family::gauge(name, help).with(vec![], value as f64)
-}
-
-fn truth(name: &'static str, help: &'static str, value: bool) -> Family {
-    gauge(name, help, value.into())
 }
 
 /// One family with a value for each outcome.

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use muralla_radius::report::{JournalStatus, Latency, NasStatus, PoolStatus, Status};
 use muralla_telemetry::exposition::Family;
 
+use super::{counter, gauge, truth};
+
 /// Everything about the role.
 pub(super) fn role(status: &Status, canary: Option<&Result<Duration, String>>) -> Vec<Family> {
     let mut families =
@@ -16,18 +18,6 @@ pub(super) fn role(status: &Status, canary: Option<&Result<Duration, String>>) -
     families.extend(pools(&status.pools));
     families.extend(canary.map(alive).unwrap_or_default());
     families
-}
-
-fn counter(name: &'static str, help: &'static str, value: u64) -> Family {
-    Family::counter(name, help).with(vec![], value as f64)
-}
-
-fn gauge(name: &'static str, help: &'static str, value: u64) -> Family {
-    Family::gauge(name, help).with(vec![], value as f64)
-}
-
-fn truth(name: &'static str, help: &'static str, value: bool) -> Family {
-    gauge(name, help, value.into())
 }
 
 fn answers(status: &Status) -> Family {
