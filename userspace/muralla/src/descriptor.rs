@@ -2,12 +2,13 @@
 //! crate's only unsafe code.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tracing::warn;
 
 /// The name that the units give to the admin socket.
 const ADMIN: &str = "admin";
@@ -19,6 +20,18 @@ pub(crate) struct Inherited {
     pub(crate) admin: Option<UnixListener>,
     /// Sockets of a process before this one, by the names under which it stored them.
     pub(crate) kept: Vec<(String, OwnedFd)>,
+}
+
+/// A role's sockets by their names, for systemd to keep through a restart.
+pub(crate) fn copies(sockets: Vec<(String, BorrowedFd<'_>)>) -> Vec<(String, OwnedFd)> {
+    let copy = |(name, socket): (String, BorrowedFd<'_>)| match socket.try_clone_to_owned() {
+        Ok(copy) => Some((name, copy)),
+        Err(error) => {
+            warn!(name, %error, "a socket can't be kept through a restart");
+            None
+        }
+    };
+    sockets.into_iter().filter_map(copy).collect()
 }
 
 /// Takes what systemd passed, once per process: every later call gets nothing.

@@ -13,9 +13,9 @@ use muralla_dns::report::{Lookup, Status, Zone};
 use muralla_dns::role::{LookupError, Options, Role};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
-use tracing::warn;
 
 use crate::admin::api::LookupForm;
+use crate::descriptor;
 use crate::hot::Pinned;
 
 /// A future that a trait object gives.
@@ -128,16 +128,7 @@ impl Dns for Running {
 
     fn descriptors(&self) -> Vec<(String, OwnedFd)> {
         let Some(role) = self.role() else { return Vec::new() };
-        role.descriptors()
-            .into_iter()
-            .filter_map(|(name, descriptor)| match descriptor.try_clone_to_owned() {
-                Ok(copy) => Some((name, copy)),
-                Err(error) => {
-                    warn!(name, %error, "a socket can't be kept through a restart");
-                    None
-                }
-            })
-            .collect()
+        descriptor::copies(role.descriptors())
     }
 
     fn canary(&self) -> Pending<'_, Result<Duration, String>> {

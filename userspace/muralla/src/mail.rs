@@ -21,9 +21,10 @@ use muralla_mail::{Role, Surroundings};
 use muralla_smtp::tls::Trust;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::admin::client::Client;
+use crate::descriptor;
 use crate::dns::Pending;
 
 /// Roles that serve mail.
@@ -214,16 +215,7 @@ impl Mail for Running {
 
     fn descriptors(&self) -> Vec<(String, OwnedFd)> {
         let Some(role) = self.role() else { return Vec::new() };
-        role.descriptors()
-            .into_iter()
-            .filter_map(|(name, descriptor)| match descriptor.try_clone_to_owned() {
-                Ok(copy) => Some((name, copy)),
-                Err(error) => {
-                    warn!(name, %error, "a socket can't be kept through a restart");
-                    None
-                }
-            })
-            .collect()
+        descriptor::copies(role.descriptors())
     }
 
     fn canary(&self) -> Pending<'_, Result<Duration, String>> {

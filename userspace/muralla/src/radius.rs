@@ -16,9 +16,9 @@ use muralla_radius::tail::{Filter, Tailed};
 use muralla_radius::testing::{Login, Method};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tracing::warn;
 
 use crate::admin::api::{ChangeForm, SessionsForm, TestForm};
+use crate::descriptor;
 use crate::dns::Pending;
 
 /// A role that answers.
@@ -180,16 +180,7 @@ impl Radius for Running {
 
     fn descriptors(&self) -> Vec<(String, OwnedFd)> {
         let Some(role) = self.role() else { return Vec::new() };
-        role.descriptors()
-            .into_iter()
-            .filter_map(|(name, descriptor)| match descriptor.try_clone_to_owned() {
-                Ok(copy) => Some((name, copy)),
-                Err(error) => {
-                    warn!(name, %error, "a socket can't be kept through a restart");
-                    None
-                }
-            })
-            .collect()
+        descriptor::copies(role.descriptors())
     }
 
     fn canary(&self) -> Pending<'_, Result<Duration, String>> {
