@@ -2,8 +2,9 @@
 //! systemd restarts it.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ pub struct RadiusSettings<'s> {
     pub journal: Option<&'s Path>,
     /// Further tables below `[radius]`.
     pub tables: &'s str,
+    /// A file that says by how much the role's clock is wrong, in seconds (`+3600`), whenever somebody looks at it. Its own
+    /// clock alone: a database server's stays right, and so do clocks that nobody sets.
+    pub clock: Option<&'s Path>,
 }
 
 /// A role with a folder and an address of its own. It ends when dropped.
@@ -59,7 +63,11 @@ impl<'lab> RadiusRole<'lab> {
     ) -> Result<Self> {
         lab.add_service(address)?;
         let folder = lab.folder().join(name);
-        let role = Role::prepare(lab, name, &binary()?, 0, |folder| {
+        let program = match settings.clock {
+            Some(clock) => clocked(&folder, &binary()?, clock)?,
+            None => binary()?,
+        };
+        let role = Role::prepare(lab, name, &program, 0, |folder| {
             let file = folder.join("state.db").display().to_string();
             let copy = settings.copy.map_or("none".to_owned(), |copy| copy.display().to_string());
             let journal = settings.journal.map_or_else(|| folder.join("journal"), Path::to_owned);
@@ -244,4 +252,21 @@ telco = "north"
         let text = self.command(&[&sums[..], &EVER].concat())?;
         serde_json::from_str(&text).context("reading sums")
     }
+}
+
+/// The program with a clock that is wrong as a file says: libfaketime tells it so, in the place of the kernel.
+fn clocked(folder: &Path, program: &Path, clock: &Path) -> Result<PathBuf> {
+    let script = folder.join("muralla-clocked");
+    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let text = format!(
+        "#!/bin/sh\n\
+         export LD_PRELOAD='/usr/$LIB/faketime/libfaketimeMT.so.1' FAKETIME_TIMESTAMP_FILE='{clock}'\n\
+         export FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1\n\
+         exec '{program}' \"$@\"\n",
+        clock = clock.display(),
+        program = program.display(),
+    );
+    fs::write(&script, text).with_context(|| format!("writing {}", script.display()))?;
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).context("making it a program")?;
+    Ok(script)
 }

@@ -204,3 +204,109 @@ fn aaa_a_start_without_the_database_keeps_records_and_knows_whom_its_copy_has() 
         assert_eq!(with.exported(what).unwrap().len(), 10, "{what}");
     }
 }
+
+#[test]
+fn aaa_a_restart_without_the_database_goes_on_giving_addresses() {
+    let lab = Lab::up("aaa-goes-on", LabOptions::default()).unwrap();
+    let mut postgres = Postgres::start(&lab, &lab.folder().join("postgres"), 1).unwrap();
+    let url = postgres.url();
+    let address: IpAddr = "203.0.113.46".parse().unwrap();
+    let settings = RadiusSettings { location: Some(&url), ..RadiusSettings::default() };
+    let copy = lab.folder().join("copy.db");
+    let file = copy.display().to_string();
+    let settings_of_copy = RadiusSettings { location: Some(&file), ..settings };
+    let copier = RadiusRole::prepare(&lab, "copier", address, settings_of_copy).unwrap();
+    for number in 1..=10 {
+        copier.add_user(&format!("user{number}"), PASSWORD, &["--pool", "home"]).unwrap();
+    }
+    let settings = RadiusSettings { copy: Some(&copy), ..settings };
+    let mut role = RadiusRole::prepare(&lab, "on", address, settings).unwrap();
+    role.command(&["radius", "user", "list"]).unwrap();
+    fill(&postgres);
+    role.begin().unwrap();
+    role.until_loaded(USERS as u64 + 1).unwrap();
+    role.until_stocked().unwrap();
+
+    let books = Books::new([Server { auth: role.auth(), acct: role.acct() }]);
+    let mut nas = Nas::new(&lab, 0).unwrap();
+    let begin = |nas: &mut Nas, number: usize| {
+        books.begin(nas, &format!("user{number}")).unwrap().expect("an address")
+    };
+    let mut on_line: Vec<_> = (1..=4).map(|number| begin(&mut nas, number)).collect();
+    postgres.end(Signal::INT).unwrap();
+    role.until_status("the loss", |status| status["database"]["away_since"].is_number()).unwrap();
+    // Nobody can write down what these have.
+    on_line.extend((5..=8).map(|number| begin(&mut nas, number)));
+    for number in 9..=10 {
+        role.end(Signal::TERM).unwrap();
+        role.begin().unwrap();
+        role.until_stocked().unwrap();
+        on_line.push(begin(&mut nas, number));
+        books.end(&mut nas, &on_line.remove(0), 1).unwrap();
+    }
+    postgres.begin(&lab).unwrap();
+    role.until_loaded(USERS as u64 + 1).unwrap();
+    role.until_told().unwrap();
+    for number in 11..=USERS {
+        begin(&mut nas, number);
+    }
+    assert_eq!(books.doubled(), Vec::<String>::new());
+    let held = "SELECT count(*) FROM radius_lease l JOIN radius_session s ON s.id = l.session AND s.address = l.address
+                WHERE s.state = 0 AND l.released = 0";
+    role.until_told().unwrap();
+    assert_eq!(postgres.sql(held).unwrap(), (USERS - 2).to_string());
+}
+
+/// Servers are upgraded one after the other, and the first new one brings the database's tables further.
+#[test]
+fn aaa_an_older_program_beside_a_newer_database_answers_from_its_copy() {
+    let lab = Lab::up("aaa-newer", LabOptions::default()).unwrap();
+    let postgres = Postgres::start(&lab, &lab.folder().join("postgres"), 1).unwrap();
+    let url = postgres.url();
+    let address: IpAddr = "203.0.113.46".parse().unwrap();
+    let copy = lab.folder().join("copy.db");
+    let file = copy.display().to_string();
+    let of_copy = RadiusSettings { location: Some(&file), ..RadiusSettings::default() };
+    let copier = RadiusRole::prepare(&lab, "copier", address, of_copy).unwrap();
+    copier.add_user("plain", PASSWORD, &[]).unwrap();
+    let settings =
+        RadiusSettings { location: Some(&url), copy: Some(&copy), ..RadiusSettings::default() };
+    let mut role = RadiusRole::prepare(&lab, "older", address, settings).unwrap();
+    role.command(&["radius", "user", "list"]).unwrap();
+    fill(&postgres);
+    let newer = "INSERT INTO radius_schema (version, name) VALUES (99, 'of a newer program')";
+    postgres.sql(newer).unwrap();
+
+    role.begin().unwrap();
+    let ask = |role: &RadiusRole<'_>, user: &str| {
+        let outcome = radclient::ask(&lab, role.auth(), "auth", &[login(user, 1)], STUBBORN);
+        outcome.unwrap().answers("Access-Accept")
+    };
+    assert_eq!(ask(&role, "plain"), 1);
+    let starts: Vec<String> = (1..=10).map(start).collect();
+    let outcome = radclient::ask(&lab, role.acct(), "acct", &starts, STUBBORN).unwrap();
+    assert_eq!(outcome.answers("Accounting-Response"), 10, "{outcome:?}");
+    let said = role.command(&["radius", "status"]).unwrap();
+    assert!(said.starts_with("! the database could not be used"), "{said}");
+    assert!(said.contains("schema 99"), "{said}");
+
+    // As if it were upgraded itself.
+    postgres.sql("DELETE FROM radius_schema WHERE version = 99").unwrap();
+    role.until_loaded(USERS as u64 + 1).unwrap();
+    role.until_stocked().unwrap();
+    assert_eq!(ask(&role, "user40"), 1);
+    role.until_told().unwrap();
+    assert_eq!(role.exported("records").unwrap().len(), 10);
+
+    // While it runs, it goes on, and says what it needs.
+    postgres.sql(newer).unwrap();
+    let needs_restart = |status: &serde_json::Value| {
+        let warnings = status["warnings"].as_array();
+        let restart = |warning: &serde_json::Value| {
+            warning.as_str().is_some_and(|warning| warning.starts_with("RESTART NEEDED"))
+        };
+        warnings.is_some_and(|warnings| warnings.iter().any(restart))
+    };
+    role.until_status("a word about the restart", needs_restart).unwrap();
+    assert_eq!(ask(&role, "user39"), 1);
+}

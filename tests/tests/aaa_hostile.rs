@@ -3,6 +3,9 @@
 
 #![cfg(test)]
 
+#[path = "aaa_hostile/pyrad.rs"]
+mod pyrad;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

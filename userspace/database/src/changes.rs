@@ -9,6 +9,8 @@
 //! exactly which transactions it saw: all below `xmax`, but for those that were running. What it did not see then and sees
 //! now is what is new. Each row has its transaction's number for that.
 
+use std::fmt;
+
 use sqlx::AssertSqlSafe;
 
 use crate::dialect;
@@ -40,6 +42,46 @@ enum Place {
     Number(i64),
     /// All transactions below `below` were seen, but for those that ran.
     Snapshot { below: i64, running: Vec<i64> },
+}
+
+/// For who keeps a position beyond the process' end: [`Position::parse`] reads it.
+impl fmt::Display for Position {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Number(number) => write!(out, "number {number}")?,
+            Place::Snapshot { below, running } => {
+                write!(out, "snapshot {below}:{below}:")?;
+                for (at, xact) in running.iter().enumerate() {
+                    write!(out, "{}{xact}", if at == 0 { "" } else { "," })?;
+                }
+            }
+        }
+        write!(out, " at {}", self.at)
+    }
+}
+
+impl Position {
+    /// What was written down of a position; none if it is nothing of the kind.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let [kind, place, "at", at] = words.as_slice() else { return None };
+        let place = match *kind {
+            "number" => Place::Number(place.parse().ok()?),
+            "snapshot" => snapshot(place)?,
+            _ => return None,
+        };
+        Some(Self { place, at: at.parse().ok()? })
+    }
+}
+
+/// The last row of a log at some time: another database, or one from before, has not that very row.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LastChange {
+    /// Its number in the log.
+    pub sequence: i64,
+    /// What it says.
+    pub change: Change,
 }
 
 /// A row of the log.
@@ -143,6 +185,40 @@ impl ChangeLog {
         }
     }
 
+    /// The last row that is there; none if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn last(self, work: &mut Work) -> Result<Option<LastChange>, DatabaseError> {
+        let table = self.table;
+        let sql =
+            format!("SELECT sequence, kind, name, at FROM {table} ORDER BY sequence DESC LIMIT 1");
+        self.one(work, sql, Vec::new()).await
+    }
+
+    /// Whether that very row is there.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn has(self, work: &mut Work, last: &LastChange) -> Result<bool, DatabaseError> {
+        let table = self.table;
+        let sql = format!("SELECT sequence, kind, name, at FROM {table} WHERE sequence = $1");
+        Ok(self.one(work, sql, vec![last.sequence.into()]).await?.as_ref() == Some(last))
+    }
+
+    async fn one(
+        self,
+        work: &mut Work,
+        sql: String,
+        values: Vec<Value>,
+    ) -> Result<Option<LastChange>, DatabaseError> {
+        let Some(row) = work.row(AssertSqlSafe(sql), values).await? else { return Ok(None) };
+        let change = Change { kind: row.text(1)?, name: row.text(2)?, at: row.int(3)? };
+        Ok(Some(LastChange { sequence: row.int(0)?, change }))
+    }
+
     /// Forgets what is older than `keep` seconds.
     ///
     /// # Errors
@@ -167,6 +243,24 @@ fn snapshot(text: &str) -> Option<Place> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_are_written_down_and_read() {
+        for place in [
+            Place::Number(0),
+            Place::Number(i64::MAX),
+            Place::Snapshot { below: 20, running: vec![] },
+            Place::Snapshot { below: 20, running: vec![14, 15] },
+        ] {
+            let position = Position { place, at: -7 };
+            assert_eq!(Position::parse(&position.to_string()), Some(position));
+        }
+        for text in
+            ["", "number 5", "number x at 5", "snapshot 5 at 6", "number 5 at 6 ", "row 5 at 6"]
+        {
+            assert_eq!(Position::parse(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn snapshots_are_read() {

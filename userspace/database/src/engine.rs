@@ -374,14 +374,18 @@ impl Work {
         match self {
             Self::Sqlite(work) => {
                 let mut rows = sqlite(sql, values).fetch(&mut **work);
+                let mut taken = 0_usize;
                 while let Some(row) = next(limit, rows.next()).await? {
                     take(Row::Sqlite(row))?;
+                    rest(&mut taken).await;
                 }
             }
             Self::Postgres(work) => {
                 let mut rows = postgres(sql, values).fetch(&mut **work);
+                let mut taken = 0_usize;
                 while let Some(row) = next(limit, rows.next()).await? {
                     take(Row::Postgres(row))?;
+                    rest(&mut taken).await;
                 }
             }
         }
@@ -607,6 +611,17 @@ async fn next<R>(
     row: impl Future<Output = Option<Result<R, sqlx::Error>>>,
 ) -> Result<Option<R>, DatabaseError> {
     limited("a row", limit, async { row.await.transpose() }).await
+}
+
+/// Rows between two rests.
+const STRETCH: usize = 256;
+
+/// Rests now and then: where rows are always there already, whoever is to be stopped would not hear of it before the last one.
+async fn rest(taken: &mut usize) {
+    *taken += 1;
+    if taken.is_multiple_of(STRETCH) {
+        tokio::task::yield_now().await;
+    }
 }
 
 fn sqlite(sql: impl SqlSafeStr, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {

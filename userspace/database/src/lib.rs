@@ -19,9 +19,9 @@ pub mod location;
 pub mod migrate;
 
 pub use backoff::Backoff;
-pub use changes::{Change, ChangeLog, News, Position};
+pub use changes::{Change, ChangeLog, LastChange, News, Position};
 pub use ears::{Ears, Woken};
 pub use engine::{Engine, Flavour, Row, Value, Work};
 pub use error::{DatabaseError, Said};
 pub use location::{Location, LocationError};
-pub use migrate::{Schema, Step, migrate};
+pub use migrate::{Schema, Step, check, migrate};

@@ -3,7 +3,7 @@
 use sqlx::AssertSqlSafe;
 
 use crate::dialect;
-use crate::engine::{Engine, Flavour, Value};
+use crate::engine::{Engine, Flavour, Value, Work};
 use crate::error::DatabaseError;
 
 /// The tables of one area, such as RADIUS; several areas may lie in one database.
@@ -43,8 +43,7 @@ pub async fn migrate(engine: &Engine, schema: &Schema) -> Result<(), DatabaseErr
             "CREATE TABLE IF NOT EXISTS {table} (version BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL)"
         ))
         .await?;
-        let sql = format!("SELECT CAST(coalesce(max(version), 0) AS BIGINT) FROM {table}");
-        let found = work.number(AssertSqlSafe(sql), Vec::new()).await?;
+        let found = version(&mut work, table).await?;
         if found > known {
             return Err(DatabaseError::Newer { found, known });
         }
@@ -63,4 +62,21 @@ pub async fn migrate(engine: &Engine, schema: &Schema) -> Result<(), DatabaseErr
         work.execute(AssertSqlSafe(sql), row).await?;
         work.commit().await?;
     }
+}
+
+/// Whether a schema that was brought up to date is still one that this program knows.
+///
+/// # Errors
+///
+/// [`DatabaseError::Newer`] if a newer program was here since; others as of any statement.
+pub async fn check(engine: &Engine, schema: &Schema) -> Result<(), DatabaseError> {
+    let known = i64::try_from(schema.steps.len()).unwrap_or(i64::MAX);
+    let mut work = engine.read().await?;
+    let found = version(&mut work, schema.table).await?;
+    if found > known { Err(DatabaseError::Newer { found, known }) } else { Ok(()) }
+}
+
+async fn version(work: &mut Work, table: &str) -> Result<i64, DatabaseError> {
+    let sql = format!("SELECT CAST(coalesce(max(version), 0) AS BIGINT) FROM {table}");
+    work.number(AssertSqlSafe(sql), Vec::new()).await
 }

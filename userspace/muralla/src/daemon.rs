@@ -40,6 +40,7 @@ use muralla_edge::feeds;
 use muralla_edge::wall::{BlockEntry, BlockRequest, CounterRow, Status};
 pub(crate) use pulse::Canary;
 use pulse::Pulse;
+use radius::WrittenNases;
 
 /// Longest note on a block, in bytes.
 const LONGEST_NOTE: usize = 256;
@@ -116,8 +117,8 @@ pub(crate) struct Daemon {
     /// None in a process without that role.
     mail: Option<Arc<dyn Mail>>,
     mail_pulse: Pulse,
-    /// The NASes that were written down for the wall last.
-    nases: Mutex<Option<Vec<IpNet>>>,
+    /// The NASes as they were written down for the wall.
+    nases: Mutex<WrittenNases>,
     /// The network card's cache at the latest tick.
     answers: Mutex<Option<dns::Seen>>,
     /// None while the operator has it detached, and in a process without that role.
@@ -164,7 +165,7 @@ impl Daemon {
             radius_pulse: Pulse::new("RADIUS", "AAA"),
             mail: None,
             mail_pulse: Pulse::new("mail", "MAIL"),
-            nases: Mutex::new(None),
+            nases: Mutex::default(),
             answers: Mutex::new(None),
             edge: Mutex::new(None),
             sources,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use ipnet::IpNet;
 use muralla_abi::sample::{SNAPLEN, Sample};
 use muralla_dns::config::DnsConfig;
@@ -35,7 +35,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::admin::api::{
-    self, AnswersStatus, ChangeForm, LookupForm, Overview, SessionsForm, TestForm,
+    self, AnswersStatus, ChangeForm, CloseForm, LookupForm, Overview, SessionsForm, TestForm,
 };
 use crate::configuration;
 use crate::daemon::Daemon;
@@ -121,6 +121,8 @@ pub(crate) struct RadiusDeeds {
     pub(crate) inherited: Vec<String>,
     /// Whether requests go unanswered.
     pub(crate) silent: bool,
+    /// Whether the NASes of the database are not known yet.
+    pub(crate) loading: bool,
     /// The configuration in force.
     pub(crate) config: Option<RadiusConfig>,
 }
@@ -176,6 +178,14 @@ impl Radius for FakeRadius {
         Box::pin(std::future::ready(Ok(vec![outcome])))
     }
 
+    fn close(&self, form: CloseForm) -> Pending<'_, anyhow::Result<Session>> {
+        let closed = match form.session.as_str() {
+            "0000001a" => Ok(session("alice")),
+            other => Err(anyhow!("no session {other} is open here")),
+        };
+        Box::pin(std::future::ready(closed))
+    }
+
     fn test(&self, form: TestForm) -> Pending<'_, anyhow::Result<TestOutcome>> {
         let outcome = TestOutcome {
             user: form.user,
@@ -199,7 +209,8 @@ impl Radius for FakeRadius {
     }
 
     fn limits(&self, user: &str) -> UserLimits {
-        let line = LineLimit { calling_station: "00-11-22".to_owned(), seconds: 7 };
+        let calling_station = Some("00-11-22".to_owned());
+        let line = LineLimit { calling_station, port: None, source: None, seconds: 7 };
         UserLimits { user: user.to_owned(), seconds: Some(35), lines: vec![line] }
     }
 
@@ -217,6 +228,10 @@ impl Radius for FakeRadius {
 
     fn nases(&self) -> Vec<IpNet> {
         vec!["192.0.2.16/28".parse().unwrap(), "198.51.100.9/32".parse().unwrap()]
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.0.lock().unwrap().loading
     }
 
     fn descriptors(&self) -> Vec<(String, OwnedFd)> {
@@ -255,6 +270,7 @@ pub(crate) fn radius_status() -> RadiusStatus {
             telco: Some("north".to_owned()),
             message_authenticator_optional: true,
             rolling: false,
+            sessions: 7,
             requests: 940,
             accepted: 900,
             rejected: 40,

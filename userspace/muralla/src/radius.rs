@@ -17,7 +17,7 @@ use muralla_radius::testing::{Login, Method};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::admin::api::{ChangeForm, SessionsForm, TestForm};
+use crate::admin::api::{ChangeForm, CloseForm, SessionsForm, TestForm};
 use crate::descriptor;
 use crate::dns::Pending;
 
@@ -30,6 +30,8 @@ pub(crate) trait Radius: Send + Sync {
     fn sessions(&self, form: &SessionsForm) -> Vec<Session>;
     /// Asks the NASes to end sessions, or to change them (RFC 5176).
     fn change(&self, form: ChangeForm) -> Pending<'_, anyhow::Result<Vec<DynamicOutcome>>>;
+    /// Ends a session that its NAS has no more; tells of it as it was.
+    fn close(&self, form: CloseForm) -> Pending<'_, anyhow::Result<Session>>;
     /// A request as a NAS would send it, through the role's own socket.
     fn test(&self, form: TestForm) -> Pending<'_, anyhow::Result<TestOutcome>>;
     /// Requests as they are answered, from now on; none if there are too many who follow.
@@ -46,6 +48,10 @@ pub(crate) trait Radius: Send + Sync {
     fn remove_dead_letters(&self, chosen: Vec<u64>) -> Pending<'_, anyhow::Result<usize>>;
     /// Prefixes of all NASes, those of the database among them.
     fn nases(&self) -> Vec<IpNet>;
+    /// Whether those of the database are among them.
+    fn is_ready(&self) -> bool {
+        self.status().ready
+    }
     /// Copies of the sockets, with the names under which systemd keeps them.
     fn descriptors(&self) -> Vec<(String, OwnedFd)>;
     /// A real request through the real sockets, and the time until its answer.
@@ -128,6 +134,13 @@ impl Radius for Running {
         })
     }
 
+    fn close(&self, form: CloseForm) -> Pending<'_, anyhow::Result<Session>> {
+        Box::pin(async move {
+            let role = self.role().ok_or_else(|| anyhow!(STOPPED))?;
+            Ok(role.close_session(&form.session).await?)
+        })
+    }
+
     fn test(&self, form: TestForm) -> Pending<'_, anyhow::Result<TestOutcome>> {
         Box::pin(async move {
             let role = self.role().ok_or_else(|| anyhow!(STOPPED))?;
@@ -176,6 +189,10 @@ impl Radius for Running {
     fn nases(&self) -> Vec<IpNet> {
         let nases = self.role().map(|role| role.nases()).unwrap_or_default();
         nases.into_iter().map(|(prefix, _)| prefix).collect()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.role().is_some_and(|role| role.is_ready())
     }
 
     fn descriptors(&self) -> Vec<(String, OwnedFd)> {

@@ -131,6 +131,14 @@ pub(crate) struct ChangeForm {
     pub(crate) attributes: Option<Vec<String>>,
 }
 
+/// Body of `POST /v1/radius/sessions/close`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CloseForm {
+    /// One session, by its id with us or its Acct-Session-Id.
+    pub(crate) session: String,
+}
+
 /// Query of `GET /v1/radius/limits`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

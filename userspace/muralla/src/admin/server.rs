@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::api::{
-    BlockForm, Canary, ChangeForm, CustomerSeen, DeadLettersForm, FlushForm, LimitsForm,
+    BlockForm, Canary, ChangeForm, CloseForm, CustomerSeen, DeadLettersForm, FlushForm, LimitsForm,
     LookupForm, PONG, PrefixForm, QueryLine, QueueChange, Refusal, SessionsForm, TestForm,
     TraceForm, ZoneForm,
 };
@@ -86,6 +86,12 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
             "/v1/radius/sessions/change",
             post(async |State(daemon): Shared, Form(form): Form<ChangeForm>| {
                 respond(daemon.change_sessions(form).await)
+            }),
+        )
+        .route(
+            "/v1/radius/sessions/close",
+            post(async |State(daemon): Shared, Form(form): Form<CloseForm>| {
+                respond(daemon.close_session(form).await)
             }),
         )
         .route(

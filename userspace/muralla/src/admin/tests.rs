@@ -372,6 +372,11 @@ async fn radius_is_asked_through_the_same_socket() {
     let outcomes: Vec<DynamicOutcome> =
         client.post("/v1/radius/sessions/change", &json!({"user": "alice"})).await.unwrap();
     assert_eq!(outcomes[0].verdict, DynamicVerdict::Acknowledged);
+    let close = "/v1/radius/sessions/close";
+    let closed: Session = client.post(close, &json!({"session": "0000001a"})).await.unwrap();
+    assert_eq!(closed.user, "alice");
+    let none = client.post::<Session>(close, &json!({"session": "0000001b"})).await;
+    assert!(refusal(none).contains("no session 0000001b is open here"));
     let form = json!({"user": "alice", "password": "right"});
     let outcome: TestOutcome = client.post("/v1/radius/test", &form).await.unwrap();
     assert_eq!((outcome.accepted, outcome.method.as_str()), (Some(true), "pap"));
@@ -411,6 +416,39 @@ async fn the_wall_lets_the_nases_of_radius_through() {
     let nas = daemon.reload().map(|_| stand.builder.0.lock().unwrap().nas.clone()).unwrap();
     let expected = ["192.0.2.0/28", "192.0.2.16/28", "198.51.100.9/32"];
     assert_eq!(nas.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn the_list_for_the_wall_is_tried_again_until_it_is_written() {
+    let stand = Stand::with_radius();
+    let file = stand.nas_file();
+    let folder = file.parent().unwrap();
+    // A file in the place of the folder: nothing can be written there, by nobody.
+    std::fs::write(folder, "").unwrap();
+    let daemon = stand.daemon();
+    assert!(!file.exists());
+    std::fs::remove_file(folder).unwrap();
+    daemon.tick();
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.contains("198.51.100.9/32"), "{written}");
+}
+
+#[tokio::test]
+async fn the_list_for_the_wall_loses_nobody_while_the_database_is_read() {
+    let stand = Stand::with_radius();
+    let file = stand.nas_file();
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "# of the process before\n203.0.113.8/32\n192.0.2.16/28\n").unwrap();
+    stand.radius.0.lock().unwrap().loading = true;
+    let daemon = stand.daemon();
+    let list = || -> Vec<String> {
+        let text = std::fs::read_to_string(&file).unwrap();
+        text.lines().skip(1).map(str::to_owned).collect()
+    };
+    assert_eq!(list(), ["192.0.2.16/28", "198.51.100.9/32", "203.0.113.8/32"]);
+    stand.radius.0.lock().unwrap().loading = false;
+    daemon.tick();
+    assert_eq!(list(), ["192.0.2.16/28", "198.51.100.9/32"]);
 }
 
 #[tokio::test]

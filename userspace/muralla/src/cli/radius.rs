@@ -1,17 +1,18 @@
 //! The part of the command line that is about RADIUS.
 
-use std::fmt;
+mod values;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use ipnet::{IpNet, Ipv6Net};
-use muralla_radius_dictionary::Zone;
 
+pub(crate) use self::values::{CreditChange, Given, When};
+use self::values::{credit_argument, given, octets_argument, or_nothing, when_argument};
 use super::End;
-use crate::configuration::{duration, parse_moment, prefix_argument};
+use crate::configuration::{duration, prefix_argument};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RadiusCommand {
@@ -29,13 +30,19 @@ pub(crate) enum RadiusCommand {
     /// The same of address pools.
     #[command(subcommand)]
     Pool(PoolCommand),
-    /// List open sessions.
-    #[command(after_help = "\
+    /// List open sessions, or close one that its NAS has no more.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "\
 Examples:
   muralla radius sessions                    all
   muralla radius sessions --user alice
-  muralla radius sessions --nas bras1 --json | jq .[].user")]
+  muralla radius sessions --nas bras1 --json | jq .[].user
+  muralla radius sessions close 0000001a"
+    )]
     Sessions {
+        #[command(subcommand)]
+        command: Option<SessionsCommand>,
         /// Of this user.
         #[arg(long)]
         user: Option<String>,
@@ -88,6 +95,8 @@ its end: it may have gone on."
     /// to its NAS-IP-Address, if it has sent none yet and that is within its prefix; to the one address of its prefix, if it has
     /// but one; and else to its NAS-IP-Address, whatever that is. The port is the `coa_port` of the NAS.
     ///
+    /// A session that its NAS says not to have (Error-Cause 503) is over, and is closed here.
+    ///
     /// Exit code 0 if every NAS did it, 1 if not.
     Disconnect {
         user: String,
@@ -133,7 +142,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   muralla radius tail --failures
-  muralla radius tail --user alice --seconds 60")]
+  muralla radius tail --user alice --seconds 60
+  muralla radius tail --user alice --attributes     all that the NAS says, and what it is answered")]
     Tail {
         /// Of this user.
         #[arg(long)]
@@ -150,6 +160,9 @@ Examples:
         /// One of so many of those that fit.
         #[arg(long, default_value_t = 1, value_name = "N")]
         every: u32,
+        /// With the attributes of each request and its answer, by their names in the dictionary. Passwords are not shown.
+        #[arg(long)]
+        attributes: bool,
         #[command(flatten)]
         end: End,
     },
@@ -192,18 +205,19 @@ Examples:
     #[command(after_help = "\
 Examples:
   muralla radius import --users /etc/freeradius/3.0/mods-config/files/authorize
-  muralla radius import --sql postgres://radius:password@db/radius      radcheck, radreply, radusergroup, ...
+  muralla radius import --sql postgres://radius@db/radius --sql-password-file FILE   radcheck, radreply, ...
   muralla radius import --sql sqlite:/var/lib/freeradius/radius.db
   mysql --batch radius -e 'SELECT * FROM radcheck' >radcheck.tsv        and so on, then:
   muralla radius import --csv radcheck.tsv radreply.tsv radusergroup.tsv radgroupcheck.tsv radgroupreply.tsv
   muralla radius import --clients /etc/freeradius/3.0/clients.conf      NASes and their secrets
-  muralla radius import --sql postgres://radius:password@db/radius --dry-run    what would it change?
+  muralla radius import --sql postgres://radius@db/radius --dry-run      what would it change?
 A DEFAULT entry of a users file becomes a profile (`default`, `default-2`) of the subscribers whom
 it concerned: those below it, and those above it with Fall-Through. What could not be taken is
 listed with line and reason. The same import again changes nothing; a later one takes over what
 FreeRADIUS says by then, and leaves alone what it does not have: credits, notes, telcos, who was
 disabled here. Of radacct the open sessions are read: while their NASes still send to FreeRADIUS,
-what they have of pools is given to nobody else.")]
+what they have of pools is given to nobody else; rows that were silent for two days keep nothing,
+and are named.")]
     #[command(group = clap::ArgGroup::new("source").required(true).args(["users", "sql", "csv", "clients"]))]
     Import {
         /// FreeRADIUS' users file.
@@ -212,6 +226,10 @@ what they have of pools is given to nobody else.")]
         /// A database with FreeRADIUS' tables.
         #[arg(long, value_name = "URL")]
         sql: Option<String>,
+        /// A file with that database's password in its first line; - for standard input. Without it, libpq's own files and
+        /// variables count (~/.pgpass, PGPASSFILE, PGPASSWORD).
+        #[arg(long, value_name = "FILE", requires = "sql")]
+        sql_password_file: Option<PathBuf>,
         /// Files that are named after FreeRADIUS' tables, such as radcheck.csv: comma-separated, or with tabs if they end in .tsv.
         /// Give all at once: what a user has is in several.
         #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -254,10 +272,19 @@ Examples:
     },
     /// Delete records and closed sessions of before a day, with their sums. `[radius.state]` does the same by itself after
     /// `keep_records` and `keep_sessions`.
+    ///
+    /// What is younger than the journal keeps its records (`keep` in `[radius.journal]`) is refused: they may be written again, and
+    /// would be counted again.
     Prune {
         /// The day, such as 2026-01-01, or a moment.
         #[arg(long, value_name = "WHEN", value_parser = when_argument)]
         before: When,
+        /// Tell how many there are, and delete none.
+        #[arg(long)]
+        dry_run: bool,
+        /// Delete also what is younger than the journal keeps its records.
+        #[arg(long)]
+        force: bool,
     },
     /// Servers that share the database.
     #[command(subcommand)]
@@ -489,7 +516,8 @@ Examples:
         /// Where its packets come from; the longest prefix counts.
         #[arg(value_parser = prefix_argument)]
         prefix: IpNet,
-        /// Its name in metrics, logs and records; several prefixes may have one.
+        /// Its name in metrics, logs and records; several prefixes may have one. A new prefix within another one has that one's,
+        /// if you don't say. Sessions go by it: it is not changed while any is open under the one before.
         #[arg(long)]
         name: Option<String>,
         /// A file with the secret in its first line; - for standard input.
@@ -510,6 +538,10 @@ Examples:
         /// Where it takes Disconnect and CoA.
         #[arg(long)]
         coa_port: Option<u16>,
+        /// Have its boxes go by another name while sessions are open under the one before. Those of its boxes are counted a second
+        /// time then.
+        #[arg(long)]
+        force: bool,
     },
     /// End the roll of a secret: the next one is the only one from now on.
     Roll {
@@ -520,6 +552,9 @@ Examples:
     Remove {
         #[arg(value_parser = prefix_argument)]
         prefix: IpNet,
+        /// Remove it also where its boxes go by a shorter prefix's name from then on, while sessions are open under its own.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -537,7 +572,7 @@ Examples:
         /// 192.0.2.0/24 without its first and last address, 192.0.2.0-192.0.2.255 with them, or 2001:db8::/40.
         #[arg(required = true)]
         ranges: Vec<String>,
-        /// Length of the IPv6 prefixes that are given away.
+        /// Length of the IPv6 prefixes that are given away, for a new pool.
         #[arg(long)]
         length: Option<u8>,
     },
@@ -556,7 +591,7 @@ Example:
     },
     /// Give no more addresses of a range away, or none of the whole pool; those in use stay until their sessions end.
     ///
-    /// A whole pool is removed only when nothing of it is in use.
+    /// A whole pool is removed only when nothing of it is in use. It waits until all servers have heard that it gives nothing more.
     Remove {
         name: String,
         ranges: Vec<String>,
@@ -567,150 +602,23 @@ Example:
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum SessionsCommand {
+    /// Close sessions whose end was lost: their users' places and addresses are free.
+    ///
+    /// Nothing is asked of a NAS: who is on line stays so, and what he has may be given to another. `muralla radius disconnect`
+    /// ends a session at its NAS, and closes it here if the NAS has it no more. A session ends when it was last heard of. One that
+    /// another server was told of is closed there.
+    Close {
+        /// Its id, as `sessions` or `sessions --json` shows it.
+        #[arg(required = true, value_name = "ID")]
+        sessions: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum ServerCommand {
     /// List them, with when they were heard of last and what they have reserved.
     List,
     /// Forget one that will never come back: others give out what it had reserved, and wait for its accounting no more.
     Forget { name: String },
-}
-
-/// A value that is given, or that is to be taken away: an empty one.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Given<T> {
-    Nothing,
-    Value(T),
-}
-
-impl<T> Given<T> {
-    /// What is to hold instead of what was.
-    pub(crate) fn instead<U>(
-        given: Option<Self>,
-        was: Option<U>,
-        write: impl FnOnce(T) -> U,
-    ) -> Option<U> {
-        match given {
-            Some(Self::Value(value)) => Some(write(value)),
-            Some(Self::Nothing) => None,
-            None => was,
-        }
-    }
-}
-
-fn given<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<Given<T>, String> {
-    or_nothing(|text: &str| text.parse::<T>().map_err(|error| error.to_string()))(text)
-}
-
-fn or_nothing<T>(
-    parse: impl Fn(&str) -> Result<T, String> + Clone,
-) -> impl Fn(&str) -> Result<Given<T>, String> + Clone {
-    move |text| if text.is_empty() { Ok(Given::Nothing) } else { parse(text).map(Given::Value) }
-}
-
-/// A moment of the command line. What has no zone is local time, by the configuration's `time_zone`: a date alone is where
-/// that day begins, as everywhere else where days are counted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum When {
-    /// Seconds that a clock of local time counts since the beginning of 1970.
-    Local(u64),
-    /// Seconds since 1970.
-    Universal(u64),
-}
-
-impl When {
-    /// Seconds since 1970, where local time is that of a zone.
-    pub(crate) fn seconds(self, zone: &Zone) -> i64 {
-        let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
-        match self {
-            Self::Local(seconds) => zone.universal(signed(seconds)),
-            Self::Universal(seconds) => signed(seconds),
-        }
-    }
-}
-
-fn when_argument(text: &str) -> Result<When, String> {
-    let wrong = || "a day such as 2026-11-01, or a moment such as 2026-11-01T06:00:00Z".to_owned();
-    let written: toml::value::Datetime = text.parse().map_err(|_| wrong())?;
-    let seconds = parse_moment(&written).ok_or_else(wrong)?;
-    Ok(if written.offset.is_none() { When::Local(seconds) } else { When::Universal(seconds) })
-}
-
-/// What is added to a credit: time or octets.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum CreditChange {
-    /// Seconds.
-    Time(i64),
-    /// Octets.
-    Bytes(i64),
-}
-
-fn credit_argument(text: &str) -> Result<CreditChange, String> {
-    let wrong = || format!("`{text}` is no change of a credit; write +10h, -30m, +1G or -500M");
-    let (sign, amount) = match text.split_at_checked(1) {
-        Some(("+", amount)) => (1, amount),
-        Some(("-", amount)) => (-1, amount),
-        _ => return Err(wrong()),
-    };
-    // Units of octets are great letters: `10m` are minutes, `10M` are octets.
-    if let Some(bytes) = octets(amount) {
-        return i64::try_from(bytes)
-            .map(|bytes| CreditChange::Bytes(sign * bytes))
-            .map_err(|_| wrong());
-    }
-    let time = duration::parse(amount).ok_or_else(wrong)?;
-    i64::try_from(time.as_secs())
-        .map(|seconds| CreditChange::Time(sign * seconds))
-        .map_err(|_| wrong())
-}
-
-fn octets_argument(text: &str) -> Result<i64, String> {
-    let octets = octets(text).and_then(|octets| i64::try_from(octets).ok());
-    octets.ok_or_else(|| format!("`{text}` is no number of octets; write 500M, 10G or 1T"))
-}
-
-/// Octets with a unit of `B`, `K`, `M`, `G` or `T` (powers of 1024, also as `KiB` and so on).
-fn octets(text: &str) -> Option<u64> {
-    const UNITS: [(&str, u64); 5] =
-        [("B", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
-    let (number, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit())?)?;
-    let unit = unit.strip_suffix("iB").unwrap_or(unit);
-    let (_, size) = UNITS.iter().find(|(name, _)| *name == unit)?;
-    number.parse::<u64>().ok()?.checked_mul(*size)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bare_day_begins_at_local_midnight() {
-        for (text, ahead, behind) in [
-            // 2026-11-01 in UTC is 1,793,491,200.
-            ("2026-11-01", 1_793_491_200 - 19_800, 1_793_491_200 + 10_800),
-            ("2026-11-01T00:00:00", 1_793_491_200 - 19_800, 1_793_491_200 + 10_800),
-            ("2026-11-01T00:00:00Z", 1_793_491_200, 1_793_491_200),
-            ("2026-11-01T00:00:00+05:30", 1_793_491_200 - 19_800, 1_793_491_200 - 19_800),
-        ] {
-            let when = when_argument(text).unwrap();
-            let zones = ["+05:30", "-03:00"].map(|zone| zone.parse::<Zone>().unwrap());
-            assert_eq!(zones.map(|zone| when.seconds(&zone)), [ahead, behind], "{text}");
-        }
-        assert!(when_argument("06:00:00").is_err());
-    }
-
-    #[test]
-    fn credits_are_time_or_octets() {
-        for (text, change) in [
-            ("+10h", CreditChange::Time(36_000)),
-            ("-1h30m", CreditChange::Time(-5_400)),
-            ("+10m", CreditChange::Time(600)),
-            ("+10M", CreditChange::Bytes(10 << 20)),
-            ("-1G", CreditChange::Bytes(-(1 << 30))),
-            ("+1TiB", CreditChange::Bytes(1 << 40)),
-        ] {
-            assert_eq!(credit_argument(text), Ok(change), "{text}");
-        }
-        for text in ["10h", "+", "-", "", "+G", "+1GB", "+10", "++1G", "-99999999999999T", "+ä"] {
-            assert!(credit_argument(text).is_err(), "{text}");
-        }
-    }
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod database;
 mod refusals;
+pub(crate) mod renamed;
+mod tail;
 
 pub(crate) use database::{bar, hand_over};
 
@@ -16,13 +18,12 @@ use anyhow::{Context, bail};
 use muralla_radius::report::{
     DatabaseStatus, DeadRecord, DynamicOutcome, DynamicVerdict, Session, Stage, Status, TestOutcome,
 };
-use muralla_radius::tail::Tailed;
 use serde::Serialize;
 
-use super::{Call, code, follow, out, show};
-use crate::admin::api::{ChangeForm, DeadLettersForm, Settled, TestForm};
-use crate::cli::End;
-use crate::cli::radius::{NasCommand, PasswordFile, RadiusCommand};
+use super::{Call, code, out, show};
+use crate::admin::api::{ChangeForm, CloseForm, DeadLettersForm, Settled, TestForm};
+use crate::admin::client::Client;
+use crate::cli::radius::{NasCommand, PasswordFile, RadiusCommand, SessionsCommand};
 use crate::configuration::{duration, moment};
 use crate::roles::Role;
 use crate::top::{short, table};
@@ -42,7 +43,10 @@ pub(crate) async fn act(call: &Call, command: RadiusCommand) -> anyhow::Result<E
             tell(call, &status, status_text)?;
             Ok(ExitCode::SUCCESS)
         }
-        RadiusCommand::Sessions { user, nas, most } => {
+        RadiusCommand::Sessions { command: Some(SessionsCommand::Close { sessions }), .. } => {
+            close(call, client, sessions).await
+        }
+        RadiusCommand::Sessions { user, nas, most, .. } => {
             let mut query = format!("/v1/radius/sessions?most={most}");
             for (key, value) in [("user", user), ("nas", nas)] {
                 if let Some(value) = value {
@@ -68,15 +72,17 @@ pub(crate) async fn act(call: &Call, command: RadiusCommand) -> anyhow::Result<E
             tell(call, &outcome, test_text)?;
             Ok(code(outcome.accepted == Some(true)))
         }
-        RadiusCommand::Tail { user, nas, calling_station, failures, every, end } => {
-            let mut path = format!("/v1/radius/requests?failures={failures}&every={every}");
+        RadiusCommand::Tail { user, nas, calling_station, failures, every, attributes, end } => {
+            let mut path = format!(
+                "/v1/radius/requests?failures={failures}&every={every}&attributes={attributes}"
+            );
             for (key, value) in [("user", user), ("nas", nas), ("calling_station", calling_station)]
             {
                 if let Some(value) = value {
                     let _ = write!(path, "&{key}={}", escaped(&value));
                 }
             }
-            tail(call, client, &path, end).await
+            tail::follow_requests(call, client, &path, end).await
         }
         RadiusCommand::Refusals { .. } => refusals::list(call, client, command).await,
         RadiusCommand::Nas(NasCommand::Unknown) => refusals::strangers(call, client).await,
@@ -100,6 +106,27 @@ pub(crate) async fn act(call: &Call, command: RadiusCommand) -> anyhow::Result<E
         }
         command => database::act(call, command).await,
     }
+}
+
+/// Closes sessions, as many of them as can be.
+async fn close(call: &Call, client: &Client, ids: Vec<String>) -> anyhow::Result<ExitCode> {
+    let (mut closed, mut good) = (Vec::new(), true);
+    for session in ids {
+        match client.post::<Session>("/v1/radius/sessions/close", &CloseForm { session }).await {
+            Ok(session) => closed.push(session),
+            Err(error) => {
+                good = false;
+                eprintln!("{error}");
+            }
+        }
+    }
+    tell(call, &closed, |closed| {
+        closed.iter().fold(String::new(), |mut text, Session { session_id, user, nas, .. }| {
+            let _ = writeln!(text, "session {session_id} of {user} at {nas} is closed");
+            text
+        })
+    })?;
+    Ok(code(good))
 }
 
 /// A value as it stands in a query (RFC 3986 section 2.1).
@@ -194,7 +221,10 @@ pub(super) fn summary(status: &Status) -> String {
         status.subscribers, status.profiles, status.sessions, status.zombies
     );
     let (engine, reach) = match &status.database {
-        None => ("database", "HAS NOT ANSWERED YET".to_owned()),
+        None => {
+            let why = status.database_error.as_deref().map(|error| format!(" ({error})"));
+            ("database", format!("NOT IN USE YET{}", why.unwrap_or_default()))
+        }
         Some(database) => (database.engine.as_str(), reach(database)),
     };
     let _ = writeln!(text, "database   {engine} {reach}, {} records stored", status.exported);
@@ -228,7 +258,11 @@ pub(super) fn summary(status: &Status) -> String {
 }
 
 fn status_text(status: &Status) -> String {
-    let mut text = summary(status);
+    let mut text = String::new();
+    for warning in status.troubles().iter().chain(&status.warnings) {
+        let _ = writeln!(text, "! {warning}");
+    }
+    text.push_str(&summary(status));
     text.push('\n');
     text.push_str(&nases_text(status));
     if !status.pools.is_empty() {
@@ -421,41 +455,31 @@ fn test_text(outcome: &TestOutcome) -> String {
     text
 }
 
-async fn tail(
-    call: &Call,
-    client: &crate::admin::client::Client,
-    path: &str,
-    end: End,
-) -> anyhow::Result<ExitCode> {
-    follow(client, path, end, |request: Tailed| {
-        if request.missed > 0 {
-            eprintln!("({} more that this terminal was too slow for)", request.missed);
-        }
-        let text = if call.json {
-            serde_json::to_string(&request)?
-        } else {
-            let at = moment(request.at as u64);
-            let reason = request.reason.as_deref().map(|reason| format!(": {reason}"));
-            format!(
-                "{at}  {:<12} {:<24} {:<10} {}{}",
-                request.nas,
-                request.user.as_deref().unwrap_or("-"),
-                request.method,
-                request.verdict,
-                reason.unwrap_or_default()
-            )
-        };
-        out(&format!("{}\n", text.trim_end()))?;
-        Ok(true)
-    })
-    .await?;
-    Ok(ExitCode::SUCCESS)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fake;
+
+    /// What alerts send the operator for comes first, with the last words of what failed.
+    #[test]
+    fn status_begins_with_what_is_wrong() {
+        let mut status = fake::radius_status();
+        status.ready = false;
+        status.database_error = Some("the database has schema 9".to_owned());
+        status.warnings = vec!["subscriber bob: no such attribute".to_owned()];
+        let text = status_text(&status);
+        let first: Vec<&str> = text.lines().take(3).collect();
+        assert!(first[0].starts_with("! NOBODY CAN LOG IN"), "{text}");
+        assert!(first[0].ends_with("the database has schema 9"), "{text}");
+        assert!(first[1].starts_with("! the database could not be used"), "{text}");
+        assert_eq!(first[2], "! subscriber bob: no such attribute");
+        assert!(text.contains("NOT IN USE YET (the database has schema 9)"), "{text}");
+        status.database_error = None;
+        status.ready = true;
+        status.warnings.clear();
+        let text = status_text(&status);
+        assert!(!text.contains("NOBODY") && !text.contains("! subscriber"), "{text}");
+    }
 
     fn database() -> DatabaseStatus {
         DatabaseStatus {

@@ -195,11 +195,12 @@ fn access(text: &mut String, radius: &RadiusConfig) {
     pair(text, "time_zone", &quoted(&radius.zone.to_string()));
     let state = &radius.state;
     line(text, "\n[radius.state]");
-    let location = match &state.location {
-        StateLocation::Embedded(file) => path(file),
-        StateLocation::Postgres(url) => quoted(&without_password(url.reveal())),
+    let (key, location) = match &state.location {
+        StateLocation::Embedded(file) => ("location", path(file)),
+        StateLocation::Postgres(url) => ("location", quoted(&without_password(url.reveal()))),
+        StateLocation::File(file) => ("location_file", path(file)),
     };
-    pair(text, "location", &location);
+    pair(text, key, &location);
     pair(text, "copy", &state.copy.as_ref().map_or_else(|| quoted(NO_COPY), |file| path(file)));
     if let Some(server) = &state.server {
         pair(text, "server", &quoted(server));

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use muralla_edge::config::{EdgeConfig, RuleMode, ServiceKind};
 use muralla_radius::config::{
     ACCT_PORT, AUTH_PORT, DYNAMIC_PORT, MessageAuthenticator, NameCase, NasConfig, RadiusConfig,
-    RealmRule, StateConfig, StateLocation,
+    RealmRule, SCHEMES, StateConfig, StateLocation,
 };
 use muralla_radius_state::Hidden;
 use toml::Spanned;
@@ -30,8 +30,6 @@ pub(crate) const REALM_RULES: [(&str, RealmRule); 3] =
 
 /// What stands for a secret where it must not be shown.
 pub(crate) const HIDDEN: &str = Hidden::MARK;
-
-const POSTGRES: [&str; 2] = ["postgres://", "postgresql://"];
 
 const MIB: u64 = 1 << 20;
 
@@ -103,9 +101,20 @@ impl Reader<'_> {
     fn state(&self, section: &mut Section<'_>, state: &mut StateConfig) {
         const EXAMPLE: &str = "/var/lib/muralla-radius/state.db";
         let Some(mut table) = section.section("state") else { return };
-        if let Some(text) = table.string("location", EXAMPLE) {
+        let location = table.string("location", EXAMPLE);
+        if let Some(file) = table.path("location_file", "/etc/muralla/radius-database") {
+            if location.is_some() {
+                self.complaints.error(
+                    &file.span(),
+                    "`radius.state` has `location` and `location_file`",
+                    "keep one of the two: the file has the database's URL, for those alone who may read it",
+                );
+            }
+            state.location = StateLocation::File(file.into_inner());
+        }
+        if let Some(text) = location {
             let written = text.get_ref();
-            if POSTGRES.iter().any(|scheme| written.starts_with(scheme)) {
+            if SCHEMES.iter().any(|scheme| written.starts_with(scheme)) {
                 state.location = StateLocation::Postgres(Hidden::new(written.clone()));
             } else if written.starts_with('/') {
                 state.location = StateLocation::Embedded(PathBuf::from(written));

@@ -658,6 +658,15 @@ source = "192.0.2.1"
 }
 
 #[test]
+fn where_the_database_of_radius_is_may_stand_in_a_file_that_others_can_not_read() {
+    let text = format!("{SMALLEST_RADIUS}[radius.state]\nlocation_file = \"/nonexistent/url\"\n");
+    // It is not read here: DNS and mail read this configuration as well.
+    let printed = accept(&text).configuration.to_toml();
+    assert!(printed.contains("\nlocation_file = \"/nonexistent/url\"\n"), "{printed}");
+    assert!(!printed.contains("\nlocation ="), "{printed}");
+}
+
+#[test]
 fn each_mistake_about_radius_is_named() {
     for (text, complaint) in [
         (
@@ -683,6 +692,10 @@ fn each_mistake_about_radius_is_named() {
             "there is no reason `expird`",
         ),
         (format!("{SMALLEST_RADIUS}[radius.state]\nlocation = \"mysql://x\"\n"), "neither a file"),
+        (
+            format!("{SMALLEST_RADIUS}[radius.state]\nlocation = \"/a\"\nlocation_file = \"/b\"\n"),
+            "has `location` and `location_file`",
+        ),
         (format!("{SMALLEST_RADIUS}[radius.journal]\ngather = \"6ms\"\n"), "`gather` must be"),
         (
             format!("{SMALLEST_RADIUS}[radius.answers]\nreject_delay = \"3s\"\n"),

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{Canary, Daemon, Refused, lock};
-use crate::admin::api::{ChangeForm, SessionsForm, Settled, TestForm};
+use crate::admin::api::{ChangeForm, CloseForm, SessionsForm, Settled, TestForm};
 use crate::configuration::Configuration;
 use crate::configuration::radius::nas_file;
 use crate::radius::{Radius, Starter};
@@ -76,6 +76,12 @@ impl Daemon {
         let what = if ends { "disconnected" } else { "changed" };
         info!(user, sessions = outcomes.len(), "{what} by the operator");
         Ok(outcomes)
+    }
+
+    pub(crate) async fn close_session(&self, form: CloseForm) -> Result<Session, Refused> {
+        let session = self.radius()?.close(form).await.map_err(Refused::Failed)?;
+        info!(session = session.id, user = session.user, "a session is closed by the operator");
+        Ok(session)
     }
 
     pub(crate) async fn test_user(&self, form: TestForm) -> Result<TestOutcome, Refused> {
@@ -140,16 +146,31 @@ impl Daemon {
     pub(super) fn write_nases(&self) {
         let Some(radius) = &self.radius else { return };
         let Some(file) = lock(&self.configuration).radius.as_ref().map(nas_file) else { return };
-        let now = radius.nases();
+        let mut now = radius.nases();
+        if !radius.is_ready() {
+            // Those of the database are not known yet: they stay as the process before wrote them.
+            now.extend(read_list(&file));
+            now.sort_unstable();
+            now.dedup();
+        }
         let mut written = lock(&self.nases);
-        if written.as_ref() == Some(&now) {
+        if written.list.as_ref() == Some(&now) {
             return;
         }
-        // Said once, and tried again when the list changes.
-        if let Err(error) = write_list(&file, &now) {
-            warn!("the wall is not told of the NASes of the database: {error:#}");
+        match write_list(&file, &now) {
+            Ok(()) => {
+                if std::mem::take(&mut written.is_failing) {
+                    info!("the wall is told of the NASes again");
+                }
+                written.list = Some(now);
+            }
+            // Said once, and tried again each time.
+            Err(error) => {
+                if !std::mem::replace(&mut written.is_failing, true) {
+                    warn!("the wall is not told of the NASes of the database: {error:#}");
+                }
+            }
         }
-        *written = Some(now);
     }
 
     /// Ends the RADIUS role in order.
@@ -158,6 +179,21 @@ impl Daemon {
             radius.stop().await;
         }
     }
+}
+
+/// The list of NASes for the wall.
+#[derive(Debug, Default)]
+pub(super) struct WrittenNases {
+    /// As it was written last; none before the first time.
+    list: Option<Vec<IpNet>>,
+    /// Whether it could not be written, which was said.
+    is_failing: bool,
+}
+
+/// The prefixes of a list that was written before; none if there is none.
+fn read_list(file: &Path) -> Vec<IpNet> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
 /// Writes a list of prefixes so that nobody ever reads half of it.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use muralla_radius::report::{JournalStatus, Latency, NasStatus, PoolStatus, Status};
+use muralla_radius::report::{DutyStatus, JournalStatus, Latency, NasStatus, PoolStatus, Status};
 use muralla_telemetry::exposition::Family;
 
 use super::{counter, gauge, truth};
@@ -12,6 +12,7 @@ pub(super) fn role(status: &Status, canary: Option<&Result<Duration, String>>) -
     let mut families =
         vec![answers(status), reasons(status), latency(&status.latency), records(status)];
     families.extend(waiting(status));
+    families.extend(accounting(status));
     families.extend(nases(&status.nases));
     families.extend(journal(&status.journal));
     families.extend(database(status));
@@ -99,6 +100,42 @@ fn waiting(status: &Status) -> Vec<Family> {
             "Password checks that wait for a thread (argon2, bcrypt)",
             status.costly_waiting,
         ),
+    ]
+}
+
+/// Whether the accounting goes on, and with all that it should do.
+fn accounting(status: &Status) -> Vec<Family> {
+    let mut panics = Family::counter(
+        "muralla_radius_duty_panics",
+        "Panics of what the accounting does besides taking records",
+    );
+    let mut failing = Family::gauge(
+        "muralla_radius_duty_failing",
+        "Whether it panicked when it was last tried, so that it is not done",
+    );
+    for DutyStatus { duty, panics: count, failure } in &status.duties {
+        let labels = vec![("duty", duty.clone())];
+        panics.push(labels.clone(), *count as f64);
+        failing.push(labels, f64::from(u8::from(failure.is_some())));
+    }
+    vec![
+        truth(
+            "muralla_radius_accounting_failing",
+            "Whether no record is taken out of the journal until the process is started anew, after a panic",
+            status.accounting_failure.is_some(),
+        ),
+        truth(
+            "muralla_radius_name_taken",
+            "Whether another process runs under this server's name, so that this one gives nothing of a pool away",
+            status.name_taken,
+        ),
+        gauge(
+            "muralla_radius_forgotten_unwritten",
+            "Sessions that were forgotten for lack of room before all their records were in the database",
+            status.forgotten_unwritten,
+        ),
+        panics,
+        failing,
     ]
 }
 
@@ -265,4 +302,66 @@ fn alive(canary: &Result<Duration, String>) -> Vec<Family> {
             .with(vec![], took.as_secs_f64())
     });
     [success].into_iter().chain(took).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use muralla_telemetry::exposition::{Exposition, Snapshot};
+
+    use super::*;
+    use crate::fake;
+
+    #[test]
+    fn what_ails_the_accounting_is_told() {
+        let duty = |duty: &str, panics, failure: Option<&str>| DutyStatus {
+            duty: duty.to_owned(),
+            panics,
+            failure: failure.map(str::to_owned),
+        };
+        let mut status = fake::radius_status();
+        let value = |status: &Status, series: &str| {
+            let (snapshot, mut exposition) = (Snapshot::default(), Exposition::default());
+            snapshot.replace(role(status, None));
+            exposition.gather(snapshot);
+            let text = exposition.encode().unwrap();
+            let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+            line.map(|value| value.parse::<f64>().unwrap())
+        };
+        for series in [
+            "muralla_radius_accounting_failing",
+            "muralla_radius_forgotten_unwritten",
+            "muralla_radius_name_taken",
+        ] {
+            assert_eq!(value(&status, series), Some(0.0), "{series}");
+        }
+        let before = status.troubles().len();
+        status.accounting_failure = Some("it panicked at record 7".to_owned());
+        status.forgotten_unwritten = 40;
+        status.duties = vec![duty("search", 3, Some("it can't")), duty("snapshot", 1, None)];
+        for (series, expected) in [
+            ("muralla_radius_accounting_failing", 1.0),
+            ("muralla_radius_forgotten_unwritten", 40.0),
+            ("muralla_radius_duty_panics_total{duty=\"search\"}", 3.0),
+            ("muralla_radius_duty_panics_total{duty=\"snapshot\"}", 1.0),
+            ("muralla_radius_duty_failing{duty=\"search\"}", 1.0),
+            ("muralla_radius_duty_failing{duty=\"snapshot\"}", 0.0),
+        ] {
+            assert_eq!(value(&status, series), Some(expected), "{series}");
+        }
+        let troubles = status.troubles();
+        assert_eq!(troubles.len(), before + 3, "{troubles:?}");
+    }
+
+    /// More addresses would help nobody.
+    #[test]
+    fn where_another_process_has_the_name_no_larger_pool_is_asked_for() {
+        let mut status = fake::radius_status();
+        status.pools.iter_mut().for_each(|pool| pool.spare = 0);
+        let advice =
+            |status: &Status| status.troubles().iter().any(|trouble| trouble.contains("pool add"));
+        assert!(advice(&status));
+        status.name_taken = true;
+        assert!(!advice(&status));
+        assert!(status.troubles().iter().any(|trouble| trouble.contains("has this server's name")));
+    }
 }

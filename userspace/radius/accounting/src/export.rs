@@ -1,10 +1,12 @@
 //! Rows for databases and files.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::record::{NANOS, Record};
-use crate::table::{Effect, Outcome};
-use crate::view::{SessionView, State};
+use crate::table::Effect;
+use crate::view::SessionView;
 
 /// A record with what it did, or a session that was closed without a record, in plain fields.
 ///
@@ -13,14 +15,14 @@ use crate::view::{SessionView, State};
 /// *Events*: one row for each `event_id`; a row that is there already stays.
 ///
 /// *Sessions*: one row for each `session_id`. `octets_in`, `octets_out`, `packets_in`,
-/// `packets_out` and `session_seconds` are the greatest of all rows. Of the rest the row with the
-/// greater [`rank`](ExportRow::rank) counts, and among equals the later one; a field that a row
-/// lacks changes nothing. So rows can be written again and in any order, and by two servers of
-/// which each saw part of a session: the totals are right as soon as all are written.
+/// `packets_out` and `session_seconds` are the greatest of all rows. A stop is final; else a record
+/// of an open session outdoes what somebody else closed before it. So rows can be written again and
+/// in any order, and by two servers of which each saw part of a session: the totals are right as
+/// soon as all are written.
 ///
 /// *Sums over time* are made of what a row adds to its session's totals in the database, in the
 /// transaction that does so: spread it by [`Gain::by_day`](crate::Gain::by_day) from the session's
-/// last `updated_at` there to this one. The `gained_*` fields are what it added for this server.
+/// last `updated_at` there to this one.
 ///
 /// All times are in UTC. Texts have no control characters: bytes that are none of UTF-8, and
 /// control characters, are shown as `\x00`.
@@ -37,16 +39,15 @@ pub struct ExportRow {
     pub status: &'static str,
     /// What it did: see [`Outcome::name`]; for what the table closed, the state.
     pub outcome: &'static str,
-    /// The session's state after it: see [`State::name`].
+    /// The session's state after it: see [`State::name`](crate::State::name).
     pub state: Option<&'static str>,
     /// When it happened: seconds since 1970.
     pub event_at: i64,
     /// When it came: microseconds since 1970.
     pub received_at: i64,
-    /// Event-Timestamp as the NAS said: seconds since 1970.
-    pub event_timestamp: Option<i64>,
-    /// Acct-Delay-Time as the NAS said: seconds.
-    pub delay_seconds: Option<i64>,
+    /// When it came by the machine's clock that nobody sets (CLOCK_BOOTTIME), if that was in this
+    /// life of the machine: since its boot. None unless whoever writes the row says so.
+    pub came: Option<Duration>,
     /// The NAS's entry in the configuration.
     pub nas: String,
     /// The telco (group) that it belongs to.
@@ -103,16 +104,8 @@ pub struct ExportRow {
     pub octets_in_then: i64,
     /// Octets that the user received until the record was made.
     pub octets_out_then: i64,
-    /// Octets that the user sent, since what was known before.
-    pub gained_octets_in: i64,
-    /// Octets that the user received, since what was known before.
-    pub gained_octets_out: i64,
-    /// Seconds, since what was known before.
-    pub gained_seconds: i64,
     /// Acct-Terminate-Cause.
     pub cause: Option<i64>,
-    /// Its name in RFC 2866 section 5.10 and RFC 3580 section 2.1, in snake case.
-    pub cause_name: Option<&'static str>,
     /// What was not quite right, by [`Doubts::names`](crate::Doubts::names), with commas.
     pub doubts: String,
 }
@@ -147,8 +140,7 @@ impl ExportRow {
             state: session.map(|session| session.state.name()),
             event_at: at.into(),
             received_at: whole(record.received / (NANOS / 1_000_000)),
-            event_timestamp: record.event_timestamp.map(Into::into),
-            delay_seconds: record.delay.map(Into::into),
+            came: None,
             nas: record.nas.into(),
             telco: record.telco.map(Into::into),
             nas_identifier: record.nas_identifier.map(printable),
@@ -177,11 +169,7 @@ impl ExportRow {
             seconds_then: total(then.0, said.0),
             octets_in_then: total(then.1, said.1),
             octets_out_then: total(then.2, said.2),
-            gained_octets_in: whole(effect.gain.octets_in),
-            gained_octets_out: whole(effect.gain.octets_out),
-            gained_seconds: effect.gain.seconds.into(),
             cause: record.cause.map(Into::into),
-            cause_name: record.cause.and_then(cause_name),
             doubts: session
                 .map_or(effect.doubts, |session| session.doubts | effect.doubts)
                 .to_string(),
@@ -202,8 +190,7 @@ impl ExportRow {
             state: Some(view.state.name()),
             event_at: ended.into(),
             received_at: whole(received / (NANOS / 1_000_000)),
-            event_timestamp: None,
-            delay_seconds: None,
+            came: None,
             nas: view.nas.clone(),
             telco: telco.map(Into::into),
             nas_identifier: text(&view.nas_identifier),
@@ -232,29 +219,9 @@ impl ExportRow {
             seconds_then: view.seconds.into(),
             octets_in_then: whole(view.octets_in),
             octets_out_then: whole(view.octets_out),
-            gained_octets_in: 0,
-            gained_octets_out: 0,
-            gained_seconds: 0,
             cause: view.cause.map(Into::into),
-            cause_name: view.cause.and_then(|cause| cause_name(cause.into())),
             doubts: view.doubts.to_string(),
         }
-    }
-
-    /// How much a row knows of its session's state: a stop is final, a record of an open session
-    /// outdoes what somebody else closed before it.
-    ///
-    /// The first number is 1 for a stopped session; the second the time up to which the session is
-    /// known; the third is 1 for a session that was closed then, without a stop.
-    pub fn rank(&self) -> (u8, i64, u8) {
-        let is = |state: State| self.state == Some(state.name());
-        let closed = !is(State::Open) && !is(State::Stopped);
-        (is(State::Stopped).into(), self.updated_at.unwrap_or(0), closed.into())
-    }
-
-    /// Whether it tells nothing that was not told before: another row of the same event did.
-    pub fn is_duplicate(&self) -> bool {
-        self.outcome == Outcome::Duplicate.name()
     }
 }
 
@@ -305,42 +272,8 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
-/// The name of an Acct-Terminate-Cause.
-pub fn cause_name(cause: u32) -> Option<&'static str> {
-    const NAMES: [&str; 23] = [
-        "user_request",
-        "lost_carrier",
-        "lost_service",
-        "idle_timeout",
-        "session_timeout",
-        "admin_reset",
-        "admin_reboot",
-        "port_error",
-        "nas_error",
-        "nas_request",
-        "nas_reboot",
-        "port_unneeded",
-        "port_preempted",
-        "port_suspended",
-        "service_unavailable",
-        "callback",
-        "user_error",
-        "host_request",
-        // RFC 3580 section 2.1.
-        "supplicant_restart",
-        "reauthentication_failure",
-        "port_reinitialized",
-        "port_administratively_disabled",
-        // RFC 4603.
-        "lost_power",
-    ];
-    NAMES.get(usize::try_from(cause).ok()?.checked_sub(1)?).copied()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::record::Status;
     use crate::samples::{Sample, T0, moment};
@@ -375,11 +308,9 @@ mod tests {
         assert_eq!(stop.started_at, Some(T0.into()));
         assert_eq!(stop.ended_at, Some(i64::from(T0) + 3_596));
         assert_eq!((stop.octets_in, stop.octets_out, stop.session_seconds), (5 << 32, 7, 3_600));
-        assert_eq!((stop.gained_octets_in, stop.gained_seconds), (5 << 32, 3_600));
-        assert_eq!((stop.cause, stop.cause_name), (Some(5), Some("session_timeout")));
+        assert_eq!(stop.cause, Some(5));
         assert_eq!(stop.framed_address.as_deref(), Some("198.51.100.7"));
         assert_eq!(stop.framed_prefix.as_deref(), Some("2001:db8:7::/56"));
-        assert_eq!(stop.delay_seconds, Some(4));
         assert_eq!(stop.received_at, i64::from(T0 + 3_600) * 1_000_000);
         assert_eq!((stop.user_name.as_str(), stop.nas.as_str()), ("ana", "pop-1"));
     }
@@ -422,60 +353,5 @@ mod tests {
         ] {
             assert_eq!(printable(bytes), text);
         }
-    }
-
-    #[test]
-    fn causes_have_names() {
-        assert_eq!(cause_name(0), None);
-        assert_eq!(cause_name(1), Some("user_request"));
-        assert_eq!(cause_name(18), Some("host_request"));
-        assert_eq!(cause_name(19), Some("supplicant_restart"));
-        assert_eq!(cause_name(24), None);
-    }
-
-    /// What a database does with rows of sessions.
-    fn merge(rows: &[ExportRow]) -> BTreeMap<String, (i64, i64, &'static str)> {
-        let mut merged: BTreeMap<String, (ExportRow, i64)> = BTreeMap::new();
-        for row in rows {
-            let id = row.session_id.clone().unwrap();
-            let known = merged.entry(id).or_insert_with(|| (row.clone(), 0));
-            known.1 = known.1.max(row.octets_in);
-            if row.rank() >= known.0.rank() {
-                known.0 = row.clone();
-            }
-        }
-        let rows = merged.into_iter().map(|(id, (row, octets))| {
-            (id, (octets, row.ended_at.unwrap_or(0), row.state.unwrap()))
-        });
-        rows.collect()
-    }
-
-    #[test]
-    fn rows_of_two_servers_merge_in_any_order() {
-        let start = Sample::new(Status::Start).at(T0);
-        let interim = Sample::new(Status::Interim).at(T0 + 600).seconds(600).octets(100, 0);
-        let stop = Sample::new(Status::Stop).at(T0 + 900).seconds(900).octets(150, 0);
-        // The first server heard the beginning, gave the session up, and told so.
-        let first = Table::new(Settings::default(), [1, 2]);
-        let mut rows = Vec::new();
-        for sample in [&start, &interim] {
-            let effect = first.apply(&sample.record(), moment(sample.received_at()));
-            rows.push(ExportRow::of(&sample.record(), &effect, 1, 120));
-        }
-        assert!(first.expire(moment(T0 + 601), 10).is_empty());
-        for minute in 1..60 {
-            let lost = first.expire(moment(T0 + 601 + 60 * minute), 10);
-            rows.extend(lost.iter().map(|view| ExportRow::closing(view, None, 0)));
-        }
-        assert_eq!(rows.last().unwrap().outcome, "lost");
-        // The second heard the rest.
-        let second = Table::new(Settings::default(), [3, 4]);
-        let effect = second.apply(&stop.record(), moment(stop.received_at()));
-        rows.push(ExportRow::of(&stop.record(), &effect, 1, 120));
-        let merged = merge(&rows);
-        let totals: Vec<_> = merged.values().copied().collect();
-        assert_eq!(totals, [(150, i64::from(T0) + 900, "stopped")]);
-        rows.reverse();
-        assert_eq!(merge(&rows), merged);
     }
 }

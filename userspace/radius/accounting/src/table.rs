@@ -83,7 +83,8 @@ pub struct Settings {
     /// told before and more.
     pub remember_lost: u32,
     /// Sessions in memory at most, the remembered ones included. Beyond it the oldest closed ones
-    /// are forgotten, and then new ones are not taken in: see [`Outcome::Full`].
+    /// are forgotten, and then new ones are not taken in: see [`Outcome::Full`]. The last eighth is
+    /// for NASes of which no more than half as many are open, if there are several.
     pub most_sessions: usize,
 }
 
@@ -416,6 +417,21 @@ impl Table {
         places.iter().map(|(_, place)| place.open.load(Ordering::Relaxed) as usize).sum()
     }
 
+    /// Names of NASes' entries that sessions were heard of under, with how many of them are open.
+    pub fn open_by_nas(&self) -> Vec<(String, usize)> {
+        let mut open: Vec<(String, usize)> = Vec::new();
+        let mut places = self.places.all();
+        places.sort_by(|one, other| one.nas.cmp(&other.nas));
+        for place in places {
+            let count = place.open.load(Ordering::Relaxed) as usize;
+            match open.last_mut().filter(|(name, _)| **name == *place.nas) {
+                Some((_, sum)) => *sum += count,
+                None => open.push((place.nas.to_string(), count)),
+            }
+        }
+        open
+    }
+
     /// Open sessions of all boxes behind a NAS's entry, in no order.
     pub fn sessions_on(&self, nas: &str, at_most: usize, now: Moment) -> Vec<SessionView> {
         let mut views = Vec::new();
@@ -504,13 +520,20 @@ impl Table {
     /// forgets closed ones that are old enough. Their usage is what was known last, and their end
     /// when. To be called every few seconds.
     pub fn expire(&self, now: Moment, at_most: usize) -> Vec<SessionView> {
+        let mut closed = Vec::new();
+        self.expire_into(now, at_most, &mut closed);
+        closed
+    }
+
+    /// The same for a caller who wants to have those that were closed whatever happens at the next one. Those that `closed` has
+    /// already count among `at_most`.
+    pub fn expire_into(&self, now: Moment, at_most: usize, closed: &mut Vec<SessionView>) {
         let steady = now.steady_seconds();
         let asked = self.asked.swap(steady, Ordering::Relaxed);
         if asked == i64::MIN || steady - asked > ABSENCE {
             self.listening.store(steady, Ordering::Relaxed);
         }
         let listening = self.listening.load(Ordering::Relaxed);
-        let mut closed = Vec::new();
         for (number, shard) in self.shards.iter().enumerate() {
             for chunk in 0.. {
                 let silent: Vec<u32> = match shard.0.read().chunk(chunk) {
@@ -521,8 +544,8 @@ impl Table {
                     None => break,
                 };
                 for slot in silent {
-                    if closed.len() == at_most {
-                        return closed;
+                    if closed.len() >= at_most {
+                        return;
                     }
                     let mut shard = shard.0.write();
                     let session = shard.session(slot);
@@ -535,7 +558,6 @@ impl Table {
             }
             self.forget_old(number, steady);
         }
-        closed
     }
 
     /// Figures as they are now.
@@ -936,6 +958,7 @@ fn view(session: &Session, place: &Place, steady: i64) -> SessionView {
         cause: Some(session.cause).filter(|&cause| cause != 0),
         interval: Some(session.interval).filter(|&interval| interval != 0),
         quiet: u32::try_from(steady - i64::from(session.since)).unwrap_or(0),
+        idle: u32::try_from(steady - i64::from(session.last)).unwrap_or(0),
         doubts: session.doubts,
     }
 }

@@ -112,6 +112,8 @@ pub struct SessionView {
     pub interval: Option<u32>,
     /// Seconds since it was heard of last, while it is open; since it was closed, afterwards.
     pub quiet: u32,
+    /// Seconds since the latest event that is known of it, by the clock that nobody sets.
+    pub idle: u32,
     /// What was not quite right about it.
     pub doubts: Doubts,
 }

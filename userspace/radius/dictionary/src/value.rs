@@ -353,8 +353,11 @@ fn quoted(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 '\t' => f.write_str("\\t")?,
                 // Or it would be taken for one of FreeRADIUS' expansions.
                 '%' if characters.peek() == Some(&'{') => f.write_str("\\045")?,
-                control if u32::from(control) < 0x20 || control == '\x7f' => {
-                    write!(f, "\\{:03o}", u32::from(control))?;
+                // Those beyond ASCII as well: a terminal may obey them.
+                control if control.is_control() => {
+                    let mut bytes = [0; 4];
+                    let bytes = control.encode_utf8(&mut bytes).bytes();
+                    bytes.into_iter().try_for_each(|byte| write!(f, "\\{byte:03o}"))?;
                 }
                 other => write!(f, "{other}")?,
             }

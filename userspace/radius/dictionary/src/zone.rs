@@ -43,6 +43,13 @@ impl Zone {
         let at = self.0.to_timestamp(shown).map(Timestamp::as_second);
         at.unwrap_or_else(|_| local.saturating_sub(self.ahead(local).into()))
     }
+
+    /// Reads a moment as dates of attributes are written, such as `2026-12-31 23:59:59`, with a zone behind it or without one:
+    /// then it is meant here. In seconds since 1970; none if it is no date, or of another age than 1970 to 2106.
+    #[must_use]
+    pub fn moment(&self, text: &str) -> Option<u32> {
+        crate::date::parse(text.trim(), self)
+    }
 }
 
 /// The moment of a second since 1970; at the edges of what can be said, the edge.

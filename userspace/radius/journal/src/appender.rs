@@ -44,22 +44,6 @@ pub enum AppendError {
     Closed,
 }
 
-impl AppendError {
-    /// All of them, for counters.
-    pub const ALL: [Self; 5] = [Self::Busy, Self::Full, Self::Failed, Self::TooLong, Self::Closed];
-
-    /// The error in one word, for counters.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Busy => "busy",
-            Self::Full => "full",
-            Self::Failed => "failed",
-            Self::TooLong => "too_long",
-            Self::Closed => "closed",
-        }
-    }
-}
-
 impl Appender {
     pub(crate) fn new(shared: Arc<Shared>, slot: Arc<Slot>) -> Self {
         Self { shared, slot }

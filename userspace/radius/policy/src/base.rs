@@ -4,7 +4,7 @@
 //! time it takes to put one pointer in the place of another, and everything else is a snapshot that is replaced as a
 //! whole. A bulk load fills a base of its own beside the one in force, and takes its place at the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -117,6 +117,11 @@ impl Base {
         }
     }
 
+    /// The dictionary in force.
+    pub fn dictionary(&self) -> Arc<Dictionary> {
+        Arc::clone(&self.current.load().dictionary)
+    }
+
     /// Begins a load of everything anew, beside what is in force. What is changed meanwhile by the base's own methods
     /// is not in it: whoever loads follows the changes from before his load on.
     pub fn bulk(&self) -> Bulk {
@@ -169,7 +174,7 @@ impl Base {
         let generation = self.current.load();
         let mut buffer = [0; LONGEST_NAME];
         let record = match generation.names.login(user_name, &mut buffer) {
-            Login::Local(name) => generation.find(name).ok_or(Reason::UnknownUser),
+            Login::Local(name) => generation.find(name).ok_or_else(|| generation.missing(name)),
             Login::Refused => Err(Reason::RefusedRealm),
         };
         Found { generation, record }
@@ -182,6 +187,12 @@ impl Base {
     /// [`SubscriberError`] if he can't be used.
     pub fn upsert_subscriber(&self, subscriber: &Subscriber) -> Result<Upserted, SubscriberError> {
         self.current.load().upsert(subscriber)
+    }
+
+    /// Takes a subscriber out of whom what is said can't be read, but remembers that there is one: he is refused with
+    /// [`Reason::Unreadable`] until he is put in or taken out.
+    pub fn shut_out(&self, name: &str) {
+        self.current.load().shut_out(name.as_bytes());
     }
 
     /// Takes a subscriber out; false if there was none.
@@ -296,6 +307,16 @@ impl Bulk {
         self.0.upsert(subscriber)
     }
 
+    /// Makes room for so many subscribers: tables that grow again and again are most of the work of a load.
+    pub fn reserve(&self, subscribers: usize) {
+        self.0.reserve(subscribers);
+    }
+
+    /// As [`Base::shut_out`].
+    pub fn shut_out(&self, name: &str) {
+        self.0.shut_out(name.as_bytes());
+    }
+
     /// As [`Base::upsert_profiles`].
     pub fn upsert_profiles(&self, all: &[Profile]) -> Vec<Result<Vec<String>, ProfileError>> {
         self.0.upsert_profiles(all)
@@ -314,6 +335,8 @@ pub(crate) struct Generation {
     seed: [u64; 2],
     shards: Box<[Shard]>,
     count: AtomicUsize,
+    /// Names of those of whom nothing can be read, as they are hashed. Looked at only for names that are in no shard.
+    unreadable: RwLock<HashSet<Box<[u8]>>>,
     pub(crate) profiles: ArcSwap<Profiles>,
     /// Held by whoever changes profiles, or numbers names for the first time.
     sources: Mutex<Sources>,
@@ -332,10 +355,20 @@ impl Generation {
             seed,
             shards: std::iter::repeat_with(Shard::default).take(SHARDS).collect(),
             count: AtomicUsize::new(0),
+            unreadable: RwLock::default(),
             profiles: ArcSwap::default(),
             sources: Mutex::default(),
             decoys: Mutex::default(),
             decoy: ArcSwap::from_pointee(packed(&Credential::None.decoy())),
+        }
+    }
+
+    fn reserve(&self, subscribers: usize) {
+        // Parts differ by chance: by three times the square root, hardly one has more.
+        let share = subscribers / SHARDS;
+        let share = share + 3 * share.isqrt();
+        for shard in &self.shards {
+            shard.write().reserve(share, |record| self.hash(record.name()));
         }
     }
 
@@ -344,6 +377,30 @@ impl Generation {
         let hash = self.hash(name);
         let shard = self.shard(hash)?.read();
         shard.find(hash, |record| self.names.same(record.name(), name)).cloned()
+    }
+
+    /// Why a name is not found.
+    fn missing(&self, name: &[u8]) -> Reason {
+        let mut buffer = [0; LONGEST_NAME];
+        let name = self.names.hashed(name, &mut buffer);
+        if self.unreadable.read().contains(name) { Reason::Unreadable } else { Reason::UnknownUser }
+    }
+
+    fn shut_out(&self, name: &[u8]) {
+        let mut buffer = [0; LONGEST_NAME];
+        let hashed = self.names.hashed(name, &mut buffer);
+        // First here, so that he is unknown at no time.
+        self.unreadable.write().insert(hashed.into());
+        self.take_out(name);
+    }
+
+    fn let_in(&self, name: &[u8]) {
+        // Few bases have any.
+        if !self.unreadable.read().is_empty() {
+            let mut buffer = [0; LONGEST_NAME];
+            let name = self.names.hashed(name, &mut buffer);
+            self.unreadable.write().remove(name);
+        }
     }
 
     fn subscriber(&self, name: &[u8]) -> Option<SubscriberRef> {
@@ -378,6 +435,7 @@ impl Generation {
         let record = Record::new(subscriber, credential, &numbers, own);
         let scheme = credential.scheme();
         let old = self.put(record);
+        self.let_in(name.as_bytes());
         let old_scheme = old.as_ref().map(|old| old.scheme());
         if old_scheme != Some(scheme) {
             self.count_schemes(Some(credential), old_scheme);
@@ -386,6 +444,11 @@ impl Generation {
     }
 
     fn remove(&self, name: &[u8]) -> bool {
+        self.let_in(name);
+        self.take_out(name)
+    }
+
+    fn take_out(&self, name: &[u8]) -> bool {
         let hash = self.hash(name);
         let Some(shard) = self.shard(hash) else { return false };
         let found = shard

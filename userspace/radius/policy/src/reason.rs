@@ -56,6 +56,8 @@ reasons! {
     NoName, "no_name", UNPROVEN, "the request has no usable User-Name";
     /// A realm whose users are refused.
     RefusedRealm, "refused_realm", UNPROVEN, "its realm is refused by the configuration";
+    /// There is such a subscriber, but what is said of him can't be read: the rule that keeps him out may be in it.
+    Unreadable, "subscriber_unreadable", UNPROVEN, "what the database says of the subscriber can't be read; `muralla radius status` says what";
     /// Too many failures of late, of the user or at the NAS.
     Attempts, "too_many_attempts", UNPROVEN, "too many failures of late";
     /// The subscriber is disabled.

@@ -12,6 +12,7 @@
 //! counters went round. So the table has each record first, and remembers its session until the database has it, however long
 //! that is away.
 
+mod conflicts;
 mod exporter;
 mod keeper;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use self::keeper::Keeper;
 use self::panics::{Panics, Part};
 use crate::config::AccountingConfig;
 use crate::desk::{Desk, Wall};
+use crate::report::DutyStatus;
 use crate::spent;
 
 /// The names of the two in the journal.
@@ -134,6 +136,8 @@ struct Closings {
     refused: Vec<ExportRow>,
     reason: String,
     again: Option<Instant>,
+    /// So many are taken one at a time: one of them caused a panic.
+    alone: usize,
 }
 
 impl Closings {
@@ -153,9 +157,34 @@ impl Closings {
             self.again = None;
             self.waiting.append(&mut self.refused);
         }
-        let taken = self.waiting.len().min(CLOSED_AT_ONCE);
+        let most = if self.alone > 0 { 1 } else { CLOSED_AT_ONCE };
+        let taken = self.waiting.len().min(most);
+        self.alone = self.alone.saturating_sub(taken);
         self.under_way = taken;
         self.waiting.drain(..taken).collect()
+    }
+
+    /// Those that were taken could not be written yet.
+    fn put_back(&mut self, rows: Vec<ExportRow>) {
+        if rows.len() == 1 {
+            // It may have been taken by itself.
+            self.alone += 1;
+        }
+        self.under_way = 0;
+        self.waiting.splice(0..0, rows);
+    }
+
+    /// Writing those that were taken caused a panic. The one that is the cause is found out, and then tried by itself now and
+    /// then.
+    fn panicked(&mut self, rows: Vec<ExportRow>) {
+        self.under_way = 0;
+        match rows.len() {
+            1 => self.refuse(rows, "the accounting panics at it; please report it".to_owned()),
+            count => {
+                self.alone = self.alone.max(count);
+                self.waiting.splice(0..0, rows);
+            }
+        }
     }
 }
 
@@ -191,6 +220,8 @@ pub(crate) struct Figures {
     pub(crate) applied: u64,
     /// Why records stay in the journal until the process is started anew.
     pub(crate) failure: Option<String>,
+    /// What is done besides, and whether it can be.
+    pub(crate) duties: Vec<DutyStatus>,
 }
 
 impl Ledger {
@@ -284,7 +315,13 @@ impl Ledger {
             unfit: self.shared.unfit(),
             applied: self.shared.applied.load(Relaxed),
             failure: self.failure(),
+            duties: self.shared.panics.duties.status(),
         }
+    }
+
+    /// The record that the table has taken last.
+    pub(crate) fn applied(&self) -> u64 {
+        self.shared.applied.load(Ordering::Acquire)
     }
 
     /// Why records stay in the journal until the process is started anew, if one of the threads has ended.
@@ -434,6 +471,38 @@ mod tests {
         closings.again = Some(Instant::now());
         assert_eq!((closings.take().len(), closings.refused.len()), (2, 0));
         assert_eq!((closings.len(), closings.under_way), (2, 2));
+    }
+
+    #[test]
+    fn of_closings_that_panic_the_one_is_found_and_the_others_pass() {
+        let named = |user: &str| ExportRow { user_name: user.to_owned(), ..row() };
+        let users = |rows: &[ExportRow]| -> Vec<String> {
+            rows.iter().map(|row| row.user_name.clone()).collect()
+        };
+        let waiting = vec![named("a"), named("bad"), named("c")];
+        let mut closings = Closings { waiting, ..Closings::default() };
+        let (mut passed, mut panics) = (Vec::new(), 0);
+        loop {
+            let rows = closings.take();
+            if rows.is_empty() {
+                break;
+            }
+            if users(&rows).contains(&"bad".to_owned()) {
+                panics += 1;
+                closings.panicked(rows);
+            } else {
+                passed.extend(users(&rows));
+                closings.under_way = 0;
+            }
+        }
+        assert_eq!((passed, panics), (vec!["a".to_owned(), "c".to_owned()], 2));
+        assert_eq!((users(&closings.refused), closings.len()), (vec!["bad".to_owned()], 0));
+        // What waits for the database meanwhile is as it was.
+        closings.waiting = vec![named("d"), named("e")];
+        let rows = closings.take();
+        closings.put_back(rows);
+        assert_eq!(users(&closings.waiting), ["d", "e"]);
+        assert_eq!((closings.take().len(), closings.alone), (2, 0));
     }
 
     fn row() -> ExportRow {

@@ -1,14 +1,15 @@
 //! What the operator may write about RADIUS, with its defaults.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use muralla_radius_dictionary::{Dictionary, DictionaryError, Zone};
-use muralla_radius_policy::{Reason, Settings, Texts};
-use muralla_radius_state::{Hidden, Location, Options};
+use muralla_radius_policy::{Case, Names, Realm, Reason, Settings, Texts};
+use muralla_radius_state::{Hidden, Location, Options, StateError};
 use serde::Serialize;
 
 /// The port of authentication (RFC 2865 section 3).
@@ -19,6 +20,9 @@ pub const ACCT_PORT: u16 = 1813;
 
 /// The port at which a NAS takes Disconnect and CoA (RFC 5176 section 3).
 pub const DYNAMIC_PORT: u16 = 3799;
+
+/// How a URL of PostgreSQL begins.
+pub const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 
 /// The RADIUS role.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -112,6 +116,8 @@ pub enum StateLocation {
     Embedded(PathBuf),
     /// In PostgreSQL, by its URL: two servers or more.
     Postgres(Hidden),
+    /// The same, by the URL that this file has: for a password that not everybody may read who reads the configuration.
+    File(PathBuf),
 }
 
 /// The accounting journal.
@@ -194,7 +200,8 @@ pub struct AnswersConfig {
     pub reject_delay: Duration,
     /// Time for which an answer is kept for a NAS that asks again (RFC 5080 section 2.2.2), 2 s to 30 s.
     pub reply_life: Duration,
-    /// Bytes of memory for these answers, all threads together.
+    /// Bytes of memory for these answers, all threads together; a fourth of it, and at least 4 MiB, is for logins that are asked
+    /// for again from another port.
     pub reply_cache: usize,
     /// Whether refusals say why, in words that help no guesser.
     pub say_why: bool,
@@ -351,13 +358,41 @@ impl Default for LimitsConfig {
     }
 }
 
+impl NamesConfig {
+    /// How a User-Name leads to a subscriber by this.
+    pub fn rules(&self) -> Names {
+        let rule = |rule: RealmRule| match rule {
+            RealmRule::Keep => Realm::Keep,
+            RealmRule::Strip => Realm::Strip,
+            RealmRule::Refuse => Realm::Refuse,
+        };
+        let case = match self.case {
+            NameCase::Exact => Case::Exact,
+            NameCase::Folded => Case::Folded,
+        };
+        let mut names = Names::new(case).with_other_realms(rule(self.other_realms));
+        for (realm, what) in &self.realms {
+            names = names.with_realm(realm, rule(*what));
+        }
+        match &self.default_realm {
+            Some(realm) => names.with_default_realm(realm),
+            None => names,
+        }
+    }
+}
+
 impl RadiusConfig {
-    /// Where the database lies, and how this server works on it.
-    pub fn database(&self) -> (Location, Options) {
+    /// Where the database lies, and how this server works on it. A file that says where is read each time.
+    ///
+    /// # Errors
+    ///
+    /// When such a file can't be read, or has no URL of PostgreSQL in it.
+    pub fn database(&self) -> Result<(Location, Options), StateError> {
         let state = &self.state;
         let location = match &state.location {
             StateLocation::Embedded(path) => Location::Sqlite(path.clone()),
             StateLocation::Postgres(url) => Location::Postgres(url.reveal().to_owned()),
+            StateLocation::File(file) => Location::Postgres(url_in(file)?),
         };
         let defaults = Options::default();
         let options = Options {
@@ -370,7 +405,7 @@ impl RadiusConfig {
             keep_sessions: state.keep_sessions,
             hold_blocks: state.hold_blocks,
         };
-        (location, options)
+        Ok((location, options))
     }
 
     /// What can't be as it is written, each with what to do about it; empty when all is well.
@@ -478,7 +513,31 @@ impl RadiusConfig {
     }
 }
 
+/// The URL in a file, which stands in a line of its own.
+fn url_in(file: &Path) -> Result<String, StateError> {
+    let what = format!("location_file {}", file.display());
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(source) => return Err(StateError::File { what, source }),
+    };
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+    match first.filter(|line| SCHEMES.iter().any(|scheme| line.starts_with(scheme))) {
+        Some(url) => Ok(url.to_owned()),
+        // What stands there may be a password, and is not repeated.
+        None => Err(StateError::Invalid {
+            what,
+            reason: "its first line is no postgres://user:password@host/database".to_owned(),
+        }),
+    }
+}
+
 impl AnswersConfig {
+    /// Bytes for answers that all threads know.
+    pub(crate) fn shared_replies(&self) -> usize {
+        self.reply_cache / 4
+    }
+
     /// What refusals say.
     pub(crate) fn settings(&self) -> Result<Settings, Vec<String>> {
         let (mut texts, mut problems) = (Texts::default(), Vec::new());
@@ -508,49 +567,4 @@ impl AnswersConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_is_said_and_the_defaults_can() {
-        assert_eq!(RadiusConfig::default().problems(), Vec::<String>::new());
-        type Change = fn(&mut RadiusConfig);
-        let cases: [(Change, &str); 7] = [
-            (|config| (config.auth, config.acct) = (vec![], vec![]), "nowhere"),
-            (|config| config.answers.reply_life = Duration::from_secs(1), "reply_life"),
-            (|config| config.answers.reject_delay = Duration::from_secs(3), "reject_delay"),
-            (|config| config.journal.gather = Duration::from_millis(6), "gather"),
-            (|config| config.accounting.missed_interims = 1, "missed_interims"),
-            (|config| config.accounting.batch = 0, "batch"),
-            (
-                |config| config.nas = vec![NasConfig::new("a", IpNet::default(), "")],
-                "the secret of NAS a is empty",
-            ),
-        ];
-        for (change, expected) in cases {
-            let mut config = RadiusConfig::default();
-            change(&mut config);
-            let problems = config.problems();
-            assert!(problems.iter().any(|problem| problem.contains(expected)), "{problems:?}");
-        }
-    }
-
-    #[test]
-    fn weakness_is_loud_and_secrets_are_never_shown() {
-        let secret = "a secret of the NAS";
-        let mut nas = NasConfig::new("old", "192.0.2.0/24".parse().unwrap(), secret);
-        nas.next_secret = Some(Hidden::new("short"));
-        nas.message_authenticator = MessageAuthenticator::Optional;
-        let config = RadiusConfig { nas: vec![nas], ..RadiusConfig::default() };
-        let url = Hidden::new("postgres://u:pass@h/d");
-        let state = StateConfig { location: StateLocation::Postgres(url), ..config.state.clone() };
-        let config = RadiusConfig { state, ..config };
-        let warnings = config.warnings();
-        assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(warnings[0].contains("CVE-2024-3596") && warnings[1].contains("16 bytes"));
-        let shown = format!("{config:?} {warnings:?}");
-        for hidden in [secret, "short", "pass@"] {
-            assert!(!shown.contains(hidden), "{hidden}");
-        }
-    }
-}
+mod tests;

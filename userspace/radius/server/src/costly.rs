@@ -12,6 +12,9 @@ use std::thread::{self, JoinHandle};
 use parking_lot::{Condvar, Mutex};
 use tracing::error;
 
+/// The part of the queue in which requests may wait that were decided before.
+const COPIES: usize = 4;
+
 /// Something to be done, and to whom its outcome goes.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
@@ -53,10 +56,13 @@ impl Costly {
         Ok(pool)
     }
 
-    /// Has a job done in its turn; gives it back where there is no room.
-    pub(crate) fn submit(&self, job: Job) -> Result<(), Job> {
+    /// Has a job done in its turn; gives it back where there is no room. What `is_copy`, of a request that was decided before,
+    /// has a part of the room alone: whoever sends such requests again keeps no others waiting for long.
+    pub(crate) fn submit(&self, job: Job, is_copy: bool) -> Result<(), Job> {
+        let most = self.shared.most;
+        let most = if is_copy { (most / COPIES).max(1).min(most) } else { most };
         let mut queue = self.shared.queue.lock();
-        if queue.stopped || queue.jobs.len() >= self.shared.most {
+        if queue.stopped || queue.jobs.len() >= most {
             return Err(job);
         }
         queue.jobs.push_back(job);
@@ -130,12 +136,12 @@ mod tests {
             gate.recv().unwrap();
             first.send(0).unwrap();
         });
-        assert!(pool.submit(blocking).is_ok());
+        assert!(pool.submit(blocking, false).is_ok());
         begin.recv_timeout(Duration::from_secs(10)).unwrap();
-        assert!(pool.submit(job(1)).is_ok());
-        assert!(pool.submit(job(2)).is_ok());
+        assert!(pool.submit(job(1), false).is_ok());
+        assert!(pool.submit(job(2), false).is_ok());
         assert_eq!(pool.waiting(), 2);
-        assert!(pool.submit(job(3)).is_err(), "full");
+        assert!(pool.submit(job(3), false).is_err(), "full");
         go.send(()).unwrap();
         let order: Vec<u32> =
             (0..3).map(|_| outcomes.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
@@ -143,11 +149,31 @@ mod tests {
     }
 
     #[test]
+    fn copies_leave_room_for_others() {
+        let pool = Costly::start(1, 8).unwrap();
+        let (go, gate) = mpsc::channel::<()>();
+        let (begun, begin) = mpsc::channel();
+        let blocking: Job = Box::new(move || {
+            begun.send(()).unwrap();
+            gate.recv().unwrap();
+        });
+        assert!(pool.submit(blocking, false).is_ok());
+        begin.recv_timeout(Duration::from_secs(10)).unwrap();
+        let submit = |is_copy| pool.submit(Box::new(|| ()), is_copy).is_ok();
+        let copies = (0..100).filter(|_| submit(true)).count();
+        assert_eq!(copies, 2);
+        let others = (0..100).filter(|_| submit(false)).count();
+        assert_eq!(others, 6);
+        assert!(!submit(true));
+        go.send(()).unwrap();
+    }
+
+    #[test]
     fn a_panic_costs_one_job_and_no_thread() {
         let pool = Costly::start(1, 8).unwrap();
-        assert!(pool.submit(Box::new(|| panic!("on purpose"))).is_ok());
+        assert!(pool.submit(Box::new(|| panic!("on purpose")), false).is_ok());
         let (done, outcome) = mpsc::channel();
-        assert!(pool.submit(Box::new(move || done.send(7).unwrap())).is_ok());
+        assert!(pool.submit(Box::new(move || done.send(7).unwrap()), false).is_ok());
         assert_eq!(outcome.recv_timeout(Duration::from_secs(10)), Ok(7));
     }
 
@@ -157,11 +183,14 @@ mod tests {
         let (done, outcome) = mpsc::channel::<()>();
         let begun = done.clone();
         assert!(
-            pool.submit(Box::new(move || {
-                begun.send(()).unwrap();
-                thread::sleep(Duration::from_millis(20));
-                done.send(()).unwrap();
-            }))
+            pool.submit(
+                Box::new(move || {
+                    begun.send(()).unwrap();
+                    thread::sleep(Duration::from_millis(20));
+                    done.send(()).unwrap();
+                }),
+                false
+            )
             .is_ok()
         );
         outcome.recv_timeout(Duration::from_secs(10)).unwrap();

@@ -1,5 +1,7 @@
 //! The place where every request is decided, whatever thread brought it, from what is in memory alone.
 
+mod shown;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,17 +23,20 @@ use muralla_radius_wire::hidden::LONGEST_PASSWORD;
 use muralla_radius_wire::{Code, Packet, Secret, Writer, kind};
 use parking_lot::RwLock;
 
+use self::shown::Shown;
+use crate::asked::{Asked, Asking};
 use crate::config::{AnswersConfig, LimitsConfig, RadiusConfig};
 use crate::nases::{Nas, Nases};
 use crate::open::OpenSessions;
 use crate::others::Others;
 use crate::pending::{News, Pending};
+use crate::place::{self, place_of};
 use crate::proven::Proven;
-use crate::recent::Recent;
-use crate::refusals::{Note, Refusals};
-use crate::report::{Answer, LineLimit, RefusalFilter, UserLimits};
+use crate::recent::{self, Recent};
+use crate::refusals::Refusals;
+use crate::report::{Answer, RefusalFilter, UserLimits};
 use crate::spent::Spent;
-use crate::tail::{self, Seen, Tail, Tailed};
+use crate::tail::Tail;
 use crate::whereabouts::Whereabouts;
 
 /// Accounting-Requests that are remembered: 8 MiB.
@@ -56,6 +61,8 @@ pub(crate) struct Desk {
     pub(crate) refusals: Refusals,
     /// What is in the journal of late.
     pub(crate) recent: Recent,
+    /// Which logins were asked for of late, whichever thread answered.
+    pub(crate) asked: Asked,
     /// None until the database has answered for the first time.
     leases: RwLock<Option<Leases>>,
     attempts: RwLock<Attempts>,
@@ -85,6 +92,8 @@ pub(crate) struct Question<'a> {
     pub(crate) nas: &'a Nas,
     pub(crate) secret: &'a Secret,
     pub(crate) since: Instant,
+    /// How an Access-Request is remembered.
+    pub(crate) asking: Option<Asking>,
 }
 
 /// What becomes of an Access-Request.
@@ -105,6 +114,8 @@ pub(crate) struct Scratch {
     payload: Vec<u8>,
     /// What the record says that begins or ends a session of a subscriber.
     pub(crate) news: Option<News>,
+    /// Seconds for which the record's packet is remembered.
+    pub(crate) life: u64,
 }
 
 /// What the clocks say, as of one look.
@@ -191,6 +202,8 @@ impl Desk {
     ) -> Self {
         let threads = config.threads.or_else(|| std::thread::available_parallelism().ok());
         let threads = threads.map_or(1, NonZero::get);
+        let begun = Instant::now();
+        let answers = &config.answers;
         let pending = Pending::new(rand::random());
         Self {
             base,
@@ -203,6 +216,7 @@ impl Desk {
             tail: Tail::default(),
             refusals: Refusals::new(threads),
             recent: Recent::new(REMEMBERED, rand::random()),
+            asked: Asked::new(answers.shared_replies(), answers.reply_life, rand::random(), begun),
             leases: RwLock::new(None),
             attempts: RwLock::new(Attempts::new(
                 config.limits.remembered,
@@ -211,7 +225,7 @@ impl Desk {
             )),
             context: RwLock::new(Arc::new(context)),
             open: AtomicBool::new(false),
-            begun: Instant::now(),
+            begun,
         }
     }
 
@@ -264,6 +278,12 @@ impl Desk {
         !self.base.is_ready() || credits().is_some()
     }
 
+    /// Whether that is the name of a subscriber, as far as is known.
+    pub(crate) fn is_subscriber(&self, name: &[u8]) -> bool {
+        let found = |name: &str| self.base.subscriber(name).is_some();
+        !self.base.is_ready() || str::from_utf8(name).is_ok_and(found)
+    }
+
     /// Whether logins of a user are refused because too many failed of late.
     pub(crate) fn limits(&self, user: &str) -> UserLimits {
         let mut spelling = [0; LONGEST_NAME];
@@ -278,16 +298,13 @@ impl Desk {
         let attempts = self.attempts.read();
         let seconds = |wait: u64| (wait > 0).then(|| wait.div_ceil(1_000));
         let filter = RefusalFilter { user: Some(user.to_owned()), ..RefusalFilter::default() };
-        let refused = self.refusals.find(&filter).into_iter();
-        let mut stations: Vec<String> =
-            refused.filter_map(|refusal| refusal.calling_station).collect();
-        stations.sort_unstable();
-        stations.dedup();
-        let lines = stations.into_iter().filter_map(|calling_station| {
-            let subject = Subject { place: Some(calling_station.as_bytes()), ..everywhere };
+        let mut places = self.refusals.places(&filter);
+        places.sort_unstable();
+        places.dedup();
+        let lines = places.iter().filter_map(|place| {
+            let subject = Subject { place: Some(&**place), ..everywhere };
             let wait = Some(&subject).filter(|subject| attempts.is_at_home(subject, clock));
-            let seconds = seconds(attempts.wait(wait?, clock))?;
-            Some(LineLimit { calling_station, seconds })
+            Some(place::limited(place, seconds(attempts.wait(wait?, clock))?))
         });
         UserLimits {
             user: user.to_owned(),
@@ -325,27 +342,28 @@ impl Desk {
         let user_name = packet.first(kind::USER_NAME).unwrap_or_default();
         let found = self.base.look_up(user_name);
         let mut spelling = [0; LONGEST_NAME];
-        let mut port = [0; PORT];
+        let mut port = [0; place::ROOM];
         let subject = Subject {
             user: found.key(user_name, &mut spelling).unwrap_or(user_name),
             stamp: found.stamp(),
-            place: place_of(question, &mut port),
+            place: place_of(packet, question.source.ip(), &mut port),
             nas: question.nas.name.as_bytes(),
         };
         // What the operator tries out himself is nobody's guess.
-        let watched = !std::ptr::eq(question.nas, &*context.own);
+        let is_own = std::ptr::eq(question.nas, &*context.own);
+        // Nor is a packet that was decided before: whoever sends it again has seen it, and knows no password.
+        let watched = !is_own && !question.asking.is_some_and(|asking| asking.is_copy);
         let clock = milliseconds(now.saturating_duration_since(self.begun));
         let attempts = self.attempts.read();
         let sessions = OpenSessions::new(self, wall);
         let unix = i64::try_from(wall.seconds()).unwrap_or(i64::MAX);
         let moment = Moment { unix, offset: context.zone.ahead(unix) };
-        let guessed = || watched && self.is_ready() && attempts.gate(&subject, clock) != Gate::Open;
+        let guessed = || !is_own && self.is_ready() && attempts.gate(&subject, clock) != Gate::Open;
+        let pools = AllPools { desk: self, asking: question.asking, now };
         let decision = match checked {
-            Some(checked) => {
-                resume(&self.base, checked, &request, &sessions, &AllPools(self, now), moment)
-            }
+            Some(checked) => resume(&self.base, checked, &request, &sessions, &pools, moment),
             None if guessed() => Decision::Reject(Refusal::new(Reason::Attempts, &request)),
-            None => decide(&self.base, found, &request, &sessions, &AllPools(self, now), moment),
+            None => decide(&self.base, found, &request, &sessions, &pools, moment),
         };
         match decision {
             Decision::Accept(accept) => {
@@ -356,7 +374,13 @@ impl Desk {
                     Some(len) => {
                         let remark =
                             || accept.shortage().map(|pool| format!("no prefix left in {pool}"));
-                        self.show(question, method, Answer::Accept.name(), false, remark);
+                        let answer = Shown {
+                            method,
+                            verdict: Answer::Accept.name(),
+                            failure: false,
+                            reply: room.get(..len).unwrap_or_default(),
+                        };
+                        self.show(question, &answer, remark);
                         Ruling::Accept(len)
                     }
                     None => {
@@ -372,7 +396,7 @@ impl Desk {
                 self.refuse(question, method, &refusal, room)
             }
             Decision::Drop(refusal) => {
-                self.show(question, method, "drop", true, || Some(refusal.to_string()));
+                self.show(question, &Shown::dropped(method), || Some(refusal.to_string()));
                 self.note(question, method, &refusal, false);
                 Ruling::Drop(refusal.reason.name())
             }
@@ -394,7 +418,7 @@ impl Desk {
         let nas = question.nas;
         let record = Record::of(question.packet, &nas.id, question.source, wall.nanoseconds());
         let record = record.map_err(|unusable| {
-            self.show(question, "unknown", "drop", true, || Some(unusable.to_string()));
+            self.show(question, &Shown::dropped("unknown"), || Some(unusable.to_string()));
             unusable.reason()
         })?;
         let mut spelling = [0; LONGEST_NAME];
@@ -404,9 +428,11 @@ impl Desk {
         let record = record.with_subscriber(subscriber).with_telco(nas.telco.as_deref());
         let record = record.with_uptime(Some(wall.uptime));
         scratch.news = subscriber.and_then(|_| self.pending.news(&record));
+        scratch.life = recent::life(&record, self.sessions.settings().event_tolerance);
         scratch.payload.clear();
         payload::encode(&record, &mut scratch.payload);
-        self.show(question, record.status.name(), Answer::Accounting.name(), false, || None);
+        let (method, verdict) = (record.status.name(), Answer::Accounting.name());
+        self.show(question, &Shown { method, verdict, failure: false, reply: &[] }, || None);
         Ok(&scratch.payload)
     }
 
@@ -427,72 +453,28 @@ impl Desk {
     ) -> Ruling {
         let Question { packet, secret, .. } = question;
         let reason = refusal.reason.name();
-        self.note(question, method, refusal, true);
-        self.show(question, method, Answer::Reject.name(), true, || Some(refusal.to_string()));
         let mut writer = Writer::reply(room, Code::ACCESS_REJECT, packet, secret);
         refusal.write(&self.base.settings(), rand::random(), &mut writer);
         writer.copy_proxy_state(packet);
-        match writer.finish() {
-            Ok(len) => Ruling::Reject(len, reason),
-            Err(_) => Ruling::Drop(reason),
+        let written = writer.finish();
+        self.note(question, method, refusal, written.is_ok());
+        let why = || Some(refusal.to_string());
+        match written {
+            Ok(len) => {
+                let answer = Shown {
+                    method,
+                    verdict: Answer::Reject.name(),
+                    failure: true,
+                    reply: room.get(..len).unwrap_or_default(),
+                };
+                self.show(question, &answer, why);
+                Ruling::Reject(len, reason)
+            }
+            Err(_) => {
+                self.show(question, &Shown::dropped(method), why);
+                Ruling::Drop(reason)
+            }
         }
-    }
-
-    /// Keeps a refusal for whoever is asked about it.
-    fn note(
-        &self,
-        question: &Question<'_>,
-        method: &'static str,
-        refusal: &Refusal,
-        answered: bool,
-    ) {
-        let packet = question.packet;
-        self.refusals.note(&Note {
-            at: tail::now(),
-            clock: milliseconds(question.since.saturating_duration_since(self.begun)),
-            nas: &question.nas.name,
-            source: question.source.ip().to_canonical(),
-            user: packet.first(kind::USER_NAME).unwrap_or_default(),
-            calling_station: packet.first(kind::CALLING_STATION_ID),
-            method,
-            refusal,
-            answered,
-        });
-    }
-
-    /// Shows a request to those who follow.
-    fn show(
-        &self,
-        question: &Question<'_>,
-        method: &str,
-        verdict: &str,
-        failure: bool,
-        reason: impl FnOnce() -> Option<String>,
-    ) {
-        let packet = question.packet;
-        let seen = Seen {
-            user: packet.first(kind::USER_NAME),
-            nas: &question.nas.name,
-            calling_station: packet.first(kind::CALLING_STATION_ID),
-            failure,
-        };
-        let text = |kind| packet.first(kind).map(|text| String::from_utf8_lossy(text).into_owned());
-        self.tail.show(&seen, || Tailed {
-            at: tail::now(),
-            source: question.source,
-            nas: question.nas.name.to_string(),
-            code: packet.code().name().to_owned(),
-            id: packet.id(),
-            user: text(kind::USER_NAME),
-            calling_station: text(kind::CALLING_STATION_ID),
-            called_station: text(kind::CALLED_STATION_ID),
-            nas_port: packet.number(kind::NAS_PORT),
-            method: method.to_owned(),
-            verdict: verdict.to_owned(),
-            reason: reason(),
-            took: question.since.elapsed(),
-            missed: 0,
-        });
     }
 }
 
@@ -504,33 +486,6 @@ fn write_accept(question: &Question<'_>, accept: &Accept, room: &mut [u8]) -> Op
     writer.finish().ok()
 }
 
-/// Room for a port and where it is: an address, and the longest value of an attribute.
-const PORT: usize = 18 + 253;
-
-/// The line that somebody tries from: what is his alone, as the NAS tells it. That is Calling-Station-Id; of a NAS that sends
-/// none it is its port, by name or by number, or its subscribers would be nowhere at home, and whoever guesses their passwords
-/// elsewhere would lock them out. A port is one of its box, so the address that the box sends from goes with it.
-fn place_of<'a>(question: &Question<'a>, room: &'a mut [u8; PORT]) -> Option<&'a [u8]> {
-    let packet = question.packet;
-    let told = |kind| packet.first(kind).filter(|value: &&[u8]| !value.is_empty());
-    if let Some(station) = told(kind::CALLING_STATION_ID) {
-        return Some(station);
-    }
-    let port_id = told(kind::NAS_PORT_ID);
-    let port = port_id.or_else(|| told(kind::NAS_PORT))?;
-    let source = match question.source.ip() {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
-    };
-    let len = 18 + port.len();
-    let (head, rest) = room.split_at_mut_checked(18)?;
-    // No station begins so: what it is of stands before it.
-    head.first_chunk_mut::<2>()?.copy_from_slice(&[0, u8::from(port_id.is_some())]);
-    head.last_chunk_mut::<16>()?.copy_from_slice(&source.octets());
-    rest.get_mut(..port.len())?.copy_from_slice(port);
-    room.get(..len)
-}
-
 fn bounds(limits: &LimitsConfig) -> Limits {
     let limit = |burst, every: Duration| Limit { burst, every: milliseconds(every).max(1) };
     Limits {
@@ -540,14 +495,19 @@ fn bounds(limits: &LimitsConfig) -> Limits {
 }
 
 /// The pools, as far as this server has reserved something of them.
-struct AllPools<'a>(&'a Desk, Instant);
+struct AllPools<'a> {
+    desk: &'a Desk,
+    asking: Option<Asking>,
+    now: Instant,
+}
 
 impl AllPools<'_> {
     fn lease(&self, pool: &str, holder: &Holder<'_>) -> Result<Assigned, PoolError> {
-        let Self(desk, now) = self;
+        let Self { desk, asking, now } = self;
         let leases = desk.leases.read();
         let leases = leases.as_ref().ok_or(PoolError::Away)?;
-        let port = Line::from(holder).text();
+        // Where no line is told, the same packet is at least the same login: a copy of it takes nothing else.
+        let port = Line::from(holder).text().or_else(|| asking.as_ref().map(Asking::text));
         // In the spelling that the records of the session will have.
         let mut spelling = [0; LONGEST_NAME];
         let user = desk.base.key(holder.user.as_bytes(), &mut spelling);
@@ -574,7 +534,7 @@ impl Pools for AllPools<'_> {
     }
 
     fn interim(&self, pool: &str) -> Option<u32> {
-        self.0.leases.read().as_ref()?.interim(pool)
+        self.desk.leases.read().as_ref()?.interim(pool)
     }
 }
 

@@ -38,10 +38,22 @@ pub(crate) enum Wish {
     Change(Vec<u8>),
 }
 
+/// Error-Cause of a NAS that has no such session (RFC 5176 section 3.5).
+const SESSION_NOT_FOUND: u32 = 503;
+
+/// What a NAS said.
+struct Reply {
+    verdict: DynamicVerdict,
+    cause: Option<u32>,
+    words: String,
+}
+
 /// How it went.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) verdict: DynamicVerdict,
+    /// Whether the NAS says that it has no such session.
+    pub(crate) is_unknown: bool,
     pub(crate) words: String,
     pub(crate) attempts: u32,
     pub(crate) took: Duration,
@@ -58,8 +70,12 @@ pub(crate) async fn ask(
     let begin = Instant::now();
     let mut attempts = 0;
     let outcome = exchange(to, secret, target, wish, config, &mut attempts).await;
+    let mut is_unknown = false;
     let (verdict, words) = match outcome {
-        Ok(Some(answer)) => answer,
+        Ok(Some(reply)) => {
+            is_unknown = reply.cause == Some(SESSION_NOT_FOUND);
+            (reply.verdict, reply.words)
+        }
         Ok(None) => (
             DynamicVerdict::Silent,
             format!(
@@ -72,7 +88,7 @@ pub(crate) async fn ask(
             (DynamicVerdict::Unsent, format!("the request can't be sent to {to}: {error}"))
         }
     };
-    Outcome { verdict, words, attempts, took: begin.elapsed() }
+    Outcome { verdict, is_unknown, words, attempts, took: begin.elapsed() }
 }
 
 async fn exchange(
@@ -82,7 +98,7 @@ async fn exchange(
     wish: &Wish,
     config: &DynamicConfig,
     attempts: &mut u32,
-) -> io::Result<Option<(DynamicVerdict, String)>> {
+) -> io::Result<Option<Reply>> {
     let any: IpAddr =
         if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let source = config.source.filter(|source| source.is_ipv4() == to.is_ipv4()).unwrap_or(any);
@@ -162,12 +178,7 @@ fn write(
 }
 
 /// What an answer says; none if it is none of ours.
-fn understand(
-    reply: &[u8],
-    sent: &Packet<'_>,
-    secret: &Secret,
-    wish: &Wish,
-) -> Option<(DynamicVerdict, String)> {
+fn understand(reply: &[u8], sent: &Packet<'_>, secret: &Secret, wish: &Wish) -> Option<Reply> {
     let reply = Packet::parse(reply).ok().filter(|reply| reply.id() == sent.id())?;
     verify_reply(&reply, sent.authenticator(), secret, false).ok()?;
     let (ack, nak) = match wish {
@@ -179,16 +190,18 @@ fn understand(
             Wish::Disconnect => "disconnected",
             Wish::Change(_) => "changed",
         };
-        return Some((DynamicVerdict::Acknowledged, words.to_owned()));
+        let words = words.to_owned();
+        return Some(Reply { verdict: DynamicVerdict::Acknowledged, cause: None, words });
     }
     if reply.code() != nak {
         return None;
     }
-    let words = match reply.number(kind::ERROR_CAUSE) {
+    let cause = reply.number(kind::ERROR_CAUSE);
+    let words = match cause {
         Some(cause) => format!("the NAS refused: {}", error_cause(cause)),
         None => "the NAS refused and did not say why".to_owned(),
     };
-    Some((DynamicVerdict::Refused, words))
+    Some(Reply { verdict: DynamicVerdict::Refused, cause, words })
 }
 
 /// An Error-Cause in words (RFC 5176 section 3.5, and the registry behind it).
@@ -205,7 +218,7 @@ fn error_cause(cause: u32) -> String {
         407 => "an attribute has a value that it does not support (407)",
         501 => "it is forbidden there by its configuration (501)",
         502 => "the request can't be routed to the session's NAS (502)",
-        503 => "it knows no such session (503)",
+        SESSION_NOT_FOUND => "it knows no such session (503)",
         504 => "the session's context can't be removed (504)",
         505 => "another proxy failed on the way (505)",
         506 => "it has no resources for that at the moment (506)",

@@ -19,11 +19,14 @@
 //! - `kept`: a copy of a database elsewhere, for a start while that is away
 //! - `proven`: by which of its secrets a NAS last proved itself, during a roll
 //! - `recent`: records of the last while, so that none is written twice
+//! - `asked`: logins of the last while, so that nobody gains by sending one again
 //! - `pending`: begins and ends of sessions that the table has not taken yet
 //! - `open`: what a subscriber has open, and what of it is not off his credit
 //! - `others`: what the database tells of sessions, of other servers and of credits
 //! - `spent`: what ended sessions used that is not off a credit yet
+//! - `place`: the line that somebody tries from
 //! - `refusals`: logins that were refused of late
+//! - `renamed`: NASes that go by other names while sessions are open under those before
 //! - `strangers`: addresses of packets that are not from a NAS
 //! - `tally`: counting, cheap enough for each packet
 //! - `client`: this machine as a NAS of its own
@@ -38,6 +41,7 @@ pub mod tail;
 pub mod testing;
 
 mod accounting;
+mod asked;
 mod canary;
 mod client;
 mod costly;
@@ -49,9 +53,11 @@ mod nases;
 mod open;
 mod others;
 mod pending;
+mod place;
 mod proven;
 mod recent;
 mod refusals;
+mod renamed;
 mod spent;
 mod strangers;
 mod supply;

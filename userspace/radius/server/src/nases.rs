@@ -12,6 +12,7 @@ use muralla_radius_accounting::NasName;
 use muralla_radius_wire::{Requirement, Secret};
 
 use crate::config::{MessageAuthenticator, NasConfig};
+use crate::renamed::Renamed;
 use crate::tally::NasTally;
 
 /// The name of this machine as a NAS: what the canary and `radius test` ask as.
@@ -125,6 +126,35 @@ impl Nases {
         }
     }
 
+    /// The entry that all of a prefix belongs to, as far as no longer prefix is within it.
+    fn of_prefix(&self, prefix: IpNet) -> Option<&Arc<Nas>> {
+        match prefix {
+            IpNet::V4(prefix) => {
+                let address = u32::from(prefix.network());
+                self.v4.of_at_most(prefix.prefix_len(), |bits| address & mask32(bits))
+            }
+            IpNet::V6(prefix) => {
+                let address = u128::from(prefix.network());
+                self.v6.of_at_most(prefix.prefix_len(), |bits| address & mask128(bits))
+            }
+        }
+    }
+
+    /// Prefixes that have another name than they had in a table before.
+    pub(crate) fn renamed_since(&self, before: &Nases) -> Vec<Renamed> {
+        let mut renamed = HashSet::new();
+        for nas in before.all.iter().chain(&self.all) {
+            let (was, is) = (before.of_prefix(nas.prefix), self.of_prefix(nas.prefix));
+            if let (Some(was), Some(is)) = (was, is)
+                && was.name != is.name
+            {
+                let (was, is) = (Arc::clone(&was.name), Arc::clone(&is.name));
+                renamed.insert(Renamed { prefix: nas.prefix, was, is });
+            }
+        }
+        renamed.into_iter().collect()
+    }
+
     /// A NAS by its name.
     pub(crate) fn named(&self, name: &str) -> Option<&Arc<Nas>> {
         self.all.iter().find(|nas| &*nas.name == name)
@@ -201,7 +231,12 @@ impl<K: Eq + std::hash::Hash> Levels<K> {
     }
 
     fn of(&self, network: impl Fn(u8) -> K) -> Option<&Arc<Nas>> {
-        self.0.iter().find_map(|(bits, level)| level.get(&network(*bits)))
+        self.of_at_most(u8::MAX, network)
+    }
+
+    fn of_at_most(&self, most: u8, network: impl Fn(u8) -> K) -> Option<&Arc<Nas>> {
+        let mut levels = self.0.iter().filter(|(bits, _)| *bits <= most);
+        levels.find_map(|(bits, level)| level.get(&network(*bits)))
     }
 }
 

@@ -34,6 +34,14 @@ impl<'a> OpenSessions<'a> {
         }
     }
 
+    /// Whether a session should have been heard of since.
+    fn is_overdue(&self, session: &SessionView) -> bool {
+        let told = self.desk.sessions.settings().interim;
+        // While nobody listened here, it may have spoken.
+        let listening = u32::try_from(self.desk.begun().elapsed().as_secs()).unwrap_or(u32::MAX);
+        missed(session.interval.max(told), session.quiet.min(listening))
+    }
+
     /// What a subscriber has on a line already, by a session of which no end was told.
     pub(crate) fn has(&self, key: &[u8], holder: &Holder<'_>) -> Vec<Assigned> {
         let elsewhere = self.desk.others.known();
@@ -75,7 +83,11 @@ impl Sessions for OpenSessions<'_> {
         let over = here
             .iter()
             .zip(&known)
-            .filter(|(session, spot)| elsewhere.is_closed(session.id) || is_over(spot))
+            .filter(|(session, spot)| {
+                elsewhere.is_closed(session.id)
+                    || is_over(spot)
+                    || (spot.is_same_caller(&login) && self.is_overdue(session))
+            })
             .count();
         let mut there =
             str::from_utf8(key).map_or_else(|_| Vec::new(), |key| elsewhere.open_of(key));
@@ -138,7 +150,34 @@ impl Sessions for OpenSessions<'_> {
     }
 }
 
+/// Whether an update is missed that was to come at so many seconds after the one before. Part of them more: NASes stagger theirs.
+/// Of a session without updates nobody knows.
+fn missed(interval: Option<u32>, quiet: u32) -> bool {
+    interval.is_some_and(|interval| interval > 0 && quiet > interval.saturating_add(interval / 4))
+}
+
 /// What of an open session is off its subscriber's credit.
 fn off(charged: &Charged) -> Used {
     Used { seconds: charged.seconds, octets: charged.octets }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_is_missed_after_its_time() {
+        for (interval, quiet, expected) in [
+            (Some(300), 0, false),
+            (Some(300), 375, false),
+            (Some(300), 376, true),
+            (Some(1), 1, false),
+            (Some(1), 2, true),
+            (Some(u32::MAX), u32::MAX, false),
+            (Some(0), 1_000, false),
+            (None, u32::MAX, false),
+        ] {
+            assert_eq!(missed(interval, quiet), expected, "{interval:?} {quiet}");
+        }
+    }
 }

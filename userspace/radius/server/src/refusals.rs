@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use muralla_radius_accounting::export::printable;
 use muralla_radius_policy::{Reason, Refusal};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -73,6 +74,8 @@ struct Kept {
     source: IpAddr,
     user: Box<[u8]>,
     calling_station: Option<Box<[u8]>>,
+    /// The line, of a NAS that tells no Calling-Station-Id.
+    port: Option<Box<[u8]>>,
     method: &'static str,
     reason: Reason,
     detail: Option<Box<str>>,
@@ -90,6 +93,8 @@ pub(crate) struct Note<'a> {
     pub(crate) source: IpAddr,
     pub(crate) user: &'a [u8],
     pub(crate) calling_station: Option<&'a [u8]>,
+    /// The line as attempts have it ([`place_of`](crate::place::place_of)).
+    pub(crate) place: Option<&'a [u8]>,
     pub(crate) method: &'static str,
     pub(crate) refusal: &'a Refusal,
     /// Whether there was an Access-Reject.
@@ -113,11 +118,17 @@ impl Refusals {
     /// Those that fit, the latest first.
     pub(crate) fn find(&self, filter: &RefusalFilter) -> Vec<LoginRefusal> {
         let mut found: Vec<LoginRefusal> =
-            self.0.iter().flat_map(|ring| find_in(ring, filter)).collect();
+            self.0.iter().flat_map(|ring| find_in(ring, filter, Kept::tell)).collect();
         // Those of one thread stay in their order.
         found.sort_by(|one, other| other.at.total_cmp(&one.at));
         found.truncate(filter.most);
         found
+    }
+
+    /// The lines of those that fit, as attempts have them; some more than once.
+    pub(crate) fn places(&self, filter: &RefusalFilter) -> Vec<Box<[u8]>> {
+        let found = self.0.iter().flat_map(|ring| find_in(ring, filter, Kept::place));
+        found.flatten().collect()
     }
 
     /// What is to be written into the log now, and how many more there were.
@@ -171,7 +182,7 @@ fn place() -> usize {
 }
 
 /// Those of a ring that fit, the latest first. Some at a time: its thread waits for no more than that.
-fn find_in(ring: &Mutex<Ring>, filter: &RefusalFilter) -> Vec<LoginRefusal> {
+fn find_in<T>(ring: &Mutex<Ring>, filter: &RefusalFilter, tell: impl Fn(&Kept) -> T) -> Vec<T> {
     let (mut found, mut before) = (Vec::new(), u64::MAX);
     while before > 0 && found.len() < filter.most {
         let ring = ring.lock();
@@ -181,7 +192,7 @@ fn find_in(ring: &Mutex<Ring>, filter: &RefusalFilter) -> Vec<LoginRefusal> {
         let skipped = usize::try_from(ring.next - end).unwrap_or(usize::MAX);
         let some = usize::try_from(end.saturating_sub(before)).unwrap_or(usize::MAX);
         let fitting = ring.kept.iter().rev().skip(skipped).take(some);
-        found.extend(fitting.filter(|kept| kept.fits(filter)).map(Kept::tell));
+        found.extend(fitting.filter(|kept| kept.fits(filter)).map(&tell));
         if before <= first {
             break;
         }
@@ -216,6 +227,7 @@ impl Ring {
             source: note.source,
             user: short(note.user),
             calling_station: note.calling_station.map(short),
+            port: note.place.filter(|place| Some(*place) != note.calling_station).map(Into::into),
             method: note.method,
             reason: note.refusal.reason,
             detail: note.refusal.detail.as_deref().map(Into::into),
@@ -271,16 +283,20 @@ impl Kept {
             && filter.until.is_none_or(|until| self.at < until)
     }
 
+    fn place(&self) -> Option<Box<[u8]>> {
+        let station = self.calling_station.as_ref().filter(|station| !station.is_empty());
+        self.port.as_ref().or(station).cloned()
+    }
+
     fn tell(&self) -> LoginRefusal {
-        let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
         let detail = self.detail.as_deref();
         let words = self.reason.words();
         LoginRefusal {
             at: self.at,
-            user: text(&self.user),
+            user: printable(&self.user),
             nas: self.nas.to_string(),
             source: self.source,
-            calling_station: self.calling_station.as_deref().map(text),
+            calling_station: self.calling_station.as_deref().map(printable),
             method: self.method.to_owned(),
             reason: self.reason.name().to_owned(),
             words: detail.map_or_else(|| words.to_owned(), |detail| format!("{words}: {detail}")),
@@ -304,6 +320,7 @@ mod tests {
             source: "192.0.2.1".parse().unwrap(),
             user: user.as_bytes(),
             calling_station: Some(b"00-AA"),
+            place: Some(b"00-AA"),
             method: "PAP",
             refusal: &refusal,
             answered: true,
@@ -342,6 +359,15 @@ mod tests {
         }
         let refused = &refusals.find(&all())[0];
         assert_eq!(refused.words, "as many sessions as allowed are open: a detail");
+    }
+
+    /// A terminal obeys what stands between control characters, and users choose their names.
+    #[test]
+    fn no_control_character_reaches_the_operator() {
+        let refusals = Refusals::new(1);
+        note(&refusals, "one", "\x1b[2J\x1b]0;all is well\x07ann\r\n", Reason::WrongPassword, 0);
+        let refused = refusals.find(&RefusalFilter::default());
+        assert_eq!(refused[0].user, "\\x1b[2J\\x1b]0;all is well\\x07ann\\x0d\\x0a");
     }
 
     #[test]

@@ -110,6 +110,9 @@ pub struct Status {
     pub journal: JournalStatus,
     /// The database; none before its first answer.
     pub database: Option<DatabaseStatus>,
+    /// Why it can't be used although it answers, or has not answered yet: the last word. None if it can.
+    #[serde(default)]
+    pub database_error: Option<String>,
     /// Accounting records and closed sessions written into it since the start.
     pub exported: u64,
     /// Records put aside since the start because it refuses them.
@@ -121,11 +124,17 @@ pub struct Status {
     /// Why no records are taken out of the journal until the process is started anew; none if they are.
     #[serde(default)]
     pub accounting_failure: Option<String>,
+    /// What the accounting does besides taking records, and whether it can.
+    #[serde(default)]
+    pub duties: Vec<DutyStatus>,
     /// Sessions that were forgotten for lack of room before all their records were in the database; 0 again once all records are.
     #[serde(default)]
     pub forgotten_unwritten: u64,
     /// The address pools, as this server sees them.
     pub pools: Vec<PoolStatus>,
+    /// Whether another process runs under this server's name, so that this one gives nothing of a pool away any more.
+    #[serde(default)]
+    pub name_taken: bool,
     /// What the operator should know.
     pub warnings: Vec<String>,
 }
@@ -136,10 +145,10 @@ impl Status {
     pub fn troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
         if !self.ready {
-            troubles.push(
-                "NOBODY CAN LOG IN: the subscribers are not in memory, as the database has not answered yet, and there is no copy"
-                    .to_owned(),
-            );
+            let why = self.database_error.as_deref().unwrap_or("the database has not answered yet");
+            troubles.push(format!(
+                "NOBODY CAN LOG IN: the subscribers are not in memory, and there is no copy of the database: {why}"
+            ));
         }
         if self.journal.health != "good" {
             let why = self.journal.error.as_deref().unwrap_or(&self.journal.health);
@@ -148,17 +157,30 @@ impl Status {
             ));
         }
         match &self.database {
-            None => troubles.push("the database has not answered since the start".to_owned()),
+            None => {
+                let why = self.database_error.as_deref().unwrap_or("nothing is known of it");
+                troubles.push(format!(
+                    "the database could not be used since the start, and is tried again: {why}"
+                ));
+            }
             Some(database) if database.away_since.is_some() => {
                 let why = database.last_error.as_deref().unwrap_or("it does not answer");
                 troubles.push(format!("the database is away: {why}"));
             }
-            Some(_) => {}
+            Some(_) => {
+                let why = self.database_error.as_deref();
+                troubles.extend(why.map(|why| format!("the database can't be used: {why}")));
+            }
         }
         if let Some(why) = &self.accounting_failure {
             troubles.push(format!(
                 "THE ACCOUNTING STANDS STILL: {why}; records are acknowledged and kept in the journal, but who is online is not \
                  followed any more: systemd starts the service anew, or `systemctl restart muralla-radius` does"
+            ));
+        }
+        for why in self.duties.iter().filter_map(|duty| duty.failure.as_deref()) {
+            troubles.push(format!(
+                "the accounting panicked, and goes on without this: {why}; it is tried again; please report it"
             ));
         }
         if self.forgotten_unwritten > 0 {
@@ -180,7 +202,15 @@ impl Status {
                 self.journal.dead_letters
             ));
         }
-        for pool in self.pools.iter().filter(|pool| pool.size > 0 && pool.spare == 0) {
+        if self.name_taken {
+            troubles.push(
+                "WHO NEEDS AN ADDRESS OF A POOL GETS NONE HERE: another process has this server's name and all that it had reserved"
+                    .to_owned(),
+            );
+        }
+        // More addresses would be of no use then.
+        let empty = |pool: &&PoolStatus| pool.size > 0 && pool.spare == 0 && !self.name_taken;
+        for pool in self.pools.iter().filter(empty) {
             troubles.push(format!(
                 "nothing can be given away of the pool {0}; `muralla radius pool add {0} PREFIX` makes it larger",
                 pool.name
@@ -188,6 +218,18 @@ impl Status {
         }
         troubles
     }
+}
+
+/// Something that the accounting does besides taking records. If it panics, records are taken all the same, and it is tried
+/// again.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DutyStatus {
+    /// What, in a word: `search`, `snapshot`, `closings`, `tidings`, `orders`.
+    pub duty: String,
+    /// How often it panicked since the start.
+    pub panics: u64,
+    /// What can't be done since its last panic, and what that said; none if it was done as it should since.
+    pub failure: Option<String>,
 }
 
 /// A histogram of latencies.
@@ -225,6 +267,9 @@ pub struct NasStatus {
     pub message_authenticator_optional: bool,
     /// Whether a secret to come is taken too.
     pub rolling: bool,
+    /// Sessions open under its name, of records that came here.
+    #[serde(default)]
+    pub sessions: u64,
     /// Genuine Access-Requests.
     pub requests: u64,
     /// Access-Accepts.
@@ -339,10 +384,28 @@ pub struct UserLimits {
 /// A line from which a user's logins are refused.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct LineLimit {
-    /// Calling-Station-Id.
-    pub calling_station: String,
+    /// Calling-Station-Id; none of a NAS that sends none: there it is the port.
+    pub calling_station: Option<String>,
+    /// NAS-Port-Id, or else NAS-Port.
+    #[serde(default)]
+    pub port: Option<String>,
+    /// The address that the box sends from that the port is of.
+    #[serde(default)]
+    pub source: Option<IpAddr>,
     /// Seconds until a login is looked at again.
     pub seconds: u64,
+}
+
+impl LineLimit {
+    /// The line in words.
+    #[must_use]
+    pub fn line(&self) -> String {
+        match (&self.calling_station, &self.port, self.source) {
+            (Some(station), ..) => station.clone(),
+            (None, Some(port), Some(source)) => format!("port {port} of the box at {source}"),
+            (None, port, _) => format!("port {}", port.as_deref().unwrap_or_default()),
+        }
+    }
 }
 
 /// The accounting journal.

@@ -1,5 +1,7 @@
 //! The role as one thing, which the binary holds.
 
+mod closing;
+mod errors;
 mod orders;
 mod told;
 
@@ -15,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use muralla_journal::disk::Disk;
-use muralla_journal::{Journal, JournalError, Options};
+use muralla_journal::{Journal, Options};
+use muralla_radius_accounting::export::printable;
 use muralla_radius_accounting::payload;
-use muralla_radius_dictionary::{Dictionary, DictionaryError, Encoded, Pair};
-use muralla_radius_policy::{Base, Case, Names, Realm};
+use muralla_radius_dictionary::{Dictionary, Encoded, Pair};
+use muralla_radius_policy::Base;
 use muralla_radius_state::{State, StateError};
 use muralla_radius_wire::Secret;
 use parking_lot::Mutex;
@@ -27,17 +30,15 @@ use tokio::sync::{mpsc as channel, watch};
 use tokio::task;
 use tracing::{info, warn};
 
+pub use self::errors::{OrderError, ReloadError, StartError};
 use self::told::{journal_status, nas_status, session, strangers};
 use crate::accounting::{self, Ledger, seconds_of};
 use crate::canary;
-use crate::config::{
-    AnswersConfig, JournalConfig, NameCase, NamesConfig, NasConfig, RadiusConfig, RealmRule,
-    StateLocation,
-};
+use crate::config::{AnswersConfig, JournalConfig, NasConfig, RadiusConfig, StateLocation};
 use crate::costly::Costly;
 use crate::desk::{Context, Desk};
 use crate::dynamic::Wish;
-use crate::listening::{self, ListenError, Listening, Service};
+use crate::listening::{self, Listening, Service};
 use crate::nases::{Nas, Nases, SELF};
 use crate::report::{
     DeadRecord, DynamicOutcome, LoginRefusal, RefusalFilter, Session, Status, TestOutcome,
@@ -52,57 +53,6 @@ use crate::threads::{self, Gauges, Mailbox, Port, Work, Workers};
 /// Time for which the start waits for the database: a file of our own is there at once, or never.
 const OPENING_FILE: Duration = Duration::from_secs(30);
 const OPENING_DATABASE: Duration = Duration::from_millis(1_500);
-
-/// Why the role can't start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration asks for what can't be.
-    #[error("{}", .0.join("; "))]
-    Config(Vec<String>),
-    /// A socket can't be had.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// A dictionary can't be read.
-    #[error("[radius] dictionaries: {0}")]
-    Dictionary(#[from] DictionaryError),
-    /// The journal can't be kept.
-    #[error("[radius.journal]: {0}")]
-    Journal(#[from] JournalError),
-    /// The state can't be used.
-    #[error("[radius.state]: {0}")]
-    State(#[from] StateError),
-    /// The system refuses threads or descriptors.
-    #[error("the system refuses: {0}")]
-    System(#[from] io::Error),
-}
-
-/// Why a new configuration was not taken. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReloadError {
-    /// It asks for what can't be.
-    #[error("{}", .0.join("; "))]
-    Config(Vec<String>),
-}
-
-/// Why an order of the operator's was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderError {
-    /// No session fits.
-    #[error("no session is open that fits; `muralla radius sessions` shows those that are")]
-    NoSession,
-    /// An item is none, or has no place in a packet.
-    #[error("{0}")]
-    Item(String),
-    /// The role answers nowhere, or has stopped.
-    #[error("{0}")]
-    NotHere(&'static str),
-    /// The journal refuses.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The request has too many items.
-    #[error(transparent)]
-    TooLong(#[from] muralla_radius_wire::TooLong),
-}
 
 /// Sessions that an order is about.
 #[derive(Clone, Debug)]
@@ -153,8 +103,9 @@ impl Role {
         inherited: Vec<(String, OwnedFd)>,
         runtime: Handle,
     ) -> Result<Self, StartError> {
-        let (journal, recovered) =
-            Journal::open(&config.journal.folder, journal_options(&config.journal))?;
+        let folder = &config.journal.folder;
+        let opened = Journal::open(folder, journal_options(&config.journal));
+        let (journal, recovered) = opened.map_err(|error| StartError::of_journal(error, folder))?;
         info!(?recovered, "the journal is open");
         Self::start_with(config, inherited, runtime, journal)
     }
@@ -195,7 +146,7 @@ impl Role {
             |threads| threads.get(),
         );
         let dictionary = Arc::new(config.dictionary()?);
-        let base = Base::new(Arc::clone(&dictionary), names(&config.names), rand::random());
+        let base = Base::new(Arc::clone(&dictionary), config.names.rules(), rand::random());
         base.set_settings(settings);
         let opened = open_state(&config, &runtime)?;
 
@@ -328,6 +279,11 @@ impl Role {
         context.nases.iter().map(|nas| (nas.prefix, nas.name.to_string())).collect()
     }
 
+    /// Whether subscribers and NASes of the database, or of its copy, are known.
+    pub fn is_ready(&self) -> bool {
+        self.desk.is_ready()
+    }
+
     /// Requests as they are answered; none if too many follow already.
     pub fn tail(&self, filter: Filter) -> Option<channel::Receiver<Tailed>> {
         self.desk.tail.follow(filter)
@@ -420,12 +376,11 @@ impl Role {
         let letters = listed.await.map_err(|_| STOPPED)??;
         let told = letters.into_iter().map(|letter| {
             let record = payload::decode(&letter.payload).ok();
-            let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
             DeadRecord {
                 sequence: letter.sequence,
                 at: seconds_of(letter.time),
                 reason: letter.reason,
-                user: record.as_ref().map(|record| text(record.user)),
+                user: record.as_ref().map(|record| printable(record.user)),
                 nas: record.as_ref().map(|record| record.nas.to_owned()),
                 status: record.as_ref().map(|record| record.status.name().to_owned()),
             }
@@ -488,7 +443,7 @@ impl Role {
             answers: total.answers(),
             latency: total.latency(),
             reasons: total.reasons(),
-            nases: nas_status(&context.nases),
+            nases: nas_status(&context.nases, &self.desk.sessions.open_by_nas()),
             strangers: strangers(&context.nases, &total),
             subscribers: self.desk.base.subscribers() as u64,
             profiles: self.desk.base.profiles().len() as u64,
@@ -511,8 +466,11 @@ impl Role {
             closings_waiting: figures.closings_waiting,
             export_error: figures.unfit,
             accounting_failure: figures.failure,
+            duties: figures.duties,
             forgotten_unwritten: stats.forgotten_unwritten,
             pools: self.desk.leases().map(|leases| leases.status()).unwrap_or_default(),
+            name_taken: self.desk.leases().is_some_and(|leases| leases.is_fenced()),
+            database_error: self.supply.database_error(),
             warnings: self.supply.warnings(),
         }
     }
@@ -614,41 +572,33 @@ fn data(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn names(config: &NamesConfig) -> Names {
-    let rule = |rule: RealmRule| match rule {
-        RealmRule::Keep => Realm::Keep,
-        RealmRule::Strip => Realm::Strip,
-        RealmRule::Refuse => Realm::Refuse,
-    };
-    let case = match config.case {
-        NameCase::Exact => Case::Exact,
-        NameCase::Folded => Case::Folded,
-    };
-    let mut names = Names::new(case).with_other_realms(rule(config.other_realms));
-    for (realm, what) in &config.realms {
-        names = names.with_realm(realm, rule(*what));
-    }
-    match &config.default_realm {
-        Some(realm) => names.with_default_realm(realm),
-        None => names,
-    }
+/// Whether there is a copy to begin with although the database can't be used.
+fn can_go_on(config: &RadiusConfig, error: &StateError) -> bool {
+    let copy = config.state.copy.as_deref().filter(|copy| copy.is_file());
+    let is_elsewhere = !matches!(config.state.location, StateLocation::Embedded(_));
+    is_elsewhere && copy.is_some() && !error.is_of_configuration()
 }
 
 /// Opens the state, but does not wait long for one that is away.
 fn open_state(config: &RadiusConfig, runtime: &Handle) -> Result<Option<State>, StateError> {
-    let (location, options) = config.database();
     let patience = match config.state.location {
         StateLocation::Embedded(_) => OPENING_FILE,
-        StateLocation::Postgres(_) => OPENING_DATABASE,
+        StateLocation::Postgres(_) | StateLocation::File(_) => OPENING_DATABASE,
     };
     let (sender, opened) = mpsc::sync_channel(1);
+    let database = config.database();
     runtime.spawn(async move {
+        let opened = match database {
+            Ok((location, options)) => State::open_with(&location, options).await,
+            Err(error) => Err(error),
+        };
         // Nobody waits any more: then it is opened anew.
-        let _ = sender.send(State::open_with(&location, options).await);
+        let _ = sender.send(opened);
     });
     match opened.recv_timeout(patience) {
         Ok(Ok(state)) => Ok(Some(state)),
-        Ok(Err(error)) if !error.may_pass() => Err(error),
+        // A server that was upgraded before this one, or a right that is missing, is no reason to know nobody.
+        Ok(Err(error)) if !error.may_pass() && !can_go_on(config, &error) => Err(error),
         Ok(Err(_)) | Err(_) => Ok(None),
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! It is loaded once and then followed. As long as the database is away, everything goes on with what is there.
 
+mod life;
+mod opening;
+
 use std::collections::HashSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muralla_radius_accounting::SessionId;
 use muralla_radius_dictionary::Dictionary;
@@ -21,13 +24,14 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use tracing::{error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::{MessageAuthenticator, NasConfig, RadiusConfig, StateLocation};
 use crate::desk::{Context, Desk, Wall};
 use crate::kept;
 use crate::nases::Nases;
 use crate::pending::Pending;
+use crate::renamed::Renamings;
 use crate::threads::Mailbox;
 
 /// Most problems of the database's rows that a status tells.
@@ -40,6 +44,9 @@ const REST: Duration = Duration::from_secs(1);
 /// Time after the start until the database is copied, and between two copies.
 const FIRST_COPY: Duration = Duration::from_secs(60);
 const COPY: Duration = Duration::from_secs(3_600);
+
+/// Time between two files of subscribers for the next start. What was changed since has to be read at that start.
+const IMAGE: Duration = Duration::from_secs(3_600);
 
 /// How often it is looked whether the table has come to where the journal was at the start.
 const LOOK: Duration = Duration::from_millis(200);
@@ -66,8 +73,13 @@ pub(crate) struct Supply {
 struct Problems {
     nases: Vec<String>,
     rows: Vec<String>,
-    /// Why there is no database at all.
-    fatal: Option<String>,
+    renamings: Renamings,
+    /// Whether the NASes of the database are known: until then those of the configuration stand in for them.
+    all_nases: bool,
+    /// Why the database can't be used although it answers, or has not answered yet: the last word.
+    database: Option<String>,
+    /// What a newer program did to the database while this one runs.
+    newer: Option<String>,
 }
 
 impl Supply {
@@ -101,10 +113,14 @@ impl Supply {
         let config = self.config.lock();
         let before = self.desk.context();
         let entries = self.entries.lock();
-        let (nases, problems) = Nases::new(&config.nas, &entries, &before.nases, self.threads);
+        let (nases, mut told) = Nases::new(&config.nas, &entries, &before.nases, self.threads);
+        let mut problems = self.problems.lock();
+        problems.nases.clone_from(&told);
+        let open = |name: &str| self.desk.sessions.open_on(name);
+        told.extend(problems.renamings.note(&before.nases, &nases, open));
+        drop(problems);
         self.desk.replace_context(before.with_nases(nases));
-        self.problems.lock().nases.clone_from(&problems);
-        problems
+        told
     }
 
     /// The same with a new configuration.
@@ -131,8 +147,16 @@ impl Supply {
         let mut warnings = self.config.lock().warnings();
         warnings.extend(self.desk.leases().and_then(|leases| leases.trouble()));
         let problems = self.problems.lock();
-        warnings.extend(problems.nases.iter().chain(&problems.rows).cloned());
-        warnings.extend(problems.fatal.clone());
+        warnings.extend(problems.nases.iter().cloned());
+        match self.state().and_then(|state| state.status().following) {
+            Some(following) => warnings.extend(latest(&following.problems)),
+            None => warnings.extend(problems.rows.iter().cloned()),
+        }
+        if problems.all_nases {
+            let open = self.desk.sessions.open_by_nas();
+            warnings.extend(problems.renamings.tell(&self.desk.context().nases, &open));
+        }
+        warnings.extend(problems.newer.clone());
         drop(problems);
         let optional = self.entries.lock();
         let optional = optional
@@ -147,9 +171,25 @@ impl Supply {
         warnings
     }
 
+    /// Why the database can't be used although it answers, or has not answered yet; none if it can.
+    pub(crate) fn database_error(&self) -> Option<String> {
+        self.problems.lock().database.clone()
+    }
+
     fn take_nases(&self, entries: Vec<NasEntry>) {
         *self.entries.lock() = entries.into_iter().map(nas).collect();
-        for problem in self.renew_nases() {
+        let told = self.renew_nases();
+        let mut problems = self.problems.lock();
+        if !std::mem::replace(&mut problems.all_nases, true) {
+            // What they are for the first time they were not otherwise before.
+            problems.renamings = Renamings::default();
+            let bad = problems.nases.clone();
+            drop(problems);
+            bad.iter().for_each(|problem| warn!("{problem}"));
+            return;
+        }
+        drop(problems);
+        for problem in told {
             warn!("{problem}");
         }
     }
@@ -188,28 +228,27 @@ impl Supply {
             _ = stop.wait_for(|stop| *stop) => {}
             () = self.follow(opened) => {}
         }
-        // A restart in order goes on with what is reserved, where it was.
-        if let Some(leases) = self.desk.leases() {
-            let _ = timeout(REST, leases.stop()).await;
-        }
+        self.end_leases().await;
     }
 
     async fn follow(&self, opened: Option<State>) {
         if opened.is_none() {
             self.load_copy().await;
         }
-        let Some(state) = self.open(opened).await else { return };
+        let state = self.open(opened).await;
         *self.state.lock() = Some(state.clone());
-        let loaded = self
-            .persist("loading the subscribers", || {
-                state.load_into(&self.dictionary, &self.desk.base, |_| ())
-            })
-            .await;
+        let begun = Instant::now();
+        let file = image_file(&self.config.lock());
+        let loaded = match self.load_image(&state, &file).await {
+            Some(loaded) => loaded,
+            None => self.load(&state, &file).await,
+        };
         info!(
             subscribers = loaded.subscribers,
             profiles = loaded.profiles,
             nases = loaded.nases.len(),
             refused = loaded.refused,
+            took = ?begun.elapsed(),
             "the subscribers are loaded"
         );
         self.take_loaded(&loaded);
@@ -235,7 +274,51 @@ impl Supply {
             hear_behind(is_behind, &self.desk.pending, &again),
             hear_again(&state, &self.desk, wanted),
             self.keep_copy(&state),
+            keep_image(&state, &file),
+            self.watch_schema(&state),
         );
+    }
+
+    /// Reads all subscribers out of the database, however often it takes, and keeps them for the next start.
+    async fn load(&self, state: &State, file: &Path) -> Loaded {
+        let load = || state.load_and_keep(&self.dictionary, &self.desk.base, file);
+        match load().await {
+            Ok(loaded) => loaded,
+            Err(reason) => {
+                warn!(%reason, "the subscribers can't be loaded; trying again");
+                self.problems.lock().database = Some(reason.to_string());
+                // A right may be missing, or it went away again.
+                if !self.desk.is_ready() {
+                    self.load_copy().await;
+                }
+                self.persist("loading the subscribers", load).await
+            }
+        }
+    }
+
+    /// Begins with the subscribers that an earlier process has kept, and what was changed since; none if that can't be done.
+    async fn load_image(&self, state: &State, file: &Path) -> Option<Loaded> {
+        let base = &self.desk.base;
+        let loaded = match state.load_image(&self.dictionary, base, file).await {
+            Ok(loaded) => loaded,
+            Err(reason) => {
+                warn!(%reason, "the kept subscribers can't be used");
+                None
+            }
+        };
+        let mut loaded = loaded?;
+        let from = loaded.position.clone();
+        let mut take = |changed| match changed {
+            Changed::Everything(anew) => loaded = *anew,
+            Changed::Nases(nases) => loaded.nases = nases,
+            // They are in the base, and what else there is is read later.
+            _ => {}
+        };
+        // What fails is tried again by whoever follows, from the same position: until then they are as they were an hour ago.
+        if let Ok(position) = state.catch_up(&self.dictionary, base, None, &from, &mut take).await {
+            loaded.position = position;
+        }
+        Some(loaded)
     }
 
     /// Puts into force what was loaded besides the subscribers.
@@ -248,7 +331,7 @@ impl Supply {
 
     /// What logins want besides: something of the pools, and to know who is online elsewhere.
     async fn take_rest(&self, state: &State) -> Leases {
-        let leases = self.persist("reserving addresses", || Leases::start(state)).await;
+        let leases = self.begin_leases(state).await;
         self.desk.set_leases(leases.clone());
         self.persist("reading other servers' sessions", || hear_all(state, &self.desk)).await;
         leases
@@ -267,7 +350,7 @@ impl Supply {
         let state = &self.config.lock().state;
         match &state.location {
             StateLocation::Embedded(_) => None,
-            StateLocation::Postgres(_) => state.copy.clone(),
+            StateLocation::Postgres(_) | StateLocation::File(_) => state.copy.clone(),
         }
     }
 
@@ -368,46 +451,16 @@ impl Supply {
         let off = Used { seconds: number(session.session_time), octets };
         self.desk.spent.hear(session.user.as_bytes(), id, off);
     }
+}
 
-    async fn open(&self, opened: Option<State>) -> Option<State> {
-        if opened.is_some() {
-            return opened;
-        }
-        let (location, options) = self.config.lock().database();
-        let mut told = false;
-        let away = |reason: &StateError, _: Duration| {
-            if !std::mem::replace(&mut told, true) {
-                warn!(%reason, "the database does not answer; accounting goes into the journal");
-            }
-        };
-        match State::open_waiting(&location, options, away).await {
-            Ok(state) => Some(state),
-            Err(reason) => {
-                error!(%reason, "the database can't be used");
-                self.problems.lock().fatal = Some(format!("the database can't be used: {reason}"));
-                None
-            }
-        }
+/// The latest problems of rows, at most so many as a status tells.
+fn latest(problems: &[String]) -> Vec<String> {
+    let more = problems.len().saturating_sub(MOST_PROBLEMS);
+    let mut latest: Vec<String> = problems.iter().skip(more).cloned().collect();
+    if more > 0 {
+        latest.push(format!("of {more} more rows of the database something is wrong: see the log"));
     }
-
-    /// Tries until it succeeds.
-    async fn persist<T, F: Future<Output = Result<T, StateError>>>(
-        &self,
-        what: &str,
-        mut attempt: impl FnMut() -> F,
-    ) -> T {
-        let mut backoff = Backoff::default();
-        loop {
-            match attempt().await {
-                Ok(done) => return done,
-                Err(reason) => {
-                    let wait = backoff.failed(rand::random());
-                    warn!(%reason, ?wait, "{what} failed; trying again");
-                    sleep(wait).await;
-                }
-            }
-        }
-    }
+    latest
 }
 
 /// Reads the open sessions of other servers anew.
@@ -478,6 +531,24 @@ fn nas(entry: NasEntry) -> NasConfig {
             MessageAuthenticator::Required
         },
         coa_port: entry.coa_port,
+    }
+}
+
+/// Where subscribers are kept for the next start: beside the journal.
+fn image_file(config: &RadiusConfig) -> PathBuf {
+    config.journal.folder.with_file_name("subscribers")
+}
+
+/// Keeps subscribers for the next start, again and again.
+async fn keep_image(state: &State, file: &Path) {
+    loop {
+        sleep(IMAGE).await;
+        match state.write_image(file).await {
+            Ok(subscribers) => debug!(subscribers, "the subscribers are kept for the next start"),
+            Err(reason) => {
+                warn!(%reason, file = %file.display(), "the subscribers can't be kept for the next start, which will take longer");
+            }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tracing::{error, warn};
 
+use crate::asked::Asking;
 use crate::costly::Costly;
 use crate::desk::{Context, Desk, Scratch, Wall};
 use crate::listening::Service;
@@ -234,6 +235,8 @@ struct Parcel {
     port: usize,
     path: Path,
     identity: Identity,
+    /// How all threads remember an Access-Request.
+    asking: Option<Asking>,
     bytes: Vec<u8>,
 }
 
@@ -253,6 +256,7 @@ struct Slow {
     nas: Arc<Nas>,
     secret: Secret,
     packet: Vec<u8>,
+    asking: Option<Asking>,
     since: Instant,
 }
 
@@ -264,6 +268,7 @@ struct Served<'a> {
     identity: Identity,
     nas: &'a Arc<Nas>,
     secret: &'a Secret,
+    asking: Option<Asking>,
     since: Instant,
 }
 
@@ -283,8 +288,9 @@ impl Clock {
 impl Worker {
     fn new(desk: Arc<Desk>, costly: Arc<Costly>, number: usize, share: usize, work: Work) -> Self {
         let answers = desk.context().answers.clone();
+        let own = answers.reply_cache.saturating_sub(answers.shared_replies());
         let bench = Bench {
-            replies: ReplyCache::new(answers.reply_cache / share, answers.reply_life),
+            replies: ReplyCache::new(own / share, answers.reply_life),
             desk,
             costly,
             number,
@@ -438,7 +444,8 @@ impl Bench {
         };
         let identity = Identity::of(&packet, path.peer);
         let since = clock.now;
-        let served = Served { port: at, path, packet: &packet, identity, nas, secret, since };
+        let mut served =
+            Served { port: at, path, packet: &packet, identity, nas, secret, asking: None, since };
         match self.replies.begin(identity, clock.now) {
             Seen::New => {}
             Seen::UnderWay => {
@@ -457,7 +464,11 @@ impl Bench {
             }
         }
         match packet.code() {
-            Code::ACCESS_REQUEST => self.authorise(context, clock, &served, None),
+            Code::ACCESS_REQUEST => {
+                if self.is_to_be_decided(clock, &mut served) {
+                    self.authorise(context, clock, &served, None);
+                }
+            }
             Code::ACCOUNTING_REQUEST => self.account(context, clock, &served),
             _ => self.tell_status(context, &served, service),
         }
@@ -526,6 +537,7 @@ impl Bench {
             identity: Identity::of(&packet, slow.path.peer),
             nas: &slow.nas,
             secret: &slow.secret,
+            asking: slow.asking,
             since: slow.since,
         };
         self.aim(ports, slow.port, clock.now);
@@ -538,11 +550,14 @@ impl Bench {
     /// Puts an answer that has waited into the outbox. It was counted.
     fn post(&mut self, ports: &[Port], parcel: Parcel, now: Instant) {
         self.aim(ports, parcel.port, now);
-        let Parcel { path, identity, mut bytes, .. } = parcel;
+        let Parcel { path, identity, asking, mut bytes, .. } = parcel;
         if let Some(room) = self.outbox.room().and_then(|room| room.get_mut(..bytes.len())) {
             room.copy_from_slice(&bytes);
             self.outbox.push(bytes.len(), &path);
             self.replies.answered(identity, &bytes, now);
+            if let Some(asking) = &asking {
+                self.desk.asked.answered(asking, &bytes, now);
+            }
         }
         if self.spare.len() < SPARE {
             bytes.clear();

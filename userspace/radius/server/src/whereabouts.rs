@@ -27,9 +27,12 @@ pub(crate) struct Whereabouts {
 }
 
 impl Whereabouts {
-    /// Notes where a record came from.
+    /// Notes where a record came from; nothing of one that this server made itself.
     pub(crate) fn note(&self, record: &Record<'_>) {
         let source = record.source.ip().to_canonical();
+        if source.is_unspecified() {
+            return;
+        }
         let hash = self.hash((record.nas, record.nas_identifier, record.nas_address));
         if self.known.read().get(&hash) == Some(&source) {
             return;

@@ -1,12 +1,14 @@
 //! What a pool gives out, counted through: addresses of IPv4, or prefixes of IPv6 of one length.
 
 use std::fmt;
+use std::hash::Hasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
 
 /// Most that one pool may hold, so that a mistyped prefix is seen and not carried out.
 const MOST: u64 = 1 << 32;
@@ -44,7 +46,7 @@ impl FromStr for Assigned {
 }
 
 /// The ranges of a pool. Everything in it has a number: the bits of the address that count.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Plan {
     length: u8,
     block: u64,
@@ -124,14 +126,18 @@ impl Plan {
 
     /// The number of what was given out; nothing if it is none of this pool's.
     pub(crate) fn number(&self, assigned: Assigned) -> Option<u64> {
-        let number = match assigned {
-            Assigned::V4(address) if self.length == 32 => u32::from(address).into(),
+        self.unit(assigned).filter(|number| self.contains(*number))
+    }
+
+    /// The number of something of the pool's kind, whether it is in the ranges or not.
+    pub(crate) fn unit(&self, assigned: Assigned) -> Option<u64> {
+        match assigned {
+            Assigned::V4(address) if self.length == 32 => Some(u32::from(address).into()),
             Assigned::V6(prefix) if self.length > 32 && prefix.prefix_len() == self.length => {
-                bits(self.length, prefix.network())
+                Some(bits(self.length, prefix.network()))
             }
-            _ => return None,
-        };
-        self.contains(number).then_some(number)
+            _ => None,
+        }
     }
 
     /// The numbers that something fixed covers or lies in: one, or many for a shorter prefix.
@@ -175,6 +181,47 @@ impl Plan {
     /// What a block has of this pool.
     pub(crate) fn units(&self, block: u64) -> impl Iterator<Item = u64> {
         (block..=self.last_of(block)).filter(|number| self.contains(*number))
+    }
+
+    /// Whether all of a block lies in one of its ranges.
+    pub(crate) fn has_whole(&self, block: u64) -> bool {
+        let last = self.last_of(block);
+        self.ranges.iter().any(|range| *range.start() <= block && last <= *range.end())
+    }
+
+    /// The same pool with nothing in it.
+    pub(crate) fn emptied(&self) -> Self {
+        Self { ranges: Vec::new(), ..*self }
+    }
+
+    /// What is in its ranges that an earlier plan of the same pool did not have.
+    pub(crate) fn beyond(&self, earlier: &Self) -> Self {
+        let mut ranges = Vec::new();
+        for range in &self.ranges {
+            let (mut from, end) = (Some(*range.start()), *range.end());
+            for had in &earlier.ranges {
+                let Some(start) = from.filter(|start| *start <= end) else { break };
+                if *had.end() < start || end < *had.start() {
+                    continue;
+                }
+                if start < *had.start() {
+                    ranges.push(start..=*had.start() - 1);
+                }
+                from = had.end().checked_add(1);
+            }
+            ranges.extend(from.filter(|start| *start <= end).map(|start| start..=end));
+        }
+        Self { ranges, ..*self }
+    }
+
+    /// The plan as a number, the same on every server, for it lies in the database. Never zero.
+    pub(crate) fn fingerprint(&self) -> i64 {
+        let mut hasher = SipHasher13::new_with_keys(0x6d75_7261_6c6c_6121, 0x7261_6e67_6573_2121);
+        let ends = self.ranges.iter().flat_map(|range| [*range.start(), *range.end()]);
+        for number in [u64::from(self.length), self.block].into_iter().chain(ends) {
+            hasher.write(&number.to_le_bytes());
+        }
+        hasher.finish().max(1).cast_signed()
     }
 
     /// Whether it shares anything with another pool.
@@ -324,6 +371,46 @@ mod tests {
             let error = Plan::new(length, block, ranges.iter().copied()).unwrap_err();
             assert!(error.contains(word), "{ranges:?}: {error}");
         }
+    }
+
+    #[test]
+    fn what_a_pool_gains_is_what_it_had_not() {
+        let all = "192.0.2.0-192.0.2.99";
+        for (had, gained) in [
+            (&[][..], &[all][..]),
+            (&[all], &[]),
+            (&["192.0.1.0-192.0.3.255"], &[]),
+            (&["192.0.2.0-192.0.2.49"], &["192.0.2.50-192.0.2.99"]),
+            (&["192.0.2.50-192.0.3.9"], &["192.0.2.0-192.0.2.49"]),
+            (
+                &["192.0.2.10", "192.0.2.20-192.0.2.29", "198.51.100.1"],
+                &["192.0.2.0-192.0.2.9", "192.0.2.11-192.0.2.19", "192.0.2.30-192.0.2.99"],
+            ),
+        ] {
+            let new = plan(32, 4, &[all]);
+            assert_eq!(new.beyond(&plan(32, 4, had)), plan(32, 4, gained), "{had:?}");
+        }
+        let last = plan(64, 4, &["ffff:ffff:ffff:fff0::/60"]);
+        assert_eq!(last.beyond(&plan(64, 4, &["ffff:ffff:ffff:ffff::/64"])).size(), 15);
+        assert_eq!(last.beyond(&last).size(), 0);
+        assert_eq!(last.beyond(&last.emptied()), last);
+    }
+
+    #[test]
+    fn plans_are_told_apart_by_a_number() {
+        let one = plan(32, 4, &["192.0.2.0-192.0.2.9"]);
+        // It lies in databases.
+        assert_eq!(one.fingerprint(), plan(32, 4, &["192.0.2.0-192.0.2.9"]).fingerprint());
+        for other in [
+            one.emptied(),
+            plan(32, 8, &["192.0.2.0-192.0.2.9"]),
+            plan(32, 4, &["192.0.2.0-192.0.2.8"]),
+            plan(32, 4, &["192.0.2.0-192.0.2.7", "192.0.2.8-192.0.2.9"]),
+        ] {
+            assert_ne!(one.fingerprint(), other.fingerprint(), "{other:?}");
+        }
+        assert!(one.has_whole(one.block_of(u64::from(u32::from(Ipv4Addr::new(192, 0, 2, 7))))));
+        assert!(!one.has_whole(one.block_of(u64::from(u32::from(Ipv4Addr::new(192, 0, 2, 8))))));
     }
 
     #[test]

@@ -14,11 +14,17 @@
 //!   has been asked after that. Offers that were accepted have their accounting records by then.
 //! - What belongs to a subscriber for good, or is in use by someone the database knows, is never free.
 
-use std::cmp::Reverse;
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
-use std::ops::RangeInclusive;
+mod blocks;
+mod fixed;
+mod kept;
+mod unit;
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
+
+pub(crate) use self::kept::KeptBook;
+use self::unit::{State, Unit};
+use crate::Assigned;
 use crate::addresses::Plan;
 
 /// Milliseconds of a clock that nobody sets.
@@ -44,6 +50,8 @@ pub(crate) struct Sign {
     pub(crate) stamped: Moment,
     /// Whether it is a Start, and the first that is heard of the session.
     pub(crate) starts: bool,
+    /// Whether the user is a subscriber.
+    pub(crate) known: bool,
 }
 
 /// A lease of which the database is to know.
@@ -74,8 +82,9 @@ pub(crate) struct Ended {
     pub(crate) until: Moment,
 }
 
-/// Milliseconds by which times that NASes count in seconds may be wrong.
-const SLACK: u64 = 1_000;
+/// How many a user may have by his NAS's word alone. A server that goes on with another's sessions hears of some that the other
+/// gave in its last moments; a NAS that makes sessions up can't have more than this of a pool for each user whom it knows.
+pub(crate) const MOST_CLAIMS: usize = 16;
 
 /// More than one session.
 const SEVERAL: u64 = 1;
@@ -89,6 +98,10 @@ pub(crate) struct Book<T> {
     lease: u64,
     /// Blocks by their first number, and when their reservation ends.
     blocks: BTreeMap<u64, Moment>,
+    /// Those of which the pool has more than is given out here: ranges that came after them.
+    narrow: BTreeSet<u64>,
+    /// Those that the pool has in part, of which the database does not know yet that nothing else is in use here.
+    untrimmed: BTreeSet<u64>,
     units: HashMap<u64, Unit>,
     /// Free ones, the longest unused first: by the number of their place in the queue.
     free: BTreeMap<u64, u64>,
@@ -104,40 +117,8 @@ pub(crate) struct Book<T> {
     fresh: HashMap<u64, (Moment, T)>,
     gone: HashSet<u64>,
     given: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Unit {
-    state: State,
-    /// Whether all offers that others made of it have come to light.
-    sure: bool,
-    /// Whether it was offered to its user again before a session of the offer before was heard of.
-    doubtful: bool,
-    user: u64,
-    /// Zero for none.
-    line: u64,
-    /// When the database is to be asked about it.
-    until: Moment,
-    /// When it was offered last, and how long that offer may be taken; zero if a session has taken it.
-    offered: Moment,
-    rest: Moment,
-    /// When it was last offered, or a record told of it.
-    touched: Moment,
-    /// The session that has it, and the one that had it before the last offer; zero for none that is known.
-    session: u64,
-    before: u64,
-    /// Its place in the queue of free ones; zero for none.
-    queued: u64,
-    /// Its place among the ends; zero for none.
-    ends_at: Moment,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
-    Free,
-    Held,
-    /// Nobody known holds it, but somebody may.
-    Resting,
+    /// What users have by their NAS's word alone, and what they had before that.
+    claims: HashMap<u64, Vec<u64>>,
 }
 
 impl<T> Book<T> {
@@ -147,6 +128,8 @@ impl<T> Book<T> {
             offer,
             lease,
             blocks: BTreeMap::new(),
+            narrow: BTreeSet::new(),
+            untrimmed: BTreeSet::new(),
             units: HashMap::new(),
             free: BTreeMap::new(),
             place: 0,
@@ -158,6 +141,7 @@ impl<T> Book<T> {
             fresh: HashMap::new(),
             gone: HashSet::new(),
             given: 0,
+            claims: HashMap::new(),
         }
     }
 
@@ -165,30 +149,10 @@ impl<T> Book<T> {
         &self.plan
     }
 
-    /// Takes other ranges or times over. What is held stays held, even outside of them; what is free there is forgotten. Of what
-    /// is new the database is asked first: somebody may have it since it was of this pool or another before.
-    pub(crate) fn replan(&mut self, plan: Plan, offer: u64, lease: u64, now: Moment) {
-        (self.offer, self.lease) = (offer, lease);
-        if self.plan == plan {
-            return;
-        }
-        self.plan = plan;
-        let outside = |(number, unit): (&u64, &Unit)| {
-            (unit.state == State::Free && !self.plan.contains(*number)).then_some(*number)
-        };
-        for number in self.units.iter().filter_map(outside).collect::<Vec<_>>() {
-            self.forget(number);
-        }
-        let blocks: Vec<u64> = self.blocks.keys().copied().collect();
-        for block in blocks {
-            let units: Vec<u64> = self.plan.units(block).collect();
-            for number in units {
-                if let Entry::Vacant(place) = self.units.entry(number) {
-                    place.insert(Unit { until: now, ..Unit::resting() });
-                    self.ending(number);
-                }
-            }
-        }
+    /// The number of what the pool has, or of what left it and is in use here still.
+    pub(crate) fn number(&self, assigned: Assigned) -> Option<u64> {
+        let number = self.plan.unit(assigned)?;
+        (self.plan.contains(number) || self.units.contains_key(&number)).then_some(number)
     }
 
     /// Something for somebody. The same line gets the same again while it holds it, and if possible after that. By what this
@@ -225,13 +189,19 @@ impl<T> Book<T> {
         Some(number)
     }
 
-    /// An accounting record of a session that goes on says that somebody has it. Tells whether somebody else should have it.
+    /// An accounting record of a session that goes on says that somebody has it. Tells whether somebody else should have it. What
+    /// nobody was given here is his if he is a subscriber and has not too much by such words already; else it stays free, but is
+    /// given to others last, for he may have it.
     pub(crate) fn renew(&mut self, number: u64, who: Who, sign: Sign, now: Moment) -> bool {
         let Some(unit) = self.units.get(&number) else { return false };
         if unit.state == State::Held && unit.user != who.user {
             return true;
         }
         let free = unit.state != State::Held;
+        if free && !self.may_claim(number, who, sign) {
+            self.put_last(number);
+            return false;
+        }
         self.take(number);
         let Some(unit) = self.units.get_mut(&number) else { return false };
         // What is not certain is asked about soon, whoever has it.
@@ -292,148 +262,6 @@ impl<T> Book<T> {
         self.free.remove(&std::mem::take(&mut unit.queued));
         (unit.state, unit.until) = (State::Resting, now);
         self.ending(number);
-    }
-
-    /// These belong to subscribers, of all that is in one block.
-    pub(crate) fn set_fixed(&mut self, block: u64, covered: &[RangeInclusive<u64>]) {
-        for number in block..=self.plan.last_of(block) {
-            if covered.iter().any(|covered| covered.contains(&number)) {
-                continue;
-            }
-            let free = self.units.get(&number).is_some_and(|unit| unit.state == State::Free);
-            if self.fixed.remove(&number) && free {
-                self.spare += 1;
-                self.queue(number);
-            }
-        }
-        for covered in covered {
-            self.fix_in(block, covered);
-        }
-    }
-
-    /// These belong to a subscriber now.
-    pub(crate) fn fix(&mut self, covered: &RangeInclusive<u64>) {
-        let (start, end) = (*covered.start(), *covered.end());
-        if start > end {
-            return;
-        }
-        let blocks = self.blocks.range(self.plan.block_of(start)..=end);
-        let blocks: Vec<u64> = blocks.map(|(block, _)| *block).collect();
-        for block in blocks {
-            self.fix_in(block, covered);
-        }
-    }
-
-    fn fix_in(&mut self, block: u64, covered: &RangeInclusive<u64>) {
-        let last = self.plan.last_of(block).min(*covered.end());
-        for number in block.max(*covered.start())..=last {
-            let free = self.units.get(&number).is_some_and(|unit| unit.state == State::Free);
-            if self.fixed.insert(number) && free {
-                self.spare = self.spare.saturating_sub(1);
-            }
-        }
-    }
-
-    /// A block is ours until then. With `rest`, others may have given of it until now: nothing is free, nor known for certain,
-    /// before the database has been asked after that moment. Without, all that was given is known, but not which sessions took
-    /// the last offers.
-    pub(crate) fn take_block(
-        &mut self,
-        block: u64,
-        until: Moment,
-        rest: Option<Moment>,
-        known: impl IntoIterator<Item = Known>,
-        now: Moment,
-    ) {
-        self.blocks.insert(block, until);
-        for known in known {
-            if self.plan.block_of(known.number) != block {
-                continue;
-            }
-            self.units.entry(known.number).or_insert_with(Unit::resting);
-            self.set_held(known);
-            let Some(unit) = self.units.get_mut(&known.number) else { continue };
-            unit.touched = now;
-            (unit.sure, unit.offered) = (rest.is_none(), now);
-            if let Some(rest) = rest {
-                (unit.rest, unit.until) = (rest, rest);
-            } else if known.session == 0 {
-                unit.rest = known.until.max(1);
-            } else {
-                (unit.session, unit.until) = (SEVERAL, now);
-            }
-            self.ending(known.number);
-        }
-        let units: Vec<u64> = self.plan.units(block).collect();
-        for number in units {
-            if self.units.contains_key(&number) {
-                continue;
-            }
-            let rested = rest.unwrap_or(0);
-            self.units.insert(number, Unit { until: rested, rest: rested, ..Unit::resting() });
-            match rest {
-                None => self.set_free(number),
-                Some(_) => self.ending(number),
-            }
-        }
-    }
-
-    /// The reservation of a block was made longer.
-    pub(crate) fn extend(&mut self, block: u64, until: Moment) {
-        if let Some(end) = self.blocks.get_mut(&block) {
-            *end = (*end).max(until);
-        }
-    }
-
-    /// A block is ours no more.
-    pub(crate) fn drop_block(&mut self, block: u64) {
-        if self.blocks.remove(&block).is_none() {
-            return;
-        }
-        // Nothing but what is in it: others wait for the lock that is held meanwhile. Its ends are passed over when they come.
-        for number in block..=self.plan.last_of(block) {
-            let fixed = self.fixed.remove(&number);
-            self.fresh.remove(&number);
-            self.gone.remove(&number);
-            let Some(unit) = self.units.remove(&number) else { continue };
-            let spare = unit.state == State::Free && !fixed;
-            self.spare = self.spare.saturating_sub(usize::from(spare));
-            self.held = self.held.saturating_sub(usize::from(unit.state == State::Held));
-            self.free.remove(&unit.queued);
-            if self.lines.get(&unit.line) == Some(&number) {
-                self.lines.remove(&unit.line);
-            }
-        }
-    }
-
-    /// Blocks, and when their reservations end.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = (u64, Moment)> {
-        self.blocks.iter().map(|(block, until)| (*block, *until))
-    }
-
-    /// Whether nothing of a block is held, nor rests, nor waits to be written.
-    pub(crate) fn is_idle(&self, block: u64) -> bool {
-        let is_free = |number: u64| {
-            self.units.get(&number).is_none_or(|unit| unit.state == State::Free)
-                && !self.fresh.contains_key(&number)
-                && !self.gone.contains(&number)
-        };
-        self.blocks.contains_key(&block) && (block..=self.plan.last_of(block)).all(is_free)
-    }
-
-    /// Blocks that are ours of which the pool has nothing any more, and which are idle: they are good for nothing.
-    pub(crate) fn outside(&self) -> Vec<u64> {
-        let blocks = self.blocks.keys().copied();
-        blocks
-            .filter(|block| self.plan.units(*block).next().is_none() && self.is_idle(*block))
-            .collect()
-    }
-
-    /// Whether all that was ever offered of a block is known. Not so soon after a crash: what the life before offered at its end
-    /// may come to light yet.
-    pub(crate) fn is_sure(&self, block: u64) -> bool {
-        let is_sure = |number: u64| self.units.get(&number).is_none_or(|unit| unit.sure);
-        self.blocks.contains_key(&block) && (block..=self.plan.last_of(block)).all(is_sure)
     }
 
     /// At most `most` whose time has ended: the database is to be asked about them.
@@ -571,6 +399,39 @@ impl<T> Book<T> {
         None
     }
 
+    /// Whether somebody has what he was not given, as far as is known here, because his NAS says so.
+    fn may_claim(&mut self, number: u64, who: Who, sign: Sign) -> bool {
+        let Self { units, claims, .. } = self;
+        let had_it = units.get(&number).is_some_and(|unit| unit.user == who.user);
+        if !sign.known && !had_it {
+            return false;
+        }
+        let has = |user: u64, number: u64| {
+            let unit = units.get(&number);
+            unit.is_some_and(|unit| unit.state == State::Held && unit.user == user)
+        };
+        if claims.len() > 2 * units.len() + 64 {
+            claims.retain(|user, numbers| {
+                numbers.retain(|number| has(*user, *number));
+                !numbers.is_empty()
+            });
+        }
+        let numbers = claims.entry(who.user).or_default();
+        numbers.retain(|number| has(who.user, *number));
+        if numbers.len() >= MOST_CLAIMS {
+            return false;
+        }
+        numbers.push(number);
+        true
+    }
+
+    fn put_last(&mut self, number: u64) {
+        let unit = self.units.get_mut(&number).filter(|unit| unit.queued != 0);
+        let Some(unit) = unit else { return };
+        self.free.remove(&std::mem::take(&mut unit.queued));
+        self.queue(number);
+    }
+
     fn name(&mut self, number: u64, who: Who) {
         let Some(unit) = self.units.get_mut(&number) else { return };
         let line = who.line.unwrap_or(0);
@@ -649,37 +510,6 @@ impl<T> Book<T> {
         self.free.remove(&std::mem::take(&mut unit.queued));
         self.held += usize::from(begins);
         begins
-    }
-}
-
-impl Unit {
-    /// One of which nothing is known yet.
-    fn resting() -> Self {
-        Self {
-            state: State::Resting,
-            sure: false,
-            doubtful: false,
-            user: 0,
-            line: 0,
-            until: 0,
-            offered: 0,
-            rest: 0,
-            touched: 0,
-            session: 0,
-            before: 0,
-            queued: 0,
-            ends_at: 0,
-        }
-    }
-
-    /// Whether a session began with what was offered last.
-    fn is_taken_by(&self, sign: Sign) -> bool {
-        let Some(began) = sign.began.filter(|_| sign.session != self.before) else { return false };
-        if sign.starts && !self.doubtful {
-            // A late one says how late it is, or is none.
-            return self.offered <= began.saturating_add(SLACK);
-        }
-        self.offered.saturating_add(SLACK) <= began.min(sign.stamped)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Entries into what policy works with. The same for what is entered and for what is loaded, so that nothing is accepted
 //! here that would be left out there.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -194,6 +195,45 @@ pub(crate) fn subscriber(
     dictionary: &Dictionary,
     entry: &SubscriberEntry,
 ) -> Result<Subscriber, String> {
+    subscriber_by(entry, |item| pair(dictionary, item))
+}
+
+/// Items that were read before: of most subscribers they are the same few.
+pub(crate) struct KnownItems<'d> {
+    dictionary: &'d Dictionary,
+    known: HashMap<String, Pair>,
+}
+
+impl<'d> KnownItems<'d> {
+    /// More are not remembered: they are of one subscriber each.
+    const MOST: usize = 4_096;
+
+    pub(crate) fn new(dictionary: &'d Dictionary) -> Self {
+        Self { dictionary, known: HashMap::new() }
+    }
+
+    /// As [`subscriber`].
+    pub(crate) fn subscriber(&mut self, entry: &SubscriberEntry) -> Result<Subscriber, String> {
+        subscriber_by(entry, |item| {
+            if let Some(pair) = self.known.get(item) {
+                return Ok(pair.clone());
+            }
+            let pair = pair(self.dictionary, item)?;
+            if self.known.len() < Self::MOST {
+                self.known.insert(item.to_owned(), pair.clone());
+            }
+            Ok(pair)
+        })
+    }
+}
+
+fn subscriber_by(
+    entry: &SubscriberEntry,
+    mut pair: impl FnMut(&str) -> Result<Pair, String>,
+) -> Result<Subscriber, String> {
+    let mut pairs = |items: &[String]| -> Result<Vec<Pair>, String> {
+        items.iter().map(|item| pair(item)).collect()
+    };
     if entry.name.contains(['\0', '\n', '\r']) {
         return Err("his name holds a line's end or a zero, which no User-Name should".into());
     }
@@ -211,8 +251,8 @@ pub(crate) fn subscriber(
         credit_seconds: entry.credit_seconds,
         credit_bytes: entry.credit_bytes,
         simultaneous: entry.simultaneous,
-        check: pairs(dictionary, &entry.check)?,
-        reply: pairs(dictionary, &entry.reply)?,
+        check: pairs(&entry.check)?,
+        reply: pairs(&entry.reply)?,
         address: entry.address,
         prefix6: entry.prefix6,
         delegated6: entry.delegated6,
@@ -274,10 +314,11 @@ pub(crate) fn nas(entry: &NasEntry) -> Result<(), String> {
 }
 
 fn pairs(dictionary: &Dictionary, items: &[String]) -> Result<Vec<Pair>, String> {
-    items
-        .iter()
-        .map(|item| Pair::parse(dictionary, item).map_err(|error| error.to_string()))
-        .collect()
+    items.iter().map(|item| pair(dictionary, item)).collect()
+}
+
+fn pair(dictionary: &Dictionary, item: &str) -> Result<Pair, String> {
+    Pair::parse(dictionary, item).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

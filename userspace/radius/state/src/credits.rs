@@ -189,7 +189,7 @@ pub(crate) async fn charge(
 }
 
 /// A subscriber's name as his sessions have it.
-fn spelling(fold: bool, flavour: Flavour) -> &'static str {
+pub(crate) fn spelling(fold: bool, flavour: Flavour) -> &'static str {
     match (fold, flavour) {
         (false, _) => "name",
         (true, Flavour::Sqlite) => "lower(name)",

@@ -59,6 +59,18 @@ impl StateError {
         matches!(self, Self::Database(error) if error.is_away())
     }
 
+    /// Whether it is about what was configured, whatever the database is like.
+    #[must_use]
+    pub fn is_of_configuration(&self) -> bool {
+        matches!(self, Self::Invalid { .. } | Self::Database(DatabaseError::Location { .. }))
+    }
+
+    /// Whether a newer program than this one brought the schema up to date.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::Database(DatabaseError::Newer { .. }))
+    }
+
     pub(crate) fn invalid(what: impl Into<String>, reason: impl ToString) -> Self {
         Self::Invalid { what: what.into(), reason: reason.to_string() }
     }
@@ -80,9 +92,11 @@ mod tests {
         assert_eq!(slow.to_string(), "the database took longer than 60 seconds for a statement");
         let newer = StateError::from(DatabaseError::Newer { found: 9, known: 1 });
         assert!(!newer.may_pass() && !newer.is_away() && !newer.is_refusal());
+        assert!(newer.is_newer() && !newer.is_of_configuration());
         let row = StateError::from(DatabaseError::Row("it has no name".into()));
         assert!(!row.is_refusal(), "it is about what lies there, not about what is given");
         let invalid = StateError::invalid("pool home", "it is empty");
         assert!(!invalid.may_pass() && invalid.is_refusal());
+        assert!(invalid.is_of_configuration() && !slow.is_of_configuration());
     }
 }

@@ -5,6 +5,8 @@
 //! the same batch written twice, batches that overlap or
 //! come out of order, and two servers that each had a part of a session, all lead to the same sums.
 
+mod leases;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
@@ -16,16 +18,14 @@ use muralla_radius_accounting::{Day, ExportRow};
 use muralla_radius_dictionary::Zone;
 use sqlx::AssertSqlSafe;
 
+use self::leases::write_leases;
 use crate::changes::from_hex;
 use crate::credits::charge;
-use crate::leases::{Of, adopt, line_of, text_of};
 use crate::sessions::{
-    SESSION, SessionEntry, SessionRow, SessionState, box_of, join_all, octets, port_of_row,
-    session_of, settle,
+    SESSION, SessionEntry, SessionRow, box_of, join_all, octets, port_of_row, session_of, settle,
 };
-use crate::state::unix_now;
-use crate::stored::{plan, readable_pools};
-use crate::{Assigned, State, StateError};
+use crate::state::{since_boot, unix_now};
+use crate::{State, StateError};
 
 /// How often it is written down that there is nothing to export.
 const CAUGHT_UP: Duration = Duration::from_secs(5);
@@ -146,14 +146,12 @@ impl State {
         settle(work, "id IN ({})", &keys, self.server()).await?;
         charge(work, &keys, self.inner.options.fold_names).await?;
         write_leases(self, work, &keys).await?;
-        // What was closed without a record says nothing of how far the journal is written.
+        // What was closed without a record says nothing of how far the journal is written; nor does what came before the machine's
+        // boot, of which a clock alone tells that may have been set since.
         let of_journal = rows.iter().filter(|row| row.sequence > 0);
-        if let Some(latest) = of_journal.map(|row| row.received_at / 1_000_000).max() {
-            let age = i64::try_from(unix_now()).unwrap_or(i64::MAX).saturating_sub(latest);
-            // What came before the clock was put back tells nothing of what came after it.
-            if age >= 0 {
-                note_exported(work, self.server(), age).await?;
-            }
+        if let Some(latest) = of_journal.filter_map(|row| row.came).max() {
+            let age = since_boot().saturating_sub(latest).as_secs();
+            note_exported(work, self.server(), i64::try_from(age).unwrap_or(i64::MAX)).await?;
         }
         let mut ended = Vec::new();
         let sql = format!("{SESSION} WHERE state <> 0 AND id IN ({{}})");
@@ -367,8 +365,7 @@ fn plain(row: &ExportRow) -> ExportRow {
         state: row.state,
         event_at: now,
         received_at: now.saturating_mul(1_000_000),
-        event_timestamp: None,
-        delay_seconds: None,
+        came: None,
         nas: String::new(),
         telco: None,
         nas_identifier: None,
@@ -398,11 +395,7 @@ fn plain(row: &ExportRow) -> ExportRow {
         seconds_then: 0,
         octets_in_then: 0,
         octets_out_then: 0,
-        gained_octets_in: 0,
-        gained_octets_out: 0,
-        gained_seconds: 0,
         cause: None,
-        cause_name: None,
         doubts: String::new(),
     }
 }
@@ -482,112 +475,6 @@ fn open_by(rows: &[ExportRow]) -> Vec<Value> {
         }
     }
     sessions.into_iter().filter(|(_, open)| *open).map(|(id, _)| Value::from(&id[..])).collect()
-}
-
-/// Renews the leases of sessions that are open, and gives back those of sessions that have ended. One of which nothing was
-/// heard for too long may go on: its lease lasts as long as it lasts.
-async fn write_leases(state: &State, work: &mut Work, keys: &[Value]) -> Result<(), DatabaseError> {
-    // What is wrong with the others is told by who gives out of them.
-    let (pools, _) = readable_pools(work).await?;
-    let plans: Vec<_> = pools.iter().filter_map(|pool| Some((pool, plan(pool).ok()?))).collect();
-    if plans.is_empty() {
-        return Ok(());
-    }
-    let now = dialect::now(work).await?;
-    let mut held: BTreeMap<String, (i64, Vec<Value>)> = BTreeMap::new();
-    let mut ended: Vec<Ended> = Vec::new();
-    let mut left: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
-    work.each_in(
-        "SELECT id, state, user_name, nas, line, address, prefix6, delegated6, updated, started FROM radius_session WHERE id IN ({})",
-        &[],
-        keys,
-        |row| {
-            let (id, now_is, user, nas, port) =
-                (row.bytes(0)?, row.int(1)?, row.text(2)?, row.text(3)?, row.text(4)?);
-            let (updated, started) = (row.int(8)?, row.int(9)?);
-            let now_is = SessionState::of(now_is);
-            if now_is == SessionState::Lost {
-                return Ok(());
-            }
-            for column in 5..8 {
-                let Ok(assigned) = row.text(column)?.parse::<Assigned>() else { continue };
-                let of = plans.iter().find_map(|(pool, plan)| Some((pool, plan, plan.number(assigned)?)));
-                let Some((pool, plan, number)) = of else { continue };
-                let address = assigned.to_string();
-                if now_is != SessionState::Open {
-                    left.entry(&pool.name).or_default().push(address.as_str().into());
-                    let (session, user, nas) = (id.clone(), user.clone(), nas.clone());
-                    ended.push(Ended { address, session, user, nas, started });
-                    continue;
-                }
-                let line = if port.is_empty() { 0 } else { line_of(&user, &nas, &port).cast_signed() };
-                let values = vec![
-                    address.as_str().into(),
-                    pool.name.as_str().into(),
-                    text_of(plan, plan.block_of(number)).into(),
-                    user.as_str().into(),
-                    nas.as_str().into(),
-                    line.into(),
-                    Value::from(&id[..]),
-                    now.into(),
-                    now.saturating_add(pool.lease_seconds.into()).into(),
-                    0i64.into(),
-                ];
-                // Of two that claim it, the later one.
-                if held.get(&address).is_none_or(|(before, _)| *before <= updated) {
-                    held.insert(address, (updated, values));
-                }
-            }
-            Ok(())
-        },
-    )
-    .await?;
-    let wall = i64::try_from(unix_now()).unwrap_or(i64::MAX);
-    ended.sort_unstable();
-    for Ended { address, session, user, nas, started } in ended {
-        let began = now.saturating_sub(wall.saturating_sub(started).max(0));
-        // Somebody may have it again already, he himself included: only what is this session's, or was offered before it
-        // began.
-        work.execute(
-            "UPDATE radius_lease SET released = 1, expires = 0 WHERE address = $1 AND released = 0 AND (session = $2 OR (session IS NULL AND user_name = $3 AND nas = $4 AND since <= $5))",
-            vec![
-                address.into(),
-                Value::Bytes(Some(session)),
-                user.into(),
-                nas.into(),
-                began.into(),
-            ],
-        )
-        .await?;
-    }
-    // What was given back is whose session says so, even before its owner has written down to whom it was given; and it is his
-    // from now on, so that what the owner writes then leaves it with the session.
-    work.bulk(
-        "INSERT INTO radius_lease (address, pool, block, user_name, nas, line, session, since, expires, released)",
-        "ON CONFLICT (address) DO UPDATE SET pool = excluded.pool, block = excluded.block, user_name = excluded.user_name, nas = excluded.nas, line = CASE WHEN radius_lease.line <> 0 AND radius_lease.released = 0 AND radius_lease.user_name = excluded.user_name THEN radius_lease.line ELSE excluded.line END, session = excluded.session, since = CASE WHEN radius_lease.session = excluded.session THEN radius_lease.since ELSE excluded.since END, expires = CASE WHEN excluded.expires > radius_lease.expires THEN excluded.expires ELSE radius_lease.expires END, released = 0 WHERE radius_lease.user_name = excluded.user_name OR radius_lease.released = 1",
-        10,
-        held.into_values().map(|(_, values)| values).collect(),
-    )
-    .await?;
-    // What was given on before its owner knew that it was free for that is its next session's.
-    for (pool, plan) in &plans {
-        if let Some(left) = left.get(pool.name.as_str()) {
-            let of = Of { pool: &pool.name, plan, lease_seconds: pool.lease_seconds.into() };
-            adopt(state, work, of, left, now).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Something that a session had which has ended.
-#[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Ended {
-    address: String,
-    session: Vec<u8>,
-    user: String,
-    nas: String,
-    /// In seconds since 1970 by this server's clock.
-    started: i64,
 }
 
 /// Seconds by which less is claimed to be written than seems to be: records pass each other on their way into the journal, and

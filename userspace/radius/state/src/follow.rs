@@ -16,7 +16,7 @@ use crate::credits::charged;
 use crate::interims;
 use crate::load::{Loaded, load, profiles};
 use crate::sessions::{SESSION, session_of};
-use crate::state::unix_now;
+use crate::state::{Following, unix_now};
 use crate::stored::{SUBSCRIBER, entries, nases, readable_pools, subscriber_of};
 use crate::{Charged, Leases, NasEntry, SessionEntry, State, StateError, convert};
 
@@ -80,6 +80,7 @@ impl State {
                     position = new;
                     changed(Changed::Current);
                     backoff.succeeded();
+                    self.note_following(Following::note_followed);
                     if Instant::now() >= cut {
                         // What fails is tried again at the next time.
                         let _ = self.prune_changes().await;
@@ -93,7 +94,14 @@ impl State {
                     }
                     ears.wait(&self.inner.engine, pending()).await;
                 }
-                Err(_) => {
+                Err(error) => {
+                    // That it is away is known.
+                    if !error.is_away() {
+                        self.note_following(|following| {
+                            let problem = format!("{}: {error}", Following::NOT_FOLLOWED);
+                            following.note_problem(problem);
+                        });
+                    }
                     ears.close();
                     sleep(backoff.failed(rand::random())).await;
                 }
@@ -121,9 +129,10 @@ impl State {
                 let mut work = self.inner.engine.read().await?;
                 let (changes, position) = changes::after(&mut work, position, keep).await?;
                 let (position, problems) = if changes.everything {
-                    let loaded = load(&mut work, dictionary, base, |_| ()).await?;
+                    let loaded = load(&mut work, dictionary, base, None, |_| ()).await?;
                     let position = loaded.position.clone();
-                    let problems = loaded.problems.clone();
+                    let problems: Vec<String> =
+                        loaded.problems.iter().chain(&loaded.notes).cloned().collect();
                     self.note_following(|following| following.reloads += 1);
                     changed(Changed::Nases(loaded.nases.clone()));
                     changed(Changed::Pools);
@@ -145,12 +154,29 @@ impl State {
             if let Some(latest) = changes.latest {
                 following.lag = now.saturating_sub(latest).max(0).cast_unsigned();
             }
+            following.problems.retain(|problem| !is_read_again(problem, &changes));
             for problem in problems {
                 following.note_problem(problem);
             }
         });
         Ok(position)
     }
+}
+
+/// Whether a problem is of a row that was read again, so that it would be told anew.
+fn is_read_again(problem: &str, changes: &Changes) -> bool {
+    let changed = |all: bool| all || changes.everything;
+    if let Some(rest) = problem.strip_prefix("subscriber ") {
+        let is_of = |name: &String| {
+            rest.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with(':'))
+        };
+        return changed(changes.subscribers.iter().any(is_of));
+    }
+    if problem.starts_with("NAS ") {
+        return changed(changes.nases);
+    }
+    // "profile home: ...", and what is wrong with all of them together.
+    problem.contains("profile ") && changed(changes.profiles)
 }
 
 /// Puts what was changed into the base. Gives what could not be used.
@@ -211,8 +237,12 @@ async fn apply(
                         convert::owned(&subscriber).for_each(|fixed| leases.fix(fixed));
                     }
                 }
-                // He stays among those who are taken out: the rule that can't be read may be one that keeps him out.
-                Err(reason) => problems.push(format!("subscriber {name}: {reason}")),
+                // The rule that can't be read may be one that keeps him out.
+                Err(reason) => {
+                    left.remove(&name);
+                    base.shut_out(&name);
+                    problems.push(format!("subscriber {name}: {reason}"));
+                }
             }
             Ok(())
         })

@@ -22,11 +22,12 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use muralla_database::Value;
 use muralla_radius_dictionary::{Dictionary, Operator, Pair};
-use muralla_radius_policy::Credential;
+use muralla_radius_policy::{Credential, Names};
 use serde::{Deserialize, Serialize};
 
 use crate::convert::Trial;
 use crate::state::Progress;
+use crate::stored::naming::take_out_renaming;
 use crate::{Hidden, NasEntry, ProfileEntry, State, StateError, SubscriberEntry};
 
 pub use changes::{Change, Tally};
@@ -49,6 +50,8 @@ pub struct Import {
     /// Names of NASes by their prefixes, for those who are online: those of the configuration. What the database and the
     /// import have is added.
     pub nas_names: Vec<(IpNet, String)>,
+    /// How names are read, for those who are online: their sessions here go by the subscriber's name.
+    pub names: Names,
     /// What is changed of what was here.
     pub changes: Vec<Change>,
     /// What could not be taken.
@@ -167,6 +170,7 @@ impl State {
         import.subscribers = good;
         let subscribers = self.merge_subscribers(import).await?;
         let (nases, _) = self.nases().await?;
+        self.refuse_renaming(import, &nases).await?;
         // The configuration goes before the database.
         for nas in nases.iter().chain(&import.nases) {
             if !import.nas_names.iter().any(|(prefix, _)| *prefix == nas.prefix) {
@@ -175,6 +179,20 @@ impl State {
         }
         let nases = import.merge_nases(&nases);
         Ok(Imported { subscribers, profiles, nases, addresses: 0 })
+    }
+
+    /// Refuses NASes by which boxes would get another name while sessions are open under the one that they have.
+    async fn refuse_renaming(
+        &self,
+        import: &mut Import,
+        before: &[NasEntry],
+    ) -> Result<(), StateError> {
+        let mut work = self.read().await?;
+        let (nases, names) = (&mut import.nases, &import.nas_names);
+        for (prefix, reason) in take_out_renaming(&mut work, nases, before, names).await? {
+            import.refuse("nas", &prefix.to_string(), reason);
+        }
+        Ok(())
     }
 
     /// Refuses subscribers whose address is another's, among them or in the database.

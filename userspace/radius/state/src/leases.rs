@@ -7,22 +7,27 @@
 //! All times in the database are by its clock; in memory they are by a clock that nobody sets. Servers' own clocks may say
 //! what they like.
 
+mod asking;
 mod attached;
+mod blocks;
+mod clock;
+mod kept;
 mod listing;
 #[cfg(test)]
 mod model;
+mod pools;
 mod round;
 mod rows;
+mod telling;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::hash::Hasher;
-use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv6Net;
 use muralla_database::{Backoff, Value};
 use muralla_radius_accounting::SessionId;
 use muralla_radius_policy::PoolError;
@@ -31,13 +36,14 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 pub(crate) use self::attached::Attached;
+use self::clock::{Clock, before};
 pub use self::listing::{LeaseEntry, PoolUse, ServerEntry};
-use self::rows::{Horizon, next_incarnation};
-pub(crate) use self::rows::{LIVES, Of, adopt};
+use self::rows::next_incarnation;
+pub(crate) use self::rows::{Horizon, LIVES, Of, adopt, heard_until};
 use crate::addresses::Plan;
-use crate::book::{Book, Fresh, Moment, Sign, Who};
+use crate::book::{Book, Moment, Sign, Who};
 use crate::interims::UPDATES;
-use crate::{Assigned, Line, SessionEntry, SessionState, State, StateError};
+use crate::{Assigned, SessionEntry, SessionState, State, StateError};
 
 /// How often it is seen to that there is enough, and that the database knows what was given.
 const ROUND: Duration = Duration::from_secs(1);
@@ -67,7 +73,7 @@ pub struct Holder<'a> {
     pub user: &'a str,
     /// The NAS's name.
     pub nas: &'a str,
-    /// What tells two logins of a user at one NAS apart ([`Line::text`]). Without it, a repeated login gets another address.
+    /// What tells two logins of a user at one NAS apart ([`Line::text`](crate::Line::text)). Without it, a repeated login gets another address.
     pub port: Option<&'a str>,
 }
 
@@ -83,6 +89,9 @@ pub struct Heard {
     pub stamped: Duration,
     /// Whether the record is a Start, and the first that is heard of the session.
     pub starts: bool,
+    /// Whether the user is a subscriber, as far as is known. Of who is none, no NAS's word alone takes an address that nobody was
+    /// given.
+    pub known: bool,
 }
 
 /// What this server gives out of pools. Clones are the same one.
@@ -97,8 +106,12 @@ struct Inner {
     incarnation: i64,
     clock: Clock,
     pools: RwLock<BTreeMap<String, Arc<Pool>>>,
+    /// Pools that are there no more, of which the database has not been told everything.
+    leaving: Mutex<Vec<Arc<Pool>>>,
     /// Another process took this server's name over: nothing is given any more.
     fenced: AtomicBool,
+    /// This life has ended here, which the database has not heard: another process may go on with it.
+    may_go_on: AtomicBool,
     /// One round at a time.
     round: tokio::sync::Mutex<Round>,
     /// The server that has told the database least, and how long it has not been heard of.
@@ -110,16 +123,6 @@ struct Round {
     told: Option<Moment>,
     fixed_read: Option<Moment>,
     extended: Option<Moment>,
-}
-
-/// Counts a life of this server, through the machine's sleep as well: others' reservations end meanwhile.
-#[derive(Debug)]
-struct Clock {
-    /// Milliseconds since the machine's boot.
-    born: u64,
-    /// What a test has let pass.
-    #[cfg(test)]
-    ahead: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -142,45 +145,10 @@ struct Pace {
     each_second: f64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 struct Label {
     user: String,
     nas: String,
-}
-
-/// What became of telling.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Telling {
-    Everything,
-    /// There was nothing to tell.
-    Nothing,
-    /// Somebody else has this server's name: nothing is ours any more.
-    Fenced,
-}
-
-/// What the database is to be told of a pool. Until it was told it is news, whatever becomes of the telling: a role that stops
-/// breaks it off anywhere.
-struct News {
-    pool: Arc<Pool>,
-    plan: Plan,
-    fresh: Vec<Fresh<Label>>,
-    gone: Vec<u64>,
-}
-
-impl News {
-    fn told(&mut self) {
-        self.fresh.clear();
-        self.gone.clear();
-    }
-}
-
-impl Drop for News {
-    fn drop(&mut self) {
-        let (fresh, gone) = (std::mem::take(&mut self.fresh), std::mem::take(&mut self.gone));
-        if !fresh.is_empty() || !gone.is_empty() {
-            self.pool.book.lock().untold(fresh, gone);
-        }
-    }
 }
 
 /// A pool as this server sees it.
@@ -217,7 +185,9 @@ impl Leases {
                 incarnation,
                 clock: Clock::new(),
                 pools: RwLock::default(),
+                leaving: Mutex::default(),
                 fenced: AtomicBool::new(false),
+                may_go_on: AtomicBool::new(false),
                 round: tokio::sync::Mutex::default(),
                 waits: Mutex::default(),
             }),
@@ -260,6 +230,7 @@ impl Leases {
         let mut book = pool.book.lock();
         // Asked under the lock: after it nothing may be given of which the database will not hear.
         if self.is_fenced() {
+            pool.exhausted.fetch_add(1, Ordering::Relaxed);
             return Err(PoolError::Away);
         }
         let has = has.iter().find_map(|has| book.plan().number(*has));
@@ -273,20 +244,30 @@ impl Leases {
     }
 
     /// An accounting record, of a session that goes on, says that somebody has an address. The database hears of it by
-    /// [`State::export`].
-    pub fn renew(&self, assigned: Assigned, holder: &Holder<'_>, heard: Heard, now: Instant) {
+    /// [`State::export`]. Tells whether it was given to somebody else.
+    pub fn renew(
+        &self,
+        assigned: Assigned,
+        holder: &Holder<'_>,
+        heard: Heard,
+        now: Instant,
+    ) -> bool {
         let now = self.moment(now);
         let sign = Sign {
             session: name_of(heard.session.as_bytes()),
             began: heard.began.map(|began| before(now, began)),
             stamped: before(now, heard.stamped),
             starts: heard.starts,
+            known: heard.known,
         };
+        let conflicts = Cell::new(false);
         self.with_pool_of(assigned, |pool, book, number| {
             if book.renew(number, who(holder), sign, now) {
                 pool.conflicts.fetch_add(1, Ordering::Relaxed);
+                conflicts.set(true);
             }
         });
+        conflicts.get()
     }
 
     /// An accounting record, the Stop that ended a session, says that its user has an address no more. To be called only if no
@@ -300,7 +281,10 @@ impl Leases {
     /// By the database a session is open. If another server was told so, after what it has was free here (it came late, or went
     /// on after it was given up), that is given to nobody else.
     pub fn hear_open(&self, session: &SessionEntry) {
-        if session.state != SessionState::Open || session.server == self.inner.state.server() {
+        if session.state != SessionState::Open
+            || session.unproven
+            || session.server == self.inner.state.server()
+        {
             return;
         }
         let now = self.now();
@@ -311,10 +295,18 @@ impl Leases {
         }
     }
 
-    /// Why addresses that nobody gave back are given to nobody else, if that takes too long: a server has not told for a while
-    /// what it was told.
+    /// Why nothing is given out, as another process has this server's name; or why addresses that nobody gave back are given to
+    /// nobody else, if that takes too long: a server has not told for a while what it was told.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
+        if self.is_fenced() {
+            return Some(format!(
+                "NO ADDRESS OF A POOL IS GIVEN OUT: another process runs under this server's name, {}, and has taken over what this \
+                 one had reserved. Is this machine a copy of the other? Give each a name of its own (`server` in [radius.state]), \
+                 and restart this one",
+                self.inner.state.server()
+            ));
+        }
         let waits = self.inner.waits.lock();
         let (server, silent) = waits.as_ref().filter(|(_, silent)| *silent >= SILENCE)?;
         Some(format!(
@@ -349,7 +341,6 @@ impl Leases {
     /// All pools, as this server sees them.
     #[must_use]
     pub fn status(&self) -> Vec<PoolStatus> {
-        let pools: Vec<Arc<Pool>> = self.inner.pools.read().values().cloned().collect();
         let of = |pool: Arc<Pool>| {
             let book = pool.book.lock();
             PoolStatus {
@@ -362,7 +353,7 @@ impl Leases {
                 conflicts: pool.conflicts.load(Ordering::Relaxed),
             }
         };
-        pools.into_iter().map(of).collect()
+        self.pools().into_iter().map(of).collect()
     }
 
     /// Keeps everything in order for ever: a round each second, and while the database is away an attempt now and then.
@@ -386,7 +377,8 @@ impl Leases {
     ///
     /// # Errors
     ///
-    /// If the database is away. Then the next life waits as after a crash.
+    /// If the database is away. Then the next life waits as after a crash, unless it goes on with this one: see
+    /// [`Leases::write_down`].
     pub async fn stop(&self) -> Result<(), StateError> {
         let _round = self.inner.round.lock().await;
         self.inner.state.watched(async { Ok(self.put_down().await?) }).await
@@ -409,13 +401,18 @@ impl Leases {
         self.inner.state.watched(async { Ok(self.keep_all(&mut round).await?) }).await
     }
 
-    fn with_pool_of(&self, assigned: Assigned, work: impl FnOnce(&Pool, &mut Book<Label>, u64)) {
+    /// The pool that has it; and one that it left, as long as somebody has it there.
+    fn with_pool_of(&self, assigned: Assigned, work: impl Fn(&Pool, &mut Book<Label>, u64)) {
         for pool in self.inner.pools.read().values() {
             let mut book = pool.book.lock();
-            if let Some(number) = book.plan().number(assigned) {
-                return work(pool, &mut book, number);
+            if let Some(number) = book.number(assigned) {
+                work(pool, &mut book, number);
             }
         }
+    }
+
+    fn pools(&self) -> Vec<Arc<Pool>> {
+        self.inner.pools.read().values().cloned().collect()
     }
 
     fn me(&self) -> Vec<Value> {
@@ -438,65 +435,6 @@ impl Leases {
 
     fn problem(&self, problem: String) {
         self.inner.state.note_following(|following| following.note_problem(problem));
-    }
-}
-
-impl muralla_radius_policy::Pools for Leases {
-    fn address(
-        &self,
-        pool: &str,
-        holder: &muralla_radius_policy::Holder<'_>,
-    ) -> Result<Ipv4Addr, PoolError> {
-        match self.lease_for(pool, holder)? {
-            Assigned::V4(address) => Ok(address),
-            // One of prefixes is no pool of addresses.
-            Assigned::V6(_) => Err(PoolError::Unknown),
-        }
-    }
-
-    fn prefix(
-        &self,
-        pool: &str,
-        holder: &muralla_radius_policy::Holder<'_>,
-    ) -> Result<Ipv6Net, PoolError> {
-        match self.lease_for(pool, holder)? {
-            Assigned::V6(prefix) => Ok(prefix),
-            Assigned::V4(_) => Err(PoolError::Unknown),
-        }
-    }
-
-    fn interim(&self, pool: &str) -> Option<u32> {
-        self.interim(pool)
-    }
-}
-
-impl Leases {
-    fn lease_for(
-        &self,
-        pool: &str,
-        holder: &muralla_radius_policy::Holder<'_>,
-    ) -> Result<Assigned, PoolError> {
-        let port = Line::from(holder).text();
-        let holder = Holder { user: holder.user, nas: holder.nas, port: port.as_deref() };
-        self.lease(pool, &holder, Instant::now())
-    }
-}
-
-impl Clock {
-    fn new() -> Self {
-        Self {
-            born: since_boot(),
-            #[cfg(test)]
-            ahead: AtomicU64::new(0),
-        }
-    }
-
-    fn now(&self) -> Moment {
-        // Zero is what was before.
-        let now = since_boot().saturating_sub(self.born).saturating_add(1);
-        #[cfg(test)]
-        let now = now + self.ahead.load(Ordering::SeqCst);
-        now
     }
 }
 
@@ -576,31 +514,6 @@ pub(crate) fn first_of(plan: &Plan, text: &str) -> Option<u64> {
     let covered = plan.covered(text.parse().ok()?)?;
     let first = *covered.start();
     (plan.block_of(first) == first).then_some(first)
-}
-
-/// Milliseconds since the machine's boot, its sleep included.
-fn since_boot() -> u64 {
-    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let seconds = u64::try_from(since.tv_sec).unwrap_or(0);
-    let parts = u64::try_from(since.tv_nsec).unwrap_or(0) / 1_000_000;
-    seconds.saturating_mul(1000).saturating_add(parts)
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn before(now: Moment, ago: Duration) -> Moment {
-    now.saturating_sub(milliseconds(ago))
-}
-
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX / 4)
-}
-
-/// How long a reservation counts here: a second less than in the database, which rounds its clock.
-fn lifetime(hold: Duration) -> u64 {
-    u64::try_from(hold.as_millis()).unwrap_or(u64::MAX / 4).saturating_sub(1000)
 }
 
 #[cfg(test)]

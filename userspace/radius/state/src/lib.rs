@@ -38,6 +38,7 @@ pub mod usage;
 mod book;
 mod changes;
 mod convert;
+mod image;
 mod interims;
 mod migrate;
 
@@ -57,4 +58,5 @@ pub use muralla_database::{Backoff, DatabaseError, Location, Position};
 pub use report::{Format, Report};
 pub use sessions::{SessionEntry, SessionFilter, SessionState};
 pub use state::{Following, Options, Progress, State, Status};
+pub use stored::{Naming, Removal};
 pub use usage::{SumBy, UsageFilter, UsageSum};

@@ -5,6 +5,10 @@
 //! missing, or that of a proxy. So two are on the same line only if all agrees that both tell, and both tell of a line at
 //! all. Who is taken for another though he is the same gets another address, or waits for the end of his session; who is taken
 //! for the same though he is another would have a session for nothing, and somebody else's address.
+//!
+//! Where NAS-Port is new with each session, that never holds, and who calls again after his Stop was lost would wait. So he who is
+//! the same but for NAS-Port may take the place of a session of which nothing is heard when something should be; but a caller may
+//! have several sessions (channels of ISDN, or a router that dials in more than once), so that as long as one speaks, it counts.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display};
@@ -161,6 +165,16 @@ impl Spot {
         let is_line = told.peek().is_some() && told.all(|(one, other)| one == other);
         let is_session = self.session != 0 && self.session == other.session;
         self.is_same_machine(other) && (is_line || is_session)
+    }
+
+    /// Whether two of a user's are of one caller at one box, whatever NAS-Port says, which some NASes make up anew for each
+    /// session: both tell the same Calling-Station-Id, and no other NAS-Port-Id. That does not say that the earlier one is over:
+    /// who calls may have several.
+    #[must_use]
+    pub fn is_same_caller(&self, other: &Self) -> bool {
+        let ([port_id, _, station], [other_id, _, other_station]) = (self.line, other.line);
+        let agrees = port_id == 0 || other_id == 0 || port_id == other_id;
+        self.is_same_machine(other) && agrees && station != 0 && station == other_station
     }
 
     /// Whether two records are of one session, as far as its names tell: as [`SessionId`] does but for the day.
@@ -325,6 +339,32 @@ mod tests {
             assert_eq!(other.is_same_line(&one), expected);
             let elsewhere = Spot { nas: spot("another", "", NOTHING).nas, ..other };
             assert!(!one.is_same_line(&elsewhere), "{one:?} {elsewhere:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_the_same_caller() {
+        let other_port = Line { port_id: Some(b"ether3"), ..mikrotik(2, "00:AA") };
+        let no_port_id = Line { port_id: None, ..mikrotik(2, "00:AA") };
+        for (one, other, expected) in [
+            (mikrotik(1, "00:AA"), mikrotik(2, "00:AA"), true),
+            (mikrotik(1, "00:AA"), no_port_id, true),
+            (mikrotik(1, "00:AA"), other_port, false),
+            (mikrotik(1, "00:AA"), mikrotik(1, "00:BB"), false),
+            // Nobody is the same by what is not told.
+            (mikrotik(1, ""), mikrotik(2, ""), false),
+            (mikrotik(1, "00:AA"), mikrotik(1, ""), false),
+            (NOTHING, NOTHING, false),
+            (
+                behind("a", "192.0.2.1", mikrotik(1, "00:AA")),
+                behind("b", "192.0.2.1", mikrotik(2, "00:AA")),
+                false,
+            ),
+        ] {
+            let (one, other) = (spot("lns", "", one), spot("lns", "", other));
+            assert_eq!(one.is_same_caller(&other), expected, "{one:?} {other:?}");
+            assert_eq!(other.is_same_caller(&one), expected);
+            assert!(!one.is_same_caller(&Spot { nas: spot("x", "", NOTHING).nas, ..other }));
         }
     }
 

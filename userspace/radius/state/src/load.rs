@@ -1,11 +1,16 @@
 //! Everything out of the database into memory.
 
+use std::path::Path;
+
 use muralla_database::{DatabaseError, Position, Work};
 use muralla_radius_dictionary::Dictionary;
-use muralla_radius_policy::{Base, Profile};
+use muralla_radius_policy::{Base, Bulk, Profile};
 use sqlx::AssertSqlSafe;
+use tracing::warn;
 
-use crate::changes::LOG;
+use crate::changes::{self, LOG};
+use crate::convert::KnownItems;
+use crate::image::{Image, ImageWriter};
 use crate::state::{Progress, unix_now};
 use crate::stored::{
     PLAIN, PROFILE, SUBSCRIBER, entries, nases, plain_subscriber_of, profile_of, readable_pools,
@@ -25,8 +30,8 @@ pub struct Loaded {
     pub profiles: u64,
     /// NASes.
     pub nases: Vec<NasEntry>,
-    /// Rows that can't be used, and why, the first [`Loaded::MOST_PROBLEMS`]. Who is in one of them is refused: without a
-    /// rule that can't be read, somebody might get in who must not.
+    /// Rows that can't be used, and why, the first [`Loaded::MOST_PROBLEMS`]. Who is in one of them is refused
+    /// (`subscriber_unreadable`): without a rule that can't be read, somebody might get in who must not.
     pub problems: Vec<String>,
     /// How many rows can't be used.
     pub refused: u64,
@@ -68,53 +73,158 @@ impl State {
         let loaded = self
             .watched(async {
                 let mut work = self.inner.engine.read().await?;
-                Ok(load(&mut work, dictionary, base, progress).await?)
+                Ok(load(&mut work, dictionary, base, None, progress).await?)
             })
             .await?;
+        self.note_loaded(&loaded);
+        Ok(loaded)
+    }
+
+    /// As [`State::load_into`], and writes the file for [`State::load_image`] on the way. That it can't be written is told in the log.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away.
+    pub async fn load_and_keep(
+        &self,
+        dictionary: &Dictionary,
+        base: &Base,
+        file: &Path,
+    ) -> Result<Loaded, StateError> {
+        let loaded = self
+            .watched(async {
+                let mut work = self.inner.engine.read().await?;
+                let position = LOG.end(&mut work).await?;
+                let image = match ImageWriter::begin(&mut work, &position, file).await {
+                    Ok(image) => image,
+                    Err(error @ StateError::File { .. }) => {
+                        not_kept(&error);
+                        None
+                    }
+                    Err(error) => return Err(error),
+                };
+                Ok(load(&mut work, dictionary, base, image, |_| ()).await?)
+            })
+            .await?;
+        self.note_loaded(&loaded);
+        Ok(loaded)
+    }
+
+    /// As [`State::load_into`], but with the subscribers out of a file of theirs, which takes a tenth of the time; none if there is no such file, it is of another database, or is too old for what was changed since to be known. What
+    /// is loaded is as the subscribers were then: call [`State::catch_up`] from its position before anybody is answered.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away.
+    pub async fn load_image(
+        &self,
+        dictionary: &Dictionary,
+        base: &Base,
+        file: &Path,
+    ) -> Result<Option<Loaded>, StateError> {
+        let image = match Image::read(file) {
+            Ok(Some(image)) => image,
+            Ok(None) => return Ok(None),
+            Err(reason) => {
+                warn!(%reason, file = %file.display(), "the file of subscribers is not used: reading them out of the database");
+                return Ok(None);
+            }
+        };
+        let keep = i64::try_from(self.inner.options.keep_changes.as_secs()).unwrap_or(i64::MAX);
+        let loaded = self
+            .watched(async {
+                let mut work = self.inner.engine.read().await?;
+                if !image.is_of(&mut work).await? {
+                    return Ok(None);
+                }
+                // Looked at before the work: another database, or too much, would have it done twice.
+                let (changes, _) = changes::after(&mut work, &image.position, keep).await?;
+                if changes.everything {
+                    return Ok(None);
+                }
+                let mut loading =
+                    Loading::begin(&mut work, dictionary, base, image.position.clone()).await?;
+                loading.bulk.reserve(usize::try_from(image.subscribers).unwrap_or_default());
+                for (at, entry) in image.rows().enumerate() {
+                    match entry {
+                        Some(Ok(entry)) => loading.take(&entry.name, Ok(&entry)),
+                        Some(Err((name, reason))) => loading.take(&name, Err(reason)),
+                        None => return Ok(None),
+                    }
+                    if at % STRETCH == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Ok(Some(loading.end(&mut work).await?))
+            })
+            .await?;
+        if let Some(loaded) = &loaded {
+            self.note_loaded(loaded);
+        }
+        Ok(loaded)
+    }
+
+    /// Writes all subscribers into a file for [`State::load_image`]. Gives how many there are; none if nothing could be told of which
+    /// database they are, as its log of changes is empty.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away, or the file can't be written. Then the file of before stays.
+    pub async fn write_image(&self, file: &Path) -> Result<Option<u64>, StateError> {
+        let written = self.watched(async {
+            let mut work = self.inner.engine.read().await?;
+            let position = LOG.end(&mut work).await?;
+            let Some(mut image) = ImageWriter::begin(&mut work, &position, file).await? else {
+                return Ok(None);
+            };
+            let (mut count, mut failed) = (0, None);
+            work.each_of_many(SUBSCRIBER, Vec::new(), |row| {
+                count += 1;
+                let (name, entry) = (row.text(0).unwrap_or_default(), subscriber_of(&row));
+                if failed.is_none() {
+                    failed = add(&mut image, &name, &entry).err();
+                }
+                Ok(())
+            })
+            .await?;
+            match failed {
+                Some(failed) => Err(failed),
+                None => image.finish().map(|()| Some(count)),
+            }
+        });
+        written.await
+    }
+
+    fn note_loaded(&self, loaded: &Loaded) {
         self.note_following(|following| {
             following.current = unix_now();
             for problem in loaded.problems.iter().chain(&loaded.notes) {
                 following.note_problem(problem.clone());
             }
         });
-        Ok(loaded)
     }
+}
+
+/// Subscribers of a file between two rests, so that a stop is heard of.
+const STRETCH: usize = 4_096;
+
+fn not_kept(reason: &StateError) {
+    warn!(%reason, "the file of subscribers can't be written: the next start reads them out of the database, which takes longer");
 }
 
 pub(crate) async fn load(
     work: &mut Work,
     dictionary: &Dictionary,
     base: &Base,
+    mut image: Option<ImageWriter>,
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<Loaded, DatabaseError> {
     // Before anything else, so that nothing comes in between that is neither here nor there.
-    let mut loaded = Loaded {
-        position: LOG.end(work).await?,
-        subscribers: 0,
-        profiles: 0,
-        nases: Vec::new(),
-        problems: Vec::new(),
-        refused: 0,
-        notes: Vec::new(),
-    };
-    let bulk = base.bulk();
-    let (profiles, problems) = profiles(work, dictionary).await?;
-    for problem in problems {
-        loaded.problem(problem);
-    }
-    for (profile, result) in profiles.iter().zip(bulk.upsert_profiles(&profiles)) {
-        match result {
-            Ok(notes) => {
-                loaded.profiles += 1;
-                for note in notes {
-                    loaded.note(|| format!("profile {}: {note}", profile.name));
-                }
-            }
-            Err(error) => loaded.problem(format!("profile {}: {error}", profile.name)),
-        }
-    }
+    let position = LOG.end(work).await?;
+    let mut loading = Loading::begin(work, dictionary, base, position).await?;
     let total = work.number("SELECT count(*) FROM radius_subscriber", Vec::new()).await?;
     let total = total.max(0).cast_unsigned();
+    loading.bulk.reserve(usize::try_from(total).unwrap_or_default());
     let what = "loading subscribers";
     progress(Progress { what, done: 0, total: Some(total) });
     let mut done = 0u64;
@@ -124,24 +234,9 @@ pub(crate) async fn load(
         if done.is_multiple_of(10_000) {
             progress(Progress { what, done, total: Some(total) });
         }
-        let subscriber = entry
-            .map_err(|error| error.to_string())
-            .and_then(|entry| convert::subscriber(dictionary, &entry))
-            .and_then(|subscriber| {
-                bulk.upsert_subscriber(&subscriber).map_err(|error| error.to_string())
-            });
-        match subscriber {
-            Ok(upserted) => {
-                loaded.subscribers += 1;
-                let name = name.unwrap_or_default();
-                for note in upserted.notes {
-                    loaded.note(|| format!("subscriber {name}: {note}"));
-                }
-            }
-            Err(reason) => {
-                loaded.problem(format!("subscriber {}: {reason}", name.unwrap_or_default()));
-            }
-        }
+        let name = name.unwrap_or_default();
+        keep(&mut image, &name, &entry);
+        loading.take(&name, entry.as_ref().map_err(ToString::to_string));
     };
     // Most subscribers have a name, a password and a profile. To carry a row's empty columns as well would take three times
     // as long, so those who have more are asked for by themselves.
@@ -157,20 +252,117 @@ pub(crate) async fn load(
         Ok(())
     })
     .await?;
-    for note in interims::too_slow(&readable_pools(work).await?.0, &entries(work).await?) {
-        loaded.note(|| note);
-    }
-    let (nases, problems) = nases(work).await?;
-    loaded.nases = nases;
-    for problem in problems {
-        loaded.problem(problem);
-    }
-    base.commit(bulk);
-    for problem in base.problems() {
-        loaded.problem(problem);
+    let loaded = loading.end(work).await?;
+    if let Some(Err(error)) = image.map(ImageWriter::finish) {
+        not_kept(&error);
     }
     progress(Progress { what, done, total: Some(total) });
     Ok(loaded)
+}
+
+/// Adds a subscriber to the file, or gives the file up if it can't be written.
+fn keep(
+    image: &mut Option<ImageWriter>,
+    name: &str,
+    entry: &Result<SubscriberEntry, DatabaseError>,
+) {
+    if let Some(writer) = image
+        && let Err(error) = add(writer, name, entry)
+    {
+        not_kept(&error);
+        *image = None;
+    }
+}
+
+fn add(
+    image: &mut ImageWriter,
+    name: &str,
+    entry: &Result<SubscriberEntry, DatabaseError>,
+) -> Result<(), StateError> {
+    match entry {
+        Ok(entry) => image.add(name, Ok(entry)),
+        Err(error) => image.add(name, Err(&error.to_string())),
+    }
+}
+
+/// A load under way: profiles are in it from the start, then come subscribers, from wherever.
+struct Loading<'b> {
+    base: &'b Base,
+    bulk: Bulk,
+    items: KnownItems<'b>,
+    loaded: Loaded,
+}
+
+impl<'b> Loading<'b> {
+    async fn begin(
+        work: &mut Work,
+        dictionary: &'b Dictionary,
+        base: &'b Base,
+        position: Position,
+    ) -> Result<Self, DatabaseError> {
+        let mut loaded = Loaded {
+            position,
+            subscribers: 0,
+            profiles: 0,
+            nases: Vec::new(),
+            problems: Vec::new(),
+            refused: 0,
+            notes: Vec::new(),
+        };
+        let bulk = base.bulk();
+        let (profiles, problems) = profiles(work, dictionary).await?;
+        for problem in problems {
+            loaded.problem(problem);
+        }
+        for (profile, result) in profiles.iter().zip(bulk.upsert_profiles(&profiles)) {
+            match result {
+                Ok(notes) => {
+                    loaded.profiles += 1;
+                    for note in notes {
+                        loaded.note(|| format!("profile {}: {note}", profile.name));
+                    }
+                }
+                Err(error) => loaded.problem(format!("profile {}: {error}", profile.name)),
+            }
+        }
+        Ok(Self { base, bulk, items: KnownItems::new(dictionary), loaded })
+    }
+
+    fn take(&mut self, name: &str, entry: Result<&SubscriberEntry, String>) {
+        let subscriber =
+            entry.and_then(|entry| self.items.subscriber(entry)).and_then(|subscriber| {
+                self.bulk.upsert_subscriber(&subscriber).map_err(|error| error.to_string())
+            });
+        match subscriber {
+            Ok(upserted) => {
+                self.loaded.subscribers += 1;
+                for note in upserted.notes {
+                    self.loaded.note(|| format!("subscriber {name}: {note}"));
+                }
+            }
+            Err(reason) => {
+                self.bulk.shut_out(name);
+                self.loaded.problem(format!("subscriber {name}: {reason}"));
+            }
+        }
+    }
+
+    async fn end(self, work: &mut Work) -> Result<Loaded, DatabaseError> {
+        let Self { base, bulk, mut loaded, .. } = self;
+        for note in interims::too_slow(&readable_pools(work).await?.0, &entries(work).await?) {
+            loaded.note(|| note);
+        }
+        let (nases, problems) = nases(work).await?;
+        loaded.nases = nases;
+        for problem in problems {
+            loaded.problem(problem);
+        }
+        base.commit(bulk);
+        for problem in base.problems() {
+            loaded.problem(problem);
+        }
+        Ok(loaded)
+    }
 }
 
 /// All profiles that can be read, and what is wrong with the others.

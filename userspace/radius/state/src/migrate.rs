@@ -18,5 +18,17 @@ pub(crate) const SCHEMA: Schema = Schema {
             sqlite: include_str!("../migrations/0002_growth.sqlite.sql"),
             postgres: include_str!("../migrations/0002_growth.postgres.sql"),
         },
+        Step {
+            name: "blocks of which a part left the pool",
+            tables: include_str!("../migrations/0003_trimmed.sql"),
+            sqlite: "",
+            postgres: "",
+        },
+        Step {
+            name: "sessions that nobody but their NAS knows of",
+            tables: include_str!("../migrations/0004_unproven.sql"),
+            sqlite: "",
+            postgres: "",
+        },
     ],
 };

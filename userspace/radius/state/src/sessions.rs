@@ -314,6 +314,10 @@ pub struct SessionEntry {
     pub line: String,
     /// The server that changed its state last.
     pub server: String,
+    /// Whether its NAS alone says that it has what it has of pools: nobody was offered it, and its user is no subscriber, or has
+    /// too much by such words. It keeps nothing from others.
+    #[serde(default)]
+    pub unproven: bool,
 }
 
 impl SessionEntry {
@@ -324,7 +328,7 @@ impl SessionEntry {
     }
 }
 
-pub(crate) const SESSION: &str = "SELECT id, state, user_name, login, nas, telco, acct_session_id, started, updated, stopped, presumed, session_time, octets_in, octets_out, packets_in, packets_out, cause, address, prefix6, delegated6, address6, calling, called, port, server, box, line FROM radius_session";
+pub(crate) const SESSION: &str = "SELECT id, state, user_name, login, nas, telco, acct_session_id, started, updated, stopped, presumed, session_time, octets_in, octets_out, packets_in, packets_out, cause, address, prefix6, delegated6, address6, calling, called, port, server, box, line, unproven FROM radius_session";
 
 pub(crate) fn session_of(row: &Row) -> Result<SessionEntry, DatabaseError> {
     let state = SessionState::of(row.int(1)?);
@@ -361,6 +365,7 @@ pub(crate) fn session_of(row: &Row) -> Result<SessionEntry, DatabaseError> {
         port: row.text(23)?,
         line: row.text(26)?,
         server: row.text(24)?,
+        unproven: row.int(27)? != 0,
     })
 }
 
@@ -554,6 +559,7 @@ pub(crate) fn entry(id: u8, user: &str, state: SessionState, server: &str) -> Se
         port: String::new(),
         line: String::new(),
         server: server.into(),
+        unproven: false,
     }
 }
 

@@ -72,6 +72,10 @@ impl Options {
     }
 }
 
+/// What holds of records and of sessions that are older than `$1`, in seconds since 1970.
+const OLD_RECORD: &str = "at < $1";
+const OLD_SESSION: &str = "state <> 0 AND started < $1 AND updated < $1 AND stopped < $1";
+
 /// What is older than a time, in seconds since 1970.
 #[derive(Clone, Copy, Debug)]
 enum Old {
@@ -145,6 +149,13 @@ impl Following {
     /// Most problems that are remembered.
     pub const MOST_PROBLEMS: usize = 100;
 
+    pub(crate) const NOT_FOLLOWED: &str = "changes can't be followed";
+
+    /// Forgets why changes could not be followed.
+    pub(crate) fn note_followed(&mut self) {
+        self.problems.retain(|problem| !problem.starts_with(Self::NOT_FOLLOWED));
+    }
+
     pub(crate) fn note_problem(&mut self, problem: String) {
         if self.problems.contains(&problem) {
             return;
@@ -174,7 +185,7 @@ impl State {
     /// # Errors
     ///
     /// If the location can't be used, the schema is newer than this program, or the database is away. In the last case
-    /// [`StateError::may_pass`] holds; see [`State::open_waiting`].
+    /// [`StateError::may_pass`] holds; see [`State::prepare_waiting`].
     pub async fn open(location: &Location) -> Result<Self, StateError> {
         Self::open_with(location, Options::default()).await
     }
@@ -185,18 +196,22 @@ impl State {
     ///
     /// See [`State::open`].
     pub async fn open_with(location: &Location, options: Options) -> Result<Self, StateError> {
+        let state = Self::unopened(location, options)?;
+        state.prepare().await?;
+        Ok(state)
+    }
+
+    /// The state before the database has been asked for anything. Until [`State::prepare`] has succeeded, whatever is asked of it
+    /// may fail.
+    ///
+    /// # Errors
+    ///
+    /// If the location can't be used.
+    pub fn unopened(location: &Location, options: Options) -> Result<Self, StateError> {
         if options.server.is_empty() {
             return Err(StateError::invalid("the server's name", "it is empty: give it one"));
         }
         let engine = Engine::new(location, APPLICATION)?;
-        let patience = Instant::now() + PATIENCE;
-        // Where two make a file of SQLite at once, one of them may be told at once that it is locked.
-        while let Err(error) = migrate(&engine, &SCHEMA).await {
-            if !matches!(error, DatabaseError::Conflict(_)) || Instant::now() > patience {
-                return Err(error.into());
-            }
-            tokio::time::sleep(RETRY).await;
-        }
         let inner = Inner {
             engine,
             location: location.clone(),
@@ -206,31 +221,49 @@ impl State {
             attached: Mutex::default(),
             believed: Mutex::default(),
         };
-        let state = Self { inner: Arc::new(inner) };
-        state.remember_time().await?;
-        Ok(state)
+        Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Opens the state, and if the database is away, tries for ever; `away` hears of each failure, and how long the next
-    /// attempt waits.
+    /// Brings the schema up to date.
+    ///
+    /// # Errors
+    ///
+    /// See [`State::open`].
+    pub async fn prepare(&self) -> Result<(), StateError> {
+        let patience = Instant::now() + PATIENCE;
+        self.watched(async {
+            // Where two make a file of SQLite at once, one of them may be told at once that it is locked.
+            while let Err(error) = migrate(&self.inner.engine, &SCHEMA).await {
+                if !matches!(error, DatabaseError::Conflict(_)) || Instant::now() > patience {
+                    return Err(error.into());
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+            Ok(())
+        })
+        .await?;
+        self.remember_time().await
+    }
+
+    /// The same, and if the database is away, tried for ever; `away` hears of each failure, and how long the next attempt
+    /// waits.
     ///
     /// # Errors
     ///
     /// See [`State::open`]; only what waiting does not help.
-    pub async fn open_waiting(
-        location: &Location,
-        options: Options,
+    pub async fn prepare_waiting(
+        &self,
         mut away: impl FnMut(&StateError, Duration),
-    ) -> Result<Self, StateError> {
+    ) -> Result<(), StateError> {
         let mut backoff = Backoff::default();
         loop {
-            match Self::open_with(location, options.clone()).await {
+            match self.prepare().await {
                 Err(error) if error.may_pass() => {
                     let wait = backoff.failed(rand::random());
                     away(&error, wait);
                     tokio::time::sleep(wait).await;
                 }
-                opened => return opened,
+                prepared => return prepared,
             }
         }
     }
@@ -253,6 +286,16 @@ impl State {
     #[must_use]
     pub fn is_away(&self) -> bool {
         self.inner.health.lock().away_since.is_some()
+    }
+
+    /// Whether this program still knows the schema.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::is_newer`] if a newer program brought it further since it was opened; others if the database is away.
+    pub async fn check_schema(&self) -> Result<(), StateError> {
+        self.watched(async { Ok(muralla_database::check(&self.inner.engine, &SCHEMA).await?) })
+            .await
     }
 
     /// Asks the database for something small; tells how long it took.
@@ -300,6 +343,29 @@ impl State {
         }
         self.prune_changes().await?;
         Ok(done)
+    }
+
+    /// How many records and sessions [`State::prune`] would delete.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away.
+    pub async fn prunable(&self, before: i64) -> Result<u64, StateError> {
+        let mut work = self.read().await?;
+        self.watched(async {
+            let mut count = 0;
+            for (table, old) in [("radius_record", OLD_RECORD), ("radius_session", OLD_SESSION)] {
+                let sql = format!("SELECT count(*) FROM {table} WHERE {old}");
+                // Of a year it is not told at once.
+                work.each_of_many(sqlx::AssertSqlSafe(sql), vec![before.into()], |row| {
+                    count += row.int(0)?.max(0).cast_unsigned();
+                    Ok(())
+                })
+                .await?;
+            }
+            Ok(count)
+        })
+        .await
     }
 
     /// Deletes a piece of what is older than this server is to keep it; tells how much that was. [`State::follow`] does it
@@ -369,13 +435,14 @@ impl State {
             let mut work = self.inner.engine.write().await?;
             let deleted = match old {
                 Old::Records(before) => {
-                    let sql = "DELETE FROM radius_record WHERE event IN (SELECT event FROM radius_record WHERE at < $1 ORDER BY at LIMIT $2)";
-                    work.execute(sql, vec![before.into(), PIECE.into()]).await?
+                    let sql = format!("DELETE FROM radius_record WHERE event IN (SELECT event FROM radius_record WHERE {OLD_RECORD} ORDER BY at LIMIT $2)");
+                    work.execute(sqlx::AssertSqlSafe(sql), vec![before.into(), PIECE.into()]).await?
                 }
                 Old::Sessions(before) => {
                     let mut ids = Vec::new();
+                    let sql = format!("SELECT id FROM radius_session WHERE {OLD_SESSION} LIMIT $2");
                     work.each(
-                        "SELECT id FROM radius_session WHERE state <> 0 AND started < $1 AND updated < $1 AND stopped < $1 LIMIT $2",
+                        sqlx::AssertSqlSafe(sql),
                         vec![before.into(), PIECE.into()],
                         |row| {
                             ids.push(Value::Bytes(Some(row.bytes(0)?)));
@@ -471,7 +538,16 @@ impl State {
 
 /// Seconds since the machine's boot.
 fn uptime() -> i64 {
-    rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec
+    i64::try_from(since_boot().as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Time since the machine's boot, its sleep included.
+pub(crate) fn since_boot() -> Duration {
+    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(
+        u64::try_from(since.tv_sec).unwrap_or(0),
+        u32::try_from(since.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// Seconds since 1970 by this machine's clock, for people to read; nothing is decided by it.

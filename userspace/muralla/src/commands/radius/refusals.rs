@@ -148,8 +148,8 @@ impl Known<'_> {
             );
         }
         for line in &limits.lines {
-            let (station, time) = (&line.calling_station, time(line.seconds));
-            let _ = writeln!(text, "LIMITED at his line {station}: for {time}");
+            let (line, time) = (line.line(), time(line.seconds));
+            let _ = writeln!(text, "LIMITED at his line {line}: for {time}");
         }
         text
     }
@@ -157,6 +157,8 @@ impl Known<'_> {
 
 #[cfg(test)]
 mod tests {
+    use muralla_radius::report::LineLimit;
+
     use super::*;
     use crate::fake;
 
@@ -195,9 +197,17 @@ mod tests {
     #[test]
     fn a_user_who_is_limited_is_shown_so() {
         let user = SubscriberEntry { name: "alice".to_owned(), ..SubscriberEntry::default() };
-        let limits = UserLimits { user: "alice".to_owned(), seconds: Some(90), lines: Vec::new() };
+        let line = LineLimit {
+            calling_station: None,
+            port: Some("ge-0/0/1".to_owned()),
+            source: Some([192, 0, 2, 1].into()),
+            seconds: 7,
+        };
+        let limits = UserLimits { user: "alice".to_owned(), seconds: Some(90), lines: vec![line] };
         let known = Known { user: &user, limits: Some(&limits) };
-        assert!(known.limits_text().contains("for 1m30s"), "{}", known.limits_text());
+        let text = known.limits_text();
+        assert!(text.contains("for 1m30s"), "{text}");
+        assert!(text.contains("port ge-0/0/1 of the box at 192.0.2.1: for 7s"), "{text}");
         let json = serde_json::to_value(&known).unwrap();
         assert_eq!((&json["name"], &json["limits"]["seconds"]), (&"alice".into(), &90.into()));
         assert_eq!(Known { user: &user, limits: None }.limits_text(), "");

@@ -57,7 +57,8 @@ fn sessions_survive_a_boot() {
     let before = &table.sessions_of(b"ana", 9, moment(T0 + 100))[0];
     let after = &again.sessions_of(b"ana", 9, later())[0];
     assert_eq!(after.quiet, 0, "nobody listened, so nobody was silent");
-    assert_eq!(*after, crate::SessionView { quiet: 0, ..before.clone() });
+    assert_eq!(after.idle, before.idle + 3_600, "it is as long ago as it is");
+    assert_eq!(*after, crate::SessionView { quiet: 0, idle: after.idle, ..before.clone() });
     assert_eq!(again.sessions_with([198, 51, 100, 1].into(), later()).len(), 1);
     assert_eq!(again.sessions_with(crate::samples::ip("2001:db8:2:ff::1"), later()).len(), 1);
 }

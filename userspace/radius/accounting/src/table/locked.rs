@@ -18,6 +18,9 @@ use crate::text::Text;
 use crate::usage::Gain;
 use crate::view::{SessionView, State};
 
+/// The part of a shard that is kept for NASes that have not half of all sessions: one of so many.
+const RESERVE: usize = 8;
+
 /// What a new session is found by.
 #[derive(Clone, Copy)]
 pub(super) struct Identity {
@@ -46,7 +49,7 @@ impl Locked<'_> {
         if forgotten || report.delay > i64::from(self.table.settings.remember) {
             return Some(unknown(Outcome::Ancient, record, report));
         }
-        if !self.make_room(identity.newest, report.now) {
+        if self.is_too_much(place) || !self.make_room(identity.newest, report.now) {
             self.table.refused.fetch_add(1, Ordering::Relaxed);
             return Some(unknown(Outcome::Full, record, report));
         }
@@ -371,6 +374,16 @@ impl Locked<'_> {
         Some(view)
     }
 
+    /// Whether a box's NAS has more than half of all sessions that there can be, while little is left: that is for the others, of
+    /// which some are honest.
+    fn is_too_much(&self, place: &Place) -> bool {
+        let most = self.table.most_in_shard();
+        let is_crowded = self.shard.open() >= most - most / RESERVE;
+        is_crowded
+            && place.open_of_nas() > self.table.settings.most_sessions / 2
+            && self.table.places.of_several()
+    }
+
     /// Makes room for one more session; false if all that could go is open. `newest` is that of
     /// the new one's identity: of those, too, only so many are remembered.
     fn make_room(&mut self, newest: Option<u32>, now: i64) -> bool {
@@ -415,7 +428,7 @@ impl Locked<'_> {
     pub(super) fn show(&self, slot: u32, place: &Place) {
         let Some(session) = self.shard.session(slot) else { return };
         let (table, handle) = (self.table, Handle::new(self.number, slot));
-        place.open.fetch_add(1, Ordering::Relaxed);
+        place.opened();
         table.users.insert(table.hash(USERS, session.text.subject()), handle);
         for address in addresses(session) {
             table.addresses.insert(table.hash_address(address), handle);
@@ -429,7 +442,7 @@ impl Locked<'_> {
     fn hide(&self, slot: u32, place: &Place) {
         let Some(session) = self.shard.session(slot) else { return };
         let (table, handle) = (self.table, Handle::new(self.number, slot));
-        place.open.fetch_sub(1, Ordering::Relaxed);
+        place.closed();
         table.users.remove(table.hash(USERS, session.text.subject()), handle);
         for address in addresses(session) {
             table.addresses.remove(table.hash_address(address), handle);

@@ -26,6 +26,8 @@ pub(crate) struct Place {
     pub(crate) address: Option<IpAddr>,
     /// Sessions open on it.
     pub(crate) open: AtomicU32,
+    /// Sessions open on all boxes of its NAS's entry.
+    of_nas: Arc<AtomicU32>,
     /// Steady: when it was last said to begin or end.
     down: AtomicI64,
     /// Event-Timestamp of that, or 0.
@@ -33,8 +35,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn new(name: &Name<'_>) -> Self {
+    fn new(name: &Name<'_>, of_nas: Arc<AtomicU32>) -> Self {
         Self {
+            of_nas,
             nas: name.nas.into(),
             identifier: name.identifier.map(Into::into),
             address: name.address,
@@ -46,6 +49,23 @@ impl Place {
 
     fn name(&self) -> Name<'_> {
         Name { nas: &self.nas, identifier: self.identifier.as_deref(), address: self.address }
+    }
+
+    /// One more session is open on it.
+    pub(crate) fn opened(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.of_nas.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One session less is open on it.
+    pub(crate) fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.of_nas.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Sessions open on all boxes of its NAS's entry.
+    pub(crate) fn open_of_nas(&self) -> usize {
+        self.of_nas.load(Ordering::Relaxed) as usize
     }
 
     pub(crate) fn down(&self) -> Option<i64> {
@@ -133,7 +153,10 @@ impl Places {
             return self.intern(&unnamed);
         }
         let number = list.all.len() as u32;
-        let place = Arc::new(Place::new(name));
+        let sibling = list.by_nas.get(name.nas).and_then(|numbers| numbers.first());
+        let sibling = sibling.and_then(|&number| list.all.get(number as usize));
+        let of_nas = sibling.map(|place| Arc::clone(&place.of_nas)).unwrap_or_default();
+        let place = Arc::new(Place::new(name, of_nas));
         list.all.push(Arc::clone(&place));
         list.by_nas.entry(name.nas.into()).or_default().push(number);
         let List { all, by_name, .. } = &mut *list;
@@ -165,6 +188,11 @@ impl Places {
             place.name().may_be(name).then(|| (number, Arc::clone(place)))
         });
         places.collect()
+    }
+
+    /// Whether boxes of several NASes' entries were heard of.
+    pub(crate) fn of_several(&self) -> bool {
+        self.list.read().by_nas.len() > 1
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Place>> {

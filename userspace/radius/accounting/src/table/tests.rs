@@ -10,6 +10,8 @@ use crate::usage::{Day, Kind, Usage, Who};
 /// Second Starts, and everything else by which one session could be counted twice.
 mod starts;
 
+mod shares;
+
 fn table() -> Table {
     Table::new(Settings::default(), [1, 2])
 }

@@ -74,6 +74,16 @@ fn values_as_people_write_them() {
     }
 }
 
+/// A terminal obeys them, and users choose their names.
+#[test]
+fn no_control_character_is_shown() {
+    let dictionary = dictionary();
+    let attribute = dictionary.attribute("Lab-Text").unwrap();
+    let value = Value::from_text("a\u{1b}[2J\u{9b}2J\u{7f}\u{0}é");
+    let shown = value.shown(attribute).to_string();
+    assert_eq!(shown, "\"a\\033[2J\\302\\2332J\\177\\000é\"");
+}
+
 #[test]
 fn what_is_no_value_is_told_what_would_be() {
     for (name, text, word) in [

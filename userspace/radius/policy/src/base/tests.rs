@@ -55,6 +55,30 @@ fn subscribers_come_change_and_go() {
 }
 
 #[test]
+fn who_can_not_be_read_is_refused_for_that_until_he_can() {
+    let names = Names::new(Case::Folded);
+    let base = Base::new(Dictionary::built_in(), names, [1, 2]);
+    let reason = |name: &str| base.look_up(name.as_bytes()).record.err();
+    let ann = subscriber("Ann", "{CLEARTEXT}secret");
+    base.upsert_subscriber(&ann).unwrap();
+    assert_eq!((reason("ann"), base.subscribers()), (None, 1));
+    base.shut_out("ann");
+    assert_eq!((reason("ANN"), base.subscribers()), (Some(Reason::Unreadable), 0));
+    assert!(base.subscriber("Ann").is_none());
+    assert_eq!(reason("bob"), Some(Reason::UnknownUser));
+    base.upsert_subscriber(&ann).unwrap();
+    assert_eq!((reason("ann"), base.subscribers()), (None, 1));
+    base.shut_out("ann");
+    base.remove_subscriber("ann");
+    assert_eq!(reason("ann"), Some(Reason::UnknownUser));
+    // A load of everything says it as well.
+    let bulk = base.bulk();
+    bulk.shut_out("ann");
+    base.commit(bulk);
+    assert_eq!(reason("Ann"), Some(Reason::Unreadable));
+}
+
+#[test]
 fn what_can_not_be_used_leaves_what_was_there() {
     let base = base();
     let ann = subscriber("ann", "{CLEARTEXT}secret");

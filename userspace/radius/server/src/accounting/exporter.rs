@@ -10,9 +10,10 @@ use muralla_radius_accounting::{
     self as records, Effect, ExportRow, Moment, Outcome, Record, SessionId, Standing,
     State as SessionState, Status, Table, payload,
 };
-use muralla_radius_state::{Backoff, Changed, State};
+use muralla_radius_state::{Backoff, Changed, Exported, State, StateError};
 use tracing::{error, warn};
 
+use super::panics::duties::{Contained, Duty};
 use super::panics::{CAUSE, Part};
 use super::{FAREWELL, Order, Shared, WAIT};
 use crate::desk::Wall;
@@ -29,8 +30,8 @@ pub(super) struct Exporter {
     consumer: Consumer,
     backoff: Backoff,
     told: Instant,
-    /// Up to this record each is written alone: one of a batch caused a panic.
-    alone_until: u64,
+    /// Up to this record each is written alone: one of a batch caused a panic. None once all those are written.
+    alone_until: Option<u64>,
     /// Something could be neither written nor put aside before the end: the next process meets it again.
     given_up: bool,
 }
@@ -38,9 +39,7 @@ pub(super) struct Exporter {
 /// Rows on their way, and the entries of the journal that they are of.
 #[derive(Default)]
 struct Batch {
-    /// First those of sessions that the table closed by itself.
     rows: Vec<ExportRow>,
-    closed: usize,
     entries: Vec<Entry>,
     /// Up to where it goes.
     last: Option<u64>,
@@ -68,9 +67,9 @@ impl Exporter {
             }
         }
         consumer.roll_back();
-        let first = shared.panics.is_wary().then(|| consumer.position());
         let batch = shared.config.batch as u64;
-        let alone_until = first.map_or(0, |first| first.saturating_add(batch));
+        let last = consumer.position().saturating_add(batch);
+        let alone_until = shared.panics.is_wary().then_some(last);
         Ok(Self { shared, consumer, backoff, told, alone_until, given_up: false })
     }
 
@@ -79,7 +78,7 @@ impl Exporter {
         let mut batch = Batch::default();
         let mut end = None;
         while !self.given_up {
-            self.carry_out_orders();
+            self.look_after_orders();
             if self.shared.stopped() {
                 let end = *end.get_or_insert_with(|| Instant::now() + FAREWELL);
                 let idle = batch.is_empty() && self.consumer.lag() == 0;
@@ -91,6 +90,10 @@ impl Exporter {
                 self.pause(WAIT);
                 continue;
             };
+            if let Err(wait) = self.write_closings(&state) {
+                self.pause(wait);
+                continue;
+            }
             if batch.is_empty() {
                 match self.gather() {
                     Ok(gathered) => batch = gathered,
@@ -102,8 +105,7 @@ impl Exporter {
                 }
             }
             if batch.is_empty() {
-                self.note_all_is_written();
-                self.tell_all_is_told(&state);
+                self.tell_tidings(&state);
                 self.consumer.wait(WAIT);
                 continue;
             }
@@ -126,12 +128,11 @@ impl Exporter {
         }
     }
 
-    /// Makes rows of what the table closed, and of what is next in the journal.
+    /// Makes rows of what is next in the journal.
     fn gather(&mut self) -> Result<Batch, JournalError> {
         let mut batch = Batch::default();
         let until = Instant::now() + LINGER;
-        let alone = self.consumer.position() < self.alone_until && self.consumer.lag() > 0;
-        let most = if alone { 1 } else { self.shared.config.batch };
+        let most = if self.alone_until.is_some() { 1 } else { self.shared.config.batch };
         while batch.entries.len() < most && !self.given_up {
             match self.consumer.next() {
                 Ok(Some(entry)) if !self.wait_for_the_table(entry.sequence) => {
@@ -153,9 +154,6 @@ impl Exporter {
                 }
             }
         }
-        let closed = if alone { Vec::new() } else { self.shared.closings.lock().take() };
-        batch.closed = closed.len();
-        batch.rows.splice(0..0, closed);
         Ok(batch)
     }
 
@@ -173,7 +171,8 @@ impl Exporter {
                 }
                 let tolerance = shared.tolerance();
                 let effect = effect(sessions, &record, now, tolerance);
-                batch.rows.push(ExportRow::of(&record, &effect, entry.sequence, tolerance));
+                let row = ExportRow::of(&record, &effect, entry.sequence, tolerance);
+                batch.rows.push(ExportRow { came: came(&record, now), ..row });
                 batch.last = Some(entry.sequence);
                 batch.entries.push(entry);
                 return;
@@ -217,6 +216,56 @@ impl Exporter {
         sessions.unwritten(None, Wall::now().moment());
     }
 
+    /// Writes ends of sessions that no record tells, before the records that came since. A panic at them leaves the records alone.
+    /// If they can't be written at the moment, says how long to wait.
+    fn write_closings(&mut self, state: &State) -> Result<(), Duration> {
+        let shared = Arc::clone(&self.shared);
+        let duties = &shared.panics.duties;
+        if duties.is_paused(Duty::Closings, Instant::now()) {
+            return Ok(());
+        }
+        let rows = shared.closings.lock().take();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let contained = duties.contain(Duty::Closings, Instant::now(), || {
+            #[cfg(test)]
+            super::panics::tests::trap_closings(&rows);
+            shared.until_the_end(state.export(&rows))
+        });
+        let exported = match contained {
+            Contained::Done(exported) => exported,
+            Contained::Panicked => {
+                shared.closings.lock().panicked(rows);
+                return Ok(());
+            }
+            Contained::Paused => {
+                shared.closings.lock().put_back(rows);
+                return Ok(());
+            }
+        };
+        let exported = match self.judge(state, exported) {
+            Ok(exported) => exported,
+            Err(wait) => {
+                shared.closings.lock().put_back(rows);
+                return Err(wait);
+            }
+        };
+        let mut closings = shared.closings.lock();
+        closings.under_way = 0;
+        if let Some(last) = exported.poison.last() {
+            let refused = exported.poison.iter().filter_map(|poison| rows.get(poison.index));
+            let refused: Vec<ExportRow> = refused.cloned().collect();
+            error!(
+                reason = last.reason,
+                sessions = refused.len(),
+                "ends of sessions that no record tells can't be written to the database; trying again"
+            );
+            closings.refuse(refused, last.reason.clone());
+        }
+        Ok(())
+    }
+
     /// Writes a batch; if that can't be done at the moment, says how long to wait.
     fn export(&mut self, state: &State, batch: &Batch) -> Result<(), Duration> {
         let shared = Arc::clone(&self.shared);
@@ -224,7 +273,37 @@ impl Exporter {
         let _at = of_one.map(|entry| shared.panics.at(Part::Database, entry.sequence));
         #[cfg(test)]
         super::panics::tests::trap_batch(&batch.entries);
-        let exported = match self.shared.until_the_end(state.export(&batch.rows)) {
+        let exported = self.shared.until_the_end(state.export(&batch.rows));
+        let exported = self.judge(state, exported)?;
+        for poison in &exported.poison {
+            if let Some(entry) = batch.entries.get(poison.index)
+                && !self.put_aside(entry, &poison.reason)
+            {
+                return Err(Duration::ZERO);
+            }
+        }
+        if let Some(last) = batch.last {
+            self.shared.desk.spent.written(last);
+            match self.consumer.commit(last) {
+                Ok(()) => self.shared.panics.passed(Part::Database, last),
+                // They are written again some day, and change nothing.
+                Err(error) => warn!(%error, "the position in the journal can't be kept"),
+            }
+            let is_end = self.alone_until.is_some_and(|until| last >= until);
+            if is_end || self.consumer.lag() == 0 {
+                self.all_are_written_alone();
+            }
+        }
+        Ok(())
+    }
+
+    /// What the database said of rows; if it could not take them, how long to wait.
+    fn judge(
+        &mut self,
+        state: &State,
+        exported: Option<Result<Exported, StateError>>,
+    ) -> Result<Exported, Duration> {
+        let mut exported = match exported {
             Some(Ok(exported)) => exported,
             Some(Err(error)) => {
                 let wait = self.backoff.failed(rand::random());
@@ -243,41 +322,19 @@ impl Exporter {
         };
         self.backoff.succeeded();
         *self.shared.unfit.lock() = None;
+        self.shared.counts.exported.fetch_add(exported.written as u64, Relaxed);
         if !exported.ended.is_empty() {
-            let ended = Changed::Sessions(exported.ended);
+            let ended = Changed::Sessions(std::mem::take(&mut exported.ended));
             self.shared.desk.others.hear(ended, state.server());
         }
-        for poison in &exported.poison {
-            let entry = poison.index.checked_sub(batch.closed);
-            if let Some(entry) = entry.and_then(|at| batch.entries.get(at))
-                && !self.put_aside(entry, &poison.reason)
-            {
-                return Err(Duration::ZERO);
-            }
+        Ok(exported)
+    }
+
+    /// The batch that held a panic's cause is written, and the cause found, if it was of its records.
+    fn all_are_written_alone(&mut self) {
+        if self.alone_until.take().is_some() {
+            self.shared.panics.searched();
         }
-        let refused = exported.poison.iter().filter(|poison| poison.index < batch.closed);
-        let rows: Vec<ExportRow> =
-            refused.clone().filter_map(|poison| batch.rows.get(poison.index).cloned()).collect();
-        let mut closings = self.shared.closings.lock();
-        closings.under_way = 0;
-        if let Some(poison) = refused.clone().next_back() {
-            error!(
-                reason = poison.reason,
-                sessions = rows.len(),
-                "ends of sessions that no record tells can't be written to the database; trying again"
-            );
-            closings.refuse(rows, poison.reason.clone());
-        }
-        drop(closings);
-        self.shared.counts.exported.fetch_add(exported.written as u64, Relaxed);
-        if let Some(last) = batch.last {
-            self.shared.desk.spent.written(last);
-            if let Err(error) = self.consumer.commit(last) {
-                // They are written again some day, and change nothing.
-                warn!(%error, "the position in the journal can't be kept");
-            }
-        }
-        Ok(())
     }
 
     /// Puts a record aside that will never be written. As long as that can't be done, nothing goes on: it must not be lost.
@@ -291,7 +348,7 @@ impl Exporter {
         while let Err(error) = self.consumer.poison(entry, reason) {
             error!(%error, "a dead letter can't be kept; trying again");
             // If there are too many, the operator retries or removes some.
-            self.carry_out_orders();
+            self.look_after_orders();
             self.pause(Duration::from_secs(1));
             if self.shared.stopped() {
                 self.given_up = true;
@@ -299,6 +356,20 @@ impl Exporter {
             }
         }
         true
+    }
+
+    /// Says how far it is where nothing is left to be written.
+    fn tell_tidings(&mut self, state: &State) {
+        if self.consumer.lag() == 0 {
+            self.all_are_written_alone();
+        }
+        let shared = Arc::clone(&self.shared);
+        shared.panics.duties.contain(Duty::Tidings, Instant::now(), || {
+            #[cfg(test)]
+            super::panics::tests::trap_duty(&shared, Duty::Tidings);
+            self.note_all_is_written();
+            self.tell_all_is_told(state);
+        });
     }
 
     /// Leases that ended are given to others once every server has said that it has told everything.
@@ -309,6 +380,14 @@ impl Exporter {
         self.told = Instant::now();
         // If the database is away, it is told another time.
         let _ = self.shared.until_the_end(state.caught_up());
+    }
+
+    /// Does what operators want of dead letters. Whoever waits for an order that panics hears that nobody does it.
+    fn look_after_orders(&self) {
+        let duties = &self.shared.panics.duties;
+        if !self.shared.orders.lock().is_empty() {
+            duties.contain(Duty::Orders, Instant::now(), || self.carry_out_orders());
+        }
     }
 
     fn carry_out_orders(&self) {
@@ -332,6 +411,12 @@ impl Exporter {
             }
         }
     }
+}
+
+/// When a record came by the clock that nobody sets, if that was in this life of the machine.
+fn came(record: &Record<'_>, now: Moment) -> Option<Duration> {
+    let uptime = record.uptime.filter(|uptime| uptime.boot == now.uptime.boot)?;
+    Some(Duration::from_nanos(uptime.nanos))
 }
 
 /// What a record did that the table has taken, and what its session came to by then: as the table knows it, or else as the

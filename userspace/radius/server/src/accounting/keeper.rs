@@ -17,9 +17,11 @@ use muralla_radius_accounting::{
 };
 use muralla_radius_policy::Used;
 use muralla_radius_state::{self as state, Assigned, Line};
-use tracing::warn;
+use tracing::{error, warn};
 
+use super::conflicts::Conflicts;
 use super::panics::Part;
+use super::panics::duties::{Contained, Duty};
 use super::{Shared, WAIT, subject};
 use crate::desk::{Desk, Wall};
 use crate::spent;
@@ -42,12 +44,17 @@ pub(super) struct Keeper {
     consumer: Consumer,
     saved: Instant,
     searched: Instant,
+    /// Sessions that the table closed, of which the database is not to be told yet.
+    lost: Vec<SessionView>,
+    conflicts: Conflicts,
 }
 
 impl Keeper {
     /// It reads with a consumer of its own.
     pub(super) fn new(shared: Arc<Shared>, consumer: Consumer) -> Self {
-        Self { shared, consumer, saved: Instant::now(), searched: Instant::now() }
+        let (saved, searched) = (Instant::now(), Instant::now());
+        let conflicts = Conflicts::default();
+        Self { shared, consumer, saved, searched, lost: Vec::new(), conflicts }
     }
 
     /// Works until it is stopped.
@@ -202,6 +209,7 @@ impl Keeper {
             began: lasted.map(|lasted| way + seconds(lasted)),
             stamped: wall.since().saturating_sub(seconds(session.started)),
             starts: record.status == Status::Start && effect.outcome == Outcome::Opened,
+            known: self.shared.desk.is_subscriber(subject),
         };
         for assigned in assigned(record) {
             let address = match assigned {
@@ -209,7 +217,10 @@ impl Keeper {
                 Assigned::V6(prefix) => prefix.addr().into(),
             };
             if !ends {
-                leases.renew(assigned, &holder, heard, Instant::now());
+                if leases.renew(assigned, &holder, heard, Instant::now()) {
+                    let others = self.shared.desk.sessions.sessions_with(address, wall.moment());
+                    self.conflicts.tell(address, &holder, &others, Instant::now());
+                }
             } else if !self.is_kept(address, subject, wall) {
                 leases.release(assigned, &user, session.id);
             }
@@ -225,56 +236,81 @@ impl Keeper {
         with.iter().any(|other| other.subscriber == subscriber && !elsewhere.is_closed(other.id))
     }
 
-    /// Closes sessions that nothing was heard of for too long.
+    /// Closes sessions that nothing was heard of for too long. A panic at one leaves the records alone, and those that were
+    /// closed before it.
     fn search(&mut self) {
         if self.searched.elapsed() < SEARCH {
             return;
         }
         self.searched = Instant::now();
-        let Shared { desk, closings, counts, .. } = &*self.shared;
-        let room = MOST_WAITING.saturating_sub(closings.lock().len()).min(MOST_CLOSED);
-        let wall = Wall::now();
-        let lost = desk.sessions.expire(wall.moment(), room);
-        if lost.is_empty() {
-            return;
-        }
-        counts.zombies.fetch_add(lost.len() as u64, Relaxed);
-        self.note_ends(&lost, self.shared.applied.load(Ordering::Acquire));
-        let context = desk.context();
-        let rows = lost.iter().map(|view| {
-            let nas = context.nases.named(&view.nas);
-            let telco = nas.and_then(|nas| nas.telco.as_deref());
-            ExportRow::closing(view, telco, wall.nanoseconds())
+        let shared = Arc::clone(&self.shared);
+        let duties = &shared.panics.duties;
+        let lost = &mut self.lost;
+        duties.contain(Duty::Search, Instant::now(), || {
+            #[cfg(test)]
+            super::panics::tests::trap_duty(&shared, Duty::Search);
+            let waiting = shared.closings.lock().len();
+            let room = MOST_WAITING.saturating_sub(waiting).min(MOST_CLOSED);
+            shared.desk.sessions.expire_into(Wall::now().moment(), room, lost);
         });
-        closings.lock().waiting.extend(rows);
+        while let Some(view) = self.lost.pop() {
+            let told = duties.contain(Duty::Search, Instant::now(), || self.tell_lost(&view));
+            match told {
+                Contained::Done(()) => {}
+                Contained::Panicked => {
+                    let (session, nas) = (view.id, &view.nas);
+                    error!(%session, nas, "the database can't be told of the end of a session that nothing is heard of");
+                }
+                Contained::Paused => {
+                    self.lost.push(view);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Has the database be told of a session that was closed for its silence.
+    fn tell_lost(&self, view: &SessionView) {
+        let Shared { desk, closings, counts, .. } = &*self.shared;
+        let context = desk.context();
+        let nas = context.nases.named(&view.nas);
+        let telco = nas.and_then(|nas| nas.telco.as_deref());
+        let row = ExportRow::closing(view, telco, Wall::now().nanoseconds());
+        closings.lock().waiting.push(row);
+        counts.zombies.fetch_add(1, Relaxed);
+        self.note_ends(std::slice::from_ref(view), self.shared.applied.load(Ordering::Acquire));
     }
 
     /// Saves the sessions, and the position that they are at. If something is on its way to the database that is in no
     /// journal, the snapshot before has to do.
     fn save(&mut self) {
         self.saved = Instant::now();
-        if self.shared.closings.lock().len() > 0 {
+        if self.shared.closings.lock().len() > 0 || !self.lost.is_empty() {
             return;
         }
-        let position = self.shared.applied.load(Ordering::Acquire);
-        // First what the table does not say of those that ended, or after a crash nobody would.
-        let file = spent::file_beside(&self.shared.snapshot);
-        let saved = replace(&file, |writer| self.shared.desk.spent.save(writer)).and_then(|()| {
-            replace(&self.shared.snapshot, |writer| {
+        let shared = Arc::clone(&self.shared);
+        let consumer = &mut self.consumer;
+        let position = shared.applied.load(Ordering::Acquire);
+        let committed = shared.panics.duties.contain(Duty::Snapshot, Instant::now(), || {
+            #[cfg(test)]
+            super::panics::tests::trap_duty(&shared, Duty::Snapshot);
+            // First what the table does not say of those that ended, or after a crash nobody would.
+            let file = spent::file_beside(&shared.snapshot);
+            replace(&file, |writer| shared.desk.spent.save(writer))?;
+            replace(&shared.snapshot, |writer| {
                 let now = Wall::now().moment();
-                self.shared.desk.sessions.save(writer, position, now)
-            })
+                shared.desk.sessions.save(writer, position, now)
+            })?;
+            consumer.commit(position).map_err(io::Error::other)
         });
-        let committed = match saved {
-            Ok(_) => self.consumer.commit(position).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = committed {
-            warn!(
-                error,
+        match committed {
+            Contained::Done(Ok(())) => shared.panics.passed(Part::Sessions, position),
+            Contained::Done(Err(error)) => warn!(
+                %error,
                 "the sessions can't be saved to {}: make room, or choose another [radius.accounting] snapshot_file",
-                self.shared.snapshot.display()
-            );
+                shared.snapshot.display()
+            ),
+            Contained::Panicked | Contained::Paused => {}
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use muralla_radius_accounting::export::printable;
 use muralla_radius_accounting::{SessionId, SessionView};
 use muralla_radius_state::{SessionEntry, SessionFilter};
 use tokio::task::JoinSet;
@@ -92,18 +93,43 @@ impl Role {
         for aim in all {
             let found = context.nases.reachable(&aim.nas, aim.from, aim.target.nas_address);
             let to = found.map(|(to, nas)| (to, Arc::clone(nas)));
+            // A box of another NAS knows nothing of it.
+            let at_home = to.as_ref().and_then(|(to, _)| context.nases.of(to.ip()));
+            let at_home = at_home.is_some_and(|nas| *nas.name == *aim.nas);
+            let id = aim.id.filter(|_| at_home && matches!(wish, Wish::Disconnect));
             let (wish, config) = (wish.clone(), config.clone());
-            asking.spawn(async move { ask(aim, to, &wish, &config).await });
+            asking.spawn(async move {
+                let (outcome, is_unknown) = ask(aim, to, &wish, &config).await;
+                (outcome, id.filter(|_| is_unknown))
+            });
         }
-        let mut outcomes = Vec::new();
-        while let Some(outcome) = asking.join_next().await {
-            // Only a panic can take one away, and that was told already.
-            outcomes.extend(outcome);
+        let (mut outcomes, mut over) = (Vec::new(), Vec::new());
+        // Only a panic can take one away, and that was told already.
+        while let Some(asked) = asking.join_next().await {
+            let Ok((outcome, unknown)) = asked else { continue };
+            let view = views.iter().find(|view| Some(view.id) == unknown);
+            over.extend(view.map(|view| (outcomes.len(), view.clone())));
+            outcomes.push(outcome);
         }
+        self.end_all(over, &mut outcomes).await;
         if is_cut {
             outcomes.push(cut(selector));
         }
         Ok(outcomes)
+    }
+
+    /// Ends sessions here that their NASes say are over, each after the outcome that tells so.
+    async fn end_all(&self, over: Vec<(usize, SessionView)>, outcomes: &mut [DynamicOutcome]) {
+        let (places, views): (Vec<usize>, Vec<SessionView>) = over.into_iter().unzip();
+        let words = match self.end(&views).await {
+            Ok(()) => "; it is over, and closed here".to_owned(),
+            Err(error) => format!("; it can't be closed here: {error}"),
+        };
+        for place in places {
+            if let Some(outcome) = outcomes.get_mut(place) {
+                outcome.words.push_str(&words);
+            }
+        }
     }
 
     /// Sessions of which only the database knows: other servers were told of them.
@@ -114,8 +140,8 @@ impl Role {
             Selector::User(user) | Selector::Session { user, .. } => {
                 let mut spelling = [0; muralla_radius_policy::names::LONGEST_NAME];
                 let key = self.desk.base.key(user.as_bytes(), &mut spelling);
-                let key = key.map(|key| String::from_utf8_lossy(key).into_owned());
-                filter.user = Some(key.unwrap_or_else(|| user.clone()));
+                // As rows have it.
+                filter.user = Some(printable(key.unwrap_or(user.as_bytes())));
             }
             Selector::Address(address) => filter.address = Some(*address),
             Selector::Nas(nas) => filter.nas = Some(nas.clone()),
@@ -183,12 +209,11 @@ struct Aim {
 
 impl Aim {
     fn of_view(view: &SessionView, from: Option<IpAddr>) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let some = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
         Self {
             id: Some(view.id),
-            user: text(&view.user),
-            session_id: text(&view.session),
+            user: printable(&view.user),
+            session_id: printable(&view.session),
             nas: view.nas.clone(),
             from,
             target: Target {
@@ -222,13 +247,14 @@ impl Aim {
     }
 }
 
-/// Asks the NAS of one session, by its secret in force and then by the one to come.
+/// Asks the NAS of one session, by its secret in force and then by the one to come. Tells as well whether it knows no such session.
 async fn ask(
     aim: Aim,
     to: Option<(SocketAddr, Arc<Nas>)>,
     wish: &Wish,
     config: &DynamicConfig,
-) -> DynamicOutcome {
+) -> (DynamicOutcome, bool) {
+    let mut is_unknown = false;
     let mut outcome = DynamicOutcome {
         user: aim.user,
         session_id: aim.session_id,
@@ -243,17 +269,18 @@ async fn ask(
         outcome.words = "nobody knows the address of its NAS: it has sent nothing since the start; give the NAS a prefix of one \
                          address, or have it send NAS-IP-Address"
             .to_owned();
-        return outcome;
+        return (outcome, is_unknown);
     };
     for secret in &nas.secrets {
         let asked = dynamic::ask(to, secret, &aim.target, wish, config).await;
         outcome.verdict = asked.verdict;
         outcome.words = asked.words;
+        is_unknown = asked.is_unknown;
         outcome.attempts += asked.attempts;
         outcome.took += asked.took;
         if asked.verdict != DynamicVerdict::Silent {
             break;
         }
     }
-    outcome
+    (outcome, is_unknown)
 }

@@ -1,11 +1,12 @@
 //! What a status tells, out of what is counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use muralla_journal::{ConsumerStatus, Health, Journal};
 use muralla_radius_accounting::SessionView;
+use muralla_radius_accounting::export::printable;
 
 use crate::accounting;
 use crate::desk::Wall;
@@ -18,19 +19,18 @@ const MOST_STRANGERS: usize = 20;
 
 /// A session that is open.
 pub(super) fn session(view: &SessionView) -> Session {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let prefixes = [view.framed_prefix, view.delegated_prefix].into_iter().flatten();
     Session {
         id: view.id.to_string(),
-        user: text(&view.subscriber),
-        login: text(&view.user),
+        user: printable(&view.subscriber),
+        login: printable(&view.user),
         nas: view.nas.clone(),
         nas_address: view.nas_address,
         port: view.nas_port,
-        session_id: text(&view.session),
+        session_id: printable(&view.session),
         address: view.framed_address,
         prefixes: prefixes.map(|prefix| prefix.to_string()).collect(),
-        calling_station: view.calling.as_deref().map(text),
+        calling_station: view.calling.as_deref().map(printable),
         started: view.started.into(),
         updated: view.updated.into(),
         quiet: view.quiet.into(),
@@ -39,14 +39,16 @@ pub(super) fn session(view: &SessionView) -> Session {
     }
 }
 
-/// The NASes by name.
-pub(super) fn nas_status(nases: &Nases) -> Vec<NasStatus> {
+/// The NASes by name. `open` are sessions that are open under names.
+pub(super) fn nas_status(nases: &Nases, open: &[(String, usize)]) -> Vec<NasStatus> {
     let mut by_name: BTreeMap<&str, Vec<&Arc<Nas>>> = BTreeMap::new();
     for nas in nases.iter() {
         by_name.entry(&nas.name).or_default().push(nas);
     }
     let now = Wall::now().seconds();
     let ago = |seconds: u64| (seconds > 0).then(|| now.saturating_sub(seconds));
+    let open: HashMap<&str, usize> =
+        open.iter().map(|(name, count)| (name.as_str(), *count)).collect();
     let status = |(name, all): (&str, Vec<&Arc<Nas>>)| {
         let counts = all.first().map(|nas| nas.counts.sum()).unwrap_or_default();
         NasStatus {
@@ -55,6 +57,7 @@ pub(super) fn nas_status(nases: &Nases) -> Vec<NasStatus> {
             telco: all.iter().find_map(|nas| nas.telco.as_deref()).map(str::to_owned),
             message_authenticator_optional: all.iter().any(|nas| nas.is_lax()),
             rolling: all.iter().any(|nas| nas.secrets.len() > 1),
+            sessions: open.get(name).map_or(0, |count| *count as u64),
             requests: counts.requests,
             accepted: counts.accepted,
             rejected: counts.rejected,

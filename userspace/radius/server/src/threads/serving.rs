@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use muralla_journal::{AppendError, Ticket};
 use muralla_radius_policy::{Checked, Costly as Comparison};
 use muralla_radius_wire::{
-    Code, Packet, Requirement, Secret, Writer, kind, proves_secret, verify_request,
-    verify_request_from,
+    Code, Packet, Requirement, Secret, Writer, proves_secret, verify_request, verify_request_from,
 };
 use muralla_sockets::datagrams::Path;
 
 use super::{Acknowledgement, Bench, Clock, Errand, Parcel, SHARE, Served, Slow, milliseconds};
+use crate::asked::Met;
 use crate::desk::{Context, Question, Ruling};
 use crate::listening::Service;
 use crate::nases::Nas;
@@ -26,6 +26,7 @@ impl<'a> Served<'a> {
             nas: self.nas,
             secret: self.secret,
             since: self.since,
+            asking: self.asking,
         }
     }
 }
@@ -87,6 +88,36 @@ impl Bench {
         None
     }
 
+    /// Whether an Access-Request is to be decided: no other thread has answered the same, nor is about to. If one has, a copy of its
+    /// answer is sent.
+    pub(super) fn is_to_be_decided(&mut self, clock: &Clock, served: &mut Served<'_>) -> bool {
+        let counts = served.nas.counts.of(self.number);
+        let room = match self.outbox.room() {
+            Some(room) => room.as_mut_slice(),
+            None => &mut [],
+        };
+        match self.desk.asked.begin(&served.nas.name, served.packet, clock.now, room) {
+            Met::New(asking) => {
+                served.asking = Some(asking);
+                return true;
+            }
+            Met::UnderWay => {
+                counts.repeated.fetch_add(1, Relaxed);
+                self.tally.reason(Stage::Dropped, "under_way", 1);
+                self.replies.forget(served.identity);
+            }
+            Met::Answered(len) => {
+                counts.repeated.fetch_add(1, Relaxed);
+                // Not remembered for its port: there copies are not counted.
+                self.replies.forget(served.identity);
+                self.outbox.push(len, served.path);
+                self.hold(Answer::Repeat);
+            }
+            Met::TooOften => self.drop_request(served, "replayed"),
+        }
+        false
+    }
+
     /// Decides on an Access-Request. `checked` is of a password that was looked at elsewhere.
     pub(super) fn authorise(
         &mut self,
@@ -106,11 +137,12 @@ impl Bench {
         match self.desk.authorise(context, &question, checked, clock.now, clock.wall, room) {
             Ruling::Accept(len) => {
                 counts.accepted.fetch_add(1, Relaxed);
-                self.replies.answered(
-                    served.identity,
-                    room.get(..len).unwrap_or_default(),
-                    clock.now,
-                );
+                let reply = room.get(..len).unwrap_or_default();
+                self.replies.answered(served.identity, reply, clock.now);
+                if let Some(asking) = &served.asking {
+                    self.desk.asked.decided(asking, clock.now);
+                    self.desk.asked.answered(asking, reply, clock.now);
+                }
                 self.outbox.push(len, served.path);
                 self.hold(Answer::Accept);
             }
@@ -118,17 +150,23 @@ impl Bench {
                 counts.refused(Stage::Rejected, reason);
                 self.tally.reason(Stage::Rejected, reason, 1);
                 let reply = room.get(..len).unwrap_or_default();
+                if let Some(asking) = &served.asking {
+                    self.desk.asked.decided(asking, clock.now);
+                }
                 let delay = context.answers.reject_delay;
                 if delay.is_zero() || self.later.waiting() >= context.limits.delayed_rejects {
                     self.replies.answered(served.identity, reply, clock.now);
+                    if let Some(asking) = &served.asking {
+                        self.desk.asked.answered(asking, reply, clock.now);
+                    }
                     self.outbox.push(len, served.path);
                     return self.hold(Answer::Reject);
                 }
                 let mut bytes = self.spare.pop().unwrap_or_default();
                 bytes.extend_from_slice(reply);
                 let due = milliseconds(clock.now.duration_since(self.begun) + delay);
-                let (port, path, identity) = (served.port, *served.path, served.identity);
-                self.later.add(due, Parcel { port, path, identity, bytes });
+                let Served { port, identity, asking, .. } = *served;
+                self.later.add(due, Parcel { port, path: *served.path, identity, asking, bytes });
                 self.tally.answered(Answer::Reject, served.since.elapsed());
             }
             Ruling::Drop(reason) => self.drop_request(served, reason),
@@ -141,7 +179,8 @@ impl Bench {
         let number = self.next_slow;
         self.next_slow += 1;
         let errand = Errand { mailbox: Arc::clone(&self.mailbox), number, checked: None };
-        if self.costly.submit(Box::new(move || errand.run(comparison))).is_err() {
+        let is_copy = served.asking.is_some_and(|asking| asking.is_copy);
+        if self.costly.submit(Box::new(move || errand.run(comparison)), is_copy).is_err() {
             return self.drop_request(served, "costly_queue_full");
         }
         let slow = Slow {
@@ -150,6 +189,7 @@ impl Bench {
             nas: Arc::clone(served.nas),
             secret: served.secret.clone(),
             packet: served.packet.bytes().to_vec(),
+            asking: served.asking,
             since: served.since,
         };
         self.slow.insert(number, slow);
@@ -201,8 +241,7 @@ impl Bench {
         if let Some(news) = self.scratch.news.take() {
             self.desk.pending.add(news, ticket);
         }
-        let dated = served.packet.first(kind::EVENT_TIMESTAMP).is_some();
-        self.desk.recent.remember(digest, ticket, dated, since);
+        self.desk.recent.remember(digest, ticket, self.scratch.life, since);
         self.acknowledge_later(served, ticket, false, len);
     }
 
@@ -241,7 +280,7 @@ impl Bench {
         self.acknowledgements.push_back(Acknowledgement {
             ticket,
             borrowed,
-            parcel: Parcel { port, path, identity, bytes },
+            parcel: Parcel { port, path, identity, asking: None, bytes },
             nas: Arc::clone(served.nas),
             since: served.since,
         });
@@ -276,6 +315,9 @@ impl Bench {
     pub(super) fn drop_request(&mut self, served: &Served<'_>, reason: &'static str) {
         served.nas.counts.of(self.number).refused(Stage::Dropped, reason);
         self.replies.forget(served.identity);
+        if let Some(asking) = &served.asking {
+            self.desk.asked.forget(asking);
+        }
         self.tally.reason(Stage::Dropped, reason, 1);
     }
 }

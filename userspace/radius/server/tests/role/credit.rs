@@ -35,7 +35,7 @@ impl Prepaid {
 
 /// Does something to the database behind the server's back.
 fn sql(stand: &Stand, statement: &'static str) {
-    let location = stand.config.database().0;
+    let location = stand.config.database().unwrap().0;
     stand.runtime.block_on(async {
         let engine = Engine::new(&location, "a test").unwrap();
         let mut work = engine.write().await.unwrap();

@@ -1,5 +1,8 @@
 //! NASes that tell little: no line by Calling-Station-Id, no proof by Message-Authenticator; and those with very many sessions.
 
+use muralla_radius::report::DynamicVerdict;
+use muralla_radius::role::Selector;
+
 use super::*;
 
 const NAS_PORT: u8 = 5;
@@ -86,5 +89,42 @@ fn sessions_beyond_the_most_of_an_order_are_told() {
     let last = outcomes.last().unwrap();
     assert_eq!((last.verdict, &*last.nas), (DynamicVerdict::Unsent, "one"));
     assert!(last.words.contains("more sessions than the 1000"), "{}", last.words);
+    stand.stop(&role);
+}
+
+/// The operator is shown on which line of his somebody has to wait, also where that is a port.
+#[test]
+fn who_has_to_wait_at_his_port_is_shown_so() {
+    let mut stand = Stand::new();
+    stand.config.limits.user_failures = 3;
+    stand.config.limits.user_forgiven = Duration::from_secs(600);
+    let role = stand.start(Vec::new());
+    let nas = stand.nas();
+    let at = |id, user: &str, password: &str, kind, port: &[u8]| {
+        nas.ask(&pap(id, user, password).with(kind, port)).code
+    };
+    let seven = &7_u32.to_be_bytes()[..];
+    for (id, user, password, kind, port, shown) in [
+        (10, "nemo", "arctangent", NAS_PORT, seven, "port 7 of the box at 127.0.0.1"),
+        (
+            20,
+            "User",
+            "clientPass",
+            NAS_PORT_ID,
+            &b"eth 7"[..],
+            "port eth 7 of the box at 127.0.0.1",
+        ),
+        (30, "nt", "clientPass", 31, &b"00-11"[..], "00-11"),
+    ] {
+        assert_eq!(at(id, user, password, kind, port), ACCESS_ACCEPT);
+        for failure in 1..=3 {
+            assert_eq!(role.limits(user).lines.len(), 0, "{user}");
+            assert_eq!(at(id + failure, user, "guess", kind, port), ACCESS_REJECT);
+        }
+        let lines = role.limits(user).lines;
+        let told: Vec<String> = lines.iter().map(|line| line.line()).collect();
+        assert_eq!(told, [shown], "{user}");
+        assert!((1..=1_800).contains(&lines[0].seconds), "{lines:?}");
+    }
     stand.stop(&role);
 }

@@ -29,7 +29,7 @@ fn who_is_limited_is_told_to_be_so_until_he_has_another_password() {
         assert_eq!(at(1, number, "guess", b"line 7"), ACCESS_REJECT);
     }
     let limits = role.limits("nemo");
-    let lines: Vec<&str> = limits.lines.iter().map(|line| &*line.calling_station).collect();
+    let lines: Vec<String> = limits.lines.iter().map(|line| line.line()).collect();
     assert_eq!(lines, ["line 7"]);
     assert_eq!(role.limits("nt").seconds, None);
 

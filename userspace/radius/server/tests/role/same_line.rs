@@ -82,6 +82,32 @@ fn a_session_on_the_same_line_is_over_and_another_is_not() {
     stand.stop(&role);
 }
 
+/// A NAS that makes up a port for each session, and whose Stop was lost.
+#[test]
+fn who_calls_again_takes_the_place_of_a_session_that_missed_its_update() {
+    let mut stand = Stand::new();
+    stand.config.accounting.interim = Some(Duration::from_secs(2));
+    // It is not taken for gone by itself.
+    stand.config.accounting.missed_interims = 1_000;
+    let role = stand.start(Vec::new());
+    let line: Line<'_> = &[(PORT_ID, b"ether2"), (NAS_PORT, &port(1)), (CALLING, b"00:AA")];
+    let again: Line<'_> = &[(PORT_ID, b"ether2"), (NAS_PORT, &port(2)), (CALLING, b"00:AA")];
+    let other: Line<'_> = &[(PORT_ID, b"ether2"), (NAS_PORT, &port(2)), (CALLING, b"00:BB")];
+    stand.accounting_nas().ask(&told(1, START, "single", "his", line));
+    wait_for("the session", || role.status().sessions == 1);
+    let nas = stand.nas();
+    let asked = AtomicU64::new(0);
+    let ask = |line| {
+        let number = asked.fetch_add(1, Relaxed);
+        let login = login(number as u8, "single").with_authenticator(number);
+        nas.ask(&on(login.pap(SECRET, b"arctangent"), line)).code
+    };
+    wait_for("the missed update", || ask(again) == ACCESS_ACCEPT);
+    assert_eq!(role.status().sessions, 1, "it is still there");
+    assert_eq!(ask(other), ACCESS_REJECT, "who calls from elsewhere is another");
+    stand.stop(&role);
+}
+
 #[test]
 fn an_address_in_use_on_a_line_is_given_on_no_other() {
     let stand = Stand::new();

@@ -1,3 +1,5 @@
+use std::ops::RangeInclusive;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -20,7 +22,7 @@ fn session(user: u64) -> u64 {
 
 /// A Start that was made then, and is heard of first.
 fn start(session: u64, began: Moment) -> Sign {
-    Sign { session, began: Some(began), stamped: began, starts: true }
+    Sign { session, began: Some(began), stamped: began, starts: true, known: true }
 }
 
 /// An update of a session that began then.
@@ -333,12 +335,16 @@ fn what_is_fixed_or_outside_of_the_pool_is_never_given() {
     book.fix(&(block..=block + 1));
     assert_eq!(book.spare(), 2);
     assert_eq!(book.lease(who(1), "", None, 0), Some(block + 2));
-    book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.2"]).unwrap(), OFFER, LEASE, 0);
+    book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.2"]).unwrap(), OFFER, LEASE);
     assert_eq!(book.spare(), 0);
     assert_eq!(book.lease(who(2), "", None, 0), None, "the last is outside now");
     book.set_fixed(block, &[block + 1..=block + 1]);
     assert_eq!(book.lease(who(2), "", None, 0), Some(block), "not fixed any more");
-    book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.3"]).unwrap(), OFFER, LEASE, 7);
+    book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.3"]).unwrap(), OFFER, LEASE);
+    assert_eq!((book.narrow(), ended(&mut book, 7, 9)), (vec![block], vec![]));
+    book.widen(block, 7);
+    book.widen(block, 8);
+    assert!(book.narrow().is_empty());
     assert_eq!(book.lease(who(3), "", None, 7), None, "somebody may have it");
     assert_eq!(ended(&mut book, 7, 9), [block + 3]);
     book.confirm(block + 3, None, 7);
@@ -346,11 +352,123 @@ fn what_is_fixed_or_outside_of_the_pool_is_never_given() {
     assert_eq!(book.lease(who(4), "", None, 0), None);
 }
 
+/// A NAS makes up sessions, to have all of a pool.
+#[test]
+fn what_nobody_was_given_is_not_everybodys_who_says_so() {
+    let mut book = book(&["192.0.2.0-192.0.2.63"]);
+    let blocks: Vec<u64> = book.plan().blocks().collect();
+    for block in &blocks {
+        book.take_block(*block, 1_000_000, None, [], 0);
+    }
+    let (first, size) = (blocks[0], book.spare());
+    assert_eq!(size, 64);
+    let unknown = |session| Sign { known: false, ..start(session, 10) };
+    // Of nobody who is no subscriber.
+    for number in first..first + 64 {
+        assert!(!book.renew(number, who(900 + number), unknown(number), 10));
+    }
+    assert_eq!((book.spare(), book.held()), (64, 0));
+    // Of one who is, a few.
+    for number in first..first + 64 {
+        assert!(!book.renew(number, who(7), start(number, 10), 10));
+    }
+    assert_eq!((book.spare(), book.held()), (64 - MOST_CLAIMS, MOST_CLAIMS));
+    // Those whose end is told count no more, and what he is given does not count.
+    book.release(first, 7, first);
+    assert_eq!(book.held(), MOST_CLAIMS - 1);
+    assert!(!book.renew(first + 40, who(7), start(first + 40, 10), 10));
+    assert!(!book.renew(first + 41, who(7), start(first + 41, 10), 10));
+    assert_eq!(book.held(), MOST_CLAIMS);
+    assert!(book.lease(Who { user: 7, line: Some(77) }, "seven", None, 20).is_some());
+
+    // What was claimed in vain may be in use: it is given last.
+    let (mut book, block) = one_block();
+    assert!(!book.renew(block, who(900), unknown(1), 10));
+    let given: Vec<u64> = (0..4).map(|user| book.lease(who(user), "", None, 20).unwrap()).collect();
+    assert_eq!(given, [block + 1, block + 2, block + 3, block]);
+}
+
+/// A server heard of who has what before it was cut off from the database, and does not know him by then.
+#[test]
+fn who_had_it_last_has_it_by_his_nas_s_word() {
+    let (mut book, block) = one_block();
+    log_in(&mut book, 1, 0);
+    stop(&mut book, block, 1);
+    assert_eq!(book.spare(), 4);
+    let sign = Sign { known: false, ..update(session(1), 10) };
+    assert!(!book.renew(block, who(1), sign, 10));
+    assert_eq!((book.spare(), book.held()), (3, 1));
+}
+
+#[test]
+fn what_left_its_pool_inside_a_block_is_known_until_nobody_has_it() {
+    let (mut book, block) = one_block();
+    let given: Vec<u64> = (0..3).map(|user| log_in(&mut book, user, 0).unwrap()).collect();
+    let (kept, left) = (given[0], given[2]);
+    assert!(book.trimmed().is_empty(), "the pool has all of it");
+    book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.1"]).unwrap(), OFFER, LEASE);
+    book.news();
+    assert!(book.trimmed().is_empty(), "somebody has some of what left");
+    let [address, unused, other] = ["192.0.2.2", "192.0.2.3", "192.0.2.4"]
+        .map(|address| book.number(address.parse().unwrap()));
+    assert_eq!((address, unused, other), (Some(left), None, None));
+    // His updates and his end are heard as ever.
+    assert!(!book.renew(left, who(2), update(session(2), 0), 30_000));
+    stop(&mut book, left, 2);
+    assert_eq!((book.held(), book.number("192.0.2.2".parse().unwrap())), (2, None));
+    assert!(book.trimmed().is_empty(), "the database has not heard it");
+    assert_eq!(book.news().1, [left]);
+    assert_eq!(book.trimmed(), [block]);
+    book.told_trimmed(&[block]);
+    assert_eq!((book.trimmed(), book.outside()), (vec![], vec![]));
+    // The rest of it is in use all the time.
+    assert!(!book.renew(kept, who(0), update(session(0), 0), 30_000));
+    // It comes back: first the database is told, then asked.
+    book.replan(Plan::new(32, 4, ["192.0.2.0-192.0.2.2"]).unwrap(), OFFER, LEASE);
+    assert_eq!((book.narrow(), book.trimmed()), (vec![block], vec![block]));
+    book.told_trimmed(&[block]);
+    book.widen(block, 31_000);
+    assert_eq!(book.trimmed(), [block], "by what the pool has now");
+    assert_eq!(book.lease(who(7), "", None, 31_000), None);
+    assert_eq!(ended(&mut book, 31_000, 9), [left]);
+    book.confirm(left, None, 31_000);
+    assert_eq!(book.lease(who(7), "", None, 31_000), Some(left));
+    assert_eq!(book.lease(who(8), "", None, 31_000), None);
+}
+
+#[test]
+fn what_a_dead_server_may_have_offered_rests_also_outside_of_the_pool() {
+    let mut book = book(&["192.0.2.0-192.0.2.1"]);
+    let block = book.plan().blocks().next().unwrap();
+    book.take_block(block, 1_000_000, Some(OFFER), [], 0);
+    assert!(book.trimmed().is_empty());
+    assert_eq!(ended(&mut book, OFFER, 9), [block, block + 1, block + 2, block + 3]);
+    for number in block..block + 4 {
+        book.confirm(number, None, OFFER);
+    }
+    assert_eq!((book.spare(), book.trimmed()), (2, vec![block]));
+    // Where all is known that was given, what is outside is nobody's at once.
+    book.take_block(block + 4, 1_000_000, None, [], 0);
+    assert_eq!(book.outside(), [block + 4]);
+}
+
+#[test]
+fn a_pool_that_is_gone_gives_nothing() {
+    let (mut book, block) = one_block();
+    log_in(&mut book, 1, 0);
+    book.close();
+    assert_eq!((book.lease(who(1), "", None, 0), book.lease(who(2), "", None, 0)), (None, None));
+    assert_eq!((book.spare(), book.held(), book.news().0.len()), (0, 1, 1));
+    stop(&mut book, block, 1);
+    book.news();
+    assert_eq!(book.outside(), [block]);
+}
+
 #[test]
 fn a_pool_is_renumbered() {
     let (mut book, block) = one_block();
     assert_eq!(book.lease(who(1), "", None, 0), Some(block));
-    book.replan(Plan::new(32, 4, ["192.0.2.8-192.0.2.11"]).unwrap(), OFFER, LEASE, 0);
+    book.replan(Plan::new(32, 4, ["192.0.2.8-192.0.2.11"]).unwrap(), OFFER, LEASE);
     // Nothing here is good for logins any more, so that other blocks are reserved.
     assert_eq!((book.spare(), book.held(), book.outside()), (0, 1, vec![]));
     assert_eq!(book.lease(who(1), "", None, 0), None);
@@ -408,6 +526,40 @@ fn blocks_come_and_go() {
     assert_eq!(book.lease(who(1), "", None, 0), None);
 }
 
+fn written_and_read(book: &Book<&'static str>) -> Book<&'static str> {
+    let text = serde_json::to_string(&book.to_kept()).unwrap();
+    // Labels live as long as the test.
+    serde_json::from_str::<KeptBook<&'static str>>(text.leak()).unwrap().into()
+}
+
+#[test]
+fn another_process_goes_on_where_one_ended() {
+    let (mut book, block) = one_block();
+    log_in(&mut book, 1, 1_000).unwrap();
+    book.lease(who(2), "two", None, 2_000);
+    log_in(&mut book, 3, 3_000).unwrap();
+    stop(&mut book, block + 2, 3);
+    book.fix(&(block + 3..=block + 3));
+    let mut next = written_and_read(&book);
+    assert_eq!((next.spare(), next.held()), (1, 2));
+    assert!(next.blocks().eq(book.blocks()));
+    // Each has his own again, and what was nobody's is given, and nothing else.
+    assert_eq!(next.lease(who(2), "two", None, 4_000), Some(block + 1));
+    assert_eq!(next.lease(who(3), "three", None, 4_000), Some(block + 2));
+    assert_eq!(next.lease(who(4), "four", None, 4_000), None);
+    stop(&mut next, block, 1);
+    assert_eq!(next.lease(who(4), "four", None, 4_000), Some(block));
+    // The database is told what the process before could not tell.
+    let (fresh, gone) = next.news();
+    let mut told: Vec<(u64, &str)> =
+        fresh.iter().map(|fresh| (fresh.number, fresh.label)).collect();
+    told.sort_unstable();
+    assert_eq!(told, [(block, "four"), (block + 1, "two"), (block + 2, "three")]);
+    assert_eq!(gone, Vec::<u64>::new());
+    assert_eq!(ended(&mut next, 4_000 + OFFER, 9).len(), 3);
+    assert_eq!(next.lease(who(5), "", None, 1_000_000), None, "the reservation has ended");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Lease(u64),
@@ -419,6 +571,8 @@ enum Step {
     Take,
     Fix(u64),
     Elsewhere(u64),
+    /// Another process goes on.
+    Keep,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -432,6 +586,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Take),
         1 => (0u64..16).prop_map(Step::Fix),
         1 => (0u64..16).prop_map(Step::Elsewhere),
+        1 => Just(Step::Keep),
     ]
 }
 
@@ -517,6 +672,7 @@ proptest! {
                         book.fix(&(first + at..=first + at));
                     }
                 }
+                Step::Keep => book = written_and_read(&book),
                 // Somebody has what is free here: he was told to another server.
                 Step::Elsewhere(at) => {
                     let number = first + at;
@@ -531,6 +687,8 @@ proptest! {
                 unit.state == State::Free && !book.fixed.contains(*number)
             });
             prop_assert_eq!(book.spare(), spare.count());
+            let held = book.units.values().filter(|unit| unit.state == State::Held);
+            prop_assert_eq!(book.held(), held.count());
         }
     }
 }

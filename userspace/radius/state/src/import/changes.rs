@@ -83,8 +83,8 @@ impl Import {
         tally
     }
 
-    /// The same for NASes. Whether one is excepted from Message-Authenticator is decided here once it is here, and a secret that
-    /// is being rolled stays so.
+    /// The same for NASes. A name stays, for sessions go by it; whether one is excepted from Message-Authenticator is decided here
+    /// once it is here, and a secret that is being rolled stays so.
     pub(super) fn merge_nases(&mut self, stored: &[NasEntry]) -> Tally {
         let (mut tally, mut nases) = (Tally::default(), Vec::new());
         for mut nas in std::mem::take(&mut self.nases) {
@@ -95,6 +95,7 @@ impl Import {
                 continue;
             };
             let mut fields = Vec::new();
+            nas.name.clone_from(&old.name);
             if old.next_secret.as_ref().is_some_and(|next| next.reveal() == nas.secret.reveal()) {
                 nas.secret = old.secret.clone();
             }

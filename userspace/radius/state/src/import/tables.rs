@@ -1,20 +1,19 @@
 //! The tables of FreeRADIUS' SQL module, in a database or as CSV.
 
+mod radacct;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use muralla_database::{DatabaseError, Engine, Location, Row};
 use muralla_radius_dictionary::{Dictionary, Pair};
 use serde::{Deserialize, Serialize};
 
 use crate::convert::Trial;
-use crate::import::online::Online;
 use crate::import::{Import, profile_of, subscriber_of};
 use crate::state::APPLICATION;
-use crate::{Assigned, Hidden, NasEntry, State, StateError, convert};
+use crate::{Hidden, NasEntry, State, StateError, convert};
 
 /// A table of FreeRADIUS.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -75,33 +74,39 @@ impl Table {
         }
     }
 
-    /// Columns that are read where there are any: older schemas have none for IPv6.
+    /// Columns that are read where there are any: older schemas have none for IPv6, nor for the latest update.
     const fn optional(self) -> &'static [&'static str] {
         match self {
-            Self::RadAcct => &["framedipv6prefix", "delegatedipv6prefix"],
+            Self::RadAcct => &[
+                "framedipv6prefix",
+                "delegatedipv6prefix",
+                "acctstarttime",
+                "acctsessiontime",
+                "acctupdatetime",
+            ],
             _ => &[],
         }
     }
 
-    /// What is read of a database, and how many columns that are: in the order in which it was entered where an identifier tells
-    /// that. The first is taken that the database can do.
-    fn questions(self) -> Vec<(usize, String)> {
+    /// What finds out whether a database has a column.
+    fn trial(self, column: &str) -> String {
+        format!("SELECT {column} FROM {} WHERE 1 = 0", self.name())
+    }
+
+    /// What is read of a database: in the order in which it was entered where an identifier tells that. The first is taken that
+    /// the database can do. Optional columns that it lacks are nothing.
+    fn questions(self, lacks: &[&str]) -> [String; 2] {
         let (rows, identifier) = match self {
             Self::RadAcct => (" WHERE acctstoptime IS NULL", "radacctid"),
             _ => ("", "id"),
         };
-        let all = [self.columns(), self.optional()].concat();
-        let mut questions = Vec::new();
-        for columns in [&all[..], self.columns()] {
-            let texts: Vec<String> =
-                columns.iter().map(|column| format!("CAST({column} AS TEXT)")).collect();
-            let question = format!("SELECT {} FROM {}{rows}", texts.join(", "), self.name());
-            questions.push((columns.len(), format!("{question} ORDER BY {identifier}")));
-            questions.push((columns.len(), question));
-        }
-        // Most tables have no others.
-        questions.truncate(if self.optional().is_empty() { 2 } else { 4 });
-        questions
+        let columns = self.columns().iter().chain(self.optional());
+        let texts: Vec<String> = columns
+            .map(|column| if lacks.contains(column) { "NULL" } else { *column })
+            .map(|column| format!("CAST({column} AS TEXT)"))
+            .collect();
+        let question = format!("SELECT {} FROM {}{rows}", texts.join(", "), self.name());
+        [format!("{question} ORDER BY {identifier}"), question]
     }
 }
 
@@ -220,14 +225,24 @@ impl Tables {
         let mut tables = Self::default();
         let mut missing = Vec::new();
         for table in Table::ALL {
+            let mut lacks = Vec::new();
+            for column in table.optional() {
+                let mut work = engine.read().await?;
+                let sql = sqlx::AssertSqlSafe(table.trial(column));
+                match work.each(sql, Vec::new(), |_| Ok(())).await {
+                    Err(error) if error.is_away() => return Err(error.into()),
+                    Err(_) => lacks.push(*column),
+                    Ok(()) => {}
+                }
+            }
             let mut read = Err(DatabaseError::Row(String::new()));
-            for (columns, sql) in table.questions() {
+            for sql in table.questions(&lacks) {
                 let mut lines = Vec::new();
                 let mut work = engine.read().await?;
                 read = work
                     .each_of_many(sqlx::AssertSqlSafe(sql), Vec::new(), |row| {
                         let number = lines.len() as u64 + 1;
-                        lines.push(Line { number, fields: fields_of(&row, columns, table)? });
+                        lines.push(Line { number, fields: fields_of(&row, table)? });
                         Ok(())
                     })
                     .await;
@@ -345,30 +360,6 @@ impl Tables {
         import
     }
 
-    fn convert_sessions(&self, import: &mut Import) {
-        for line in self.lines(Table::RadAcct) {
-            let [user, nas, session, stopped, given @ ..] = line.fields.as_slice() else {
-                continue;
-            };
-            if !is_null(stopped) && !stopped.starts_with("0000-00-00") {
-                continue;
-            }
-            let addresses: Vec<Assigned> = given
-                .iter()
-                .filter(|text| !is_null(text))
-                .filter_map(|text| assigned(text))
-                .collect();
-            if !user.trim().is_empty() && !addresses.is_empty() {
-                import.online.push(Online {
-                    user: user.trim().to_owned(),
-                    nas: super::clients::prefix(nas).map(|prefix| prefix.addr()),
-                    session: session.trim().to_owned(),
-                    addresses,
-                });
-            }
-        }
-    }
-
     fn convert_nases(&self, import: &mut Import) {
         for line in self.lines(Table::Nas) {
             let [address, name, secret] = line.fields.as_slice() else { continue };
@@ -461,26 +452,14 @@ impl Pairs<'_> {
     }
 }
 
-fn fields_of(row: &Row, columns: usize, table: Table) -> Result<Vec<String>, DatabaseError> {
-    let read = (0..columns).map(|column| Ok(row.text_or_none(column)?.unwrap_or_default()));
-    let mut fields = read.collect::<Result<Vec<String>, DatabaseError>>()?;
-    fields.resize(table.columns().len() + table.optional().len(), String::new());
-    Ok(fields)
+fn fields_of(row: &Row, table: Table) -> Result<Vec<String>, DatabaseError> {
+    let columns = table.columns().len() + table.optional().len();
+    (0..columns).map(|column| Ok(row.text_or_none(column)?.unwrap_or_default())).collect()
 }
 
 /// Whether a field holds nothing: as it is, or as `mysql --batch` and `COPY` write it.
 fn is_null(field: &str) -> bool {
     matches!(field.trim(), "" | "NULL" | "\\N" | "N")
-}
-
-/// An address or prefix as FreeRADIUS' tables have it. PostgreSQL writes the length of each address.
-fn assigned(text: &str) -> Option<Assigned> {
-    let text = text.trim();
-    match text.parse::<IpNet>() {
-        Ok(IpNet::V4(net)) => (net.prefix_len() == 32).then(|| Assigned::V4(net.addr())),
-        Ok(IpNet::V6(net)) => Some(Assigned::V6(net.trunc())),
-        Err(_) => text.parse::<Ipv4Addr>().ok().map(Assigned::V4),
-    }
 }
 
 /// A field as it was before tabs, ends of lines and backslashes in it were written with a backslash.
@@ -543,40 +522,6 @@ mod tests {
             fields,
             [&["ann", "Reply-Message", "=", "a \"b\tc\\d\n"].map(String::from).to_vec()]
         );
-    }
-
-    #[test]
-    fn open_sessions_have_their_addresses() {
-        let mut tables = Tables::default();
-        let csv = "radacctid,username,acctsessionid,nasipaddress,acctstoptime,framedipaddress,delegatedipv6prefix\n\
-            1,ann,a1,192.0.2.1,,100.64.0.7,2001:db8:700::/56\n2,bob,b1,192.0.2.1,2026-11-29 10:00:00,100.64.0.8,\n\
-            3,carl,c1,,NULL,100.64.0.9/32,NULL\n4,dora,d1,192.0.2.1,0000-00-00 00:00:00,,\n5,,e1,192.0.2.1,,100.64.0.10,\n";
-        tables.read_csv(Table::RadAcct, csv.as_bytes()).unwrap();
-        let import = tables.convert(&Dictionary::built_in());
-        let online: Vec<String> = import
-            .online
-            .iter()
-            .map(|one| {
-                let addresses: Vec<String> =
-                    one.addresses.iter().map(ToString::to_string).collect();
-                format!("{} {} {:?} {}", one.user, one.session, one.nas, addresses.join(" "))
-            })
-            .collect();
-        assert_eq!(
-            online,
-            ["ann a1 Some(192.0.2.1) 100.64.0.7 2001:db8:700::/56", "carl c1 None 100.64.0.9"]
-        );
-        assert!(import.refused.is_empty() && import.subscribers.is_empty(), "{import:?}");
-        let unnamed = Tables::default().read_csv(Table::RadAcct, &b"1,ann,a1,192.0.2.1,,\n"[..]);
-        assert!(unnamed.unwrap_err().to_string().contains("must name its columns"));
-        // Of an older schema.
-        let questions = Table::RadAcct.questions();
-        let (columns, newest) = &questions[0];
-        assert!(newest.contains("delegatedipv6prefix") && newest.contains("IS NULL"), "{newest}");
-        assert_eq!(*columns, 7);
-        assert_eq!(questions[2].0, 5);
-        assert!(!questions[2].1.contains("delegatedipv6prefix"));
-        assert_eq!(Table::Nas.questions().len(), 2);
     }
 
     #[test]

@@ -19,8 +19,9 @@ const MOST: usize = 1 << 17;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Attached {
-    /// Of which it is not known yet what went on then.
     fresh: Vec<String>,
+    /// Of which it is asked what goes on.
+    seen: Vec<String>,
     waiting: VecDeque<Waiting>,
 }
 
@@ -46,8 +47,13 @@ impl Leases {
     /// Gives back what was attached to sessions that had ended.
     pub(super) async fn look_again(&self) -> Result<(), DatabaseError> {
         let state = &self.inner.state;
-        if state.inner.attached.lock().is_empty() {
-            return Ok(());
+        {
+            let mut attached = state.inner.attached.lock();
+            if attached.is_empty() {
+                return Ok(());
+            }
+            // Before it is asked what goes on: what is noted after that may be of a transaction that began later.
+            attached.see();
         }
         let mut work = state.inner.engine.write().await?;
         let Some(running) = running(&mut work).await? else { return Ok(()) };
@@ -77,22 +83,29 @@ impl Leases {
 impl Attached {
     fn note(&mut self, addresses: Vec<String>) {
         self.fresh.extend(addresses);
-        let mut count =
-            self.fresh.len() + self.waiting.iter().map(|some| some.addresses.len()).sum::<usize>();
+        let waiting = self.waiting.iter().map(|some| some.addresses.len()).sum::<usize>();
+        let mut count = self.fresh.len() + self.seen.len() + waiting;
         while count > MOST {
-            let Some(oldest) = self.waiting.pop_front() else {
-                self.fresh.drain(..count - MOST);
-                return;
-            };
+            let Some(oldest) = self.waiting.pop_front() else { break };
             count -= oldest.addresses.len();
+        }
+        for some in [&mut self.seen, &mut self.fresh] {
+            let over = some.len().min(count.saturating_sub(MOST));
+            some.drain(..over);
+            count -= over;
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.waiting.is_empty()
+        self.fresh.is_empty() && self.seen.is_empty() && self.waiting.is_empty()
     }
 
-    /// Those that are to be looked at now.
+    /// What is noted until now was attached by transactions that have begun.
+    fn see(&mut self) {
+        self.seen.append(&mut self.fresh);
+    }
+
+    /// Those that are to be looked at now, by what was asked after the last [`Attached::see`].
     fn due(&mut self, running: Running) -> Vec<String> {
         let Running { ended, next } = running;
         let mut due = Vec::new();
@@ -105,8 +118,8 @@ impl Attached {
                 self.waiting.push_back(Waiting { below: next, is_written: true, ..some });
             }
         }
-        if !self.fresh.is_empty() {
-            let addresses = std::mem::take(&mut self.fresh);
+        if !self.seen.is_empty() {
+            let addresses = std::mem::take(&mut self.seen);
             self.waiting.push_back(Waiting { addresses, below: next, is_written: false });
         }
         due
@@ -118,6 +131,7 @@ mod tests {
     use super::*;
 
     fn due(attached: &mut Attached, ended: i64, next: i64) -> Vec<String> {
+        attached.see();
         attached.due(Running { ended, next })
     }
 
@@ -147,6 +161,21 @@ mod tests {
         assert_eq!(due(&mut attached, 11, 11), [""; 0]);
         assert_eq!(due(&mut attached, 11, 11), [""; 0]);
         assert_eq!(due(&mut attached, 11, 11), ["one"]);
+    }
+
+    #[test]
+    fn what_is_attached_while_it_is_asked_what_goes_on_is_of_the_next_time() {
+        let mut attached = Attached::default();
+        attached.note(vec!["one".to_owned()]);
+        attached.see();
+        // By a transaction that begins after the answer: 11 and not below.
+        attached.note(vec!["two".to_owned()]);
+        assert_eq!(attached.due(Running { ended: 11, next: 11 }), [""; 0]);
+        assert_eq!(due(&mut attached, 11, 12), [""; 0]);
+        assert_eq!(due(&mut attached, 11, 13), [""; 0], "11 goes on");
+        assert_eq!(due(&mut attached, 13, 13), ["one"], "what went on when 11 ended may not");
+        assert_eq!(due(&mut attached, 13, 13), ["two"]);
+        assert!(attached.is_empty());
     }
 
     #[test]

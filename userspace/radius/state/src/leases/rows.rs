@@ -13,8 +13,8 @@ use crate::state::unix_now;
 use crate::{Assigned, State};
 
 /// Holds of a lease whose address an open session has, be it the lease's own or not: nobody else gets it, however long nothing
-/// was heard of it.
-pub(crate) const LIVES: &str = "(EXISTS (SELECT 1 FROM radius_session s WHERE s.state = 0 AND s.address <> '' AND s.address = radius_lease.address) OR EXISTS (SELECT 1 FROM radius_session s WHERE s.state = 0 AND s.prefix6 <> '' AND s.prefix6 = radius_lease.address) OR EXISTS (SELECT 1 FROM radius_session s WHERE s.state = 0 AND s.delegated6 <> '' AND s.delegated6 = radius_lease.address))";
+/// was heard of it. A session that its NAS may have made up has nothing.
+pub(crate) const LIVES: &str = "(EXISTS (SELECT 1 FROM radius_session s WHERE s.state = 0 AND s.unproven = 0 AND s.address <> '' AND s.address = radius_lease.address) OR EXISTS (SELECT 1 FROM radius_session s WHERE s.state = 0 AND s.unproven = 0 AND s.prefix6 <> '' AND s.prefix6 = radius_lease.address) OR EXISTS (SELECT 1 FROM radius_session s WHERE s.state = 0 AND s.unproven = 0 AND s.delegated6 <> '' AND s.delegated6 = radius_lease.address))";
 
 /// The number of this life of the server.
 pub(super) async fn next_incarnation(state: &State) -> Result<i64, DatabaseError> {
@@ -38,17 +38,17 @@ pub(super) async fn next_incarnation(state: &State) -> Result<i64, DatabaseError
 
 /// Up to when the database knows everything that any server was told.
 #[derive(Clone, Debug)]
-pub(super) struct Horizon {
+pub(crate) struct Horizon {
     /// In seconds since 1970 by the database's clock.
-    pub(super) until: i64,
+    pub(crate) until: i64,
     /// The server that has told least, and when it was last heard of.
-    pub(super) last: Option<(String, i64)>,
+    pub(crate) last: Option<(String, i64)>,
 }
 
 /// Up to when the database knows everything that any server was told: what has ended after that may have been renewed, or
 /// begun, by a record that still lies in a journal. A server is waited for until it is back or forgotten: nobody else knows
 /// what it was told.
-pub(super) async fn heard_until(work: &mut Work, now: i64) -> Result<Horizon, DatabaseError> {
+pub(crate) async fn heard_until(work: &mut Work, now: i64) -> Result<Horizon, DatabaseError> {
     let row = work
         .row(
             "SELECT name, exported, seen FROM radius_server WHERE exported > 0 ORDER BY exported, seen LIMIT 1",
@@ -83,7 +83,7 @@ pub(crate) async fn adopt(
     let mut held: HashMap<String, (i64, Vec<Value>)> = HashMap::new();
     for column in columns(of.plan) {
         let sql = format!(
-            "SELECT {column}, id, user_name, nas, line, started FROM radius_session WHERE state = 0 AND {column} <> '' AND {column} IN ({{}})"
+            "SELECT {column}, id, user_name, nas, line, started FROM radius_session WHERE state = 0 AND unproven = 0 AND {column} <> '' AND {column} IN ({{}})"
         );
         work.each_in(&sql, &[], addresses, |row| {
             let (address, user, nas, port) =
@@ -132,34 +132,35 @@ pub(super) async fn leases_in(
     now: i64,
     moment: Moment,
 ) -> Result<HashMap<u64, Vec<Known>>, DatabaseError> {
-    let Of { plan, .. } = of;
-    let units = blocks.iter().flat_map(|block| plan.units(*block));
-    let addresses: Vec<Value> =
-        units.map(|number| plan.assigned(number).to_string().into()).collect();
-    adopt(state, work, of, &addresses, now).await?;
-    // Of whatever pool it was leased: an operator may have moved the range.
-    work.execute_in(
-        "DELETE FROM radius_lease WHERE released = 1 AND address IN ({})",
-        &[],
-        &addresses,
-    )
-    .await?;
+    let Of { plan, pool, .. } = of;
+    let numbers = |inside: bool| -> Vec<Value> {
+        let all = blocks.iter().flat_map(|block| *block..=plan.last_of(*block));
+        let some = all.filter(|number| plan.contains(*number) == inside);
+        some.map(|number| plan.assigned(number).to_string().into()).collect()
+    };
+    let (inside, outside) = (numbers(true), numbers(false));
+    adopt(state, work, of, &inside, now).await?;
     let mut leases: HashMap<u64, Vec<Known>> = HashMap::new();
-    work.each_in(
-        "SELECT address, user_name, line, expires, session FROM radius_lease WHERE address IN ({})",
-        &[],
-        &addresses,
-        |row| {
+    // Of whatever pool it was leased: an operator may have moved the range. But of what has left the pool only what is its own
+    // still: the rest is another's.
+    let own = vec![pool.into()];
+    for (whose, values, addresses) in [("", Vec::new(), inside), ("pool = $1 AND ", own, outside)] {
+        let given_back =
+            format!("DELETE FROM radius_lease WHERE {whose}released = 1 AND address IN ({{}})");
+        work.execute_in(&given_back, &values, &addresses).await?;
+        let held = format!(
+            "SELECT address, user_name, line, expires, session FROM radius_lease WHERE {whose}address IN ({{}})"
+        );
+        work.each_in(&held, &values, &addresses, |row| {
             let assigned = row.text(0)?.parse::<Assigned>();
-            // Outside of the pool's ranges there is nothing to give out either.
-            if let Some(number) = assigned.ok().and_then(|assigned| plan.number(assigned)) {
+            if let Some(number) = assigned.ok().and_then(|assigned| plan.unit(assigned)) {
                 let known = known(number, &row, now, moment)?;
                 leases.entry(plan.block_of(number)).or_default().push(known);
             }
             Ok(())
-        },
-    )
-    .await?;
+        })
+        .await?;
+    }
     Ok(leases)
 }
 

@@ -3,7 +3,7 @@
 use muralla_test_database::on_both_engines;
 use std::fs::File;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::common::{Database, accounting};
 use muralla_radius_accounting::{Day, ExportRow, SessionId};
@@ -228,18 +228,42 @@ async fn a_pool_that_cannot_be_read_holds_up_no_accounting(database: Database) {
     assert_eq!(database.number(with_a_session).await, 1);
 }
 
-/// Records that came long ago wait in the journal still, while ends of sessions are written that are in none.
+/// Records that came long ago wait in the journal still, while ends of sessions are written that are in none. And whatever the
+/// clock was set to meanwhile, they came that long ago.
 async fn only_what_was_in_the_journal_tells_how_far_it_is_written(database: Database) {
     let state = database.state("a").await;
     let exported = "SELECT coalesce(max(exported), 0) FROM radius_server WHERE name = 'a'";
+    let now = || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        i64::try_from(since.as_secs()).unwrap()
+    };
+    let since_boot = || {
+        let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(since.tv_sec.cast_unsigned(), u32::try_from(since.tv_nsec).unwrap())
+    };
     let mut closing = accounting("interim", 1, "ann", NOON);
     (closing.status, closing.state, closing.sequence) = ("closed", Some("lost"), 0);
-    closing.received_at = i64::MAX;
-    state.export(&[closing.clone()]).await.unwrap();
+    (closing.received_at, closing.came) = (i64::MAX, Some(since_boot()));
+    // Before a boot of the machine, when its clock may have said anything.
+    let mut before = accounting("start", 2, "bob", NOON);
+    before.received_at = now() * 1_000_000;
+    state.export(&[closing.clone(), before]).await.unwrap();
     assert_eq!(database.number(exported).await, 0);
-    state.export(&[accounting("start", 2, "bob", NOON), closing]).await.unwrap();
-    let until = database.number(exported).await;
-    assert!((NOON - 60..NOON + 60).contains(&until), "{until} is not {NOON}");
+    // 90 seconds ago, by a clock that was ahead then, and one that was behind.
+    for (session, received) in [(3, now() + 3_600), (4, now() - 3_600), (5, now())] {
+        let mut row = accounting("start", session, "bob", NOON);
+        (row.received_at, row.came) =
+            (received * 1_000_000, since_boot().checked_sub(Duration::from_secs(90)));
+        assert!(row.came.is_some(), "the machine is up for long enough");
+        state.export(&[row, closing.clone()]).await.unwrap();
+        let until = database.number(exported).await;
+        assert!(
+            (now() - 100..=now() - 91).contains(&until),
+            "{until} is not a while before {}",
+            now()
+        );
+        database.sql("UPDATE radius_server SET exported = 0").await;
+    }
 }
 
 async fn sessions_are_as_the_records_say(database: Database) {
@@ -729,10 +753,8 @@ async fn what_ended_at_another_server_is_told(database: Database) {
 
 async fn what_is_kept_long_enough_is_deleted_by_itself(database: Database) {
     let day = Duration::from_secs(86_400);
-    let now = i64::try_from(
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs(),
-    )
-    .unwrap();
+    let now =
+        i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
     let state = database
         .state_with("a", |options| (options.keep_records, options.keep_sessions) = (day, 3 * day))
         .await;

@@ -53,8 +53,7 @@ pub(crate) fn accounting(status: &'static str, session: u64, user: &str, at: i64
         state: Some(state),
         event_at: at,
         received_at: at * 1_000_000,
-        event_timestamp: Some(at),
-        delay_seconds: None,
+        came: None,
         nas: "lns1".into(),
         telco: Some("north".into()),
         nas_identifier: Some("lns1".into()),
@@ -83,11 +82,7 @@ pub(crate) fn accounting(status: &'static str, session: u64, user: &str, at: i64
         seconds_then: 0,
         octets_in_then: 0,
         octets_out_then: 0,
-        gained_octets_in: 0,
-        gained_octets_out: 0,
-        gained_seconds: 0,
         cause: None,
-        cause_name: None,
         doubts: String::new(),
     }
 }
@@ -97,4 +92,10 @@ fn event(parts: &[&str]) -> u64 {
     let mut hasher = DefaultHasher::new();
     parts.hash(&mut hasher);
     hasher.finish()
+}
+
+/// Time since the machine's boot: when something came that comes now.
+pub(crate) fn since_boot() -> std::time::Duration {
+    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    std::time::Duration::from_secs(since.tv_sec.try_into().unwrap())
 }

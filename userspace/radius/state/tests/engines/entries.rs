@@ -9,8 +9,8 @@ use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::{Base, Names};
 use muralla_radius_state::import::{from_clients, from_users};
 use muralla_radius_state::{
-    Changed, DatabaseError, Hidden, Location, NasEntry, Options, PoolEntry, ProfileEntry, State,
-    StateError, SubscriberEntry, Table, Tables, Tally,
+    Changed, DatabaseError, Hidden, Location, Naming, NasEntry, Options, PoolEntry, ProfileEntry,
+    Removal, State, StateError, SubscriberEntry, Table, Tables, Tally,
 };
 
 on_both_engines![
@@ -49,9 +49,11 @@ async fn the_schema_is_made_once(database: Database) {
     let status = one.status();
     assert_eq!((status.server.as_str(), status.away_since), ("a", None));
     database.state("a").await;
-    assert_eq!(database.number("SELECT count(*) FROM radius_schema").await, 2);
+    assert_eq!(database.number("SELECT count(*) FROM radius_schema").await, 4);
+    one.check_schema().await.unwrap();
     // A later program made it newer.
     database.sql("INSERT INTO radius_schema (version, name) VALUES (99, 'later')").await;
+    assert!(one.check_schema().await.unwrap_err().is_newer());
     let error = State::open(database.location()).await.unwrap_err();
     assert!(
         matches!(error, StateError::Database(DatabaseError::Newer { found: 99, .. })),
@@ -80,7 +82,10 @@ async fn an_older_schema_goes_on(database: Database) {
         "DROP INDEX radius_session_has_delegated6",
         "ALTER TABLE radius_session DROP COLUMN grown_time",
         "ALTER TABLE radius_session DROP COLUMN grown_octets",
-        "DELETE FROM radius_schema WHERE version = 2",
+        "ALTER TABLE radius_session DROP COLUMN unproven",
+        "ALTER TABLE radius_block DROP COLUMN trimmed",
+        "DROP INDEX radius_lease_user",
+        "DELETE FROM radius_schema WHERE version >= 2",
         "UPDATE radius_subscriber SET credit_seconds = 1000",
     ] {
         database.sql(statement).await;
@@ -164,7 +169,7 @@ async fn entries_come_back_as_they_were(database: Database) {
     nas.groups = vec!["dsl".into(), "fibre".into()];
     state.put_nas(&nas).await.unwrap();
     assert_eq!(state.nases().await.unwrap(), (vec![nas.clone()], vec![]));
-    assert!(state.remove_nas(nas.prefix).await.unwrap());
+    assert!(state.remove_nas(nas.prefix, Naming::default()).await.unwrap());
 
     let pool = PoolEntry::ipv4("home", ["192.0.2.0/25", "192.0.2.200-192.0.2.210"]);
     state.put_pool(&pool).await.unwrap();
@@ -173,7 +178,7 @@ async fn entries_come_back_as_they_were(database: Database) {
     assert_eq!(state.pools().await.unwrap(), std::slice::from_ref(&expected));
     state.put_pool(&PoolEntry { lease_seconds: 60, ..pool }).await.unwrap();
     assert_eq!(state.pools().await.unwrap(), [PoolEntry { lease_seconds: 60, ..expected }]);
-    assert!(state.remove_pool("home", false).await.unwrap());
+    assert_eq!(state.remove_pool("home", false).await.unwrap(), Removal::Done);
     assert_eq!(state.pools().await.unwrap(), []);
 }
 
@@ -379,6 +384,7 @@ async fn whatever_sql_changes_is_followed(database: Database) {
     until("a problem", &|| !state.status().following.unwrap().problems.is_empty()).await;
     database.sql("UPDATE radius_subscriber SET check_items = '' WHERE name = 'bob'").await;
     until("a good rule", &|| knows("bob")).await;
+    until("no problem", &|| state.status().following.unwrap().problems.is_empty()).await;
     database.sql("DELETE FROM radius_subscriber WHERE name <> 'ann'").await;
     until("a deletion", &|| !knows("bob") && !knows("dora") && knows("ann")).await;
     database.sql("INSERT INTO radius_profile (name) VALUES ('gold')").await;

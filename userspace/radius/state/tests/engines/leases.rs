@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::common::{Database, accounting};
+use crate::common::{Database, accounting, since_boot};
 use muralla_radius_accounting::SessionId;
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::{Base, Names, PoolError};
-use muralla_radius_state::{Assigned, Heard, Holder, Leases, PoolEntry, State, SubscriberEntry};
+use muralla_radius_state::{
+    Assigned, Heard, Holder, Leases, PoolEntry, Removal, State, SubscriberEntry,
+};
 use parking_lot::Mutex;
 
 on_both_engines![
@@ -24,20 +26,35 @@ on_both_engines![
     what_an_open_session_has_is_never_free,
     what_was_presumed_lost_keeps_its_lease,
     what_goes_on_after_all_at_another_server_is_given_to_nobody,
-    a_range_goes_to_another_pool_when_nobody_has_any_of_it,
-    what_is_used_of_a_range_that_was_moved_is_given_to_nobody,
-    a_pool_is_not_removed_behind_a_server_that_is_away,
     what_was_given_is_told_though_the_telling_was_broken_off,
 ];
 
-fn holder<'a>(user: &'a str, port: &'a str) -> Holder<'a> {
+pub(crate) fn holder<'a>(user: &'a str, port: &'a str) -> Holder<'a> {
     Holder { user, nas: "lns1", port: Some(port) }
 }
 
-async fn pool(state: &State, ranges: &[&str], offer: u32, lease: u32) {
+pub(crate) async fn pool(state: &State, ranges: &[&str], offer: u32, lease: u32) {
     let mut pool = PoolEntry::ipv4("home", ranges.iter().copied());
     (pool.offer_seconds, pool.lease_seconds, pool.block) = (offer, lease, Some(8));
     state.put_pool(&pool).await.unwrap();
+    for name in ["ann", "bob", "mallory"] {
+        let subscriber = SubscriberEntry { name: name.into(), ..SubscriberEntry::default() };
+        state.put_subscriber(&Dictionary::built_in(), &subscriber).await.unwrap();
+    }
+}
+
+/// The session that took what was offered last: this server hears of its beginning and its end.
+pub(crate) fn begin_and_end(leases: &Leases, address: Assigned, user: &str, port: &str) {
+    let session = SessionId::from_bytes([7; 16]);
+    let heard = Heard {
+        session,
+        began: Some(Duration::ZERO),
+        stamped: Duration::ZERO,
+        starts: true,
+        known: true,
+    };
+    leases.renew(address, &holder(user, port), heard, Instant::now());
+    leases.release(address, user, session);
 }
 
 /// Who has what, seen from outside: by address, the user.
@@ -111,6 +128,7 @@ async fn live(leases: &Leases, truth: &Arc<Mutex<Truth>>, server: &str, life: u3
                                 began: now,
                                 stamped: Duration::ZERO,
                                 starts: true,
+                                known: true,
                             };
                             leases.renew(address, &holder(&user, &user), heard, Instant::now());
                             leases.release(address, &user, session);
@@ -220,71 +238,15 @@ async fn what_an_open_session_has_is_never_free(database: Database) {
     let mut stop = accounting("stop", 1, "ann", unix_now());
     (stop.framed_address, stop.started_at) = (start.framed_address.clone(), start.started_at);
     state.export(&[stop]).await.unwrap();
-    assert!(state.remove_pool("home", false).await.unwrap());
+    leases.stop().await.unwrap();
+    assert_eq!(state.remove_pool("home", false).await.unwrap(), Removal::Done);
     pool(&state, &["192.0.2.0-192.0.2.7"], 3600, 3600).await;
     let leases = Leases::start(&state).await.unwrap();
     leases.lease("home", &holder("carl", "1"), Instant::now()).unwrap();
     leases.keep().await.unwrap();
     assert!(state.remove_pool("home", false).await.is_err());
-    assert!(state.remove_pool("home", true).await.unwrap());
-}
-
-async fn a_range_goes_to_another_pool_when_nobody_has_any_of_it(database: Database) {
-    const RANGE: &str = "192.0.2.0-192.0.2.7";
-    let state = database.state("a").await;
-    pool(&state, &[RANGE], 3600, 3600).await;
-    let leases = Leases::start(&state).await.unwrap();
-    let address = leases.lease("home", &holder("ann", "1"), Instant::now()).unwrap();
-    leases.keep().await.unwrap();
-    let mut start = accounting("start", 1, "ann", unix_now());
-    start.framed_address = Some(address.to_string());
-    state.export(std::slice::from_ref(&start)).await.unwrap();
-    pool(&state, &["198.51.100.0-198.51.100.7"], 3600, 3600).await;
-    let mut vip = PoolEntry::ipv4("vip", [RANGE]);
-    vip.block = Some(8);
-    let refused = state.put_pool(&vip).await.unwrap_err().to_string();
-    assert!(
-        refused.contains(&format!("somebody has {address} still, out of pool home")),
-        "{refused}"
-    );
-    // Once nobody has any of it, and no server may give any of it out, it can be moved.
-    let mut stop = accounting("stop", 1, "ann", unix_now());
-    (stop.framed_address, stop.started_at) = (start.framed_address.clone(), start.started_at);
-    state.export(&[stop]).await.unwrap();
-    let refused = state.put_pool(&vip).await.unwrap_err().to_string();
-    assert!(refused.contains("server a has 192.0.2.0"), "{refused}");
-    leases.stop().await.unwrap();
-    state.put_pool(&vip).await.unwrap();
-    let leases = Leases::start(&state).await.unwrap();
-    leases.keep().await.unwrap();
-    leases.keep().await.unwrap();
-    leases.lease("vip", &holder("dora", "1"), Instant::now()).unwrap();
-}
-
-/// By an operator's own SQL a range goes to another pool while it is in use.
-async fn what_is_used_of_a_range_that_was_moved_is_given_to_nobody(database: Database) {
-    const RANGE: &str = "192.0.2.0-192.0.2.7";
-    let state = database.state("a").await;
-    pool(&state, &[RANGE], 3600, 3600).await;
-    let leases = Leases::start(&state).await.unwrap();
-    let address = leases.lease("home", &holder("ann", "1"), Instant::now()).unwrap();
-    leases.keep().await.unwrap();
-    pool(&state, &["198.51.100.0-198.51.100.7"], 3600, 3600).await;
-    database
-        .sql("INSERT INTO radius_pool (name, length, block, lease_seconds, offer_seconds) VALUES ('vip', 32, 8, 3600, 3600)")
-        .await;
-    database.sql(&format!("INSERT INTO radius_pool_range VALUES ('vip', '{RANGE}')")).await;
-    leases.keep().await.unwrap();
-    leases.keep().await.unwrap();
-    let mut given = Vec::new();
-    while let Ok(one) =
-        leases.lease("vip", &holder("bob", &given.len().to_string()), Instant::now())
-    {
-        given.push(one);
-    }
-    assert_eq!((given.len(), given.contains(&address)), (7, false), "{given:?}");
-    // The new range of the other is there at once.
-    leases.lease("home", &holder("carl", "1"), Instant::now()).unwrap();
+    assert_eq!(state.remove_pool("home", true).await.unwrap(), Removal::Done);
+    assert_eq!(state.remove_pool("home", true).await.unwrap(), Removal::Missing);
 }
 
 /// A role that stops drops what it is at, wherever that waits.
@@ -317,24 +279,6 @@ async fn what_was_given_is_told_though_the_telling_was_broken_off(database: Data
     assert_eq!(known, given);
 }
 
-async fn a_pool_is_not_removed_behind_a_server_that_is_away(database: Database) {
-    let (a, b) = (database.state("a").await, database.state("b").await);
-    pool(&a, &["192.0.2.0-192.0.2.7"], 3600, 3600).await;
-    let cut_off = Leases::start(&b).await.unwrap();
-    cut_off.keep().await.unwrap();
-    database.sql("UPDATE radius_server SET seen = seen - 100 WHERE name = 'b'").await;
-    let refused = a.remove_pool("home", false).await.unwrap_err().to_string();
-    assert!(refused.contains("server b has reserved some of it"), "{refused}");
-    cut_off.lease("home", &holder("ann", "1"), Instant::now()).unwrap();
-    // It is there again, and hears of the end.
-    cut_off.keep().await.unwrap();
-    let refused = a.remove_pool("home", false).await.unwrap_err().to_string();
-    assert!(refused.contains("1 of it are in use"), "{refused}");
-    assert!(a.remove_pool("home", true).await.unwrap());
-    cut_off.keep().await.unwrap();
-    assert_eq!(cut_off.lease("home", &holder("bob", "2"), Instant::now()), Err(PoolError::Unknown));
-}
-
 /// Nothing was heard of a session for too long, and it may go on all the same.
 async fn what_was_presumed_lost_keeps_its_lease(database: Database) {
     let state = database.state("a").await;
@@ -348,8 +292,13 @@ async fn what_was_presumed_lost_keeps_its_lease(database: Database) {
         row
     };
     let session = SessionId::from_bytes(1u128.to_be_bytes());
-    let heard =
-        Heard { session, began: Some(Duration::ZERO), stamped: Duration::ZERO, starts: true };
+    let heard = Heard {
+        session,
+        began: Some(Duration::ZERO),
+        stamped: Duration::ZERO,
+        starts: true,
+        known: true,
+    };
     leases.renew(address, &holder("ann", "1"), heard, Instant::now());
     let mut lost = of("interim");
     (lost.status, lost.state, lost.sequence) = ("closed", Some("lost"), 0);
@@ -398,12 +347,17 @@ async fn a_lease_is_attached_while_its_session_ends() {
     let leases = Leases::start(&a).await.unwrap();
     let address = leases.lease("home", &holder("ann", "1"), Instant::now()).unwrap();
     let session = SessionId::from_bytes(1u128.to_be_bytes());
-    let heard =
-        Heard { session, began: Some(Duration::ZERO), stamped: Duration::ZERO, starts: true };
+    let heard = Heard {
+        session,
+        began: Some(Duration::ZERO),
+        stamped: Duration::ZERO,
+        starts: true,
+        known: true,
+    };
     leases.renew(address, &holder("ann", "1"), heard, Instant::now());
     let of = |status| {
         let mut row = accounting(status, 1, "ann", unix_now());
-        row.framed_address = Some(address.to_string());
+        (row.framed_address, row.came) = (Some(address.to_string()), Some(since_boot()));
         row
     };
     b.export(&[of("start")]).await.unwrap();
@@ -449,8 +403,8 @@ async fn what_belongs_to_somebody_is_given_to_nobody_else(database: Database) {
         address: Some([192, 0, 2, last].into()),
         ..SubscriberEntry::default()
     };
-    state.put_subscriber(&dictionary, &fixed("ann", 3)).await.unwrap();
     pool(&state, &["192.0.2.0-192.0.2.7"], 300, 300).await;
+    state.put_subscriber(&dictionary, &fixed("ann", 3)).await.unwrap();
     let leases = Leases::start(&state).await.unwrap();
     assert_eq!(leases.status()[0].spare, 7);
     leases.fix(Assigned::V4([192, 0, 2, 5].into()));
@@ -610,6 +564,60 @@ async fn a_second_process_of_one_name_takes_over(database: Database) {
     assert_eq!(second.lease("home", &holder("bob", "1"), Instant::now()), Ok(unwritten));
 }
 
+/// A role that is restarted in order while the database is away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn another_process_goes_on_while_the_database_is_away() {
+    let database = Database::postgres();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("leases");
+    let state = database.state("a").await;
+    pool(&state, &["192.0.2.0-192.0.2.63"], 300, 3600).await;
+    let leases = Leases::start(&state).await.unwrap();
+    let give =
+        |leases: &Leases, user: &str| leases.lease("home", &holder(user, user), Instant::now());
+    let anns = give(&leases, "ann").unwrap();
+    assert!(!leases.write_down(&file).unwrap(), "it has not ended");
+    database.kill();
+    let bobs = give(&leases, "bob").unwrap();
+    assert!(leases.stop().await.is_err());
+    assert_eq!(give(&leases, "carl"), Err(PoolError::Away));
+    assert!(leases.write_down(&file).unwrap());
+    assert!(!leases.write_down(&file).unwrap(), "for one process alone");
+
+    let options = |server: &str| muralla_radius_state::Options {
+        server: server.into(),
+        ..muralla_radius_state::Options::default()
+    };
+    let next = State::unopened(database.location(), options("a")).unwrap();
+    let leases = Leases::go_on(&next, &file).unwrap().expect("it goes on");
+    assert!(Leases::go_on(&next, &file).unwrap().is_none(), "once");
+    assert_eq!((give(&leases, "ann"), give(&leases, "bob")), (Ok(anns), Ok(bobs)));
+    let carls = give(&leases, "carl").unwrap();
+    assert!(carls != anns && carls != bobs);
+    begin_and_end(&leases, carls, "carl", "carl");
+    assert_eq!(leases.status()[0].held, 2);
+    // And another one.
+    assert!(leases.stop().await.is_err());
+    assert!(leases.write_down(&file).unwrap());
+    let leases = Leases::go_on(&next, &file).unwrap().expect("it goes on");
+    assert_eq!((give(&leases, "bob"), leases.status()[0].held), (Ok(bobs), 2));
+    database.start();
+    next.prepare_waiting(|_, _| ()).await.unwrap();
+    leases.keep().await.unwrap();
+    assert_eq!(next.leases(None, "", 9).await.unwrap().len(), 2, "it hears of all");
+    leases.stop().await.unwrap();
+    assert!(!leases.write_down(&file).unwrap(), "the database knows of the end");
+    // What is another server's is nobody's.
+    let leases = Leases::start(&next).await.unwrap();
+    assert_eq!(give(&leases, "ann"), Ok(anns));
+    database.kill();
+    assert!(leases.stop().await.is_err());
+    assert!(leases.write_down(&file).unwrap());
+    let other = State::unopened(database.location(), options("b")).unwrap();
+    assert!(Leases::go_on(&other, &file).unwrap().is_none());
+    assert!(!file.exists());
+}
+
 /// While the database is away, what is reserved is given; when it is back, it hears of all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn logins_go_on_while_the_database_is_away() {
@@ -652,8 +660,8 @@ async fn logins_go_on_while_the_database_is_away() {
     runner.abort();
     // Who followed the log follows it again.
     tokio::time::timeout(Duration::from_secs(60), async {
-        database.sql("INSERT INTO radius_subscriber (name) VALUES ('bob')").await;
-        while base.subscriber("bob").is_none() {
+        database.sql("INSERT INTO radius_subscriber (name) VALUES ('late')").await;
+        while base.subscriber("late").is_none() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     })
@@ -662,7 +670,7 @@ async fn logins_go_on_while_the_database_is_away() {
     follower.abort();
 }
 
-fn unix_now() -> i64 {
+pub(crate) fn unix_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     since.as_secs().try_into().unwrap()
 }

@@ -2,7 +2,11 @@
 #![cfg(test)]
 
 mod accounting;
+mod claims;
 mod common;
 mod entries;
+mod images;
 mod leases;
+mod operators;
+mod pools;
 mod takeover;

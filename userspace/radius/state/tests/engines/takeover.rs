@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use muralla_radius_dictionary::Dictionary;
-use muralla_radius_policy::{Base, Names};
+use muralla_radius_policy::{Base, Case, Names, Realm};
 use muralla_radius_state::import::{Online, from_clients};
 use muralla_radius_state::{
     Assigned, Changed, Hidden, Holder, Import, Leases, NasEntry, PoolEntry, ProfileEntry, State,
@@ -19,6 +19,10 @@ on_both_engines![
     a_dry_run_tells_everything_and_writes_nothing,
     what_was_open_at_freeradius_is_given_to_nobody_else,
     an_open_session_of_freeradius_goes_on_here,
+    what_was_silent_for_long_keeps_no_address,
+    what_is_heard_of_again_is_kept_for_longer,
+    a_session_here_is_known_however_freeradius_writes_its_user,
+    what_somebody_has_is_not_taken_from_him,
     open_sessions_are_read_out_of_any_schema,
     an_address_among_reply_items_is_in_no_pool,
 ];
@@ -79,6 +83,7 @@ async fn an_import_again_leaves_what_freeradius_does_not_have(database: Database
     };
     state.put_profiles(&dictionary, &[gold]).await.unwrap();
     let nas = NasEntry {
+        name: "bras1".into(),
         telco: Some("north".into()),
         groups: vec!["dsl".into()],
         next_secret: Some(Hidden::new("xyzzy5462")),
@@ -163,6 +168,7 @@ fn online(user: &str, session: &str, last: u8) -> Online {
         user: user.to_owned(),
         nas: Some([192, 0, 2, 1].into()),
         session: session.to_owned(),
+        heard: None,
         addresses: vec![Assigned::V4([100, 64, 0, last].into())],
     }
 }
@@ -236,13 +242,143 @@ async fn an_open_session_of_freeradius_goes_on_here(database: Database) {
     assert_eq!(count("user_name = 'bob' AND released = 1").await, 1);
 }
 
+const DAY: i64 = 86_400;
+
+/// Seconds since 1970, by the database's clock.
+async fn seconds(database: &Database) -> i64 {
+    let sql = match database.is_postgres() {
+        true => "SELECT CAST(floor(extract(epoch FROM now())) AS BIGINT)",
+        false => "SELECT unixepoch()",
+    };
+    database.number(sql).await
+}
+
+/// Rows whose Stop was lost long ago stay open for ever: what they name is not held back from those who dial in now.
+async fn what_was_silent_for_long_keeps_no_address(database: Database) {
+    let state = database.state("a").await;
+    state.put_pool(&PoolEntry::ipv4("home", ["100.64.0.0/28"])).await.unwrap();
+    let now = seconds(&database).await;
+    let silent = |user: &str, last: u8, for_so_long: i64| Online {
+        heard: Some(now - for_so_long),
+        ..online(user, &format!("{user}1"), last)
+    };
+    let import = || Import {
+        online: vec![
+            silent("ann", 3, DAY),
+            silent("bob", 4, 9 * DAY),
+            // Somebody else has been given it since.
+            silent("carl", 5, 30 * DAY),
+            silent("dora", 5, 60),
+            // A clock that is ahead makes nobody stay for longer.
+            silent("evan", 6, -400 * DAY),
+        ],
+        ..Import::default()
+    };
+    let mut dry = import();
+    let told = state.compare(&Dictionary::built_in(), &mut dry).await.unwrap();
+    assert_eq!(told.addresses, 3);
+    let notes: Vec<String> = dry.notes.iter().map(ToString::to_string).collect();
+    assert!(
+        matches!(&*notes, [note] if note.contains("1 addresses") && note.contains("100.64.0.4 (bob, silent for 9 days)")),
+        "{notes:?}"
+    );
+    let mut real = import();
+    assert_eq!(enter(&state, &mut real).await.addresses, 3);
+    assert_eq!(real.notes, dry.notes);
+    let kept = |user: &str| {
+        let sql = format!(
+            "SELECT coalesce(max(expires), 0) FROM radius_lease WHERE user_name = '{user}'"
+        );
+        let database = &database;
+        async move { database.number(&sql).await }
+    };
+    for (user, until) in [("ann", now + DAY), ("dora", now - 60 + 2 * DAY), ("bob", 0), ("carl", 0)]
+    {
+        assert_eq!(kept(user).await, until, "{user}");
+    }
+    assert!((now + 2 * DAY..now + 3 * DAY).contains(&kept("evan").await));
+}
+
+async fn what_is_heard_of_again_is_kept_for_longer(database: Database) {
+    let state = database.state("a").await;
+    state.put_pool(&PoolEntry::ipv4("home", ["100.64.0.0/28"])).await.unwrap();
+    let now = seconds(&database).await;
+    for heard in [now - DAY, now - 3_600, now - DAY] {
+        let online = vec![Online { heard: Some(heard), ..online("ann", "a1", 3) }];
+        enter(&state, &mut Import { online, ..Import::default() }).await;
+    }
+    let sql = "SELECT max(expires) FROM radius_lease";
+    assert_eq!(database.number(sql).await, now - 3_600 + 2 * DAY);
+}
+
+async fn a_session_here_is_known_however_freeradius_writes_its_user(database: Database) {
+    let state = database.state("a").await;
+    state.put_pool(&PoolEntry::ipv4("home", ["100.64.0.0/28"])).await.unwrap();
+    let now = seconds(&database).await;
+    let mut row = accounting("stop", 1, "ann", now);
+    row.user_name = "Ann@ISP.example".into();
+    row.acct_session_id = "a1".into();
+    state.export(&[row]).await.unwrap();
+    for (written, names, kept) in [
+        ("ann", Names::default(), 0),
+        ("Ann", Names::new(Case::Folded), 0),
+        ("ANN@isp.example", Names::new(Case::Folded).with_realm("isp.example", Realm::Strip), 0),
+        ("Ann", Names::default(), 1),
+        ("ann@isp.example", Names::new(Case::Folded), 1),
+    ] {
+        let online = vec![online(written, "a1", 3)];
+        let mut import = Import { online, names, ..Import::default() };
+        let told = state.compare(&Dictionary::built_in(), &mut import).await.unwrap();
+        assert_eq!(told.addresses, kept, "{written}");
+    }
+    // His lease is his by the name that his next record has here.
+    let names = Names::new(Case::Folded).with_realm("isp.example", Realm::Strip);
+    let online = vec![online("BOB@isp.example", "b1", 4)];
+    enter(&state, &mut Import { online, names, ..Import::default() }).await;
+    let sql = "SELECT count(*) FROM radius_lease WHERE user_name = 'bob'";
+    assert_eq!(database.number(sql).await, 1);
+}
+
+/// Whatever the lease's time of its pool is.
+async fn what_somebody_has_is_not_taken_from_him(database: Database) {
+    let state = database.state("a").await;
+    let lease_seconds = 10 * 86_400;
+    let pool = PoolEntry { lease_seconds, ..PoolEntry::ipv4("home", ["100.64.0.0/28"]) };
+    state.put_pool(&pool).await.unwrap();
+    let now = seconds(&database).await;
+    // Eve has one of them from here, and so has an open session whose lease nobody renewed; the third is nobody's any more.
+    database.sql("INSERT INTO radius_subscriber (name) VALUES ('fay')").await;
+    let mut row = accounting("start", 1, "fay", now);
+    row.framed_address = Some("100.64.0.4".into());
+    state.export(&[row]).await.unwrap();
+    database
+        .sql(&format!("UPDATE radius_lease SET expires = {} WHERE user_name = 'fay'", now - 5))
+        .await;
+    for (last, expires) in [(3, now + 3_600), (5, now - 5)] {
+        database
+            .sql(&format!("INSERT INTO radius_lease (address, pool, block, user_name, nas, line, since, expires) VALUES ('100.64.0.{last}', 'home', '100.64.0.0', 'eve', 'lns', 7, {now}, {expires})"))
+            .await;
+    }
+    let online = vec![online("ann", "a1", 3), online("bob", "b1", 4), online("carl", "c1", 5)];
+    enter(&state, &mut Import { online, ..Import::default() }).await;
+    for (last, user) in [(3, "eve"), (4, "fay"), (5, "carl")] {
+        let sql = format!(
+            "SELECT count(*) FROM radius_lease WHERE address = '100.64.0.{last}' AND user_name = '{user}'"
+        );
+        assert_eq!(database.number(&sql).await, 1, "{user}");
+    }
+}
+
 async fn open_sessions_are_read_out_of_any_schema(database: Database) {
     let state = database.state("a").await;
     let (address, time) = match database.is_postgres() {
         true => ("inet", "timestamp with time zone"),
         false => ("varchar(15)", "datetime"),
     };
-    for more in ["", ", framedipv6prefix varchar(45), delegatedipv6prefix varchar(45)"] {
+    let times = format!(
+        ", acctstarttime {time}, acctupdatetime {time}, acctsessiontime bigint, framedipv6prefix varchar(45), delegatedipv6prefix varchar(45)"
+    );
+    for more in ["", ", framedipv6prefix varchar(45), delegatedipv6prefix varchar(45)", &times] {
         database.sql("DROP TABLE IF EXISTS radacct").await;
         database
             .sql(&format!(
@@ -260,6 +396,11 @@ async fn open_sessions_are_read_out_of_any_schema(database: Database) {
         .await;
     let import = state.tables_beside().await.unwrap().convert(&Dictionary::built_in());
     assert_eq!(import.online[0].addresses.len(), 2);
+    database
+        .sql("UPDATE radacct SET acctstarttime = '2026-11-29 10:00:00+00', acctsessiontime = 60, acctupdatetime = '2026-11-29 10:02:00+00' WHERE radacctid = 1")
+        .await;
+    let import = state.tables_beside().await.unwrap().convert(&Dictionary::built_in());
+    assert_eq!(import.online[0].heard, Some(1_795_946_520));
 }
 
 /// By whatever way it came there: entered, changed, or by an operator's own SQL before or after the start.

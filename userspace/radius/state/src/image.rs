@@ -1,0 +1,406 @@
+//! All subscribers as they were at one moment, in a file of this machine.
+//!
+//! A database hands out its rows one by one, and half a million of them take many seconds, in which nobody could log in after a
+//! restart. The file is read in about one. What was changed since is in the log of changes, from the position that the file has: so
+//! it may be hours old, and is as good as what is in the database. It says by the last row of that log which database it is of.
+//!
+//! A line with what it is (JSON), then the subscribers, each a length and its columns, then their number, and a checksum of all
+//! that. Passwords are in it as they are in the database: nobody but its owner may read it.
+
+use std::fs::{self, File};
+use std::hash::Hasher as _;
+use std::io::{self, BufWriter, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use muralla_credentials::Hidden;
+use muralla_database::{Change, LastChange, Position, Work};
+use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
+
+use crate::changes::LOG;
+use crate::{StateError, SubscriberEntry};
+
+/// Of this form.
+const FORM: u32 = 1;
+
+/// A longer file is none of ours: 16 GiB.
+const LONGEST: u64 = 16 << 30;
+
+/// What a file is of.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    muralla_subscribers: u32,
+    position: String,
+    sequence: i64,
+    kind: String,
+    name: String,
+    at: i64,
+}
+
+/// A file that is being written.
+pub(crate) struct ImageWriter {
+    file: BufWriter<File>,
+    new: PathBuf,
+    place: PathBuf,
+    sum: SipHasher13,
+    count: u64,
+    row: Vec<u8>,
+}
+
+impl ImageWriter {
+    /// Begins a file for what is read within `work`, whose log of changes stands at `position`; none if the log is empty, by which
+    /// nobody could tell one database from another.
+    pub(crate) async fn begin(
+        work: &mut Work,
+        position: &Position,
+        place: &Path,
+    ) -> Result<Option<Self>, StateError> {
+        let Some(LastChange { sequence, change }) = LOG.last(work).await? else { return Ok(None) };
+        let Change { kind, name, at } = change;
+        let position = position.to_string();
+        let head = Head { muralla_subscribers: FORM, position, sequence, kind, name, at };
+        let new = place.with_added_extension("new");
+        let begun = || {
+            if let Some(folder) = place.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let mut options = File::options();
+            let file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            let mut head = serde_json::to_vec(&head)?;
+            head.push(b'\n');
+            let mut writer = Self {
+                file: BufWriter::with_capacity(1 << 16, file),
+                new: new.clone(),
+                place: place.to_owned(),
+                sum: SipHasher13::new(),
+                count: 0,
+                row: Vec::new(),
+            };
+            writer.write(&head)?;
+            Ok(writer)
+        };
+        begun().map(Some).map_err(|source| failed(&new, source))
+    }
+
+    /// Adds a subscriber, or why his row can't be read.
+    pub(crate) fn add(
+        &mut self,
+        name: &str,
+        entry: Result<&SubscriberEntry, &str>,
+    ) -> Result<(), StateError> {
+        let mut row = std::mem::take(&mut self.row);
+        row.clear();
+        pack(name, entry, &mut row);
+        let length = u32::try_from(row.len()).unwrap_or(u32::MAX);
+        let written = self.write(&length.to_be_bytes()).and_then(|()| self.write(&row));
+        self.row = row;
+        self.count += 1;
+        written.map_err(|source| failed(&self.new, source))
+    }
+
+    /// Puts the file in the place of the one before.
+    pub(crate) fn finish(mut self) -> Result<(), StateError> {
+        let new = self.new.clone();
+        let ended = || {
+            let count = self.count.to_be_bytes();
+            self.write(&count)?;
+            let sum = self.sum.finish().to_be_bytes();
+            self.file.write_all(&sum)?;
+            // Not for the power: without it, some file systems show an empty file after a crash. That would be found out, and
+            // cost a slow start.
+            self.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()?;
+            fs::rename(&self.new, &self.place)
+        };
+        ended().map_err(|source| failed(&new, source))
+    }
+
+    fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.sum.write(octets);
+        self.file.write_all(octets)
+    }
+}
+
+/// A file that was read, and is whole.
+pub(crate) struct Image {
+    octets: Vec<u8>,
+    rows: std::ops::Range<usize>,
+    pub(crate) position: Position,
+    pub(crate) subscribers: u64,
+    last: LastChange,
+}
+
+impl Image {
+    /// Reads a file; none if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be used, in words.
+    pub(crate) fn read(place: &Path) -> Result<Option<Self>, String> {
+        let length = match fs::metadata(place) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        if length > LONGEST {
+            return Err(format!("it has {length} octets"));
+        }
+        let octets = fs::read(place).map_err(|error| error.to_string())?;
+        Self::of(octets).map(Some).ok_or_else(|| "it is damaged, or of another version".to_owned())
+    }
+
+    fn of(octets: Vec<u8>) -> Option<Self> {
+        let (rest, sum) = octets.split_last_chunk::<8>()?;
+        let mut hasher = SipHasher13::new();
+        hasher.write(rest);
+        if hasher.finish() != u64::from_be_bytes(*sum) {
+            return None;
+        }
+        let (rest, count) = rest.split_last_chunk::<8>()?;
+        let line = rest.iter().position(|octet| *octet == b'\n')?;
+        let head: Head = serde_json::from_slice(rest.get(..line)?).ok()?;
+        if head.muralla_subscribers != FORM {
+            return None;
+        }
+        let rows = line + 1..rest.len();
+        let position = Position::parse(&head.position)?;
+        let subscribers = u64::from_be_bytes(*count);
+        let Head { sequence, kind, name, at, .. } = head;
+        let last = LastChange { sequence, change: Change { kind, name, at } };
+        Some(Self { rows, position, subscribers, last, octets })
+    }
+
+    /// Whether it is of that database. One that is restored, or another one, has not its last change.
+    pub(crate) async fn is_of(&self, work: &mut Work) -> Result<bool, StateError> {
+        Ok(LOG.has(work, &self.last).await?)
+    }
+
+    /// All subscribers.
+    ///
+    /// # Errors
+    ///
+    /// When what follows is none, which a whole file never has.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Option<Kept>> + '_ {
+        let mut rest = self.octets.get(self.rows.clone()).unwrap_or_default();
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let mut next = || {
+                let (length, behind) = rest.split_first_chunk::<4>()?;
+                let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+                let (row, behind) = behind.split_at_checked(length)?;
+                rest = behind;
+                unpack(row)
+            };
+            let entry = next();
+            if entry.is_none() {
+                rest = &[];
+            }
+            Some(entry)
+        })
+    }
+}
+
+fn failed(file: &Path, source: io::Error) -> StateError {
+    StateError::File { what: file.display().to_string(), source }
+}
+
+/// A row: a subscriber, or the name of one and why what is said of him can't be read.
+pub(crate) type Kept = Result<SubscriberEntry, (String, String)>;
+
+/// Columns in a row: an octet whether it is there, then texts with their lengths, and numbers of eight octets.
+fn pack(name: &str, entry: Result<&SubscriberEntry, &str>, row: &mut Vec<u8>) {
+    row.push(u8::from(entry.is_ok()));
+    text(row, name);
+    let entry = match entry {
+        Ok(entry) => entry,
+        Err(reason) => return text(row, reason),
+    };
+    let SubscriberEntry { credential, profiles, disabled, check, reply, .. } = entry;
+    text(row, credential.reveal());
+    for list in [profiles, check, reply] {
+        row.extend(u32::try_from(list.len()).unwrap_or(u32::MAX).to_be_bytes());
+        list.iter().for_each(|item| text(row, item));
+    }
+    row.push(u8::from(*disabled));
+    let numbers = [entry.not_before, entry.not_after, entry.credit_seconds, entry.credit_bytes];
+    for number in numbers.into_iter().chain([entry.simultaneous.map(i64::from)]) {
+        row.push(u8::from(number.is_some()));
+        row.extend(number.into_iter().flat_map(i64::to_be_bytes));
+    }
+    let address = entry.address.map(|address| address.to_string());
+    let prefixes = [entry.prefix6, entry.delegated6].map(|prefix| prefix.map(|it| it.to_string()));
+    let pools = [&entry.pool, &entry.pool6, &entry.delegated_pool6, &entry.note];
+    let addresses = [address].into_iter().chain(prefixes);
+    for column in addresses.chain(pools.map(Clone::clone)) {
+        row.push(u8::from(column.is_some()));
+        column.iter().for_each(|column| text(row, column));
+    }
+}
+
+fn text(row: &mut Vec<u8>, text: &str) {
+    row.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+    row.extend_from_slice(text.as_bytes());
+}
+
+fn unpack(row: &[u8]) -> Option<Kept> {
+    let mut row = Columns(row);
+    let (readable, name) = (row.flag()?, row.text()?);
+    if !readable {
+        let reason = row.text()?;
+        return row.0.is_empty().then_some(Err((name, reason)));
+    }
+    let entry = SubscriberEntry {
+        name,
+        credential: Hidden::new(row.text()?),
+        profiles: row.list()?,
+        check: row.list()?,
+        reply: row.list()?,
+        disabled: row.flag()?,
+        not_before: row.number()?,
+        not_after: row.number()?,
+        credit_seconds: row.number()?,
+        credit_bytes: row.number()?,
+        simultaneous: row.number()?.map(u16::try_from).transpose().ok()?,
+        address: row.column()?.map(|text| text.parse()).transpose().ok()?,
+        prefix6: row.column()?.map(|text| text.parse()).transpose().ok()?,
+        delegated6: row.column()?.map(|text| text.parse()).transpose().ok()?,
+        pool: row.column()?,
+        pool6: row.column()?,
+        delegated_pool6: row.column()?,
+        note: row.column()?,
+    };
+    row.0.is_empty().then_some(Ok(entry))
+}
+
+/// What is left of a row.
+struct Columns<'a>(&'a [u8]);
+
+impl Columns<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.take()? {
+            [0] => Some(false),
+            [1] => Some(true),
+            _ => None,
+        }
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let length = usize::try_from(u32::from_be_bytes(self.take()?)).ok()?;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        str::from_utf8(text).ok().map(str::to_owned)
+    }
+
+    fn list(&mut self) -> Option<Vec<String>> {
+        let count = u32::from_be_bytes(self.take()?);
+        // Each has a length at least, so that no number makes room for what isn't there.
+        (0..count).map(|_| self.text()).collect()
+    }
+
+    fn number(&mut self) -> Option<Option<i64>> {
+        let there = self.flag()?;
+        if there { self.take().map(|octets| Some(i64::from_be_bytes(octets))) } else { Some(None) }
+    }
+
+    fn column(&mut self) -> Option<Option<String>> {
+        let there = self.flag()?;
+        if there { self.text().map(Some) } else { Some(None) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn everything() -> SubscriberEntry {
+        SubscriberEntry {
+            name: "ann".into(),
+            credential: Hidden::new("{CLEARTEXT}secret"),
+            profiles: vec!["home".into(), String::new()],
+            disabled: true,
+            not_before: Some(i64::MIN),
+            not_after: Some(i64::MAX),
+            credit_seconds: Some(0),
+            credit_bytes: Some(-1),
+            simultaneous: Some(u16::MAX),
+            check: vec!["NAS-Port == 1".into()],
+            reply: vec!["Framed-Protocol = PPP".into(), "Framed-MTU = 1492".into()],
+            address: Some("192.0.2.1".parse().unwrap()),
+            prefix6: Some("2001:db8::/64".parse().unwrap()),
+            delegated6: Some("2001:db8:1::/56".parse().unwrap()),
+            pool: Some("home".into()),
+            pool6: Some(String::new()),
+            delegated_pool6: None,
+            note: Some("né en 1970".into()),
+        }
+    }
+
+    #[test]
+    fn rows_are_read_as_they_were_written() {
+        let plain = SubscriberEntry { name: "bob".into(), ..SubscriberEntry::default() };
+        let entries = [everything(), plain, SubscriberEntry::default()].map(Ok);
+        let unreadable = Err(("carl".to_owned(), "his address".to_owned()));
+        for kept in entries.into_iter().chain([unreadable]) {
+            let mut row = Vec::new();
+            match &kept {
+                Ok(entry) => pack(&entry.name, Ok(entry), &mut row),
+                Err((name, reason)) => pack(name, Err(reason), &mut row),
+            }
+            assert_eq!(unpack(&row).as_ref(), Some(&kept));
+            // Whatever is missing is noticed, and so is what is too much.
+            for length in 0..row.len() {
+                assert_eq!(unpack(&row[..length]), None, "{length}");
+            }
+            row.push(0);
+            assert_eq!(unpack(&row), None);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_whole_is_none() {
+        let head = Head {
+            muralla_subscribers: FORM,
+            position: "number 7 at 9".into(),
+            sequence: 7,
+            kind: "subscriber".into(),
+            name: "ann".into(),
+            at: 5,
+        };
+        let file = |head: &Head| {
+            let mut file = serde_json::to_vec(head).unwrap();
+            file.push(b'\n');
+            let mut row = Vec::new();
+            pack("ann", Ok(&everything()), &mut row);
+            file.extend((row.len() as u32).to_be_bytes());
+            file.extend(row);
+            file.extend(1_u64.to_be_bytes());
+            let mut hasher = SipHasher13::new();
+            hasher.write(&file);
+            file.extend(hasher.finish().to_be_bytes());
+            file
+        };
+        let whole = file(&head);
+        let image = Image::of(whole.clone()).unwrap();
+        assert_eq!((image.subscribers, image.position.to_string()), (1, "number 7 at 9".into()));
+        assert_eq!(image.rows().collect::<Vec<_>>(), [Some(Ok(everything()))]);
+        for length in 0..whole.len() {
+            assert!(Image::of(whole[..length].to_vec()).is_none(), "{length}");
+        }
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x10;
+            assert!(Image::of(damaged).is_none(), "{at}");
+        }
+        let other = Head { muralla_subscribers: FORM + 1, ..head };
+        assert!(Image::of(file(&other)).is_none());
+    }
+}

@@ -1,0 +1,129 @@
+//! A start out of the file of subscribers: what it has is what the database has, or it isn't used.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muralla_radius_dictionary::Dictionary;
+use muralla_radius_policy::{Base, Names};
+use muralla_radius_state::{Hidden, ProfileEntry, State, SubscriberEntry};
+
+use crate::common::Database;
+
+fn subscriber(name: &str) -> SubscriberEntry {
+    SubscriberEntry {
+        name: name.into(),
+        credential: Hidden::new("{CLEARTEXT}arctangent"),
+        profiles: vec!["gold".into()],
+        reply: vec!["Framed-MTU = 1400".into()],
+        simultaneous: Some(2),
+        ..SubscriberEntry::default()
+    }
+}
+
+fn base(dictionary: &Arc<Dictionary>) -> Base {
+    Base::new(Arc::clone(dictionary), Names::default(), [1, 2])
+}
+
+async fn furnish(database: &Database, state: &State, dictionary: &Arc<Dictionary>) {
+    let gold = ProfileEntry { name: "gold".into(), ..ProfileEntry::default() };
+    state.put_profiles(dictionary, &[gold]).await.unwrap();
+    let many: Vec<_> = (0..5_000).map(|number| subscriber(&format!("user{number}"))).collect();
+    state.put_subscribers(dictionary, &many, |_| ()).await.unwrap();
+    database
+        .sql("INSERT INTO radius_subscriber (name, address) VALUES ('bad', 'no address')")
+        .await;
+}
+
+async fn a_start_has_what_the_database_has(database: Database) {
+    let (state, dictionary) = (database.state("a").await, Dictionary::built_in());
+    furnish(&database, &state, &dictionary).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("deep").join("subscribers");
+    let first = base(&dictionary);
+    assert!(state.load_image(&dictionary, &first, &file).await.unwrap().is_none());
+    let loaded = state.load_and_keep(&dictionary, &first, &file).await.unwrap();
+    assert_eq!((loaded.subscribers, loaded.profiles, loaded.refused), (5_000, 1, 1));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // What is changed after it, by whomever, is in the log.
+    state.remove_subscriber("user1").await.unwrap();
+    state.put_subscriber(&dictionary, &subscriber("late")).await.unwrap();
+    let second = base(&dictionary);
+    let kept = state.load_image(&dictionary, &second, &file).await.unwrap().unwrap();
+    assert_eq!((kept.subscribers, kept.profiles, kept.refused), (5_000, 1, 1));
+    assert_eq!(kept.problems, loaded.problems);
+    assert!(second.subscriber("user1").is_some() && second.subscriber("late").is_none());
+    state.catch_up(&dictionary, &second, None, &kept.position, &mut |_| ()).await.unwrap();
+    assert!(second.subscriber("user1").is_none());
+    for name in ["late", "user0", "user4999"] {
+        let there = second.subscriber(name).unwrap();
+        assert_eq!(there.name(), name);
+    }
+    assert_eq!(second.subscribers(), 5_000);
+
+    // And one that is written by itself has all that.
+    assert_eq!(state.write_image(&file).await.unwrap(), Some(5_001));
+    let third = base(&dictionary);
+    let kept = state.load_image(&dictionary, &third, &file).await.unwrap().unwrap();
+    assert_eq!((kept.subscribers, kept.refused), (5_000, 1));
+    assert!(third.subscriber("late").is_some());
+}
+
+async fn what_is_of_no_use_is_not_used(database: Database) {
+    let (state, dictionary) = (database.state("a").await, Dictionary::built_in());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("subscribers");
+    // Of an empty database nobody could tell which one it is.
+    let empty = base(&dictionary);
+    state.load_and_keep(&dictionary, &empty, &file).await.unwrap();
+    assert!(!file.exists());
+    furnish(&database, &state, &dictionary).await;
+    state.load_and_keep(&dictionary, &empty, &file).await.unwrap();
+    let used = async |state: &State, file: &Path| {
+        state.load_image(&dictionary, &base(&dictionary), file).await.unwrap().is_some()
+    };
+    assert!(used(&state, &file).await);
+
+    // It is of another database, in which as much was done.
+    let other = Database::sqlite();
+    let elsewhere = other.state("a").await;
+    furnish(&other, &elsewhere, &dictionary).await;
+    other.sql("UPDATE radius_change SET at = at + 1").await;
+    assert!(!used(&elsewhere, &file).await);
+
+    // It is damaged.
+    let damaged = folder.path().join("damaged");
+    let mut octets = std::fs::read(&file).unwrap();
+    let middle = octets.len() / 2;
+    octets[middle] ^= 1;
+    std::fs::write(&damaged, octets).unwrap();
+    assert!(!used(&state, &damaged).await);
+
+    // The log does not reach back so far.
+    let short = database.state_with("b", |options| options.keep_changes = Duration::ZERO).await;
+    database.sql("UPDATE radius_change SET at = at - 10").await;
+    state.load_and_keep(&dictionary, &empty, &file).await.unwrap();
+    // A second later, as the database counts them.
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while used(&short, &file).await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert!(used(&state, &file).await);
+
+    // A table was emptied.
+    database.sql("DELETE FROM radius_subscriber").await;
+    database
+        .sql("INSERT INTO radius_change (kind, name, at) VALUES ('all', 'radius_subscriber', 0)")
+        .await;
+    assert!(!used(&state, &file).await);
+}
+
+muralla_test_database::on_both_engines!(
+    a_start_has_what_the_database_has,
+    what_is_of_no_use_is_not_used
+);
