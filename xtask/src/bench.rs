@@ -3,15 +3,19 @@
 //! - [`packets`]: nanoseconds a packet
 //! - [`survival`]: legitimate users under floods, and [`nftables`]: the peer
 //! - [`continuity`]: what is lost when configurations and programs are replaced
-//! - [`dns`]: the resolver beside Debian's, and [`radius`]: the RADIUS server beside FreeRADIUS
+//! - [`dns`]: the resolver beside Debian's, [`radius`]: the RADIUS server beside FreeRADIUS, and [`mail`]: the mail roles beside
+//!   Postfix and Dovecot
 //! - [`division`]: who runs on which core, and [`cost`]: how much of it
+//! - [`disk`]: folders that last
 //! - [`table`], [`machine`]: how figures are told
 
 mod continuity;
 mod cost;
+mod disk;
 mod division;
 mod dns;
 mod machine;
+mod mail;
 mod nftables;
 mod packets;
 mod radius;
@@ -50,10 +54,10 @@ pub(crate) struct Args {
     /// Only these parts
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
-    /// Measure the others alone, without muralla (dns, radius)
+    /// Measure the others alone, without muralla (dns, radius, mail)
     #[arg(long, conflicts_with = "binary")]
     peers_only: bool,
-    /// A folder on the disk that journals and databases are to be measured on (radius)
+    /// A folder on the disk that journals, databases and mailboxes are to be measured on (radius, mail)
     #[arg(long, value_name = "FOLDER", default_value = "/var/tmp")]
     disk: PathBuf,
 }
@@ -66,6 +70,8 @@ enum Bench {
     Dns,
     /// The RADIUS server
     Radius,
+    /// The mail roles
+    Mail,
 }
 
 impl Bench {
@@ -74,6 +80,7 @@ impl Bench {
             Self::Edge => "edge",
             Self::Dns => "dns",
             Self::Radius => "radius",
+            Self::Mail => "mail",
         }
     }
 
@@ -96,6 +103,7 @@ impl Bench {
                 Part::Floods,
                 Part::Continuity,
             ],
+            Self::Mail => &[Part::Accept, Part::Outgoing, Part::Pop3, Part::Storage],
         }
     }
 }
@@ -124,6 +132,14 @@ enum Part {
     Nases,
     /// Accounting records, durable before they are acknowledged
     Accounting,
+    /// Messages that are taken, durable before they are acknowledged
+    Accept,
+    /// Messages that go elsewhere
+    Outgoing,
+    /// Visits to mailboxes
+    Pop3,
+    /// Bytes on the disk for a byte of mail
+    Storage,
 }
 
 /// The lab's prefix: not that of a person's lab, which may be up.
@@ -139,7 +155,7 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
     }
     ensure!(
         !args.peers_only || args.name != Bench::Edge,
-        "--peers-only is for the benches of dns and radius"
+        "--peers-only is for the benches of dns, radius and mail"
     );
     setup::ensure(Purpose::Everything)?;
     let wants = |part| args.only.is_empty() || args.only.contains(&part);
@@ -147,6 +163,7 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
         Bench::Edge => edge(house, args, &wants)?,
         Bench::Dns => dns::rows(house, args, &wants)?,
         Bench::Radius => radius::rows(house, args, &wants)?,
+        Bench::Mail => mail::rows(house, args, &wants)?,
     };
     let report = Report { bench: args.name.name().to_owned(), machine: Machine::this(house), rows };
     println!("{}\n\n{}", report.machine, report.table());

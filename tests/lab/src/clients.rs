@@ -65,10 +65,9 @@ impl Kind {
         }
     }
 
-    /// Mail for a domain that the lab's postfix accepts, up to RCPT.
+    /// Mail for a user whom the lab's mail server knows, up to RCPT.
     pub fn smtp() -> Self {
-        let recipient = format!("someone@{}", crate::peers::ZONE);
-        Self::Smtp { recipient, data: false }
+        Self::Smtp { recipient: crate::peers::MAILBOX.to_owned(), data: false }
     }
 
     /// The port of the service.

@@ -25,6 +25,25 @@ pub fn of_process(pid: u32) -> Result<Duration> {
     Ok(sum)
 }
 
+/// Processor time of all that a process has started and that has ended, and what those had started: in steps of a clock
+/// tick for all of it together. For servers whose processes come and go, beside [`of_process`] of those that live.
+///
+/// # Errors
+/// When there is no such process.
+pub fn of_ended(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
+        .with_context(|| format!("process {pid} is gone"))?;
+    of_waited(&stat).context("an unreadable stat")
+}
+
+/// The 16th and the 17th field (proc(5): cutime, cstime). The second is a name in parentheses, which may hold any character.
+fn of_waited(stat: &str) -> Option<Duration> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(13);
+    let [user, system] = [fields.next()?.parse::<u64>().ok()?, fields.next()?.parse().ok()?];
+    Some(Duration::from_millis((user + system) * 1_000 / TICKS))
+}
+
 /// Processor time of the whole core since the start of the machine, but for idling and waiting: in steps
 /// of a clock tick, and measured by sampling.
 ///
@@ -97,6 +116,14 @@ mod tests {
     fn time_on_the_processor_is_the_first_field() {
         assert_eq!(on_cpu("106689 69874 2\n"), Some(Duration::from_nanos(106_689)));
         assert_eq!(on_cpu(""), None);
+    }
+
+    #[test]
+    fn what_has_ended_is_counted_at_who_waited_for_it() {
+        let stat = "7 (a (b) c) S 1 7 7 0 -1 4194560 1 0 0 0 10 20 300 45 20 0 1 0 4242 8192 1";
+        assert_eq!(of_waited(stat), Some(Duration::from_millis(3_450)));
+        assert_eq!((of_waited("7 (a) S 1"), of_waited("")), (None, None));
+        assert!(of_ended(std::process::id()).is_ok());
     }
 
     #[test]

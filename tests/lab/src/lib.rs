@@ -12,12 +12,14 @@
 //! - [`resolvers`]: Debian's recursive resolvers, to compare with.
 //! - [`freeradius`]: Debian's FreeRADIUS, to compare with, and [`postgres`]: a database of one's own.
 //! - [`subscribers`]: subscribers in masses.
+//! - [`postfix`] and [`dovecot`]: Debian's mail servers, to compare with, and [`corpus`]: mail in masses, made up.
+//! - [`names`]: a name server that knows a few hosts.
 //! - [`private_internet`]: a root, zones and servers of our own, on the lab's Internet.
 //! - [`role`]: `muralla run` with whatever configuration, restarted and upgraded without losing what waits in its
 //!   sockets.
 //! - [`descriptor_store`]: what systemd keeps for a service while that restarts.
 //! - [`clients`]: legitimate clients at a steady rate, with their success and latency.
-//! - [`load`]: DNS queries and RADIUS requests in masses: as fast as a server answers, or at a rate.
+//! - [`load`]: DNS queries, RADIUS requests, mail and visits to mailboxes in masses: as fast as a server answers, or at a rate.
 //! - [`flood`]: attackers that send as fast as one core can.
 //! - [`frames`]: packets built byte by byte, right or deliberately wrong.
 //! - [`cpu`]: processor time and memory of what runs, and [`polling`]: on whose account packets are received.
@@ -26,18 +28,23 @@
 //! - [`random`]: numbers that need not be secret.
 
 pub mod clients;
+pub mod corpus;
 pub mod cpu;
 pub mod descriptor_store;
+pub mod dovecot;
 pub mod flood;
 pub mod flushes;
 pub mod frames;
 pub mod freeradius;
+mod greeting;
 pub mod histogram;
 mod kernel;
 pub mod load;
+pub mod names;
 pub mod namespace;
 pub mod peers;
 pub mod polling;
+pub mod postfix;
 pub mod postgres;
 pub mod private_internet;
 pub mod process;

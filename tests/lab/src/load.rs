@@ -1,10 +1,13 @@
-//! DNS queries in masses: what is asked, how often, and what came of it; and [`radius`], the same for RADIUS.
+//! DNS queries in masses: what is asked, how often, and what came of it; [`radius`], the same for RADIUS; and mail, by [`smtp`] and
+//! [`pop3`].
 //!
 //! - [`saturation`]: as fast as a server answers, to find out how much that is
 //! - [`steady`]: at a rate, whatever comes back, to find out how long answers take
 
+pub mod pop3;
 pub mod radius;
 pub mod saturation;
+pub mod smtp;
 pub mod steady;
 
 use crate::frames::dns::Query;

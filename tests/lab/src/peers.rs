@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::clients::{Client, ClientOptions, Kind};
-use crate::process::{Process, run};
+use crate::postfix;
+use crate::process::Process;
 use crate::topology::{Family, Lab, NAS_V4, NAS_V6, SERVICE_V4, SERVICE_V6};
 
 /// The zone that unbound answers for, whatever the name below it, and the domain that postfix
 /// accepts mail for.
 pub const ZONE: &str = "lab.test";
+/// A user of that domain: the one whom the lab's clients write to.
+pub const MAILBOX: &str = "someone@lab.test";
 /// A name with 60 addresses: an answer of 512 bytes has no room for them, and is truncated.
 pub const LARGE_NAME: &str = "large.lab.test";
 /// The secret that the RADIUS server shares with every NAS.
@@ -259,83 +262,15 @@ modules {{
 }
 
 fn postfix(lab: &Lab, folder: &Path) -> Result<Command> {
-    let folder_name = folder.display();
     let main = format!(
-        "compatibility_level = 3.6
-queue_directory = {folder_name}/queue
-data_directory = {folder_name}/data
-daemon_directory = /usr/lib/postfix/sbin
-command_directory = /usr/sbin
-mail_owner = postfix
-setgid_group = postdrop
-multi_instance_enable = no
-multi_instance_directories =
-maillog_file = /dev/stdout
-myhostname = mx.{ZONE}
-mydestination =
+        "myhostname = mx.{ZONE}
 mynetworks = {SERVICE_V4}/32
 inet_interfaces = {SERVICE_V4}, {SERVICE_V6}
 inet_protocols = all
-alias_maps =
-alias_database =
-local_recipient_maps =
 relay_domains = {ZONE}
 relay_recipient_maps =
 transport_maps = inline:{{ {{ {ZONE} = discard: }} }}
-smtpd_relay_restrictions = reject_unauth_destination
-smtpd_peername_lookup = no
-smtp_dns_support_level = disabled
-disable_dns_lookups = yes
-in_flow_delay = 0
-smtpd_tls_security_level = none
 "
     );
-    let mut master = String::from(
-        "smtp inet n - n - - smtpd\n\
-         pickup unix n - n 60 1 pickup\n\
-         cleanup unix n - n - 0 cleanup\n\
-         qmgr unix n - n 300 1 qmgr\n\
-         rewrite unix - - n - - trivial-rewrite\n\
-         bounce unix - - n - 0 bounce\n\
-         defer unix - - n - 0 bounce\n\
-         trace unix - - n - 0 bounce\n\
-         verify unix - - n - 1 verify\n\
-         flush unix n - n 1000? 0 flush\n\
-         proxymap unix - - n - - proxymap\n\
-         proxywrite unix - - n - 1 proxymap\n",
-    );
-    master.push_str(
-        "smtp unix - - n - - smtp\n\
-         relay unix - - n - - smtp\n\
-         showq unix n - n - - showq\n\
-         error unix - - n - - error\n\
-         retry unix - - n - - error\n\
-         discard unix - - n - - discard\n\
-         local unix - n n - - local\n\
-         anvil unix - - n - 1 anvil\n\
-         scache unix - - n - 1 scache\n\
-         postlog unix-dgram n - n - 1 postlogd\n",
-    );
-    let configuration = folder.join("etc");
-    for name in ["etc", "queue", "data"] {
-        let path = folder.join(name);
-        fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
-    }
-    write(&configuration, "main.cf", &main)?;
-    write(&configuration, "master.cf", &master)?;
-    let owner = run(Command::new("id").args(["-u", "postfix"])).context("is postfix installed?")?;
-    let owner = owner.trim().parse().context("the user id of postfix")?;
-    chown(folder.join("data"), Some(owner), None).context("giving postfix its data folder")?;
-    // Makes the queue's folders. Takes a second: recorded like a server, so that a crash meanwhile
-    // leaves nothing.
-    let mut check = lab.edge().command("postfix");
-    let mut check = lab.spawn("postfix-check", check.arg("-c").arg(&configuration).arg("check"))?;
-    if !check.wait(PATIENCE)?.success() {
-        bail!("`postfix check` complains:\n{}", check.output());
-    }
-    // Not by `postfix start-fg`, whose shells end before their child does. With -d the master stays
-    // in the foreground and in its process group.
-    let mut command = lab.edge().command("/usr/lib/postfix/sbin/master");
-    command.arg("-d").arg("-c").arg(configuration);
-    Ok(command)
+    postfix::command(lab, folder, &main)
 }

@@ -15,7 +15,7 @@ use crate::process::{Process, run};
 use crate::topology::Lab;
 
 /// The database that everything is in.
-pub const DATABASE: &str = "radius";
+pub const DATABASE: &str = "muralla";
 
 /// A user that Debian's package makes: the server refuses to be run by root.
 const OWNER: &str = "postgres";

@@ -29,11 +29,13 @@ pub fn preamble(folder: &Path) -> String {
 socket = "{folder}/admin.sock"
 dns_socket = "{folder}/dns.sock"
 radius_socket = "{folder}/radius.sock"
+mail_socket = "{folder}/mail.sock"
 
 [metrics]
 listen = "none"
 dns_listen = "none"
 radius_listen = "none"
+mail_listen = "none"
 
 [state]
 file = "{folder}/state.json"

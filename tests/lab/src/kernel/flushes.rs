@@ -6,10 +6,12 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ptr;
 
 use super::{EXIT, MAP_CREATE, MapCreate, aim, bpf, check, instruction, load_kind, look_up};
 
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
+const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 
 /// Processes that can be told apart.
@@ -52,19 +54,47 @@ impl FlushCounters {
             value: (&raw mut count) as u64,
             flags: 0,
         };
-        // SAFETY: the structure is the kernel's for this command, and the key and the value are of the map's sizes and
-        // outlive the call.
-        let found = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                MAP_LOOKUP_ELEM,
-                &raw const lookup,
-                size_of::<MapElement>(),
-            )
-        };
+        // SAFETY: the key and the value are of the map's sizes and outlive the call.
+        let found = unsafe { element(MAP_LOOKUP_ELEM, &lookup) };
         // One that has never asked isn't there.
-        if check(found as i32).is_ok() { count } else { 0 }
+        if found { count } else { 0 }
     }
+
+    /// Flushes that all processes have asked for since, those that ended meanwhile among them.
+    pub(crate) fn of_all(&self) -> u64 {
+        let (mut sum, mut last) = (0, None);
+        while let Some(pid) = self.behind(last) {
+            sum += self.of(pid);
+            last = Some(pid);
+        }
+        sum
+    }
+
+    /// The process behind another one in the map's own order, or the first one.
+    fn behind(&self, pid: Option<u32>) -> Option<u32> {
+        let mut next = 0_u32;
+        let step = MapElement {
+            map: self.counts.as_raw_fd(),
+            _reserved: 0,
+            key: pid.as_ref().map_or(0, |pid| ptr::from_ref(pid) as u64),
+            value: (&raw mut next) as u64,
+            flags: 0,
+        };
+        // SAFETY: both keys are of the map's size and outlive the call; no key at all asks for the first one.
+        let found = unsafe { element(MAP_GET_NEXT_KEY, &step) };
+        found.then_some(next)
+    }
+}
+
+/// Asks the kernel for something of a map's: whether it is there.
+///
+/// # Safety
+/// What the structure points to is as large as the command wants it, and outlives the call.
+unsafe fn element(command: libc::c_int, element: &MapElement) -> bool {
+    let element: *const MapElement = element;
+    // SAFETY: the structure is the kernel's for these commands; what it points to is the caller's promise.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, element, size_of::<MapElement>()) };
+    check(result as i32).is_ok()
 }
 
 /// Where a file system, by its number in statfs(2), says that it is asked for a flush.
@@ -110,7 +140,7 @@ fn counting(map: RawFd) -> Vec<[u8; 8]> {
     program
 }
 
-/// `union bpf_attr` for BPF_MAP_LOOKUP_ELEM.
+/// `union bpf_attr` for BPF_MAP_LOOKUP_ELEM, and for BPF_MAP_GET_NEXT_KEY, where the value is a key.
 #[repr(C)]
 struct MapElement {
     map: RawFd,

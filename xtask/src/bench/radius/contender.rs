@@ -15,7 +15,8 @@ use muralla_lab::process::Process;
 use muralla_lab::role::{Role, preamble};
 
 use super::super::cost::Used;
-use super::ground::{Ground, SECRET, empty};
+use super::super::disk::empty;
+use super::ground::{Ground, SECRET};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -2,13 +2,12 @@
 //! on a disk that lasts, which a lab's own need not be.
 
 use std::cell::OnceCell;
-use std::fs::{self, File};
-use std::io::{BufWriter, ErrorKind, Write as _};
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use muralla_lab::flushes::Flushes;
 use muralla_lab::load::radius::Nases;
 use muralla_lab::polling::Polling;
@@ -17,8 +16,8 @@ use muralla_lab::subscribers::Subscribers;
 use muralla_lab::{Lab, LabOptions, Side, freeradius};
 
 use super::super::PREFIX;
+use super::super::disk::Disk;
 use super::super::division::Division;
-use super::super::table::median;
 
 /// Where NASes are: addresses for measurements (RFC 2544).
 const NASES: &str = "198.18.0.0/15";
@@ -55,7 +54,7 @@ impl Ground {
         lab.host_on_customers(NASES)?;
         let customers = Polling::divide(&lab, Side::Customers, division.serving, division.asking)?;
         // What an earlier one has left there has no server any more, as that ended with its lab.
-        let disk = Disk::prepare(disk)?;
+        let disk = Disk::prepare(disk, "radius")?;
         let subscribers = Subscribers { count: subscribers };
         let flushes = match Flushes::count(&disk.folder) {
             Ok(flushes) => Some(flushes),
@@ -104,61 +103,4 @@ fn write_users(disk: &Disk, name: &str, subscribers: Subscribers) -> Result<Path
     });
     written.with_context(|| format!("writing {}", path.display()))?;
     Ok(path)
-}
-
-/// A folder of the benchmark's own. It is removed when dropped.
-pub(super) struct Disk {
-    pub(super) folder: PathBuf,
-}
-
-impl Disk {
-    fn prepare(within: &Path) -> Result<Self> {
-        /// Of tmpfs and ramfs (statfs(2)).
-        const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
-        let kind = rustix::fs::statfs(within)
-            .with_context(|| format!("looking at {}", within.display()))?
-            .f_type;
-        ensure!(
-            !IN_MEMORY.contains(&(kind as u32)),
-            "{} is in memory, where nothing is durable: give a folder on a disk by --disk",
-            within.display()
-        );
-        let folder = within.join("muralla-bench-radius");
-        empty(&folder)?;
-        Ok(Self { folder })
-    }
-
-    /// How long the disk takes for 4 KiB at the end of a file, in milliseconds: a median.
-    pub(super) fn flush(&self) -> Result<f64> {
-        let path = self.folder.join("flushed");
-        let mut file = File::create(&path).context("making a file on the disk")?;
-        let mut took = Vec::new();
-        for _ in 0..200 {
-            file.write_all(&[0; 4_096]).context("writing to the disk")?;
-            let begun = Instant::now();
-            file.sync_data().context("flushing the disk")?;
-            took.push(begun.elapsed().as_secs_f64() * 1e3);
-        }
-        fs::remove_file(&path).context("removing a file from the disk")?;
-        Ok(median(&took))
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            eprintln!("removing {}: {error}", self.folder.display());
-        }
-    }
-}
-
-/// Makes a folder with nothing in it.
-pub(super) fn empty(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("removing {}", folder.display()));
-        }
-        _ => {}
-    }
-    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))
 }
