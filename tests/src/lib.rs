@@ -9,6 +9,7 @@
 //! - [`dns_role`]: the real DNS role alone, without a wall
 //! - [`radius_role`]: the real RADIUS role alone, without a wall, and [`nas`]: who asks it, and keeps books
 //! - [`radclient`]: Debian's RADIUS client
+//! - [`mail_role`]: the real mail roles alone, without a wall
 //! - [`small_disk`]: a disk that is full when a test wants it to be
 //! - [`agreement`]: many questions to two resolvers, and whether they answer the same
 //! - [`hostility`]: packets and connections that mean no good
@@ -22,6 +23,7 @@ pub mod command;
 pub mod connection;
 pub mod dns_role;
 pub mod hostility;
+pub mod mail_role;
 pub mod nas;
 pub mod patience;
 pub mod radclient;

@@ -91,7 +91,7 @@ pub(crate) fn check(house: &House, deb: &Path) -> Result<()> {
 }
 
 /// What the package holds beside the binary: source, destination, mode.
-const CONTENT: [(&str, &str, u32); 25] = [
+const CONTENT: [(&str, &str, u32); 26] = [
     ("deploy/muralla.toml", "etc/muralla/muralla.toml", 0o640),
     ("deploy/systemd/muralla.service", "usr/lib/systemd/system/muralla.service", 0o644),
     ("deploy/systemd/muralla-admin.socket", "usr/lib/systemd/system/muralla-admin.socket", 0o644),
@@ -127,6 +127,7 @@ const CONTENT: [(&str, &str, u32); 25] = [
     ("deploy/grafana/muralla-edge.json", "usr/share/muralla/grafana/muralla-edge.json", 0o644),
     ("deploy/grafana/muralla-dns.json", "usr/share/muralla/grafana/muralla-dns.json", 0o644),
     ("deploy/grafana/muralla-radius.json", "usr/share/muralla/grafana/muralla-radius.json", 0o644),
+    ("deploy/grafana/muralla-mail.json", "usr/share/muralla/grafana/muralla-mail.json", 0o644),
     ("deploy/man/muralla.8", "usr/share/man/man8/muralla.8", 0o644),
     ("deploy/debian/copyright", "usr/share/doc/muralla/copyright", 0o644),
     ("deploy/debian/changelog", "usr/share/doc/muralla/changelog", 0o644),

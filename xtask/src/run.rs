@@ -25,7 +25,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use muralla_lab::peers::Peer;
 use muralla_lab::topology::DEFAULT_PREFIX;
 use muralla_lab::{Lab, LabOptions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -77,13 +76,12 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
     let binary = binary(house, args.binary.as_deref())?;
     let stopped = stop_by_signal()?;
     let attacker = cores::divide()?;
-    println!("Building the lab: postfix behind the edge, a name server on the Internet ...");
+    println!("Building the lab, with a name server on the Internet ...");
     let lab = Lab::up(DEFAULT_PREFIX, LabOptions::default())?;
     cores::divide_queues(&lab)?;
-    lab.start_peer(Peer::Postfix)?;
     let (_authority, server) = authority::start(&lab, &binary)?;
     let wall = if args.no_wall { "without the wall" } else { "and putting the wall up" };
-    println!("Starting DNS and RADIUS at the edge, {wall} ...");
+    println!("Starting DNS, RADIUS and mail at the edge, {wall} ...");
     let appliance = Appliance::with_services(&lab, &binary, !args.no_wall, &server)?;
     let mut scene = Scene::new(&lab, appliance, attacker)?;
     let mut second = 0;

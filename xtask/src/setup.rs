@@ -94,7 +94,7 @@ const CLIPPY: Package = package("rust-web-clippy", "/usr/bin/cargo-clippy");
 const LLVM: Package = package("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config");
 
 /// Real peers and real clients for the lab and the tests, and what looks at the results.
-const LAB: [Package; 23] = [
+const LAB: [Package; 32] = [
     package("iproute2", "ip"),
     package("ethtool", "ethtool"),
     package("bpftool", "bpftool"),
@@ -110,11 +110,25 @@ const LAB: [Package; 23] = [
     daemon("freeradius", "freeradius"),
     package("freeradius-utils", "radclient"),
     package("freeradius-postgresql", "/usr/lib/freeradius/rlm_sql_postgresql.so"),
+    package("python3-pyrad", "/usr/lib/python3/dist-packages/pyrad"),
+    // Clocks that are wrong.
+    package("faketime", "faketime"),
     daemon("postgresql", "/usr/lib/postgresql"),
     daemon("postfix", "postfix"),
+    Package {
+        service: Some("dovecot.service dovecot.socket"),
+        ..package("dovecot-core", "dovecot")
+    },
+    package("dovecot-pop3d", "/usr/lib/dovecot/pop3"),
+    package("dovecot-lmtpd", "/usr/lib/dovecot/lmtp"),
     package("bind9-dnsutils", "dig"),
     package("dnsperf", "dnsperf"),
     package("swaks", "swaks"),
+    // What swaks speaks TLS by.
+    package("libnet-ssleay-perl", "/usr/share/doc/libnet-ssleay-perl"),
+    package("msmtp", "msmtp"),
+    package("mpop", "mpop"),
+    package("fetchmail", "fetchmail"),
     package("tshark", "tshark"),
     daemon("prometheus", "promtool"),
     package("groff-base", "groff"),

@@ -468,6 +468,7 @@ mod tests {
             "muralla radius test alice --method mschap2",
             "muralla radius test alice --method mschap",
             "muralla radius tail --failures --seconds 3",
+            "muralla radius tail --user alice --attributes",
             "muralla radius refusals --user alice --nas bras1 --reason expired --last 10m",
             "muralla radius refusals --from 2026-11-29T18:00:00Z --to 2026-11-29T19:00:00Z --json",
             "muralla radius nas unknown",

@@ -25,7 +25,7 @@ use crate::admin::api::{
     BlockForm, Canary, Done, Overview, PONG, PrefixForm, SampleLine, Sighting,
 };
 use crate::admin::client::{Client, ClientError};
-use crate::cli::End;
+use crate::cli::{Addresses, End};
 use crate::configuration::{self, Accepted, Configuration, Problems, Severity, duration};
 use crate::following;
 use crate::roles::Role;
@@ -114,21 +114,35 @@ impl Call {
 }
 
 /// `muralla check`
-pub(crate) fn check(path: &Path, print: bool, json: bool) -> anyhow::Result<ExitCode> {
+pub(crate) fn check(
+    path: &Path,
+    addresses: &Addresses,
+    print: bool,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let (configuration, problems) = match configuration::load(path) {
         Ok(Accepted { configuration, warnings }) => (Some(configuration), warnings),
         Err(problems) => (None, problems),
     };
+    let role = configuration.as_ref().and_then(|configuration| configuration.radius.as_ref());
+    let renamed = role.map(|role| radius::renamed::warnings(&role.nas, addresses));
+    let renamed = renamed.unwrap_or_default();
     if json {
         #[derive(Serialize)]
         struct Checked<'c> {
             good: bool,
             problems: &'c Problems,
+            /// What it would do to what goes on.
+            warnings: &'c [String],
             effective: Option<&'c Configuration>,
         }
         let effective = configuration.as_ref().filter(|_| print);
-        show(&Checked { good: configuration.is_some(), problems: &problems, effective })?;
+        let good = configuration.is_some();
+        show(&Checked { good, problems: &problems, warnings: &renamed, effective })?;
     } else {
+        for warning in &renamed {
+            eprintln!("warning: {warning}");
+        }
         if !problems.is_empty() {
             eprintln!("{problems}");
         }

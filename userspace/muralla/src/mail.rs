@@ -145,7 +145,7 @@ impl Lookout for Wall {
 
 /// What a sighting is to the wall: its connection was made, so that its source is a real one.
 fn offence(sighting: &Sighting) -> Offence {
-    let Sighting { source, conduct, count } = sighting;
+    let Sighting { service, source, conduct, count } = sighting;
     let (reason, each) = match conduct {
         Conduct::GuessedAddresses => ("unknown_recipient", 0.5),
         Conduct::GuessedPasswords => ("bad_password", 1.0),
@@ -156,13 +156,9 @@ fn offence(sighting: &Sighting) -> Offence {
         Conduct::Crowded => ("too_many_connections", 0.25),
         Conduct::Spam => ("spam", 1.0),
     };
-    let service = match conduct {
-        Conduct::GuessedPasswords => "submission",
-        _ => "smtp",
-    };
     Offence {
         source: IpAddr::to_canonical(source),
-        service: service.to_owned(),
+        service: service.name().to_owned(),
         reason: reason.to_owned(),
         weight: each * f64::from(*count),
         handshake: true,
@@ -239,12 +235,19 @@ impl Mail for Running {
 
 #[cfg(test)]
 mod tests {
+    use muralla_mail::sightings::Service;
+
     use super::*;
 
     #[test]
     fn what_clients_do_weighs_by_how_often_they_do_it() {
         let source: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
-        let sighting = Sighting { source, conduct: Conduct::GuessedAddresses, count: 6 };
+        let sighting = Sighting {
+            service: Service::Smtp,
+            source,
+            conduct: Conduct::GuessedAddresses,
+            count: 6,
+        };
         let offence = offence(&sighting);
         assert_eq!(offence.source.to_string(), "192.0.2.1");
         assert_eq!(
@@ -252,5 +255,17 @@ mod tests {
             ("smtp", "unknown_recipient")
         );
         assert!((offence.weight - 3.0).abs() < f64::EPSILON && offence.handshake);
+    }
+
+    #[test]
+    fn the_wall_is_told_what_was_attacked() {
+        let source: IpAddr = "192.0.2.1".parse().unwrap();
+        for (service, name) in
+            [(Service::Smtp, "smtp"), (Service::Submission, "submission"), (Service::Pop3, "pop3")]
+        {
+            let conduct = Conduct::GuessedPasswords;
+            let sighting = Sighting { service, source, conduct, count: 1 };
+            assert_eq!(offence(&sighting).service, name);
+        }
     }
 }

@@ -75,8 +75,9 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
                 cli.json,
             )
         }
-        Command::Check { file, print } => {
-            commands::check(file.as_deref().unwrap_or(&cli.config), print, cli.json)
+        Command::Check { ref file, print } => {
+            let path = file.as_deref().unwrap_or(&cli.config);
+            commands::check(path, &cli.addresses(), print, cli.json)
         }
         Command::Edge(EdgeCommand::Show { pin_dir }) => {
             let pin_dir = commands::pin_dir(pin_dir, &cli.config);

@@ -7,9 +7,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use muralla_lab::Lab;
-use muralla_lab::peers::{RADIUS_PASSWORD, RADIUS_SECRET, RADIUS_USER, ZONE};
+use muralla_lab::peers::{MAILBOX, RADIUS_PASSWORD, RADIUS_SECRET, RADIUS_USER, ZONE};
 use muralla_lab::process::Process;
 use muralla_lab::topology::{
     CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6,
@@ -41,7 +41,8 @@ impl<'lab> Appliance<'lab> {
         Self::begun(lab, binary, write(lab, &text)?, true)
     }
 
-    /// The same with RADIUS and with DNS, which has the customers' zone from that server, and if wanted without a wall.
+    /// The same with RADIUS, with mail, and with DNS, which has the customers' zone from that server, and if wanted
+    /// without a wall.
     pub(crate) fn with_services(
         lab: &'lab Lab,
         binary: &Path,
@@ -49,9 +50,10 @@ impl<'lab> Appliance<'lab> {
         server: &str,
     ) -> Result<Self> {
         let wall = if walled { wall(lab, "") } else { String::new() };
-        let text = common(lab) + &wall + &dns(server) + &radius(lab);
+        let text = common(lab) + &wall + &dns(server) + &radius(lab) + &mail(lab);
         let config = write(lab, &text)?;
         add_subscriber(lab, binary, &config)?;
+        add_mailbox(lab, binary, &config)?;
         Self::begun(lab, binary, config, walled)
     }
 
@@ -167,14 +169,24 @@ fn write(lab: &Lab, text: &str) -> Result<PathBuf> {
 fn add_subscriber(lab: &Lab, binary: &Path, config: &Path) -> Result<()> {
     let password = lab.folder().join("password");
     fs::write(&password, RADIUS_PASSWORD).context("writing a password")?;
-    let mut command = Command::new(binary);
-    command.args(["radius", "user", "add", RADIUS_USER, "--scheme", "cleartext"]);
-    command.args(["--reply", "Service-Type = Framed-User", "--password-file"]).arg(&password);
-    command.arg("--config").arg(config);
-    let output = command.output().context("entering a subscriber")?;
-    if !output.status.success() {
-        bail!("no subscriber could be entered: {}", String::from_utf8_lossy(&output.stderr));
-    }
+    let password = password.display().to_string();
+    let add = ["radius", "user", "add", RADIUS_USER, "--scheme", "cleartext"];
+    let items = ["--reply", "Service-Type = Framed-User", "--password-file", &password];
+    command(binary, config, &[&add[..], &items].concat()).context("entering a subscriber")
+}
+
+/// The user that the Internet writes to.
+fn add_mailbox(lab: &Lab, binary: &Path, config: &Path) -> Result<()> {
+    fs::create_dir_all(mail_folder(lab)).context("making a folder for mail")?;
+    command(binary, config, &["mail", "domain", "add", ZONE]).context("entering a domain")?;
+    command(binary, config, &["mail", "account", "add", MAILBOX, "--no-password"])
+        .context("entering an account")
+}
+
+/// One call of the command line, outside of the lab: it works on the databases.
+fn command(binary: &Path, config: &Path, arguments: &[&str]) -> Result<()> {
+    let output = Command::new(binary).args(arguments).arg("--config").arg(config).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim_end());
     Ok(())
 }
 
@@ -187,11 +199,13 @@ fn common(lab: &Lab) -> String {
 socket = "{socket}"
 dns_socket = "{socket}"
 radius_socket = "{socket}"
+mail_socket = "{socket}"
 
 [metrics]
 listen = "none"
 dns_listen = "none"
 radius_listen = "none"
+mail_listen = "none"
 
 [state]
 file = "{state}"
@@ -252,6 +266,32 @@ secret = "{RADIUS_SECRET}"
 name = "lab"
 prefix = "{NAS_V6}"
 secret = "{RADIUS_SECRET}"
+"#
+    )
+}
+
+fn mail_folder(lab: &Lab) -> PathBuf {
+    lab.folder().join("mail")
+}
+
+/// As by default, but that nobody waits for a greeting: how long users wait is what the lab shows.
+fn mail(lab: &Lab) -> String {
+    let folder = mail_folder(lab);
+    let folder = folder.display();
+    format!(
+        r#"
+[mail]
+hostname = "mx.{ZONE}"
+database = "{folder}/mail.db"
+packs = "{folder}/packs"
+copy = "{folder}/directory.copy"
+
+[mail.spool]
+folder = "{folder}/spool"
+
+[mail.mx]
+listen = ["{SERVICE_V4}:25", "[{SERVICE_V6}]:25"]
+greeting_pause = "0s"
 "#
     )
 }

@@ -7,6 +7,8 @@
 mod csv;
 mod passwd;
 mod postfix;
+mod rehearsal;
+mod vcard;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -23,6 +25,8 @@ use crate::{DirectoryError, Hidden, Name, Progress, Registry, ScramKeys};
 pub use csv::from_csv;
 pub use passwd::from_passwd_file;
 pub use postfix::{from_postfix_aliases, from_postfix_domains, from_postfix_mailboxes};
+pub use rehearsal::Rehearsed;
+pub use vcard::from_vcard;
 
 /// Passwords that are hashed between two words of how far it is.
 const PIECE: usize = 64;

@@ -7,7 +7,7 @@
 //! - [`name`] is the one form in which accounts and aliases are looked up, [`entries`] what is entered: domains, accounts,
 //!   aliases, app passwords, back-ends, shards, contacts, keys of DKIM, limits for sending;
 //! - [`registry`] writes them, each change checked before and whole after, and [`import`] reads what other systems have: CSV,
-//!   Postfix' maps, Dovecot's passwd-file;
+//!   Postfix' maps, Dovecot's passwd-file, and address books as vCard;
 //! - [`directory`] is the role's side: [`resolve`] follows aliases and forwards to mailboxes, other addresses and back-ends,
 //!   [`login`] compares passwords without telling by time who exists, [`check`] finds what leads nowhere;
 //! - [`scram`] has the keys of SCRAM-SHA-256 (RFC 5802);
@@ -35,7 +35,7 @@ pub mod resolve;
 mod schema;
 pub mod scram;
 
-pub use muralla_credentials::Hidden;
+pub use muralla_credentials::{Hidden, Storage};
 pub use muralla_database::Location;
 
 pub use directory::{Directory, Status};

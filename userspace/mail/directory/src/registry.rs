@@ -3,6 +3,7 @@
 
 mod accounts;
 mod aliases;
+mod census;
 mod contacts;
 mod domains;
 mod keys;

@@ -53,7 +53,12 @@ pub enum Target {
         backends: Arc<[BackendId]>,
     },
     /// An address elsewhere.
-    Forward(Address),
+    Forward {
+        /// The address.
+        address: Address,
+        /// The account that forwards its mail there; none if an alias leads there without one.
+        account: Option<AccountId>,
+    },
     /// An address of a domain that knows more than we do.
     Backend {
         /// All of these must have taken it. Never empty.
@@ -115,7 +120,7 @@ pub(crate) fn resolve(index: &Index, options: &Options, address: &Address) -> Re
         index,
         small: &small,
         options,
-        queue: VecDeque::from([Step { address: address.clone(), detail: None }]),
+        queue: VecDeque::from([Step { address: address.clone(), detail: None, owner: None }]),
         aliases: HashSet::new(),
         accounts: HashSet::new(),
         elsewhere: HashSet::new(),
@@ -146,6 +151,8 @@ struct Step {
     address: Address,
     /// What stood behind the separator of a name that led here.
     detail: Option<String>,
+    /// The account whose mail it is that goes on from here: the last one on the way.
+    owner: Option<AccountId>,
 }
 
 struct Walk<'a> {
@@ -168,7 +175,8 @@ impl Walk<'_> {
         let ours = address.domain().and_then(|domain| self.small.domain(domain.as_str()));
         let Some(ours) = ours else {
             if self.elsewhere.insert(address.clone()) {
-                self.targets.push(Target::Forward(address.clone()));
+                self.targets
+                    .push(Target::Forward { address: address.clone(), account: step.owner });
             }
             return;
         };
@@ -178,8 +186,8 @@ impl Walk<'_> {
             return;
         }
         let (local, domain) = (address.local.folded(), ours.entry.name.as_str());
-        let detail = step.detail.as_deref();
-        if self.named(&local, domain, detail) {
+        let (detail, owner) = (step.detail.as_deref(), step.owner);
+        if self.named(&local, domain, detail, owner) {
             return;
         }
         if let Some(separator) = ours.entry.separator
@@ -189,7 +197,7 @@ impl Walk<'_> {
             // As it was written: folders have capitals.
             let own = address.local.detail(separator).map(|(_, detail)| detail);
             let own = own.filter(|detail| !detail.is_empty());
-            if self.named(base, domain, own.or(detail)) {
+            if self.named(base, domain, own.or(detail), owner) {
                 return;
             }
         }
@@ -199,7 +207,11 @@ impl Walk<'_> {
                 return;
             }
             let steps = ours.entry.catch_all.iter();
-            self.queue.extend(steps.map(|address| Step { address: address.clone(), detail: None }));
+            self.queue.extend(steps.map(|address| Step {
+                address: address.clone(),
+                detail: None,
+                owner,
+            }));
             return;
         }
         if ours.entry.relay {
@@ -216,18 +228,25 @@ impl Walk<'_> {
                 self.looped = true;
                 return;
             }
-            self.queue.push_back(Step { address: postmaster.clone(), detail: None });
+            self.queue.push_back(Step { address: postmaster.clone(), detail: None, owner });
         }
     }
 
     /// Follows the alias of a name, or takes the account; false if there is neither.
-    fn named(&mut self, local: &str, domain: &str, detail: Option<&str>) -> bool {
+    fn named(
+        &mut self,
+        local: &str,
+        domain: &str,
+        detail: Option<&str>,
+        owner: Option<AccountId>,
+    ) -> bool {
         let Some(name) = Name::join(local, domain) else { return false };
         if let Some(alias) = self.index.alias(name.as_str()) {
             if self.aliases.insert(name.as_str().to_owned()) {
                 for (target, _) in record::targets(&alias) {
                     if let Ok(address) = Address::parse(target) {
-                        self.queue.push_back(Step { address, detail: detail.map(str::to_owned) });
+                        let detail = detail.map(str::to_owned);
+                        self.queue.push_back(Step { address, detail, owner });
                     }
                 }
                 return true;
@@ -255,7 +274,7 @@ impl Walk<'_> {
         for target in account.forwards() {
             if let Ok(address) = Address::parse(target) {
                 forwarded = true;
-                self.queue.push_back(Step { address, detail: None });
+                self.queue.push_back(Step { address, detail: None, owner: Some(account.id) });
             }
         }
         if account.keep_copy || !forwarded {

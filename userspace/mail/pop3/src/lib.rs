@@ -12,12 +12,14 @@
 //! - [`session`] is the dialog, without I/O: octets in, replies and wishes out;
 //! - [`transfer`] is a message on its way to a client: dots doubled, cut for `TOP`;
 //! - [`handler`] is what the server asks for: logins and maildrops;
+//! - [`config`] is what an operator may say about the server;
 //! - [`server`] runs sessions on connections, with TLS, time limits and a bound on memory;
 //! - [`sources`] counts connections by where they come from.
 
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod config;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod handler;
@@ -27,9 +29,10 @@ pub mod session;
 pub mod sources;
 pub mod transfer;
 
+pub use config::{Config, Mode};
 pub use handler::{
     Body, Client, Handler, Maildrop, MaildropError, Proved, Refused, ScramParameters, Whole,
 };
 pub use listing::{Listing, ListingError};
-pub use server::{Config, Mode, Server, Status};
+pub use server::{Server, Status};
 pub use session::{Changes, End, Facts, Session, Settings, Step};

@@ -13,11 +13,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
+use crate::config::{Config, Mode};
 use crate::handler::{Body, Client, Handler, Maildrop, MaildropError, Refused};
 use crate::session::{End, MOST_OUTPUT, Session, Settings, Step};
 use crate::sources::Sources;
@@ -37,70 +38,6 @@ const PERMIT: u64 = 1024;
 
 /// How long a connection's end may take.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-/// What the operator may say about the server.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Config {
-    /// Its name, for greetings.
-    pub name: String,
-    /// Whether anybody may log in without encryption. Only where all clients are our own customers' on our own lines.
-    pub unencrypted_login: bool,
-    /// Whether `SCRAM-SHA-256` is offered. Only where every account has keys for it: a client takes the best that is offered, and
-    /// does not try another when that fails, so that whoever has a password that was imported as a hash could not log in.
-    pub scram: bool,
-    /// After how many days messages are removed from every mailbox, if they are. It is told to clients.
-    pub expire_days: Option<u32>,
-    /// After how many mistakes a connection is closed.
-    pub most_errors: u32,
-    /// After how many refused logins a connection is closed.
-    pub most_failures: u32,
-    /// How many connections there may be.
-    pub connections: usize,
-    /// How many of one source.
-    pub connections_per_source: usize,
-    /// Octets of messages that may be on their way to clients at once. As it was when the server was made.
-    pub memory: u64,
-    /// How long a client may take to log in.
-    pub login: Duration,
-    /// How long a client who is logged in may be silent: RFC 1939 section 3 wants ten minutes at least.
-    pub idle: Duration,
-    /// How long a client may take for each 64 KiB that are sent to him.
-    pub send: Duration,
-    /// How long anybody who is asked may take.
-    pub patience: Duration,
-    /// How long the answer to the first refused login is held back; with each further one, as much longer.
-    pub failure_delay: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            name: "Muralla".to_owned(),
-            unencrypted_login: false,
-            scram: true,
-            expire_days: None,
-            most_errors: 20,
-            most_failures: 3,
-            connections: 10_000,
-            connections_per_source: 20,
-            memory: 256 * 1024 * 1024,
-            login: Duration::from_secs(180),
-            idle: Duration::from_secs(600),
-            send: Duration::from_secs(60),
-            patience: Duration::from_secs(60),
-            failure_delay: Duration::from_secs(2),
-        }
-    }
-}
-
-/// How connections of a listener begin.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Mode {
-    /// Without encryption, and `STLS` if there are certificates: port 110.
-    Plain,
-    /// With TLS: port 995.
-    Tls,
-}
 
 /// How the server is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -287,6 +224,11 @@ impl<H: Handler> Server<H> {
         self.handler.closed(&run.client, session.facts());
     }
 
+    /// Whether so many are connected that nobody may do nothing for long.
+    fn is_pressed(&self, config: &Config) -> bool {
+        self.sources.open().saturating_mul(4) > config.connections.saturating_mul(3)
+    }
+
     /// Memory for a message, as soon as there is some.
     async fn reserve(&self, octets: u64) -> Option<SemaphorePermit<'_>> {
         let permits = u32::try_from(octets.div_ceil(PERMIT)).unwrap_or(u32::MAX);
@@ -410,25 +352,28 @@ impl<H: Handler> Run<'_, H> {
     where
         S: AsyncRead + Send + Unpin,
     {
-        let logged_in = session.is_logged_in();
-        let patience = if logged_in {
-            self.config.idle
-        } else {
-            self.config.idle.min(self.deadline.saturating_duration_since(Instant::now()))
-        };
+        let (logged_in, began) = (session.is_logged_in(), Instant::now());
         // Whoever never stops talking would never be found waiting.
-        if patience.is_zero() {
+        if began >= self.until(logged_in, began) {
             session.end(End::Silent);
             return;
         }
-        let read = tokio::select! {
-            biased;
-            read = timeout(patience, stream.read(buffer)) => read,
-            _ = self.stop.wait_for(|stop| *stop), if !logged_in => {
-                let words = b"-ERR [SYS/TEMP] This server is going down: please connect again\r\n";
-                session.output().extend_from_slice(words);
-                session.end(End::Stopped);
-                return;
+        let read = loop {
+            // Now and then it is looked whether others need the place.
+            let look = self.until(logged_in, began).min(Instant::now() + self.config.pressed);
+            let read = tokio::select! {
+                biased;
+                read = timeout_at(look, stream.read(buffer)) => read,
+                _ = self.stop.wait_for(|stop| *stop), if !logged_in => {
+                    let words =
+                        b"-ERR [SYS/TEMP] This server is going down: please connect again\r\n";
+                    session.output().extend_from_slice(words);
+                    session.end(End::Stopped);
+                    return;
+                }
+            };
+            if read.is_ok() || Instant::now() >= self.until(logged_in, began) {
+                break read;
             }
         };
         match read {
@@ -444,6 +389,19 @@ impl<H: Handler> Run<'_, H> {
             Err(_) => {
                 session.end(End::Silent);
             }
+        }
+    }
+
+    /// Until when somebody may be silent who is listened to since `began`.
+    fn until(&self, logged_in: bool, began: Instant) -> Instant {
+        let idle = began + self.config.idle;
+        if logged_in {
+            return idle;
+        }
+        let until = idle.min(self.deadline);
+        match self.server.is_pressed(&self.config) {
+            true => until.min(began + self.config.pressed),
+            false => until,
         }
     }
 

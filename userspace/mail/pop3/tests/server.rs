@@ -671,6 +671,27 @@ async fn a_crowd() {
     second.expect(&["+OK Bye"]).await;
 }
 
+/// While most places are taken, nobody who has not logged in keeps one for long.
+#[tokio::test]
+async fn who_does_nothing_makes_room() {
+    let (house, _) = house();
+    let pressed = Duration::from_millis(100);
+    let running = listen(&house, Config { connections: 4, pressed, ..config() }, Mode::Plain).await;
+    let mut inside = connect(&running).await;
+    inside.greeted().await;
+    inside.log_in("mrose", "tanstaaf").await;
+    let mut idle = connect(&running).await;
+    idle.greeted().await;
+    let mut third = connect(&running).await;
+    third.greeted().await;
+    let mut fourth = connect(&running).await;
+    fourth.greeted().await;
+    assert_eq!(idle.rest().await, "");
+    until(|| house.closed.lock().iter().any(|(_, facts)| facts.end == Some(End::Silent))).await;
+    inside.say("QUIT\r\n").await;
+    inside.expect(&["+OK Bye"]).await;
+}
+
 /// Whoever is logged in goes on to his end; whoever is not is sent away; and nobody new comes in.
 #[tokio::test]
 async fn going_down() {

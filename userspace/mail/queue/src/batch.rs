@@ -205,7 +205,7 @@ impl Inner {
         let head = format!("INSERT INTO mail_queue ({})", MessageRow::COLUMNS);
         work.bulk(&head, "", 9, messages).await?;
         let head = format!("INSERT INTO mail_queue_recipient ({})", RecipientRow::COLUMNS);
-        work.bulk(&head, "", 14, recipients).await?;
+        work.bulk(&head, "", RecipientRow::WIDTH, recipients).await?;
         let untold = rest.write(&mut work, &self.bodies).await?;
         if !bodies.is_empty() {
             self.bodies.insert(&mut work, &bodies).await?;

@@ -391,6 +391,7 @@ impl State {
 impl Entry {
     /// Of a row of a recipient with four columns of its message behind it.
     fn of(row: &Row, now: i64) -> Result<Self, DatabaseError> {
+        const BEHIND: usize = RecipientRow::WIDTH;
         let ((message, number), recipient) = RecipientRow::of(row)?;
         Ok(Self {
             message,
@@ -405,10 +406,10 @@ impl Entry {
             host: recipient.host,
             owner: recipient.owner,
             owed: recipient.owed,
-            sender: row.text(14)?,
-            size: row.int(15)?,
-            created: row.int(16)?,
-            expires: row.int(17)?,
+            sender: row.text(BEHIND)?,
+            size: row.int(BEHIND + 1)?,
+            created: row.int(BEHIND + 2)?,
+            expires: row.int(BEHIND + 3)?,
         })
     }
 }

@@ -73,6 +73,9 @@ pub struct Submission {
     /// Where each recipient goes, in their order: any names that whoever takes them understands. If there are none, each goes to
     /// the domain of his address.
     pub destinations: Vec<String>,
+    /// The account whose mail each recipient gets, in their order, by its number: the one that forwards it there. If there are none,
+    /// nobody forwards.
+    pub accounts: Vec<Option<i64>>,
     /// Whether its sender may be told what becomes of it. Of a message that anybody could have sent in his name, never.
     pub known: bool,
     /// When it is first tried, in seconds since 1970; at once if none.
@@ -86,7 +89,15 @@ impl Submission {
     #[must_use]
     pub fn new(envelope: Envelope, raw: Bytes) -> Self {
         let known = notices::is_known(&envelope);
-        Self { envelope, raw, destinations: Vec::new(), known, due: None, lifetime: None }
+        Self {
+            envelope,
+            raw,
+            destinations: Vec::new(),
+            accounts: Vec::new(),
+            known,
+            due: None,
+            lifetime: None,
+        }
     }
 }
 
@@ -429,17 +440,19 @@ impl Inner {
         notice: Option<&Notice>,
         now: i64,
     ) -> Result<Answer, QueueError> {
-        let Submission { envelope, raw, destinations, known, due, lifetime } = submission;
-        let id = envelope.id;
-        let recipients = envelope.recipients.len();
+        let raw = submission.raw.clone();
+        let id = submission.envelope.id;
+        let recipients = submission.envelope.recipients.len();
         if recipients == 0 {
             return Err(QueueError::Nobody(id));
         }
-        if !destinations.is_empty() && destinations.len() != recipients {
-            return Err(QueueError::Count { id, recipients, given: destinations.len() });
+        for given in [submission.destinations.len(), submission.accounts.len()] {
+            if given != 0 && given != recipients {
+                return Err(QueueError::Count { id, recipients, given });
+            }
         }
-        let mut queued =
-            Event::new(id, EventKind::Queued, String::new(), now).of(&raw, envelope.from.address());
+        let sender = submission.envelope.from.address();
+        let mut queued = Event::new(id, EventKind::Queued, String::new(), now).of(&raw, sender);
         queued.text = match recipients {
             1 => format!("{} bytes for one recipient", raw.len()),
             _ => format!("{} bytes for {recipients} recipients", raw.len()),
@@ -450,9 +463,7 @@ impl Inner {
             let body = self.bodies.put(raw.clone()).await?;
             let coming = match rows.take() {
                 Some(rows) => rows,
-                None => {
-                    self.rows(envelope.clone(), &destinations, known, due, lifetime, &body, now)?
-                }
+                None => self.rows(&submission, &body, now)?,
             };
             let (message, recipients) = Arc::unwrap_or_clone(coming);
             let message = MessageRow { body: body.id(), ..message };
@@ -472,17 +483,14 @@ impl Inner {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the fields of a submission")]
     fn rows(
         &self,
-        mut envelope: Envelope,
-        destinations: &[String],
-        known: bool,
-        due: Option<i64>,
-        lifetime: Option<i64>,
+        submission: &Submission,
         body: &BodyRow,
         now: i64,
     ) -> Result<Arc<(MessageRow, Vec<RecipientRow>)>, QueueError> {
+        let Submission { envelope, destinations, accounts, known, due, lifetime, .. } = submission;
+        let (mut envelope, known) = (envelope.clone(), *known);
         let id = envelope.id;
         let mut rows = Vec::with_capacity(envelope.recipients.len());
         for (at, recipient) in std::mem::take(&mut envelope.recipients).into_iter().enumerate() {
@@ -507,12 +515,13 @@ impl Inner {
                 owner: None,
                 fence: 0,
                 owed: None,
+                account: accounts.get(at).copied().flatten(),
             });
         }
         let sender = envelope.from.address().map(ToString::to_string).unwrap_or_default();
         let schedule = &self.options.schedule;
         let begins = due.unwrap_or(now).max(now);
-        let expires = match lifetime {
+        let expires = match *lifetime {
             Some(lifetime) => begins.saturating_add(lifetime.max(0)),
             None => schedule.expires(begins),
         };

@@ -40,6 +40,8 @@ pub(crate) struct RecipientRow {
     pub(crate) owner: Option<String>,
     pub(crate) fence: i64,
     pub(crate) owed: Option<Owed>,
+    /// The account that forwards its mail to him.
+    pub(crate) account: Option<i64>,
 }
 
 /// The states of a recipient.
@@ -110,7 +112,10 @@ impl MessageRow {
 }
 
 impl RecipientRow {
-    pub(crate) const COLUMNS: &str = "message, number, address, parameters, destination, state, due, attempts, tried, reply, host, owner, fence, owed";
+    pub(crate) const COLUMNS: &str = "message, number, address, parameters, destination, state, due, attempts, tried, reply, host, owner, fence, owed, account";
+
+    /// How many these are.
+    pub(crate) const WIDTH: usize = 15;
 
     pub(crate) fn of(row: &Row) -> Result<(Key, Self), DatabaseError> {
         Ok((
@@ -128,6 +133,7 @@ impl RecipientRow {
                 owner: row.text_or_none(11)?,
                 fence: row.int(12)?,
                 owed: Owed::of(row.int(13)?),
+                account: row.int_or_none(14)?,
             },
         ))
     }
@@ -148,6 +154,7 @@ impl RecipientRow {
             self.owner.clone().into(),
             self.fence.into(),
             Owed::number(self.owed).into(),
+            self.account.into(),
         ]
     }
 

@@ -28,6 +28,8 @@ pub struct Job {
     pub message: MessageId,
     /// Its envelope, with these recipients.
     pub envelope: Envelope,
+    /// The account that forwards its mail to each of them, in their order, by its number; none for who gets it of himself.
+    pub accounts: Vec<Option<i64>>,
     /// Where they go.
     pub destination: String,
     /// Its body: see [`Queue::content`].
@@ -60,6 +62,7 @@ struct Taken {
     parameters: Option<String>,
     attempts: i64,
     fence: i64,
+    account: Option<i64>,
 }
 
 impl Queue {
@@ -149,7 +152,7 @@ impl Inner {
              WHERE message IN (SELECT m FROM chosen) AND destination = $1 AND state = 0 AND due <= $2 LIMIT $4{skip}) \
              UPDATE mail_queue_recipient SET owner = $5, due = $6, fence = fence + 1 FROM picked \
              WHERE message = picked.m AND number = picked.n \
-             RETURNING message, number, address, parameters, attempts, fence"
+             RETURNING message, number, address, parameters, attempts, fence, account"
         );
         let mut work = self.engine.write().await?;
         let said = self.owner.say(&mut work, life, now).await?;
@@ -171,6 +174,7 @@ impl Inner {
                     parameters: row.text_or_none(3)?,
                     attempts: row.int(4)?,
                     fence: row.int(5)?,
+                    account: row.int_or_none(6)?,
                 });
                 Ok(())
             })
@@ -191,6 +195,7 @@ impl Inner {
                 let mut job = Job {
                     message,
                     envelope: envelope.clone(),
+                    accounts: Vec::with_capacity(recipients.len()),
                     more: more.contains(&destination),
                     destination: destination.clone(),
                     body: row.body,
@@ -211,6 +216,7 @@ impl Inner {
                     let parameters = parameters.and_then(|text| serde_json::from_str(text).ok());
                     let parameters = parameters.unwrap_or_default();
                     job.envelope.recipients.push(Recipient { address, parameters });
+                    job.accounts.push(taken.account);
                     leases.push((taken.number, taken.fence));
                     job.attempts = job.attempts.max(taken.attempts);
                 }

@@ -60,6 +60,12 @@ pub struct MailConfig {
     /// How much an account may send if nothing else says it.
     #[serde(default = "default_limits")]
     pub limits: SendingLimits,
+    /// After how many days messages in Spam are removed; 0: never.
+    #[serde(default = "default_days")]
+    pub spam_days: u32,
+    /// After how many days messages in Trash are removed; 0: never.
+    #[serde(default = "default_days")]
+    pub trash_days: u32,
     /// Minutes that this machine's zone lies east of Greenwich, for dates in headers.
     #[serde(default)]
     pub utc_offset_minutes: i16,
@@ -321,6 +327,10 @@ const fn default_quota() -> u64 {
     300_000_000
 }
 
+const fn default_days() -> u32 {
+    30
+}
+
 const fn default_limits() -> SendingLimits {
     SendingLimits::USUAL
 }
@@ -481,6 +491,8 @@ impl MailConfig {
             postmaster: None,
             quota: default_quota(),
             limits: default_limits(),
+            spam_days: default_days(),
+            trash_days: default_days(),
             utc_offset_minutes: 0,
             mx: None,
             submission: None,

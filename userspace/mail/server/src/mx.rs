@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use muralla_mail_directory::{BackendId, Target};
+use muralla_mail_directory::Target;
 use muralla_mail_envelope::headers::{self, Received};
 use muralla_mail_envelope::{Address, Client, Domain, Envelope, Recipient, scan};
 use muralla_smtp::server::{Conversation, Decision, Handler, MailFrom, Peer, Report, Welcome};
 use tokio::time::timeout;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::clock;
 use crate::config::WhenFull;
@@ -22,7 +22,7 @@ use crate::perimeter::{Arrival, Judgement, Perimeter, Placement};
 use crate::plan::{Known, Plan, Surroundings};
 use crate::post::{Post, Refusal};
 use crate::recipients::{Nobody, Recipients};
-use crate::sightings::{self, Lookout};
+use crate::sightings::{self, Lookout, Service};
 
 /// What may change while it runs.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ pub struct MxStatus {
     pub unjudged: u64,
     /// Messages put off as they could be kept nowhere.
     pub no_room: u64,
-    /// Messages refused as they can't be stored at all.
+    /// Messages that can't be stored at all: refused if they are too large, and put off otherwise.
     pub never: u64,
 }
 
@@ -136,17 +136,6 @@ impl Mx {
             }
             WhenFull::Refuse => Decision::permanent(552, 2, 2, "The mailbox is full"),
         }
-    }
-
-    /// Whether nothing of what is sent there could be kept, as far as is known.
-    fn is_full(&self, known: &Known) -> bool {
-        let Known::Targets(targets) = known else { return false };
-        targets.iter().all(|target| match target {
-            Target::Mailbox { account, backends, .. } => {
-                **backends == [BackendId::STORE] && self.post.full().was_full(*account)
-            }
-            _ => false,
-        })
     }
 
     /// Recipients as they were found when they were named, or are found now.
@@ -200,7 +189,7 @@ impl Mx {
         };
         // What went on from here, for all of them, and came back.
         let circles = |(recipient, known): &(Recipient, Known)| {
-            matches!(known, Known::Targets(targets) if targets.iter().all(|target| matches!(target, Target::Forward(_))))
+            matches!(known, Known::Targets(targets) if targets.iter().all(|target| matches!(target, Target::Forward { .. })))
                 && scan::was_delivered_to(message, &recipient.address)
         };
         if known.iter().all(circles) {
@@ -259,7 +248,12 @@ impl Mx {
             Err(Refusal::Never(error)) => {
                 add(&self.counters.never);
                 warn!(id = %plan.envelope.id, %error, "a message is refused");
-                Decision::permanent(554, 3, 0, "The message can't be stored")
+                Decision::permanent(552, 3, 4, "The message is too large to be stored")
+            }
+            Err(Refusal::Fault(error)) => {
+                add(&self.counters.never);
+                error!(id = %plan.envelope.id, %error, "a message can't be stored: its sender tries again");
+                Decision::temporary(451, 3, 0, "The message can't be stored now: try again later")
             }
         }
     }
@@ -287,9 +281,10 @@ impl Handler for Mx {
         _: Conversation<'_>,
         recipient: &Recipient,
     ) -> Decision {
-        let recipients = self.recipients.load();
-        match recipients.find(&recipient.address, memory.from_nobody, clock::now()) {
-            Ok(known) if self.is_full(&known) => self.when_full(),
+        let recipients = self.recipients.load_full();
+        let found = recipients.find(&recipient.address, memory.from_nobody, clock::now());
+        match found {
+            Ok(known) if self.post.is_full(&known).await => self.when_full(),
             Ok(known) => {
                 memory.found.insert(recipient.address.clone(), known);
                 Decision::Accept
@@ -334,7 +329,8 @@ impl Handler for Mx {
 }
 
 fn tell(lookout: &dyn Lookout, source: IpAddr, report: &Report, memory: &Memory) {
-    for sighting in sightings::of_smtp(source, report, memory.relayed, memory.spam) {
+    for sighting in sightings::of_smtp(Service::Smtp, source, report, (memory.relayed, memory.spam))
+    {
         lookout.saw(sighting);
     }
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use muralla_database::Backoff;
-use muralla_mail_directory::{Backend, BackendId, Name};
-use muralla_mail_envelope::{Address, EnhancedCode, Envelope, Recipient, Reply, ReversePath, prvs};
+use muralla_mail_directory::{AccountId, Backend, BackendId, Name};
+use muralla_mail_envelope::{Address, EnhancedCode, Envelope, Reply, ReversePath, prvs};
 use muralla_mail_queue::{
     Destinations, Ended, Handed, Job, Outcome, Queue, QueueError, Report, Ticket,
 };
@@ -29,6 +29,7 @@ use tracing::{debug, error, info, warn};
 use crate::clock;
 use crate::letter::Letter;
 use crate::post::{self, Post};
+use crate::recipients::Recipients;
 use crate::routes::Route;
 use remote::{Called, Caller, Place};
 
@@ -108,9 +109,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often what is kept is looked through.
 const SWEEP: Duration = Duration::from_secs(5);
-
-/// How often the queue and the packs are tidied up.
-const UPKEEP: Duration = Duration::from_secs(60);
 
 /// How often it is looked whether anybody is owed a notice.
 const LOOK: Duration = Duration::from_secs(30);
@@ -234,7 +232,7 @@ impl Outgoing {
     }
 
     fn failed(&self, error: &QueueError) -> String {
-        if error.may_pass()
+        if post::is_outage_of_queue(error)
             && let Ok(main) = self.0.post.shards().main()
         {
             main.failed(error);
@@ -344,7 +342,7 @@ impl Outgoing {
     /// The envelope with its sender signed, if he is a user of ours who proved it. The signature is that of the day on which the
     /// message came: whoever lists senders sees the same one at each attempt.
     fn signed<'a>(&self, envelope: &'a Envelope) -> Cow<'a, Envelope> {
-        let recipients = &self.0.notices.recipients;
+        let recipients = self.0.notices.recipients.load();
         let (Some(keys), Some(sender)) = (&recipients.keys, envelope.from.address()) else {
             return Cow::Borrowed(envelope);
         };
@@ -364,7 +362,15 @@ impl Outgoing {
     /// What an account forwards and nobody takes comes into its own mailbox: its sender may be forged, so nobody else could be told.
     async fn bring_home(&self, job: &Job, content: &Bytes, outcomes: &mut [Outcome]) {
         let expired = clock::now() >= job.expires;
-        for (recipient, outcome) in job.envelope.recipients.iter().zip(outcomes) {
+        let directory = self.0.post.directory();
+        let owners = job.accounts.iter().copied();
+        for ((recipient, owner), outcome) in
+            job.envelope.recipients.iter().zip(owners).zip(outcomes)
+        {
+            // Not what the client wrote beside the recipient (ORCPT), but who really forwards to him.
+            let Some(owner) = owner.and_then(|owner| directory.account(AccountId(owner))) else {
+                continue;
+            };
             let reply = match outcome {
                 Outcome::Permanent { reply, .. } => reply,
                 Outcome::Temporary { reply, .. } | Outcome::Unreachable { reply, .. }
@@ -374,9 +380,8 @@ impl Outgoing {
                 }
                 _ => continue,
             };
-            let Some(owner) = self.forwarder(recipient) else { continue };
-            info!(id = %job.message, %owner, to = %recipient.address, %reply, "what can't be forwarded comes home");
-            let home = self.to_mailbox(job, content, "Inbox", &owner).await;
+            info!(id = %job.message, owner = %owner.name, to = %recipient.address, %reply, "what can't be forwarded comes home");
+            let home = self.to_account(job, content, "Inbox", owner.id, true).await;
             match home {
                 Outcome::Delivered { .. } => *outcome = home,
                 // It is tried again, and comes home then.
@@ -384,17 +389,6 @@ impl Outgoing {
                 _ => {}
             }
         }
-    }
-
-    /// The account that forwards to a recipient, if it is one.
-    fn forwarder(&self, recipient: &Recipient) -> Option<Address> {
-        let written_to = recipient.parameters.orcpt.as_ref()?;
-        let owner = Address::parse(&written_to.address).ok()?;
-        if owner == recipient.address {
-            return None;
-        }
-        let directory = self.0.post.directory();
-        directory.account_named(&Name::of(&owner)?)?.name.to_address()
     }
 
     /// Delivers into mailboxes of our own.
@@ -416,12 +410,29 @@ impl Outgoing {
         let directory = self.0.post.directory();
         let account = Name::of(address).and_then(|name| directory.account_named(&name));
         let Some(account) = account else {
+            if !self.0.post.knows_all_until(job.created) {
+                let reply = temporary(3, 0, "whether anybody has this address can't be told now");
+                return Outcome::Unreachable { reply, host: None };
+            }
             return Outcome::Permanent {
                 reply: permanent(550, 1, 1, "nobody has this address any more"),
                 host: None,
             };
         };
-        let plan = post::of_account(&job.envelope, account.id, folder);
+        // A user who sent it is told that the mailbox is full; nobody else can be.
+        let promised = job.envelope.client.authenticated.is_none();
+        self.to_account(job, content, folder, account.id, promised).await
+    }
+
+    async fn to_account(
+        &self,
+        job: &Job,
+        content: &Bytes,
+        folder: &str,
+        account: AccountId,
+        promised: bool,
+    ) -> Outcome {
+        let plan = post::of_account(&job.envelope, account, folder, promised);
         let letter = Letter::new(&plan, "", content);
         match self.0.post.deliver_queued(&plan, &letter, PATIENCE).await {
             Ok(()) => Outcome::Delivered {
@@ -436,7 +447,11 @@ impl Outgoing {
                 Outcome::Unreachable { reply: temporary(2, 0, &why), host: None }
             }
             Err(post::NotDelivered::Never(why)) => {
-                Outcome::Permanent { reply: permanent(554, 3, 0, &why), host: None }
+                Outcome::Permanent { reply: permanent(552, 3, 4, &why), host: None }
+            }
+            Err(post::NotDelivered::Fault(why)) => {
+                error!(id = %job.message, why, "a message can't be put into a mailbox");
+                Outcome::Temporary { reply: temporary(3, 0, &why), host: None }
             }
         }
     }
@@ -516,40 +531,33 @@ impl Outgoing {
         }
     }
 
-    /// Does what is to be done now and then.
+    /// Does what is to be done now and then about connections and leases.
     async fn tidy(self) {
-        let mut last: Option<tokio::time::Instant> = None;
         loop {
             sleep(SWEEP).await;
-            self.0.caller.sweep(false).await;
-            self.0.caller.save(clock::now()).await;
-            if last.is_some_and(|last| last.elapsed() < UPKEEP) {
-                if let Ok(queue) = self.0.post.shards().queue().await {
-                    // That this process lives, also where it has so much to do that it takes nothing.
-                    let _ = queue.live(clock::now()).await;
-                }
-                continue;
-            }
-            last = Some(tokio::time::Instant::now());
             let now = clock::now();
+            self.0.caller.sweep(false).await;
+            self.0.caller.save(now).await;
             self.0.destinations.lock().forget(3600, now);
-            let Ok(main) = self.0.post.shards().main() else { continue };
-            if let Ok(queue) = main.queue().await {
-                match queue.maintain(now).await {
-                    Ok(done) if done.expired + done.delayed > 0 => self.0.owed.notify_one(),
-                    Ok(_) => {}
-                    Err(error) => warn!(%error, "the queue is not tidied up"),
-                }
-            }
-            if let Ok(store) = main.store().await {
-                if let Err(error) = store.bodies().maintain(now).await {
-                    warn!(%error, "the packs are not tidied up");
-                }
-                if let Err(error) = store.forget_removed(now).await {
-                    warn!(%error, "what was removed is not forgotten");
-                }
+            if let Ok(queue) = self.0.post.shards().queue().await {
+                // That this process lives, also where it has so much to do that it takes nothing.
+                let _ = queue.live(now).await;
             }
         }
+    }
+
+    /// What is to be done about the queue now and then: what has expired ends, and senders are told.
+    pub(crate) async fn maintain(&self, queue: &Queue, now: i64) -> Result<(), QueueError> {
+        let done = queue.maintain(now).await?;
+        if done.expired + done.delayed > 0 {
+            self.0.owed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Other keys, or another domain for what is forwarded.
+    pub(crate) fn reconfigure(&self, recipients: Recipients) {
+        self.0.notices.recipients.store(Arc::new(recipients));
     }
 }
 

@@ -48,6 +48,9 @@ pub(crate) struct Parcel {
     pub(crate) envelope: Envelope,
     /// Where each recipient goes, in their order.
     pub(crate) destinations: Vec<String>,
+    /// The account that forwards its mail to each of them, in their order. None at all in what was written before there were any.
+    #[serde(default)]
+    pub(crate) owners: Vec<Option<AccountId>>,
     /// What stands above the message, beside what stands above it anyway.
     #[serde(default)]
     pub(crate) head: String,
@@ -84,6 +87,11 @@ impl Plan {
     /// Nothing is left to be done.
     pub(crate) fn is_done(&self) -> bool {
         self.boxes.is_empty() && self.parcels.is_empty()
+    }
+
+    /// How many mailboxes and parcels it has.
+    pub(crate) fn parts(&self) -> usize {
+        self.boxes.len() + self.parcels.len()
     }
 
     /// Plans a message for recipients that were resolved, each with where the filter wants it.
@@ -158,7 +166,9 @@ impl Planner<'_> {
                     self.backend(recipient, *backend, &address, placement);
                 }
             }
-            Target::Forward(address) => self.forward(recipient, address, placement),
+            Target::Forward { address, account } => {
+                self.forward(recipient, address, account, placement);
+            }
         }
     }
 
@@ -175,23 +185,15 @@ impl Planner<'_> {
             Placement::Spam => Purpose::Spam,
             Placement::Hold => {
                 let route = Route::Store { folder: Purpose::Inbox.path().to_owned() };
-                let to = same(recipient, address.clone());
-                return self.parcel(
-                    "hold",
-                    self.from.from.clone(),
-                    to,
-                    &route,
-                    String::new(),
-                    true,
-                );
+                let to = Goes::to(same(recipient, address.clone()), &route);
+                return self.parcel("hold", self.from.from.clone(), to, String::new(), true);
             }
         };
         // Whoever wants to hear that it arrived is told by the queue (RFC 3461 section 5.2.3), if he may be told at all.
         if self.around.known && recipient.parameters.notify.on_success() {
             let route = Route::Store { folder: folder.path().to_owned() };
-            let to = same(recipient, address.clone());
-            let from = self.from.from.clone();
-            return self.parcel("told", from, to, &route, String::new(), false);
+            let to = Goes::to(same(recipient, address.clone()), &route);
+            return self.parcel("told", self.from.from.clone(), to, String::new(), false);
         }
         // Nobody writes into Spam, Sent or Trash of another by a name with a detail.
         let wished = hint.filter(|hint| placement == Placement::Inbox && may_be_wished(hint));
@@ -212,33 +214,32 @@ impl Planner<'_> {
             _ => String::new(),
         };
         let held = placement == Placement::Hold;
-        let to = same(recipient, address.clone());
-        self.parcel("backend", self.from.from.clone(), to, &Route::Backend(backend), head, held);
+        let to = Goes::to(same(recipient, address.clone()), &Route::Backend(backend));
+        self.parcel("backend", self.from.from.clone(), to, head, held);
     }
 
     /// Mail that goes on. It is a loop if it went on from here before.
-    fn forward(&mut self, recipient: &Recipient, address: Address, placement: Placement) {
+    fn forward(
+        &mut self,
+        recipient: &Recipient,
+        address: Address,
+        owner: Option<AccountId>,
+        placement: Placement,
+    ) {
         if !self.others.insert(address.clone()) {
             return;
         }
         let destination = Route::Domain(address.domain.to_string());
         // What a user of ours sends there, he sends himself.
         if self.around.known && address == recipient.address {
-            let from = self.from.from.clone();
-            return self.parcel(
-                "relay",
-                from,
-                same(recipient, address),
-                &destination,
-                String::new(),
-                false,
-            );
+            let to = Goes::to(same(recipient, address), &destination);
+            return self.parcel("relay", self.from.from.clone(), to, String::new(), false);
         }
         let held =
             placement == Placement::Hold || scan::was_delivered_to(self.raw, &recipient.address);
         let head = headers::delivered_to(&recipient.address);
-        let to = same(recipient, address);
-        self.parcel("forward", self.forwarded_from(), to, &destination, head, held);
+        let to = Goes { owner, ..Goes::to(same(recipient, address), &destination) };
+        self.parcel("forward", self.forwarded_from(), to, head, held);
     }
 
     /// The sender of what is forwarded: ours, so that it passes SPF, unless it is ours anyway or there is none.
@@ -256,21 +257,13 @@ impl Planner<'_> {
 
     fn bounce(&mut self, recipient: &Recipient, to: Address) {
         let destination = Route::Domain(to.domain.to_string());
-        let to = same(recipient, to);
-        self.parcel("bounce", ReversePath::Null, to, &destination, String::new(), false);
+        let to = Goes::to(same(recipient, to), &destination);
+        self.parcel("bounce", ReversePath::Null, to, String::new(), false);
     }
 
     /// Puts a recipient to those who get the same, or into a parcel of his own.
-    fn parcel(
-        &mut self,
-        purpose: &str,
-        from: ReversePath,
-        recipient: Recipient,
-        route: &Route,
-        head: String,
-        held: bool,
-    ) {
-        let destination = route.to_string();
+    fn parcel(&mut self, purpose: &str, from: ReversePath, to: Goes, head: String, held: bool) {
+        let Goes { recipient, destination, owner } = to;
         let known = self.around.known;
         let fits = |parcel: &&mut Parcel| {
             parcel.envelope.from == from && parcel.head == head && parcel.held == held
@@ -278,6 +271,7 @@ impl Planner<'_> {
         if let Some(parcel) = self.parcels.iter_mut().find(fits) {
             parcel.envelope.recipients.push(recipient);
             parcel.destinations.push(destination);
+            parcel.owners.push(owner);
             return;
         }
         let id = self.from.id.derive(purpose, self.count);
@@ -285,8 +279,28 @@ impl Planner<'_> {
         let mail = MailParameters { size: None, auth: None, ..self.from.mail.clone() };
         let envelope =
             Envelope { id, from, mail, recipients: vec![recipient], ..self.from.clone() };
-        let parcel = Parcel { envelope, destinations: vec![destination], head, known, held };
-        self.parcels.push(parcel);
+        self.parcels.push(Parcel {
+            envelope,
+            destinations: vec![destination],
+            owners: vec![owner],
+            head,
+            known,
+            held,
+        });
+    }
+}
+
+/// A recipient of a parcel.
+struct Goes {
+    recipient: Recipient,
+    destination: String,
+    /// The account that forwards to him.
+    owner: Option<AccountId>,
+}
+
+impl Goes {
+    fn to(recipient: Recipient, route: &Route) -> Self {
+        Self { recipient, destination: route.to_string(), owner: None }
     }
 }
 

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use crate::post::is_outage;
 use crate::shards::Shards;
-use crate::sightings::{Conduct, Lookout, Sighting};
+use crate::sightings::{Conduct, Lookout, Service, Sighting};
 
 /// Answers for users and their mailboxes.
 pub(crate) struct House {
@@ -27,7 +27,7 @@ pub(crate) struct House {
     pub(crate) shards: Shards,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) lookout: Arc<dyn Lookout>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// Counts since the start.
@@ -64,6 +64,32 @@ pub struct Pop3Status {
     pub crowded: u64,
 }
 
+/// A question to the database or the packs. One that is given up, as its answer took too long, was not answered.
+struct Question {
+    counters: Arc<Counters>,
+    answered: bool,
+}
+
+impl Question {
+    fn new(counters: &Arc<Counters>) -> Self {
+        Self { counters: Arc::clone(counters), answered: false }
+    }
+
+    /// What came of it.
+    fn answer<T>(mut self, answer: Result<T, MaildropError>) -> Result<T, MaildropError> {
+        self.answered = !matches!(answer, Err(MaildropError::Unavailable));
+        answer
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.counters.unavailable.fetch_add(1, Relaxed);
+        }
+    }
+}
+
 /// Bytes that are read at once.
 const CHUNK: u64 = 256 << 10;
 
@@ -92,6 +118,7 @@ impl House {
             account: account.id,
             directory: self.directory.clone(),
             shards: self.shards.clone(),
+            counters: Arc::clone(&self.counters),
             folder: tokio::sync::OnceCell::new(),
         }
     }
@@ -157,7 +184,7 @@ impl Handler for House {
             (Conduct::Injected, u32::from(facts.injected)),
         ] {
             if count > 0 {
-                self.lookout.saw(Sighting { source, conduct, count });
+                self.lookout.saw(Sighting { service: Service::Pop3, source, conduct, count });
             }
         }
     }
@@ -165,7 +192,8 @@ impl Handler for House {
     fn crowded(&self, peer: std::net::SocketAddr) {
         self.counters.crowded.fetch_add(1, Relaxed);
         let source = peer.ip().to_canonical();
-        self.lookout.saw(Sighting { source, conduct: Conduct::Crowded, count: 1 });
+        let (service, conduct) = (Service::Pop3, Conduct::Crowded);
+        self.lookout.saw(Sighting { service, source, conduct, count: 1 });
     }
 }
 
@@ -174,6 +202,7 @@ pub(crate) struct Mailbox {
     account: AccountId,
     directory: Directory,
     shards: Shards,
+    counters: Arc<Counters>,
     /// As it was when it was listed; none if there was never any mail.
     folder: tokio::sync::OnceCell<Option<Folder>>,
 }
@@ -228,10 +257,8 @@ impl Mailbox {
     }
 }
 
-impl Maildrop for Mailbox {
-    type Body = Pieces;
-
-    async fn listing(&self) -> Result<Listing, MaildropError> {
+impl Mailbox {
+    async fn list(&self) -> Result<Listing, MaildropError> {
         let store = self.store().await?;
         let Some(folder) = self.folder(&store).await? else { return Ok(Listing::default()) };
         let listed = store.listing(Account(self.account.0), folder).await;
@@ -244,27 +271,18 @@ impl Maildrop for Mailbox {
         Ok(listing)
     }
 
-    async fn retrieve(&self, message: Message) -> Result<Pieces, MaildropError> {
+    async fn begin(&self, message: Message, lines: Option<u64>) -> Result<Pieces, MaildropError> {
         let (store, body, size) = self.open(message).await?;
-        Ok(Pieces { store, body, at: 0, end: size, head: None })
-    }
-
-    async fn top(&self, message: Message, lines: u64) -> Result<Pieces, MaildropError> {
-        let (store, body, size) = self.open(message).await?;
+        let counters = Arc::clone(&self.counters);
+        let Some(lines) = lines else {
+            return Ok(Pieces { store, counters, body, at: 0, end: size, head: None });
+        };
         let head = store.bodies().head(body, lines).await;
         let head = head.map_err(|error| self.failed(&error.into()))?;
-        Ok(Pieces { store, body, at: size, end: size, head: Some(head) })
+        Ok(Pieces { store, counters, body, at: size, end: size, head: Some(head) })
     }
 
-    fn weight(&self, message: Message) -> u64 {
-        // Of a long one, the store has all in memory while pieces of it are read.
-        message.size
-    }
-
-    async fn commit(&self, changes: &Changes) -> Result<(), MaildropError> {
-        if changes.deleted.is_empty() && changes.retrieved.is_empty() {
-            return Ok(());
-        }
+    async fn change(&self, changes: &Changes) -> Result<(), MaildropError> {
         let store = self.store().await?;
         let Some(folder) = self.folder(&store).await? else { return Ok(()) };
         let account = Account(self.account.0);
@@ -289,9 +307,42 @@ impl Maildrop for Mailbox {
     }
 }
 
+impl Maildrop for Mailbox {
+    type Body = Pieces;
+
+    async fn listing(&self) -> Result<Listing, MaildropError> {
+        let question = Question::new(&self.counters);
+        question.answer(self.list().await)
+    }
+
+    async fn retrieve(&self, message: Message) -> Result<Pieces, MaildropError> {
+        let question = Question::new(&self.counters);
+        question.answer(self.begin(message, None).await)
+    }
+
+    async fn top(&self, message: Message, lines: u64) -> Result<Pieces, MaildropError> {
+        let question = Question::new(&self.counters);
+        question.answer(self.begin(message, Some(lines)).await)
+    }
+
+    fn weight(&self, message: Message) -> u64 {
+        // Of a long one, the store has all in memory while pieces of it are read.
+        message.size
+    }
+
+    async fn commit(&self, changes: &Changes) -> Result<(), MaildropError> {
+        if changes.deleted.is_empty() && changes.retrieved.is_empty() {
+            return Ok(());
+        }
+        let question = Question::new(&self.counters);
+        question.answer(self.change(changes).await)
+    }
+}
+
 /// A message on its way out.
 pub(crate) struct Pieces {
     store: Store,
+    counters: Arc<Counters>,
     body: BodyId,
     at: u64,
     end: u64,
@@ -307,24 +358,46 @@ impl Body for Pieces {
         if self.at >= self.end {
             return Ok(None);
         }
+        let question = Question::new(&self.counters);
         let bodies = self.store.bodies();
         let read = if self.at == 0 && self.end <= WHOLE {
             bodies.get(self.body).await
         } else {
             bodies.get_range(self.body, self.at..self.end.min(self.at + CHUNK)).await
         };
-        let chunk = read.map_err(|error| {
+        let chunk = question.answer(read.map_err(|error| {
             let error = StoreError::from(error);
             match (error.is_missing(), error.may_pass()) {
                 (true, _) => MaildropError::Gone,
                 (false, true) => MaildropError::Unavailable,
                 (false, false) => MaildropError::Broken,
             }
-        })?;
+        }))?;
         if chunk.is_empty() {
             return Err(MaildropError::Broken);
         }
         self.at += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         Ok(Some(chunk))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_without_an_answer_are_counted() {
+        let counters = Arc::new(Counters::default());
+        let count = || counters.unavailable.load(Relaxed);
+        let ask = || Question::new(&counters);
+        assert_eq!(ask().answer(Ok(7)), Ok(7));
+        assert_eq!(ask().answer::<()>(Err(MaildropError::Gone)), Err(MaildropError::Gone));
+        assert_eq!(count(), 0);
+        let unavailable = Err(MaildropError::Unavailable);
+        assert_eq!(ask().answer::<()>(unavailable), unavailable);
+        assert_eq!(count(), 1);
+        // Nobody waited for it any more.
+        drop(ask());
+        assert_eq!(count(), 2);
     }
 }

@@ -9,9 +9,10 @@ mod parts;
 mod traces;
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use futures_util::stream::{self, StreamExt};
@@ -19,10 +20,10 @@ use muralla_mail_directory::{AccountId, Directory, ShardId};
 use muralla_mail_envelope::{Address, Envelope, MessageId, Recipient};
 use muralla_mail_store::Purpose;
 use tokio::sync::watch;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 pub(crate) use full::Full;
-pub(crate) use outage::is_outage;
+pub(crate) use outage::{is_outage, is_outage_of_queue};
 
 use crate::clock;
 use crate::letter::Letter;
@@ -77,8 +78,10 @@ pub(crate) enum Refusal {
     Full,
     /// It can be kept nowhere now.
     NoRoom(SpoolError),
-    /// It can't be stored at all.
+    /// It can't be stored at all, as it is too large.
     Never(String),
+    /// It can't be stored, and that is our fault.
+    Fault(String),
 }
 
 /// Why something out of the queue is not in a mailbox.
@@ -88,8 +91,10 @@ pub(crate) enum NotDelivered {
     Full,
     /// Its store can't take it now.
     Away(String),
-    /// Its store can't take it at all.
+    /// Its store can't take it at all, as it is too large.
     Never(String),
+    /// Its store can't take it, and that is our fault.
+    Fault(String),
 }
 
 /// What became of a plan.
@@ -102,19 +107,49 @@ struct Tried {
     /// What may be done later.
     boxes: Vec<Mailbox>,
     parcels: Vec<Parcel>,
+    /// How many of these wait for a reason that other messages do not have.
+    waits: usize,
     /// What the store or the queue refuses.
     never: Vec<Mailbox>,
     never_parcels: Vec<Parcel>,
+    /// Whether that is the message's fault.
+    blamed: bool,
     /// What was said last.
     error: Option<String>,
 }
 
 /// What became of one part.
+#[derive(Clone, Debug)]
 enum Fate {
     Done,
     Full,
     Later(String),
+    /// Later, for a reason that other messages do not have.
+    Waits(String),
+    /// For the message's fault.
     Never(String),
+    /// For ours.
+    Fault(String),
+}
+
+/// What is left of a plan after all was done that can be.
+struct Rest {
+    plan: Plan,
+    /// How many of its parts the store or the queue refuses, for a reason of the message's own.
+    refused: usize,
+    /// How many wait for such a reason.
+    waits: usize,
+}
+
+/// Why a message is still in the spool.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stays {
+    /// It is not there any more, or waits as others do.
+    No,
+    /// All that is left of it waits for a reason of its own.
+    Waits,
+    /// All that is left of it is refused.
+    Refused,
 }
 
 /// Messages that are brought in at once.
@@ -147,6 +182,13 @@ impl Post {
 
     pub(crate) fn spool(&self) -> &Spool {
         &self.0.spool
+    }
+
+    /// Whether the directory in memory is that of after a time, in seconds since 1970, so that who is not in it is not there.
+    pub(crate) fn knows_all_until(&self, time: i64) -> bool {
+        let status = self.0.directory.status();
+        status.away_since.is_none()
+            && i64::try_from(status.current).is_ok_and(|current| current > time)
     }
 
     pub(crate) fn full(&self) -> &Full {
@@ -191,14 +233,15 @@ impl Post {
         let now = clock::now();
         let mut tried = self.attempt(&plan, letter, patience).await;
         if tried.is_lost() {
-            return Err(if tried.full.is_empty() {
-                Refusal::Never(tried.error.unwrap_or_default())
-            } else {
-                Refusal::Full
+            let error = tried.error.unwrap_or_default();
+            return Err(match (tried.full.is_empty(), tried.blamed) {
+                (false, _) => Refusal::Full,
+                (true, true) => Refusal::Never(error),
+                (true, false) => Refusal::Fault(error),
             });
         }
         let rest = self.promise(&plan.envelope, &mut tried, letter, patience).await;
-        let rest = self.put_off(rest, letter, patience).await;
+        let rest = self.put_off(rest.plan, letter, patience).await;
         if rest.is_done() {
             return Ok(Taken::There);
         }
@@ -246,9 +289,7 @@ impl Post {
             after = Some(last);
             stream::iter(keys)
                 .for_each_concurrent(AT_ONCE, |key| async move {
-                    if let Err(error) = self.bring_one(key, patience).await {
-                        warn!(id = %key.1, %error, "a message stays in the spool");
-                    }
+                    self.bring(key, patience).await;
                 })
                 .await;
             // The database of nearly all of them: no need to read each file to find that out.
@@ -258,21 +299,47 @@ impl Post {
         }
     }
 
-    async fn bring_one(&self, key: (i64, MessageId), patience: Duration) -> Result<(), SpoolError> {
+    /// Whatever becomes of one, the others are brought in.
+    async fn bring(&self, key: (i64, MessageId), patience: Duration) {
+        let brought = AssertUnwindSafe(self.bring_one(key, patience)).catch_unwind().await;
+        let (why, refused) = match brought {
+            Ok(Ok(Stays::No)) => return,
+            Ok(Ok(Stays::Waits)) => ("whom it is for takes no mail yet".to_owned(), false),
+            Ok(Ok(Stays::Refused)) => ("the mail store refuses it".to_owned(), true),
+            // It was put aside.
+            Ok(Err(SpoolError::Damaged { .. })) => return,
+            Ok(Err(error)) => (error.to_string(), false),
+            Err(_) => ("it can't be worked on".to_owned(), true),
+        };
+        warn!(id = %key.1, why, "a message stays in the spool");
+        self.spool().failed(key, &why, refused).await;
+    }
+
+    async fn bring_one(
+        &self,
+        key: (i64, MessageId),
+        patience: Duration,
+    ) -> Result<Stays, SpoolError> {
         if self.shards().main().is_ok_and(|main| main.is_away()) {
-            return Ok(());
+            return Ok(Stays::No);
         }
-        let Some((plan, letter)) = self.spool().load(key).await? else { return Ok(()) };
+        let Some((plan, letter)) = self.spool().load(key).await? else { return Ok(Stays::No) };
         let mut tried = self.attempt(&plan, &letter, patience).await;
-        let rest = self.promise(&plan.envelope, &mut tried, &letter, patience).await;
+        let Rest { plan: rest, refused, waits } =
+            self.promise(&plan.envelope, &mut tried, &letter, patience).await;
         if rest.is_done() {
-            return self.spool().remove(key).await;
+            self.spool().remove(key).await?;
+            return Ok(Stays::No);
         }
-        if rest.boxes.len() + rest.parcels.len() < plan.boxes.len() + plan.parcels.len() {
+        if rest.parts() < plan.parts() {
             self.spool().replace(&rest, &letter).await?;
         }
         debug!(id = %key.1, error = tried.error, "a message waits in the spool");
-        Ok(())
+        Ok(match rest.parts() {
+            parts if parts == refused => Stays::Refused,
+            parts if parts == refused + waits => Stays::Waits,
+            _ => Stays::No,
+        })
     }
 
     /// What is left of a plan. Others have it, or will, so whoever sent it can't be told of some alone: full mailboxes take it all
@@ -283,8 +350,9 @@ impl Post {
         tried: &mut Tried,
         letter: &Letter,
         patience: Duration,
-    ) -> Plan {
+    ) -> Rest {
         let mut rest = tried.later(envelope);
+        let (mut refused, mut waits) = (0, tried.waits);
         let inbox = Purpose::Inbox.path();
         let full = tried.full.drain(..).map(|one| Mailbox { promised: true, ..one });
         let mut boxes: Vec<Mailbox> = full.collect();
@@ -300,15 +368,18 @@ impl Post {
                 error!(id = %envelope.id, account = one.account.0, error = again.error,
                     "a message can't be stored: it stays in the spool");
                 rest.boxes.push(one);
+                refused += 1;
             }
             rest.boxes.extend(again.boxes);
+            waits += again.waits;
         }
         for parcel in tried.never_parcels.drain(..) {
             error!(id = %envelope.id, error = tried.error,
                 "a message can't be queued: it stays in the spool");
             rest.parcels.push(parcel);
+            refused += 1;
         }
-        rest
+        Rest { plan: rest, refused, waits }
     }
 
     /// Does what can be done of a plan.
@@ -326,9 +397,17 @@ impl Post {
         let mut tried = Tried::default();
         let mut shards: BTreeMap<ShardId, Vec<(Mailbox, Option<u64>)>> = BTreeMap::new();
         for one in &plan.boxes {
-            // An account that is gone has no mailbox.
             let Some(account) = self.0.directory.account(one.account) else {
-                tried.done += 1;
+                if self.knows_all_until(plan.envelope.received_at) {
+                    // An account that is gone has no mailbox.
+                    info!(id = %plan.envelope.id, account = one.account.0, "an account that is gone gets no mail");
+                    tried.done += 1;
+                } else {
+                    let why = format!("account {} is not known yet", one.account);
+                    tried.error = Some(why);
+                    tried.boxes.push(one.clone());
+                    tried.waits += 1;
+                }
                 continue;
             };
             let quota = (account.quota_bytes > 0 && !one.promised).then_some(account.quota_bytes);
@@ -345,18 +424,26 @@ impl Post {
             match fate {
                 Fate::Done => {
                     tried.done += 1;
-                    self.0.full.has_room(one.account);
+                    // What was promised is there although there is no room.
+                    if !one.promised {
+                        self.0.full.has_room(one.account);
+                    }
                 }
                 Fate::Full => {
-                    self.0.full.is_full(one.account);
+                    self.0.full.is_full(one.account, Instant::now());
                     tried.full.push(one);
                 }
                 Fate::Later(error) => {
                     tried.error = Some(error);
                     tried.boxes.push(one);
                 }
-                Fate::Never(error) => {
+                Fate::Waits(error) => {
                     tried.error = Some(error);
+                    tried.boxes.push(one);
+                    tried.waits += 1;
+                }
+                fate @ (Fate::Never(_) | Fate::Fault(_)) => {
+                    tried.refused(fate);
                     tried.never.push(one);
                 }
             }
@@ -364,12 +451,12 @@ impl Post {
         for (parcel, fate) in queued {
             match fate {
                 Fate::Done | Fate::Full => tried.done += 1,
-                Fate::Later(error) => {
+                Fate::Later(error) | Fate::Waits(error) => {
                     tried.error = Some(error);
                     tried.parcels.push(parcel);
                 }
-                Fate::Never(error) => {
-                    tried.error = Some(error);
+                fate @ (Fate::Never(_) | Fate::Fault(_)) => {
+                    tried.refused(fate);
                     tried.never_parcels.push(parcel);
                 }
             }
@@ -402,6 +489,7 @@ impl Post {
         let parcel = Parcel {
             envelope: Envelope { recipients: recipients.collect(), ..envelope.clone() },
             destinations: destinations.collect(),
+            owners: Vec::new(),
             head: String::new(),
             known: false,
             held: false,
@@ -422,7 +510,7 @@ impl Post {
         let tried = self.attempt(plan, letter, patience).await;
         let error = tried.error.unwrap_or_default();
         if !tried.never.is_empty() {
-            Err(NotDelivered::Never(error))
+            Err(if tried.blamed { NotDelivered::Never(error) } else { NotDelivered::Fault(error) })
         } else if !tried.full.is_empty() {
             Err(NotDelivered::Full)
         } else if !tried.boxes.is_empty() {
@@ -434,6 +522,14 @@ impl Post {
 }
 
 impl Tried {
+    /// Something was refused.
+    fn refused(&mut self, fate: Fate) {
+        if let Fate::Never(error) | Fate::Fault(error) = &fate {
+            self.error = Some(error.clone());
+        }
+        self.blamed |= matches!(fate, Fate::Never(_));
+    }
+
     /// Nobody has it, and nobody will.
     fn is_lost(&self) -> bool {
         let later = self.boxes.len() + self.parcels.len();
@@ -451,8 +547,17 @@ impl Tried {
     }
 }
 
-/// The plan of those who deliver out of the queue: it was promised when it was queued.
-pub(crate) fn of_account(envelope: &Envelope, account: AccountId, folder: &str) -> Plan {
-    let mailbox = Mailbox { account, folder: folder.to_owned(), wished: None, promised: true };
+/// The plan of those who deliver out of the queue. `promised` is whether it goes into the mailbox although that is full: whose sender
+/// can't be told has nobody else to see to it.
+pub(crate) fn of_account(
+    envelope: &Envelope,
+    account: AccountId,
+    folder: &str,
+    promised: bool,
+) -> Plan {
+    let mailbox = Mailbox { account, folder: folder.to_owned(), wished: None, promised };
     Plan { envelope: envelope.clone(), boxes: vec![mailbox], parcels: Vec::new() }
 }
+
+#[cfg(test)]
+mod tests;

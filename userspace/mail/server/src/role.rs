@@ -2,6 +2,8 @@
 
 mod canary;
 mod settings;
+mod standing;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,7 +21,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::clock;
 use crate::config::{MailConfig, MxConfig, UnsignedBounces};
 use crate::dkim::Signer;
 use crate::listening::{self, ListenError, Listening, Service};
@@ -32,16 +33,16 @@ use crate::perimeter::Perimeter;
 use crate::pop3::House;
 use crate::post::Post;
 use crate::recipients::Recipients;
-use crate::report::{ServerStatus, Status};
 use crate::shards::Shards;
 use crate::sightings::Lookout;
 use crate::spool::{Spool, SpoolError};
 use crate::submission::{self, Submission};
 pub(crate) use settings::directory_options;
 use settings::{
-    mx_server, mx_settings, parts, pop3_server, queue_options, submission_server,
+    mx_server, mx_settings, parts, pop3_server, queue_options, retention, submission_server,
     submission_settings,
 };
+use upkeep::{Retention, Upkeep};
 
 /// Why the roles can't start.
 #[derive(Debug, thiserror::Error)]
@@ -108,14 +109,12 @@ pub struct Role {
     front: Mutex<JoinSet<()>>,
     behind: Mutex<JoinSet<()>>,
     queue: Arc<Mutex<Option<QueueFigures>>>,
+    retention: Arc<ArcSwap<Retention>>,
     started: Instant,
 }
 
 /// How long a message that waited may take at least.
 const BRINGING: Duration = Duration::from_secs(60);
-
-/// How often it is looked how much is in the queue.
-const LOOK: Duration = Duration::from_secs(15);
 
 /// How long those who are under way have at the end.
 const FAREWELL: Duration = Duration::from_secs(25);
@@ -193,7 +192,7 @@ impl Role {
                 shards: shards.clone(),
                 certificates: certificates.clone(),
                 lookout: Arc::clone(&around.lookout),
-                counters: crate::pop3::Counters::default(),
+                counters: Arc::default(),
             });
             let server = pop3_server(&config, pop3, directory.offers_scram());
             (Arc::new(muralla_pop3::Server::new(server, Arc::clone(&house))), house)
@@ -208,6 +207,7 @@ impl Role {
         };
         let (stop, stop_behind) = (watch::Sender::new(false), watch::Sender::new(false));
         let role = Self {
+            retention: Arc::new(ArcSwap::from_pointee(retention(&config))),
             config: Mutex::new(config),
             listening,
             post,
@@ -277,8 +277,18 @@ impl Role {
                 warn!(%error, "the mail store can't be opened yet");
             }
         });
-        let looking =
-            look(self.post.shards().clone(), Arc::clone(&self.queue), self.stop_behind.subscribe());
+        let upkeep = Upkeep::new(
+            self.post.directory().clone(),
+            self.post.shards().clone(),
+            self.outgoing.clone(),
+            Arc::clone(&self.retention),
+        );
+        behind.spawn(upkeep.keep(self.stop_behind.subscribe()));
+        let looking = standing::look(
+            self.post.shards().clone(),
+            Arc::clone(&self.queue),
+            self.stop_behind.subscribe(),
+        );
         behind.spawn(looking);
         Ok(())
     }
@@ -341,7 +351,6 @@ impl Role {
                 new.certificates != old.certificates,
             ),
             ("[mail.outgoing]", new.outgoing != old.outgoing),
-            ("[mail] keys of what goes out", new.outgoing.is_some() && new.keys != old.keys),
         ] {
             if differs {
                 remarks.push(format!("{key} takes effect with the next restart"));
@@ -360,14 +369,18 @@ impl Role {
             server.reconfigure(mx_server(&new, mx, self.certificates.as_ref()));
         }
         if let (Some(server), Some(submission)) = (&self.submission, &new.submission) {
-            server.handler().recipients.store(Arc::new(recipients));
+            server.handler().recipients.store(Arc::new(recipients.clone()));
             let settings = submission_settings(&new, submission);
             server.handler().settings.store(Arc::new(settings));
             server.reconfigure(submission_server(&new, submission, self.certificates.as_ref()));
         }
+        if let Some(outgoing) = &self.outgoing {
+            outgoing.reconfigure(recipients);
+        }
         if let (Some((server, _)), Some(pop3)) = (&self.pop3, &new.pop3) {
             server.reload(pop3_server(&new, pop3, self.post.directory().offers_scram()));
         }
+        self.retention.store(Arc::new(retention(&new)));
         for remark in &remarks {
             warn!("{remark}");
         }
@@ -426,71 +439,6 @@ impl Role {
         self.listening.iter().map(|one| (one.service.name(), one.bound())).collect()
     }
 
-    /// The state of it all.
-    pub fn status(&self) -> Status {
-        let directory = self.directory().status();
-        let spool = self.post.spool().status();
-        let shards = self.post.shards().status();
-        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let transactions = {
-            let config = self.config.lock();
-            config.outgoing.as_ref().map_or(0, |outgoing| outgoing.transactions)
-        };
-        let mut troubles = Vec::new();
-        if let Some(since) = directory.away_since {
-            troubles.push(format!(
-                "the database does not answer since {since}: addresses are known from memory"
-            ));
-        }
-        for shard in shards.iter().filter(|shard| shard.away) {
-            troubles.push(format!("the mail store {} does not answer", shard.name));
-        }
-        if spool.messages > 0 {
-            troubles.push(format!("{} messages wait on this machine's disk", spool.messages));
-        }
-        if spool.broken > 0 {
-            troubles.push(format!(
-                "{} files of the spool are damaged: see *.broken there",
-                spool.broken
-            ));
-        }
-        let certificates = self.certificates.iter().flat_map(|all| all.facts());
-        Status {
-            listening: self
-                .addresses()
-                .into_iter()
-                .map(|(name, address)| (name.to_owned(), address.to_string()))
-                .collect(),
-            uptime: self.started.elapsed().as_secs(),
-            directory,
-            shards,
-            spool,
-            post: self.post.status(),
-            queue: *self.queue.lock(),
-            full_mailboxes: count(self.post.full().len()),
-            certificates: certificates
-                .map(|facts| (facts.file.display().to_string(), facts.expires))
-                .collect(),
-            mx: self.mx.as_ref().map(|server| of_server(server, server.handler().status())),
-            submission: self
-                .submission
-                .as_ref()
-                .map(|server| of_server(server, server.handler().status())),
-            outgoing: self.outgoing.as_ref().map(|outgoing| outgoing.status(transactions)),
-            pop3: self.pop3.as_ref().map(|(server, house)| {
-                let status = server.status();
-                let counts = house.status();
-                ServerStatus {
-                    connections: count(status.connections),
-                    memory: status.memory,
-                    turned_away: counts.crowded,
-                    counts,
-                }
-            }),
-            troubles,
-        }
-    }
-
     /// Takes no more connections, lets transactions end that are under way, within a bound, and closes the databases. The second
     /// time does nothing.
     pub async fn stop(&self) {
@@ -529,41 +477,4 @@ impl Role {
 /// Recipients as mail from other servers finds them.
 fn of_mx(recipients: Recipients, mx: &MxConfig) -> Recipients {
     Recipients { signed_bounces_only: mx.unsigned_bounces == UnsignedBounces::Refuse, ..recipients }
-}
-
-/// Looks now and then how much is in the queue.
-async fn look(
-    shards: Shards,
-    figures: Arc<Mutex<Option<QueueFigures>>>,
-    mut stop: watch::Receiver<bool>,
-) {
-    loop {
-        let counts = async {
-            let queue = shards.queue().await.ok()?;
-            let now = clock::now();
-            Some(QueueFigures::new(&queue.counts(now).await.ok()?, now))
-        };
-        let counted = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            counted = timeout(LOOK, counts) => counted.ok().flatten(),
-        };
-        *figures.lock() = counted;
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-    }
-}
-
-fn of_server<H: muralla_smtp::server::Handler, T>(
-    server: &Server<H>,
-    counts: T,
-) -> ServerStatus<T> {
-    let status = server.status();
-    ServerStatus {
-        connections: u64::try_from(status.connections).unwrap_or(u64::MAX),
-        memory: u64::try_from(status.memory).unwrap_or(u64::MAX),
-        turned_away: status.turned_away,
-        counts,
-    }
 }

@@ -13,7 +13,7 @@ use muralla_mail_queue::{Options, Queue, QueueError};
 use muralla_mail_store::{PackLocation, Store, StoreError, StoreOptions};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OnceCell};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::MailConfig;
 
@@ -61,6 +61,8 @@ pub(crate) struct Shard {
     store: OnceCell<Store>,
     queue: OnceCell<Queue>,
     away: AtomicBool,
+    /// Whether it is being asked if it answers, as somebody had trouble with it.
+    doubted: AtomicBool,
     /// How often in a row it took too long.
     slow: AtomicU32,
     /// Told when it is there again.
@@ -180,6 +182,7 @@ impl Shard {
             store: OnceCell::new(),
             queue: OnceCell::new(),
             away: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
             slow: AtomicU32::new(0),
             back: Arc::clone(&inner.back),
         }))
@@ -213,22 +216,47 @@ impl Shard {
         let open = || async {
             let opened = Store::open(database, packs, self.store_options.clone()).await;
             if let Err(error) = &opened {
-                self.failed(error);
+                self.fell(error);
             }
             opened
         };
         Ok(self.store.get_or_try_init(open).await?.clone())
     }
 
-    /// It did not answer: nobody asks it until it does.
+    /// Somebody's connection to it failed. One may break by itself, or be slow for what was asked over it: it is away if it answers
+    /// nobody else either.
     pub(crate) fn failed(self: &Arc<Self>, error: &dyn std::fmt::Display) {
+        if self.is_away() || self.doubted.swap(true, Relaxed) {
+            return;
+        }
+        let (shard, error) = (Arc::clone(self), error.to_string());
+        tokio::spawn(async move {
+            let mut answered = false;
+            for _ in 0..QUESTIONS {
+                let asked = tokio::time::timeout(SOON, shard.answers()).await;
+                answered = matches!(asked, Ok(Ok(())));
+                if answered {
+                    break;
+                }
+            }
+            shard.doubted.store(false, Relaxed);
+            if answered {
+                debug!(shard = shard.name, error, "the mail store answers, though not everybody");
+            } else {
+                shard.fell(&error);
+            }
+        });
+    }
+
+    /// It does not answer: nobody asks it until it does.
+    fn fell(self: &Arc<Self>, error: &dyn std::fmt::Display) {
         if !self.away.swap(true, Relaxed) {
             warn!(shard = self.name, %error, "a mail store does not answer");
             tokio::spawn(watch(Arc::downgrade(self)));
         }
     }
 
-    /// It kept somebody waiting. One large message may do that; if several in a row do, nobody asks it for a while.
+    /// It kept somebody waiting. A large message may do that; if several in a row do, it is asked whether it answers.
     pub(crate) fn took_too_long(self: &Arc<Self>) {
         if self.slow.fetch_add(1, Relaxed) + 1 >= SLOW {
             self.slow.store(0, Relaxed);
@@ -279,7 +307,7 @@ async fn watch(shard: Weak<Shard>) {
                 shard.back.notify_one();
                 return;
             }
-            Ok(Err(error)) => tracing::debug!(shard = shard.name, %error, "it is still away"),
+            Ok(Err(error)) => debug!(shard = shard.name, %error, "it is still away"),
             Err(_) => {}
         }
     }
@@ -288,8 +316,17 @@ async fn watch(shard: Weak<Shard>) {
 /// How often in a row it may take too long.
 const SLOW: u32 = 3;
 
+/// How often in a row it does not answer before it is away.
+const QUESTIONS: u32 = 2;
+
+/// How long it has for each of these answers.
+const SOON: Duration = Duration::from_secs(5);
+
 /// Longest time between two questions to a shard that is away.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// Longest time for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests;

@@ -7,12 +7,37 @@ use muralla_smtp::server::Report;
 /// What a client did in one connection, as far as anybody should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Sighting {
+    /// What he was connected to.
+    pub service: Service,
     /// Where he came from. The connection was made, so the address is no forged one.
     pub source: IpAddr,
     /// What he did.
     pub conduct: Conduct,
     /// How often.
     pub count: u32,
+}
+
+/// What is served, as the wall calls it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Service {
+    /// Mail from other servers.
+    Smtp,
+    /// Mail from users.
+    Submission,
+    /// Mailboxes.
+    Pop3,
+}
+
+impl Service {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Submission => "submission",
+            Self::Pop3 => "pop3",
+        }
+    }
 }
 
 /// What somebody did.
@@ -50,8 +75,13 @@ impl Lookout for Nobody {
     fn saw(&self, _: Sighting) {}
 }
 
-/// What is worth telling of an SMTP connection.
-pub(crate) fn of_smtp(source: IpAddr, report: &Report, relayed: u32, spam: u32) -> Vec<Sighting> {
+/// What is worth telling of an SMTP connection: beside what its report has, messages that were none of ours, and spam.
+pub(crate) fn of_smtp(
+    service: Service,
+    source: IpAddr,
+    report: &Report,
+    (relayed, spam): (u32, u32),
+) -> Vec<Sighting> {
     let early = report.hurried + u32::from(report.early);
     let broken = report.bare_line_ends + u32::from(report.foreign) + report.errors / 4;
     let all = [
@@ -64,5 +94,5 @@ pub(crate) fn of_smtp(source: IpAddr, report: &Report, relayed: u32, spam: u32) 
         (Conduct::Spam, spam),
     ];
     let seen = all.into_iter().filter(|(_, count)| *count > 0);
-    seen.map(|(conduct, count)| Sighting { source, conduct, count }).collect()
+    seen.map(|(conduct, count)| Sighting { service, source, conduct, count }).collect()
 }

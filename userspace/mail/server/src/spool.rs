@@ -3,8 +3,11 @@
 //! A file is written under another name, flushed, and renamed; then its folder is flushed. So a file of the right name was whole
 //! once, and one that isn't is damaged: it is put aside and shouted about, never deleted. Whoever brings a message in removes
 //! its file; to bring it in again after a crash between the two stores it once, as its id is known where it went.
+//!
+//! A message that the store refuses for a reason of its own keeps nobody else from waiting here: it does not count for how long the
+//! oldest has waited, and after a few times its file is put aside for an operator, who gives it its name back when it can be stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -70,6 +73,9 @@ pub struct SpoolStatus {
     pub refused: u64,
     /// Files that are damaged.
     pub broken: u64,
+    /// Messages that were put aside, as the mail store refuses them.
+    #[serde(default)]
+    pub aside: u64,
     /// What went wrong last.
     pub last_error: Option<String>,
 }
@@ -88,12 +94,26 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     /// By age.
-    waiting: BTreeMap<(i64, MessageId), u64>,
+    waiting: BTreeMap<(i64, MessageId), Waiting>,
+    /// Those of them that wait for no reason of their own.
+    blameless: BTreeSet<(i64, MessageId)>,
     /// Bytes of those, and of those that are being written.
     bytes: u64,
     writing: usize,
     status: SpoolStatus,
 }
+
+/// A message that waits.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    /// Bytes of its file.
+    size: u64,
+    /// How often in a row it failed for a reason of its own.
+    failures: u32,
+}
+
+/// How often the mail store refuses a message before it is put aside.
+const REFUSALS: u32 = 5;
 
 const MAGIC: &[u8; 8] = b"MURSPOL1";
 
@@ -161,7 +181,7 @@ impl Spool {
         state.writing = state.writing.saturating_sub(1);
         match written {
             Ok(()) => {
-                state.waiting.insert((now, id), size);
+                state.add((now, id), size);
                 Ok(())
             }
             Err(error) => {
@@ -218,6 +238,36 @@ impl Spool {
         Ok(())
     }
 
+    /// A message failed, for a reason of its own as far as can be told. If the mail store `refused` it, and did so before, its file is
+    /// put aside.
+    pub(crate) async fn failed(&self, key: (i64, MessageId), why: &str, refused: bool) {
+        let failures = {
+            let mut state = self.0.state.lock();
+            state.status.last_error = Some(why.to_owned());
+            state.blameless.remove(&key);
+            let Some(waiting) = state.waiting.get_mut(&key) else { return };
+            waiting.failures = waiting.failures.saturating_add(1);
+            waiting.failures
+        };
+        if !refused || failures < REFUSALS {
+            return;
+        }
+        let path = self.path(key.1);
+        let aside = path.with_extension("aside");
+        error!(file = %aside.display(), why, "a message in the spool can't be stored: it is put aside");
+        let (from, to) = (path.clone(), aside);
+        let moved =
+            blocking(move || fs::rename(&from, &to).map_err(disk("put aside", &from))).await;
+        match moved {
+            Ok(()) => {
+                self.forget(key);
+                self.0.state.lock().status.aside += 1;
+            }
+            // It stays, and is told again.
+            Err(error) => warn!(%error, "a message in the spool stays where it is"),
+        }
+    }
+
     /// Messages that wait, the oldest first, behind one.
     pub(crate) fn waiting(
         &self,
@@ -262,7 +312,7 @@ impl Spool {
         }
         let mut state = self.0.state.lock();
         let age = i64::try_from(config.age.as_secs()).unwrap_or(i64::MAX);
-        if state.waiting.keys().next().is_some_and(|(since, _)| now.saturating_sub(*since) > age) {
+        if state.blameless.first().is_some_and(|(since, _)| now.saturating_sub(*since) > age) {
             return Err(SpoolError::Full("what waits there has waited for too long"));
         }
         if state.waiting.len() + state.writing >= config.messages {
@@ -278,8 +328,9 @@ impl Spool {
 
     fn forget(&self, key: (i64, MessageId)) {
         let mut state = self.0.state.lock();
-        if let Some(size) = state.waiting.remove(&key) {
-            state.bytes = state.bytes.saturating_sub(size);
+        state.blameless.remove(&key);
+        if let Some(waiting) = state.waiting.remove(&key) {
+            state.bytes = state.bytes.saturating_sub(waiting.size);
         }
     }
 
@@ -311,13 +362,15 @@ impl Spool {
     fn scan(&self, first: bool) -> Result<(), SpoolError> {
         let folder = &self.0.config.folder;
         let mut found = Vec::new();
-        let mut broken = 0;
+        let (mut broken, mut aside) = (0, 0);
         for entry in fs::read_dir(folder).map_err(disk("read", folder))? {
             let entry = entry.map_err(disk("read", folder))?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             if name.ends_with(".broken") {
                 broken += 1;
+            } else if name.ends_with(".aside") {
+                aside += 1;
             } else if name.ends_with(".new") && first {
                 // Its sender was promised nothing. Another process that writes it now would be told by its rename, and its
                 // sender then.
@@ -336,12 +389,20 @@ impl Spool {
             state.waiting.keys().map(|(_, id)| *id).collect();
         for (since, id, size) in found {
             if !known.contains(&id) {
-                state.waiting.insert((since, id), size);
+                state.add((since, id), size);
                 state.bytes += size;
             }
         }
         state.status.broken = broken;
+        state.status.aside = aside;
         Ok(())
+    }
+}
+
+impl State {
+    fn add(&mut self, key: (i64, MessageId), size: u64) {
+        self.waiting.insert(key, Waiting { size, failures: 0 });
+        self.blameless.insert(key);
     }
 }
 

@@ -20,7 +20,7 @@ use muralla_mail_envelope::{
 use muralla_smtp::server::{
     Conversation, Decision, Handler, Keys, MailFrom, NotGranted, Proved, Report,
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::clock;
 use crate::dkim::{self, Signer};
@@ -29,7 +29,7 @@ use crate::perimeter::Placement;
 use crate::plan::{Known, Plan, Surroundings};
 use crate::post::{Post, Refusal};
 use crate::recipients::{Nobody, Recipients};
-use crate::sightings::{self, Lookout};
+use crate::sightings::{self, Lookout, Service};
 use limits::{Limits, Spent};
 
 /// What may change while it runs.
@@ -249,7 +249,7 @@ impl Submission {
                 self.post.note_taken(&plan, &letter, taken);
                 Ok(Decision::Accept)
             }
-            Err(Refusal::Full) => Err(Decision::permanent(552, 2, 2, "The mailbox is full")),
+            Err(Refusal::Full) => Err(full()),
             Err(Refusal::NoRoom(error)) => {
                 add(&self.counters.put_off);
                 warn!(id = %plan.envelope.id, %error, "a message is put off");
@@ -258,17 +258,28 @@ impl Submission {
             }
             Err(Refusal::Never(error)) => {
                 warn!(id = %plan.envelope.id, %error, "a message is refused");
-                Err(Decision::permanent(554, 3, 0, "The message can't be stored"))
+                Err(Decision::permanent(552, 3, 4, "The message is too large to be stored"))
+            }
+            Err(Refusal::Fault(error)) => {
+                add(&self.counters.put_off);
+                error!(id = %plan.envelope.id, %error, "a message can't be stored: its sender tries again");
+                let text = "The message can't be stored now: try again later";
+                Err(Decision::temporary(451, 3, 0, text))
             }
         }
     }
+}
+
+fn full() -> Decision {
+    Decision::permanent(552, 2, 2, "The mailbox is full")
 }
 
 /// Whoever is not ours is somebody elsewhere.
 fn find(recipients: &Recipients, recipient: &Recipient) -> Result<Known, Nobody> {
     match recipients.find(&recipient.address, false, clock::now()) {
         Err(Nobody::NotOurs) => {
-            Ok(Known::Targets(vec![Target::Forward(recipient.address.clone())]))
+            let address = recipient.address.clone();
+            Ok(Known::Targets(vec![Target::Forward { address, account: None }]))
         }
         found => found,
     }
@@ -311,7 +322,9 @@ impl Handler for Submission {
         if let Err(spent) = self.limits.may(account.id, &account.limits, count, clock::now()) {
             return self.limited(spent);
         }
-        match find(&self.recipients.load(), recipient) {
+        let found = find(&self.recipients.load(), recipient);
+        match found {
+            Ok(known) if self.post.is_full(&known).await => full(),
             Ok(known) => {
                 memory.found.insert(recipient.address.clone(), known);
                 Decision::Accept
@@ -393,7 +406,7 @@ impl Handler for Submission {
     }
 
     async fn closed(&self, _: Memory, client: &Client, report: &Report) {
-        for sighting in sightings::of_smtp(client.ip, report, 0, 0) {
+        for sighting in sightings::of_smtp(Service::Submission, client.ip, report, (0, 0)) {
             self.lookout.saw(sighting);
         }
     }

@@ -1,14 +1,25 @@
 //! The directory and the mailboxes for an operator's commands, which need no role to run.
+//!
+//! - [`places`] says where shards are, and what accounts have in them;
+//! - [`stores`] checks stores, gives room back, and removes what nobody owns;
+//! - [`moving`] brings a mailbox into another shard;
+//! - [`capacity`] is what so many mailboxes take in boxes, disks and money.
+
+pub mod capacity;
+pub mod moving;
+pub mod places;
+pub mod stores;
 
 use std::path::PathBuf;
 
+use muralla_database::DatabaseError;
 use muralla_mail_directory::{Directory, DirectoryError, Name, Registry};
 use muralla_mail_queue::Options as QueueOptions;
-use muralla_mail_store::{Account, Store, StoreOptions};
+use muralla_mail_store::{Account, BodyError, Store, StoreError, StoreOptions};
 
 use crate::config::MailConfig;
 use crate::role::directory_options;
-use crate::shards::Shards;
+use crate::shards::{ShardError, Shards};
 
 /// Why a command can't do its work.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +37,33 @@ pub enum ToolsError {
     /// There is no such account.
     #[error("there is no account {0}; `muralla mail account list` shows all")]
     NoAccount(Name),
+    /// There is no such shard.
+    #[error("there is no shard {0}; `muralla mail shard list` shows all")]
+    NoShard(String),
+}
+
+impl From<StoreError> for ToolsError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl From<BodyError> for ToolsError {
+    fn from(error: BodyError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl From<DatabaseError> for ToolsError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl From<ShardError> for ToolsError {
+    fn from(error: ShardError) -> Self {
+        Self::Store(error.to_string())
+    }
 }
 
 /// A mailbox with the store that it lies in.
@@ -48,23 +86,30 @@ pub async fn registry(config: &MailConfig) -> Result<Registry, ToolsError> {
     Ok(Registry::open(&location, directory_options(config)).await?)
 }
 
+/// The directory as a role has it, for whoever wants to see what leads nowhere. The roles' copy on the disk is left alone.
+///
+/// # Errors
+///
+/// [`ToolsError`].
+pub async fn directory(config: &MailConfig) -> Result<Directory, ToolsError> {
+    let location = config.location().map_err(ToolsError::Config)?;
+    let options = MailConfig { copy: PathBuf::new(), ..config.clone() };
+    Ok(Directory::open(&location, directory_options(&options)).await?)
+}
+
 /// A mailbox of an account, wherever it lies. The database and the packs have to be within reach.
 ///
 /// # Errors
 ///
 /// [`ToolsError`].
 pub async fn mailbox(config: &MailConfig, name: &Name) -> Result<Mailbox, ToolsError> {
-    let location = config.location().map_err(ToolsError::Config)?;
-    // The roles' copy is theirs.
-    let options = MailConfig { copy: PathBuf::new(), ..config.clone() };
-    let directory = Directory::open(&location, directory_options(&options)).await?;
+    let directory = directory(config).await?;
     let account =
         directory.account_named(name).ok_or_else(|| ToolsError::NoAccount(name.clone()))?;
     let queue = QueueOptions::new(config.hostname.as_str());
     let shards = Shards::new(config, directory, StoreOptions::default(), queue);
     let shards = shards.map_err(ToolsError::Config)?;
-    let stored = |error: crate::shards::ShardError| ToolsError::Store(error.to_string());
-    let store = shards.of(account.shard).map_err(stored)?.store().await.map_err(stored)?;
+    let store = shards.of(account.shard)?.store().await?;
     let quota = Some(account.quota_bytes).filter(|quota| *quota > 0);
     Ok(Mailbox { store, account: Account(account.id.0), quota })
 }

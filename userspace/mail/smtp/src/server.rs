@@ -1,9 +1,11 @@
 //! The server's side. A [`Session`] is the protocol without a network: octets in, replies out, and questions that a [`Handler`]
 //! answers. A [`Server`] runs sessions on connections.
 
+mod behind;
 mod config;
 mod handler;
 mod memory;
+mod pace;
 mod report;
 mod run;
 mod session;

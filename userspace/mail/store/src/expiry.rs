@@ -6,7 +6,8 @@
 use muralla_database::{DatabaseError, Value};
 use sqlx::AssertSqlSafe;
 
-use crate::folders::{Account, FolderId, Purpose};
+use crate::folders::{Account, BoxRow, FolderId, Purpose};
+use crate::numbers::EPOCH;
 use crate::outcome::StoreError;
 use crate::store::Store;
 
@@ -61,6 +62,33 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// Accounts that have mail here, in the order of their numbers, beyond one: at most so many, each with when its mail was last
+    /// changed, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn accounts(
+        &self,
+        after: Option<Account>,
+        most: usize,
+    ) -> Result<Vec<(Account, i64)>, StoreError> {
+        let sql = "SELECT account, modseq FROM mail_box WHERE account > $1 AND state = $2 AND messages > 0 \
+                   ORDER BY account LIMIT $3";
+        let after = after.map_or(i64::MIN, |account| account.0);
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let values = vec![after.into(), BoxRow::HERE.into(), most.into()];
+        let mut accounts = Vec::new();
+        let mut work = self.inner.engine.read().await?;
+        work.each_of_many(sql, values, |row| {
+            // Numbers of changes follow the clock.
+            accounts.push((Account(row.int(0)?), row.int(1)?.saturating_add(EPOCH)));
+            Ok(())
+        })
+        .await?;
+        Ok(accounts)
     }
 
     /// Forgets what was removed long ago, bit by bit. Returns how many rows that were.

@@ -12,7 +12,8 @@
 //!   is wrong;
 //! - [`store`] is the handle on mailboxes and bodies together: [`deliver`] makes messages durable and visible, many in one
 //!   transaction; [`folders`] are accounts, folders and flags as data, and [`mailboxes`] lists, reads and changes what is in them;
-//! - [`expiry`] removes what is old, [`moving`] brings a mailbox into another store while it is in use, [`counting`] counts again;
+//! - [`expiry`] removes what is old, [`moving`] brings a mailbox into another store while it is in use, [`counting`] counts again,
+//!   [`census`] tells how much there is;
 //! - [`transfer`] imports mail from Maildir and mbox, and exports it;
 //! - [`schema`] has the tables.
 //!
@@ -31,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bodies;
+pub mod census;
 pub mod check;
 pub mod codec;
 pub mod collection;
@@ -58,6 +60,7 @@ mod numbers;
 mod pieces;
 
 pub use bodies::{Bodies, BodyId, BodyOptions, BodyRow, BodyStatus};
+pub use census::Census;
 pub use check::{CheckProgress, CheckReport, Fault};
 pub use collection::{Maintained, PackTotals};
 pub use deliver::{Delivered, Delivery, Destination};

@@ -6,6 +6,18 @@
 //!
 //! When it ends in the middle, nothing is lost, and to move it again goes on: until the switch the old place has everything, and
 //! after it the new one.
+//!
+//! What a mailbox's row says of it, in both places, and what the directory says:
+//!
+//! | old place | new place | directory | |
+//! |---|---|---|---|
+//! | here | leaving | old | it is being copied |
+//! | leaving | leaving | old | it stands still, and the rest is copied |
+//! | elsewhere | leaving | old, then new | the copy is complete |
+//! | elsewhere | here | new | what is left in the old place is removed |
+//!
+//! Two who move one mailbox at the same time do no harm: what is written in the new place is written in transactions that see
+//! that it is still leaving there, and only a mailbox that was leaving becomes one that is elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -39,7 +51,7 @@ type Row = (Message, Option<Vec<u8>>);
 
 impl Store {
     /// Moves a mailbox. `progress` is told of copied messages and bytes; `switch` writes into the directory where it lives, and
-    /// when it fails, it lives here.
+    /// when it fails, it lives here. It fails with [`StoreError::Elsewhere`] if the directory says that it doesn't live here any more.
     ///
     /// # Errors
     ///
@@ -51,44 +63,131 @@ impl Store {
         mut progress: impl FnMut(u64, u64),
         switch: impl FnOnce() -> S,
     ) -> Result<(), StoreError> {
-        to.set_state(account, BoxRow::LEAVING).await?;
+        to.change_state(account, |row| match row.state {
+            // It has mail of its own: it lives there, or did, and is to be looked at first.
+            BoxRow::HERE if row.messages > 0 => None,
+            _ => Some(BoxRow::LEAVING),
+        })
+        .await?;
         for _ in 0..ROUNDS {
             if self.bring(account, to, &mut progress).await? < FEW {
                 break;
             }
         }
-        self.set_state(account, BoxRow::LEAVING).await?;
+        // One that is elsewhere already was copied by a move that ended before the directory was told.
+        let stands = self.change_state(account, |row| match row.state {
+            BoxRow::HERE => Some(BoxRow::LEAVING),
+            state => Some(state),
+        });
+        stands.await?;
         let brought = async {
             self.bring(account, to, &mut progress).await?;
-            self.bring_counts(account, to).await?;
-            switch().await
+            self.bring_counts(account, to).await
         };
         if let Err(error) = brought.await {
-            self.set_state(account, BoxRow::HERE).await?;
+            self.change_state(account, |row| match row.state {
+                BoxRow::LEAVING => Some(BoxRow::HERE),
+                state => Some(state),
+            })
+            .await?;
             return Err(error);
         }
-        to.set_state(account, BoxRow::HERE).await?;
-        self.set_state(account, BoxRow::ELSEWHERE).await?;
+        self.change_state(account, |row| match row.state {
+            // Somebody wants it to stay.
+            BoxRow::HERE => None,
+            _ => Some(BoxRow::ELSEWHERE),
+        })
+        .await?;
+        match switch().await {
+            Ok(()) => {}
+            Err(StoreError::Elsewhere(account)) => return Err(StoreError::Elsewhere(account)),
+            Err(error) => {
+                self.change_state(account, |_| Some(BoxRow::HERE)).await?;
+                return Err(error);
+            }
+        }
+        let back = self.change_state(account, |_| Some(BoxRow::ELSEWHERE)).await?;
+        if back == BoxRow::HERE {
+            // Somebody gave it up while the directory did not answer: what came meanwhile is brought as well.
+            self.bring(account, to, &mut progress).await?;
+            self.bring_counts(account, to).await?;
+        }
+        to.thaw(account).await?;
         self.drop_rest(account).await
     }
 
-    /// A mailbox that stands still since a move was broken off takes changes again.
+    /// A mailbox that stands still since a move was broken off takes changes again; nothing is changed of one that doesn't.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Elsewhere`] if the move had only to tell the directory: it is done again, and ends then.
+    pub async fn thaw(&self, account: Account) -> Result<(), StoreError> {
+        self.change_state(account, |row| match row.state {
+            BoxRow::ELSEWHERE => None,
+            _ => Some(BoxRow::HERE),
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// A mailbox whose move ended just before the directory was told takes changes here again, as any other that a move has left. For
+    /// whoever knows that the directory says that it lives here, and that nobody has been moving it for long.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn thaw(&self, account: Account) -> Result<(), StoreError> {
-        self.set_state(account, BoxRow::HERE).await
+    pub async fn stay(&self, account: Account) -> Result<(), StoreError> {
+        self.change_state(account, |_| Some(BoxRow::HERE)).await?;
+        Ok(())
     }
 
-    async fn set_state(&self, account: Account, state: i64) -> Result<(), StoreError> {
+    /// Removes what is left here of a mailbox that the directory says to live elsewhere: a copy that was begun, or what a move that was
+    /// broken off didn't remove. One that takes changes here and has mail is left alone; tells whether nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn let_go(&self, account: Account) -> Result<bool, StoreError> {
+        let mut work = self.inner.engine.read().await?;
+        let sql = "SELECT state, messages FROM mail_box WHERE account = $1";
+        let row = work.row(sql, vec![account.0.into()]).await?;
+        drop(work);
+        match row.map(|row| Ok::<_, DatabaseError>((row.int(0)?, row.int(1)?))).transpose()? {
+            None => return Ok(true),
+            Some((BoxRow::HERE, messages)) => return Ok(messages == 0),
+            Some(_) => {}
+        }
+        let left = self.change_state(account, |row| match row.state {
+            BoxRow::HERE => None,
+            _ => Some(BoxRow::ELSEWHERE),
+        });
+        match left.await {
+            Ok(_) => {}
+            Err(StoreError::Elsewhere(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        self.drop_rest(account).await?;
+        Ok(true)
+    }
+
+    /// Changes what a mailbox's row says, if `change` gives something. Tells what it said.
+    async fn change_state(
+        &self,
+        account: Account,
+        change: impl Fn(&BoxRow) -> Option<i64>,
+    ) -> Result<i64, StoreError> {
         let mut work = self.inner.engine.write().await?;
         let mut locked = Locked::take(&mut work, &BTreeSet::from([account])).await?;
         let one = locked.of(account)?;
-        one.row.state = state;
-        one.change();
-        locked.store(&mut work).await?;
-        Ok(work.commit().await?)
+        let before = one.row.state;
+        let state = change(&one.row).ok_or(StoreError::Elsewhere(account))?;
+        if state != before {
+            one.row.state = state;
+            one.change();
+            locked.store(&mut work).await?;
+            work.commit().await?;
+        }
+        Ok(before)
     }
 
     /// Makes the other store as this one is; returns how many messages were different.
@@ -99,13 +198,13 @@ impl Store {
         progress: &mut impl FnMut(u64, u64),
     ) -> Result<usize, StoreError> {
         let (here, there) = (self.rows(account).await?, to.rows(account).await?);
-        to.take_folders(account, &here.folders).await?;
+        to.take_folders(account, BoxRow::LEAVING, &here.folders).await?;
         let mut different = 0;
         let gone: Vec<(FolderId, u32)> =
             there.messages.keys().filter(|key| !here.messages.contains_key(key)).copied().collect();
         different += gone.len();
         for chunk in gone.chunks(1_000) {
-            to.drop_rows(account, chunk).await?;
+            to.drop_rows(account, BoxRow::LEAVING, chunk).await?;
         }
         let changed: Vec<&Message> = here
             .messages
@@ -175,7 +274,7 @@ impl Store {
             values.push(message.values(account, delivery.clone()));
         }
         let mut work = to.inner.engine.write().await?;
-        Locked::take(&mut work, &BTreeSet::from([account])).await?;
+        take_in(&mut work, account, BoxRow::LEAVING).await?;
         Message::insert(&mut work, values).await?;
         let inserted: Vec<(BodyRow, i64)> = put
             .into_iter()
@@ -207,9 +306,14 @@ impl Store {
     }
 
     /// The other store's folders with their numbers; those that aren't there any more go.
-    async fn take_folders(&self, account: Account, wanted: &[Folder]) -> Result<(), StoreError> {
+    async fn take_folders(
+        &self,
+        account: Account,
+        state: i64,
+        wanted: &[Folder],
+    ) -> Result<(), StoreError> {
         let mut work = self.inner.engine.write().await?;
-        Locked::take(&mut work, &BTreeSet::from([account])).await?;
+        take_in(&mut work, account, state).await?;
         let wanted_ids: BTreeSet<FolderId> = wanted.iter().map(|folder| folder.id).collect();
         let old = folders(&mut work, account).await?;
         let gone = old.iter().filter(|folder| !wanted_ids.contains(&folder.id));
@@ -231,6 +335,7 @@ impl Store {
     async fn drop_rows(
         &self,
         account: Account,
+        state: i64,
         keys: &[(FolderId, u32)],
     ) -> Result<(), StoreError> {
         let mut by_folder: BTreeMap<FolderId, Vec<u32>> = BTreeMap::new();
@@ -238,7 +343,7 @@ impl Store {
             by_folder.entry(*folder).or_default().push(*uid);
         }
         let mut work = self.inner.engine.write().await?;
-        Locked::take(&mut work, &BTreeSet::from([account])).await?;
+        take_in(&mut work, account, state).await?;
         let mut bodies = BTreeMap::new();
         let of = format!("mail_message WHERE {THESE}");
         let (select, delete) = (format!("SELECT uid, body FROM {of}"), format!("DELETE FROM {of}"));
@@ -259,7 +364,7 @@ impl Store {
 
     async fn take_flags(&self, account: Account, messages: &[&Message]) -> Result<(), StoreError> {
         let mut work = self.inner.engine.write().await?;
-        Locked::take(&mut work, &BTreeSet::from([account])).await?;
+        take_in(&mut work, account, BoxRow::LEAVING).await?;
         for message in messages {
             let values = vec![
                 account.0.into(),
@@ -282,10 +387,27 @@ impl Store {
     ///
     /// [`StoreError`].
     pub async fn standing_still(&self) -> Result<Vec<Account>, StoreError> {
+        self.in_state(BoxRow::LEAVING).await
+    }
+
+    /// Accounts that were copied to another store, and of which something is here still: their move ended before the directory was told,
+    /// or before they were removed here. In the first case the account [stays](Self::stay), in the second it is [let go](Self::let_go).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn left_behind(&self) -> Result<Vec<Account>, StoreError> {
+        self.in_state(BoxRow::ELSEWHERE).await
+    }
+
+    /// Accounts in a state other than that they live here, with anything in a folder.
+    async fn in_state(&self, state: i64) -> Result<Vec<Account>, StoreError> {
         let mut accounts = Vec::new();
         let mut work = self.inner.engine.read().await?;
-        let sql = "SELECT account FROM mail_box WHERE state = $1 ORDER BY account";
-        work.each(sql, vec![BoxRow::LEAVING.into()], |row| {
+        // What is elsewhere altogether has no folders.
+        let sql = "SELECT account FROM mail_box WHERE state = $1 AND (state < 2 OR EXISTS \
+                   (SELECT 1 FROM mail_folder WHERE mail_folder.account = mail_box.account)) ORDER BY account";
+        work.each(sql, vec![state.into()], |row| {
             accounts.push(Account(row.int(0)?));
             Ok(())
         })
@@ -315,7 +437,7 @@ impl Store {
             removed,
         )
         .await?;
-        let mut locked = Locked::take(&mut work, &BTreeSet::from([account])).await?;
+        let mut locked = take_in(&mut work, account, BoxRow::LEAVING).await?;
         let one = locked.of(account)?;
         one.row = BoxRow { state: BoxRow::LEAVING, modseq: row.modseq.max(one.row.modseq), ..row };
         one.change();
@@ -332,14 +454,14 @@ impl Store {
             }
             let keys: Vec<(FolderId, u32)> = rows.messages.into_keys().collect();
             for chunk in keys.chunks(1_000) {
-                self.drop_rows(account, chunk).await?;
+                self.drop_rows(account, BoxRow::ELSEWHERE, chunk).await?;
             }
         }
-        self.take_folders(account, &[]).await?;
+        self.take_folders(account, BoxRow::ELSEWHERE, &[]).await?;
         let mut work = self.inner.engine.write().await?;
+        let mut locked = take_in(&mut work, account, BoxRow::ELSEWHERE).await?;
         let sql = "DELETE FROM mail_expunged WHERE account = $1";
         work.execute(sql, vec![account.0.into()]).await?;
-        let mut locked = Locked::take(&mut work, &BTreeSet::from([account])).await?;
         let one = locked.of(account)?;
         (one.row.messages, one.row.bytes) = (0, 0);
         one.change();
@@ -352,6 +474,16 @@ impl Store {
 struct Rows {
     folders: Vec<Folder>,
     messages: BTreeMap<(FolderId, u32), Row>,
+}
+
+/// Locks a mailbox whose row has to say so: somebody else may have ended the move, or broken it off.
+async fn take_in(work: &mut Work, account: Account, state: i64) -> Result<Locked, StoreError> {
+    let mut locked = Locked::take(work, &BTreeSet::from([account])).await?;
+    if locked.of(account)?.row.state == state {
+        Ok(locked)
+    } else {
+        Err(StoreError::Elsewhere(account))
+    }
 }
 
 async fn box_row(work: &mut Work, account: Account) -> Result<BoxRow, DatabaseError> {

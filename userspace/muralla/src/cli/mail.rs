@@ -1,11 +1,23 @@
 //! The command line of `muralla mail`.
 
+mod personal;
+mod places;
+mod plan;
+mod taking_over;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::radius::PasswordFile;
 use crate::configuration::size;
+
+pub(crate) use personal::{AppPasswordCommand, ContactCommand};
+pub(crate) use places::{
+    BackendCommand, BackendPlace, ShardCommand, ShardItems, StoreCommand, WhichShards,
+};
+pub(crate) use plan::PlanArgs;
+pub(crate) use taking_over::{DirectoryCommand, ImportArgs, Scheme};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MailCommand {
@@ -20,9 +32,44 @@ pub(crate) enum MailCommand {
     /// Look after aliases: names whose mail goes elsewhere.
     #[command(subcommand)]
     Alias(AliasCommand),
+    /// Look after passwords of an account's programs and devices.
+    #[command(subcommand)]
+    AppPassword(AppPasswordCommand),
+    /// Look after whom an account knows.
+    #[command(subcommand)]
+    Contact(ContactCommand),
+    /// Look after back-ends: other stores and servers that take mail.
+    #[command(subcommand)]
+    Backend(BackendCommand),
     /// Look after the keys that outgoing mail is signed with (DKIM).
     #[command(subcommand)]
     Dkim(DkimCommand),
+    /// Take the directory of another system over, and look for what leads nowhere.
+    #[command(subcommand)]
+    Directory(DirectoryCommand),
+    /// Look after shards: the stores that mailboxes live in.
+    #[command(subcommand)]
+    Shard(ShardCommand),
+    /// Check stores, give room back, and see how much there is.
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Move a mailbox to another shard, while it is in use.
+    ///
+    /// It takes no changes for a moment at the end: mail for it waits meanwhile. When the command is ended in the middle, nothing is lost,
+    /// and to do it again goes on.
+    #[command(after_help = "\
+Examples:
+  muralla mail move ann@example.net --to second
+  muralla mail move ann@example.net --to main          where it lives: undoes a move that was broken off")]
+    Move {
+        /// The account.
+        account: String,
+        /// The shard, by name.
+        #[arg(long, value_name = "SHARD")]
+        to: String,
+    },
+    /// Reckon what so many mailboxes take: boxes, disks, what they have to do, and what a GB of mail costs. Needs no configuration.
+    Plan(Box<PlanArgs>),
     /// See and change what waits to be delivered.
     #[command(subcommand)]
     Queue(QueueCommand),
@@ -129,6 +176,9 @@ pub(crate) struct DomainItems {
     /// Names of back-ends that take its mail; may be repeated, empty for our store.
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<Vec<String>>,
+    /// The shard that its new accounts live in; empty for where the fewest do.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) shard: Option<String>,
     /// What an account may have, such as 300MiB; 0 for no limit.
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) quota: Option<u64>,
@@ -142,7 +192,12 @@ pub(crate) struct DomainItems {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountCommand {
-    /// List accounts by name.
+    /// List accounts by name, with what they have.
+    #[command(after_help = "\
+Examples:
+  muralla mail account list --domain example.net
+  muralla mail account list --most 100 --after ann@example.net        the next page
+  muralla mail account list --most 1000000 --json | jq '.[] | select(.used_bytes > 250000000).name'")]
     List {
         /// Of this domain alone.
         #[arg(long)]
@@ -154,7 +209,7 @@ pub(crate) enum AccountCommand {
         #[arg(long, default_value_t = 1_000)]
         most: u32,
     },
-    /// Show all that is known of an account but for the password, as JSON.
+    /// Show all that is known of an account but for the password, with what it has, as JSON.
     Show { name: String },
     /// Enter an account.
     #[command(after_help = "\
@@ -169,6 +224,9 @@ Examples:
         /// No password will do.
         #[arg(long, conflicts_with = "password_file")]
         no_password: bool,
+        /// The shard that it lives in. Without it, the domain's, or where the fewest do.
+        #[arg(long, value_name = "NAME")]
+        shard: Option<String>,
         #[command(flatten)]
         items: Box<AccountItems>,
     },

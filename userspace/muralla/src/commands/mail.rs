@@ -1,6 +1,12 @@
 //! `muralla mail`.
 
+mod accounts;
 mod directory;
+mod personal;
+mod places;
+mod plan;
+mod stores;
+mod taking_over;
 mod transfer;
 
 use std::fmt::Write as _;
@@ -40,7 +46,21 @@ pub(crate) async fn act(call: &Call, command: MailCommand) -> anyhow::Result<Exi
             directory::account(call, &configured(call)?, command).await
         }
         MailCommand::Alias(command) => directory::alias(call, &configured(call)?, command).await,
+        MailCommand::AppPassword(command) => {
+            personal::app_password(call, &configured(call)?, command).await
+        }
+        MailCommand::Contact(command) => personal::contact(call, &configured(call)?, command).await,
+        MailCommand::Backend(command) => places::backend(call, &configured(call)?, command).await,
         MailCommand::Dkim(command) => directory::dkim(call, &configured(call)?, command).await,
+        MailCommand::Directory(command) => {
+            taking_over::act(call, &configured(call)?, command).await
+        }
+        MailCommand::Shard(command) => places::shard(call, &configured(call)?, command).await,
+        MailCommand::Store(command) => stores::act(call, &configured(call)?, command).await,
+        MailCommand::Move { account, to } => {
+            stores::move_mailbox(call, &configured(call)?, &account, &to).await
+        }
+        MailCommand::Plan(args) => plan::plan(call, *args),
         MailCommand::Import { account, from, folder, removed_too } => {
             transfer::import(call, &configured(call)?, &account, from, &folder, removed_too).await
         }
@@ -201,16 +221,20 @@ pub(crate) fn summary(status: &Status) -> String {
         directory.engine,
         directory.location
     );
-    if let Some(queue) = &status.queue {
-        let _ = writeln!(
-            text,
-            "  queue: {} messages, {}, the oldest of {} ago; {} due, {} held",
-            queue.messages,
-            size::about(queue.bytes),
-            duration::write(Duration::from_secs(queue.oldest)),
-            queue.due,
-            queue.held
-        );
+    match &status.queue {
+        None => {}
+        Some(queue) if queue.messages == 0 => text.push_str("  queue: empty\n"),
+        Some(queue) => {
+            let _ = writeln!(
+                text,
+                "  queue: {} messages, {}, the oldest of {} ago; {} due, {} held",
+                queue.messages,
+                size::about(queue.bytes),
+                duration::write(Duration::from_secs(queue.oldest)),
+                queue.due,
+                queue.held
+            );
+        }
     }
     text
 }

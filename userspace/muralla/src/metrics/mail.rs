@@ -213,6 +213,11 @@ fn waiting(status: &Status) -> Vec<Family> {
             "Files of the spool that were found damaged, and put aside",
             spool.broken,
         ),
+        gauge(
+            "muralla_mail_spool_aside",
+            "Messages of the spool that were put aside as the mail store refuses them",
+            spool.aside,
+        ),
     ]
 }
 

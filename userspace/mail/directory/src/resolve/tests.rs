@@ -99,7 +99,7 @@ fn shown(target: &Target) -> String {
             };
             format!("{account}{hint}{elsewhere}")
         }
-        Target::Forward(address) => address.to_string(),
+        Target::Forward { address, .. } => address.to_string(),
         Target::Backend { backends, address } => format!("{address}={backends:?}"),
     }
 }
@@ -170,6 +170,37 @@ fn there_is_always_a_postmaster() {
     assert_eq!(world.resolve("postmaster@a.example"), "9", "who is there goes first");
     world.options.postmaster = Some(address("postmaster@plain.example"));
     assert_eq!(world.resolve("postmaster@plain.example"), "Loop");
+}
+
+/// Whose mail it is that goes elsewhere, so that it can come home.
+#[test]
+fn what_is_forwarded_has_an_owner() {
+    let world = World::new();
+    world.account(11, "away@a.example", |account| {
+        account.lists.forwards = vec!["x@else.example".to_owned()];
+    });
+    world.account(12, "twice@a.example", |account| {
+        account.lists.forwards = vec!["outside@a.example".to_owned()];
+    });
+    world.alias("outside@a.example", &["y@else.example"]);
+    world.alias("list@a.example", &["away@a.example"]);
+    for (to, owner) in [
+        ("away@a.example", Some(11)),
+        ("away+detail@b.example", Some(11)),
+        ("list@a.example", Some(11)),
+        ("twice@a.example", Some(12)),
+        ("outside@a.example", None),
+    ] {
+        let Resolution::Deliver(targets) = resolve(&world.index, &world.options, &address(to))
+        else {
+            panic!("{to}")
+        };
+        let owners = targets.iter().filter_map(|target| match target {
+            Target::Forward { account, .. } => Some(account.map(|account| account.0)),
+            _ => None,
+        });
+        assert_eq!(owners.collect::<Vec<_>>(), [owner], "{to}");
+    }
 }
 
 #[test]

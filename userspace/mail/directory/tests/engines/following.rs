@@ -68,7 +68,9 @@ fn mailboxes(directory: &Directory, to: &str) -> Vec<String> {
         .into_iter()
         .map(|target| match target {
             Target::Mailbox { name, .. } => name.to_string(),
-            Target::Forward(address) | Target::Backend { address, .. } => format!("> {address}"),
+            Target::Forward { address, .. } | Target::Backend { address, .. } => {
+                format!("> {address}")
+            }
         })
         .collect()
 }

@@ -8,8 +8,8 @@ use muralla_mail_directory::import::{
 };
 use muralla_mail_directory::{
     AccountEntry, AccountId, AliasEntry, Backend, BackendEntry, ContactEntry, ContactSource,
-    DirectoryError, DkimAlgorithm, DkimKeyEntry, DomainEntry, Hidden, Name, Options, Protocol,
-    Registry, SendingLimits, ShardEntry, ShardId,
+    DirectoryError, DkimAlgorithm, DkimKeyEntry, DomainEntry, Hidden, Imported, Name, Options,
+    Protocol, Registry, SendingLimits, ShardEntry, ShardId,
 };
 use muralla_mail_envelope::{Address, Domain};
 use muralla_test_database::on_both_engines;
@@ -352,6 +352,8 @@ async fn accounts_are_spread_over_shards_and_moved(database: Database) {
         let sql = format!("SELECT count(*) FROM mail_account WHERE shard = {shard}");
         assert_eq!(database.number(&sql).await, expected, "shard {shard}");
     }
+    let counts = registry.accounts_by_shard().await.unwrap();
+    assert_eq!(counts, [(ShardId::MAIN, 5), (second, 5)].into());
     // Who names a shard means it, and a domain may.
     let mut b = DomainEntry::new(domain("b.example"));
     b.shard = Some(closed);
@@ -368,6 +370,8 @@ async fn accounts_are_spread_over_shards_and_moved(database: Database) {
     assert!(registry.switch_shard(ids[0], from, ShardId(99)).await.is_err());
     assert!(registry.switch_shard(ids[0], from, to).await.unwrap());
     assert!(!registry.switch_shard(ids[0], from, to).await.unwrap(), "it has moved already");
+    let placed = registry.placed(&[ids[0], AccountId(7_777)]).await.unwrap();
+    assert_eq!(placed, [(ids[0], (first.name, to))].into());
     let listed = registry.shards().await.unwrap();
     assert_eq!(listed.len(), 3);
     registry.put_shard(&ShardEntry { closed: true, ..shard("second") }).await.unwrap();
@@ -430,6 +434,11 @@ async fn tables_of_others_are_taken_over(database: Database) {
         None,
     ));
     import.join(from_csv("name,backends\ndora@a.example,nowhere\n".as_bytes(), "users.csv", None));
+    let mut rehearsal = import.clone();
+    let rehearsed = registry.rehearse(&mut rehearsal, false).await.unwrap();
+    assert_eq!(rehearsed.new, Imported { domains: 2, accounts: 2, aliases: 1 });
+    assert_eq!((rehearsed.there, rehearsed.passwords), (Imported::default(), 1));
+    assert!(registry.domains().await.unwrap().is_empty(), "nothing is written");
     let mut steps = Vec::new();
     let options = ImportOptions { passwords: Storage::Argon2, ..ImportOptions::default() };
     let imported =
@@ -437,6 +446,7 @@ async fn tables_of_others_are_taken_over(database: Database) {
     assert_eq!((imported.domains, imported.accounts, imported.aliases), (2, 2, 1));
     let refused: Vec<&str> = import.refused.iter().map(|refused| refused.name.as_str()).collect();
     assert_eq!(refused, ["carl@b.example", "dora@a.example"], "{:?}", import.refused);
+    assert_eq!(rehearsal.refused, import.refused);
     assert!(steps.contains(&"hashing passwords") && steps.contains(&"entering accounts"));
     directory.catch_up().await.unwrap();
     assert!(directory.is_local(&domain("z.example")));
@@ -446,6 +456,9 @@ async fn tables_of_others_are_taken_over(database: Database) {
     let mut import =
         from_csv("name,quota\nann@a.example,5M\ncarl@b.example,\n".as_bytes(), "users.csv", None);
     registry.set_password(&name("ann@a.example"), b"another").await.unwrap();
+    let rehearsed = registry.rehearse(&mut import.clone(), true).await.unwrap();
+    assert_eq!(rehearsed.new, Imported { domains: 1, accounts: 1, aliases: 0 });
+    assert_eq!(rehearsed.there, Imported { domains: 1, accounts: 1, aliases: 0 });
     let options = ImportOptions { create_domains: true, ..options };
     let imported = registry.import(&mut import, options, |_| ()).await.unwrap();
     assert_eq!((imported.domains, imported.accounts), (1, 2));

@@ -10,7 +10,34 @@ use muralla_test_database::on_both_engines;
 use crate::common::Database;
 use crate::stand::{DAY, HOUR, NOW, Stand, all, delivered, id, submission, take, temporary};
 
-on_both_engines!(submitted_once, a_life_is_told, many_at_once_share_transactions,);
+on_both_engines!(
+    submitted_once,
+    whose_mail_it_is_is_kept,
+    a_life_is_told,
+    many_at_once_share_transactions,
+);
+
+/// The account that forwards to a recipient is known as often as he is tried, and is nobody else's.
+async fn whose_mail_it_is_is_kept(database: Database) {
+    let stand = Stand::new(database).await;
+    let queue = stand.queue("one").await;
+    let mut forwarded = submission(1, &["a@example.net", "b@example.net", "c@example.net"]);
+    forwarded.accounts = vec![Some(7), None, Some(9)];
+    queue.submit(forwarded, NOW).await.unwrap();
+    let job = take(&queue, 10, NOW).await.pop().unwrap();
+    assert_eq!(job.accounts, [Some(7), None, Some(9)]);
+    let reported = queue.report(&job, all([temporary(), delivered(), temporary()]), NOW).await;
+    let next = reported.unwrap().next.unwrap();
+    // Another process takes what is left.
+    let job = take(&stand.queue("two").await, 10, next).await.pop().unwrap();
+    assert_eq!(job.accounts, [Some(7), Some(9)]);
+    let mut uneven = submission(2, &["a@example.net", "b@example.net"]);
+    uneven.accounts = vec![Some(7)];
+    assert!(queue.submit(uneven, NOW).await.is_err());
+    queue.submit(submission(3, &["a@example.com"]), NOW).await.unwrap();
+    let job = take(&queue, 10, NOW).await.pop().unwrap();
+    assert_eq!(job.accounts, [None]);
+}
 
 async fn submitted_once(database: Database) {
     let stand = Stand::new(database).await;

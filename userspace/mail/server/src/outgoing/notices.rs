@@ -1,5 +1,6 @@
 //! Tells senders what became of their messages: RFC 3464.
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use muralla_mail_directory::{BackendId, Target};
 use muralla_mail_envelope::dsn::{self, Report};
@@ -11,12 +12,13 @@ use tracing::{debug, warn};
 use crate::clock;
 use crate::dkim::Signer;
 use crate::plan::Known;
+use crate::post::is_outage_of_queue;
 use crate::recipients::{Nobody, Recipients};
 use crate::routes::Route;
 
 /// Who tells them.
 pub(crate) struct Notices {
-    pub(crate) recipients: Recipients,
+    pub(crate) recipients: ArcSwap<Recipients>,
     pub(crate) signer: Signer,
     pub(crate) hostname: Domain,
     /// Whom notices come from, as people see it.
@@ -26,15 +28,18 @@ pub(crate) struct Notices {
     pub(crate) longest_return: usize,
 }
 
+/// How long a message is waited for that can't be read and is to go back, in seconds.
+const WAITED_FOR: i64 = 3600;
+
 /// Notices that are read at once.
 const AT_ONCE: usize = 64;
 
 impl Notices {
-    /// Tells everybody who is owed something; how many that were.
+    /// Tells everybody who is owed something; how many that were. One who can't be told now keeps nobody else waiting.
     ///
     /// # Errors
     ///
-    /// [`QueueError`]: the others are told later.
+    /// [`QueueError`], if the database is away: the others are told later.
     pub(crate) async fn tell_all(&self, queue: &Queue) -> Result<u64, QueueError> {
         let mut after = None;
         let mut told = 0;
@@ -43,7 +48,13 @@ impl Notices {
             let Some(last) = notices.last() else { return Ok(told) };
             after = Some(last.message);
             for notice in &notices {
-                told += u64::from(self.tell(queue, notice).await?);
+                match self.tell(queue, notice).await {
+                    Ok(one) => told += u64::from(one),
+                    Err(error) if is_outage_of_queue(&error) => return Err(error),
+                    Err(error) => {
+                        warn!(id = %notice.message, %error, "a sender is told later");
+                    }
+                }
             }
         }
     }
@@ -52,8 +63,10 @@ impl Notices {
         let now = clock::now();
         let message = match queue.bodies().get(notice.body).await {
             Ok(message) => message,
-            Err(error) if error.may_pass() => return Err(error.into()),
-            // It is told without the message.
+            // For a while it is waited for; then he is told without it.
+            Err(error) if error.may_pass() && now < ended(notice).saturating_add(WAITED_FOR) => {
+                return Err(error.into());
+            }
             Err(error) => {
                 warn!(id = %notice.message, %error, "a message can't be sent back");
                 Bytes::from_static(b"\r\n")
@@ -108,7 +121,7 @@ impl Notices {
     fn way_to(&self, to: &Address, now: i64) -> Result<Option<Way>, QueueError> {
         let elsewhere =
             |address: &Address| (address.clone(), Route::Domain(address.domain.to_string()));
-        let ways = match self.recipients.find(to, true, now) {
+        let ways = match self.recipients.load().find(to, true, now) {
             Err(Nobody::NotOurs) => vec![elsewhere(to)],
             // It is known when the database is there again.
             Err(Nobody::UnknownForNow) => return Err(QueueError::Busy),
@@ -121,6 +134,12 @@ impl Notices {
         let destinations = unzipped.1.iter().map(ToString::to_string).collect();
         Ok((!recipients.is_empty()).then_some((recipients, destinations)))
     }
+}
+
+/// When what a notice is about happened.
+fn ended(notice: &Notice) -> i64 {
+    let last = notice.fates.iter().filter_map(|fate| fate.last_attempt).max();
+    last.unwrap_or(notice.envelope.received_at)
 }
 
 /// Recipients, and where each of them goes.
@@ -139,8 +158,11 @@ fn ways(target: &Target) -> Vec<(Address, Route)> {
         Target::Backend { backends, address } => {
             backends.iter().map(|backend| (address.clone(), route(backend))).collect()
         }
-        Target::Forward(address) => {
+        Target::Forward { address, .. } => {
             vec![(address.clone(), Route::Domain(address.domain.to_string()))]
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

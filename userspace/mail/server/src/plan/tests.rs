@@ -31,6 +31,11 @@ fn mailbox(id: i64, name: &str, hint: Option<&str>, backends: &[BackendId]) -> T
     }
 }
 
+/// What ann forwards.
+fn forward(to: &str) -> Target {
+    Target::Forward { address: address(to), account: Some(AccountId(1)) }
+}
+
 /// Plans a message for recipients with their targets.
 fn plan(from: &str, known: bool, message: &str, wanted: Vec<(&str, Known, Placement)>) -> Plan {
     let keys = Keys::of_secrets(&["a secret of enough length"]).unwrap();
@@ -113,7 +118,7 @@ fn several_back_ends_get_it_each() {
 
 #[test]
 fn forwards_have_a_sender_of_ours() {
-    let forward = || Known::Targets(vec![Target::Forward(address("ann@elsewhere.example"))]);
+    let forward = || Known::Targets(vec![forward("ann@elsewhere.example")]);
     for (from, known, expected) in [
         ("x@example.org", false, Some("srs.isp.example")),
         ("bob@isp.example", false, Some("isp.example")),
@@ -125,6 +130,7 @@ fn forwards_have_a_sender_of_ours() {
         let domain = parcel.envelope.from.address().and_then(Address::domain);
         assert_eq!(domain.map(Domain::as_str), expected, "{from}");
         assert_eq!(parcel.destinations, ["elsewhere.example"]);
+        assert_eq!(parcel.owners, [Some(AccountId(1))]);
         assert_eq!(parcel.head, "Delivered-To: ann@isp.example\r\n");
         assert!(!parcel.held);
     }
@@ -139,7 +145,7 @@ fn forwards_have_a_sender_of_ours() {
 
 #[test]
 fn what_went_on_before_does_not_go_on_again() {
-    let forward = Known::Targets(vec![Target::Forward(address("ann@elsewhere.example"))]);
+    let forward = Known::Targets(vec![forward("ann@elsewhere.example")]);
     let plan = plan(
         "x@example.org",
         false,
@@ -152,7 +158,7 @@ fn what_went_on_before_does_not_go_on_again() {
 #[test]
 fn what_users_send_keeps_its_sender() {
     let to = address("ann@elsewhere.example");
-    let relay = Known::Targets(vec![Target::Forward(to.clone())]);
+    let relay = Known::Targets(vec![Target::Forward { address: to.clone(), account: None }]);
     let plan = plan(
         "bob@isp.example",
         true,
@@ -161,6 +167,7 @@ fn what_users_send_keeps_its_sender() {
     );
     let parcel = &plan.parcels[0];
     assert_eq!((parcel.head.as_str(), parcel.known), ("", true));
+    assert_eq!(parcel.owners, [None], "he sends it himself");
     assert_eq!(parcel.envelope.from, ReversePath::Address(address("bob@isp.example")));
     assert_eq!(parcel.envelope.recipients[0].parameters.notify, Notify::default());
     assert_eq!(parcel.envelope.recipients[0].parameters.orcpt, None);
@@ -219,7 +226,7 @@ fn a_plan_comes_back_from_its_text() {
             ),
             (
                 "bob@isp.example",
-                Known::Targets(vec![Target::Forward(address("b@elsewhere.example"))]),
+                Known::Targets(vec![forward("b@elsewhere.example")]),
                 Placement::Inbox,
             ),
         ],

@@ -8,7 +8,7 @@ use muralla_mail_queue::{Change, Filter, Submission};
 use muralla_mail_store::{Account, Delivered, Delivery, Destination, Flags, FolderPath, Purpose};
 use tracing::warn;
 
-use super::outage::{is_outage_of_queue, said};
+use super::outage;
 use super::{Fate, Post};
 use crate::clock;
 use crate::letter::Letter;
@@ -35,7 +35,7 @@ impl Post {
             Err(error) => return all(boxes, &|| Fate::Later(error.to_string())),
         };
         let work = async {
-            let store = shard.store().await.map_err(|error| (true, error.to_string()))?;
+            let store = shard.store().await.map_err(|error| Fate::Later(error.to_string()))?;
             let mut destinations = Vec::with_capacity(boxes.len());
             for (one, quota) in &boxes {
                 let account = Account(one.account.0);
@@ -45,7 +45,7 @@ impl Post {
                     && store
                         .folder(account, &path)
                         .await
-                        .map_err(|error| said(&shard, &error))?
+                        .map_err(|error| outage::of_store(&shard, &error))?
                         .is_some()
                 {
                     folder = path;
@@ -60,19 +60,18 @@ impl Post {
             }
             let delivery =
                 Delivery { id: plan.envelope.id, raw: letter.whole().clone(), destinations };
-            store.deliver(delivery).await.map_err(|error| said(&shard, &error))
+            store.deliver(delivery).await.map_err(|error| outage::of_store(&shard, &error))
         };
         // To abandon it is no harm: whoever delivers again stores it once.
         let delivered = match tokio::time::timeout(patience, work).await {
             Ok(delivered) => delivered,
             Err(_) => {
                 shard.took_too_long();
-                Err((true, format!("shard {} took too long", shard.name())))
+                Err(Fate::Later(format!("shard {} took too long", shard.name())))
             }
         };
         match delivered {
-            Err((true, error)) => all(boxes, &|| Fate::Later(error.clone())),
-            Err((false, error)) => all(boxes, &|| Fate::Never(error.clone())),
+            Err(fate) => all(boxes, &|| fate.clone()),
             Ok(delivered) => {
                 shard.was_quick();
                 let mut delivered = delivered.into_iter();
@@ -81,10 +80,10 @@ impl Post {
                         Some(Delivered::Stored { .. } | Delivered::Again { .. }) => Fate::Done,
                         Some(Delivered::OverQuota) => Fate::Full,
                         Some(Delivered::Leaving | Delivered::Elsewhere) => {
-                            Fate::Later("the mailbox is being moved".to_owned())
+                            Fate::Waits("the mailbox is being moved".to_owned())
                         }
                         Some(Delivered::Refused) => {
-                            Fate::Never(format!("there is no room for folder {}", one.folder))
+                            Fate::Fault(format!("there is no room for folder {}", one.folder))
                         }
                         None => Fate::Later("the store said nothing of it".to_owned()),
                     };
@@ -125,18 +124,13 @@ impl Post {
             envelope: parcel.envelope.clone(),
             raw,
             destinations: parcel.destinations.clone(),
+            accounts: parcel.owners.iter().map(|owner| owner.map(|account| account.0)).collect(),
             known: parcel.known,
             due: parcel.held.then_some(now.saturating_add(FAR)),
             lifetime: None,
         };
         if let Err(error) = queue.submit(submission, now).await {
-            if is_outage_of_queue(&error)
-                && let Ok(main) = self.0.shards.main()
-            {
-                main.failed(&error);
-            }
-            let text = error.to_string();
-            return if error.may_pass() { Fate::Later(text) } else { Fate::Never(text) };
+            return outage::of_queue(self.0.shards.main().ok().as_ref(), &error);
         }
         if parcel.held {
             // If it comes to nothing, it is not tried for ten years anyway.

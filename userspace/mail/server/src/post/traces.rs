@@ -39,6 +39,21 @@ impl Post {
             let recipient = Some(recipient.address.to_string());
             Event { recipient, ..event.clone() }
         });
-        self.note(events.collect());
+        let mut events: Vec<Event> = events.collect();
+        // What goes on has an id of its own, by which it is asked for.
+        for parcel in plan.parcels.iter().filter(|parcel| parcel.envelope.id != *id) {
+            let event = Event {
+                message: parcel.envelope.id,
+                // Before it was queued, though that is known later.
+                at_ms: plan.envelope.received_at.saturating_mul(1000),
+                text: format!("{} as {id}", event.text),
+                ..event.clone()
+            };
+            events.extend(parcel.envelope.recipients.iter().map(|recipient| {
+                let recipient = Some(recipient.address.to_string());
+                Event { recipient, ..event.clone() }
+            }));
+        }
+        self.note(events);
     }
 }

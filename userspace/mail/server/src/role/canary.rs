@@ -21,7 +21,8 @@ const LONGEST: u64 = 2048;
 
 impl Role {
     /// Asks each service once, and says how long the slowest took to greet. Services that only speak to a load balancer are not
-    /// asked: it would have to be one.
+    /// asked: it would have to be one. A service that has all the connections that it may have, and says so, is alive: to end it would
+    /// only cut those off.
     ///
     /// # Errors
     ///
@@ -43,8 +44,13 @@ impl Role {
         let asked: Vec<_> = asked.collect();
         let asked = asked.into_iter().map(|(service, address)| async move {
             let begin = Instant::now();
+            let turned_away = self.turned_away(service);
             match timeout(PATIENCE, greet(service, within_reach(address))).await {
                 Ok(Ok(())) => Ok(begin.elapsed()),
+                // Where TLS comes first there is no saying why: that somebody was turned away is counted.
+                Ok(Err(_)) if is_secure(service) && self.turned_away(service) > turned_away => {
+                    Ok(begin.elapsed())
+                }
                 Ok(Err(why)) => Err(format!("{} at {address}: {why}", service.name())),
                 Err(_) => Err(format!("{} at {address} greets nobody", service.name())),
             }
@@ -52,6 +58,24 @@ impl Role {
         let answers = futures_util::future::join_all(asked).await;
         answers.into_iter().try_fold(Duration::ZERO, |slowest, took| Ok(slowest.max(took?)))
     }
+
+    /// Connections that a service turned away since the start, as there were too many.
+    fn turned_away(&self, service: Service) -> u64 {
+        let count = match service {
+            Service::Mx => self.mx.as_ref().map(|server| server.status().turned_away),
+            Service::Submission | Service::Submissions => {
+                self.submission.as_ref().map(|server| server.status().turned_away)
+            }
+            Service::Pop3 | Service::Pop3s => {
+                self.pop3.as_ref().map(|(_, house)| house.status().crowded)
+            }
+        };
+        count.unwrap_or_default()
+    }
+}
+
+const fn is_secure(service: Service) -> bool {
+    matches!(service, Service::Submissions | Service::Pop3s)
 }
 
 /// Whoever listens everywhere listens on this machine's own address as well.
@@ -67,7 +91,7 @@ fn within_reach(address: SocketAddr) -> SocketAddr {
 async fn greet(service: Service, address: SocketAddr) -> Result<(), String> {
     let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
     let mut wire = Wire::Plain(stream);
-    if matches!(service, Service::Submissions | Service::Pop3s) {
+    if is_secure(service) {
         // Whose certificate it is is everybody's own affair: here it is asked whether there is one.
         let trust = Trust::of_roots(RootCertStore::empty()).map_err(|error| error.to_string())?;
         let name = ServerName::IpAddress(address.ip().into());
@@ -78,11 +102,12 @@ async fn greet(service: Service, address: SocketAddr) -> Result<(), String> {
     let mut greeting = Vec::new();
     let read = (&mut wire).take(LONGEST).read_until(b'\n', &mut greeting).await;
     read.map_err(|error| error.to_string())?;
-    let expected: &[u8] = match service {
-        Service::Mx | Service::Submission | Service::Submissions => b"220",
-        Service::Pop3 | Service::Pop3s => b"+OK",
+    // The second of each is what a service says that has too many connections: RFC 5321 section 3.8, RFC 3206 section 4.
+    let expected: [&[u8]; 2] = match service {
+        Service::Mx | Service::Submission | Service::Submissions => [b"220", b"421"],
+        Service::Pop3 | Service::Pop3s => [b"+OK", b"-ERR [SYS/TEMP]"],
     };
-    if !greeting.starts_with(expected) {
+    if !expected.iter().any(|words| greeting.starts_with(words)) {
         let said = String::from_utf8_lossy(&greeting);
         return Err(format!("it says {:?}", said.trim_end()));
     }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use muralla_mail_directory::Options as DirectoryOptions;
 use muralla_mail_queue::{Limits, Options as QueueOptions, Schedule};
 use muralla_smtp::server::{Config as SmtpConfig, Mode};
 use muralla_smtp::tls::{Certificates, Trust};
 
+use super::upkeep::Retention;
 use super::{StartError, Surroundings};
 use crate::config::{MailConfig, MxConfig, OutgoingConfig, Pop3Config, SubmissionConfig};
 use crate::dkim::Signer;
@@ -19,6 +21,9 @@ use crate::outgoing::sts::Sts;
 use crate::post::Post;
 use crate::recipients::Recipients;
 use crate::{mx, submission};
+
+/// How much of the memory for messages one source may have: one part of so many.
+const SHARE: usize = 8;
 
 pub(crate) fn directory_options(config: &MailConfig) -> DirectoryOptions {
     DirectoryOptions {
@@ -43,6 +48,11 @@ pub(super) fn queue_options(config: &MailConfig) -> QueueOptions {
         };
     }
     options
+}
+
+pub(super) fn retention(config: &MailConfig) -> Retention {
+    let days = |days: u32| (days > 0).then_some(days);
+    Retention { spam: days(config.spam_days), trash: days(config.trash_days) }
 }
 
 pub(super) fn mx_settings(config: &MailConfig, mx: &MxConfig) -> mx::Settings {
@@ -84,6 +94,7 @@ pub(super) fn mx_server(
     limits.connections = mx.connections;
     limits.connections_per_source = mx.connections_per_source;
     limits.memory = usize::try_from(mx.memory).unwrap_or(usize::MAX);
+    limits.memory_per_source = limits.memory / SHARE;
     server
 }
 
@@ -102,6 +113,7 @@ pub(super) fn submission_server(
     limits.connections = submission.connections;
     limits.connections_per_source = submission.connections_per_source;
     limits.memory = usize::try_from(submission.memory).unwrap_or(usize::MAX);
+    limits.memory_per_source = limits.memory / SHARE;
     server
 }
 
@@ -154,7 +166,7 @@ pub(super) fn parts(
         caller,
         sign_senders: outgoing.sign_senders,
         notices: Notices {
-            recipients,
+            recipients: ArcSwap::from_pointee(recipients),
             signer,
             hostname: config.hostname.clone(),
             author,

@@ -138,6 +138,42 @@ async fn it_has_bounds() {
     assert!(matches!(full.keep(&three, &text(&three), NOW).await, Err(SpoolError::Full(_))));
 }
 
+/// What the mail store will never take keeps nobody else out, and is never deleted.
+#[tokio::test]
+async fn one_that_is_refused_is_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = spool(&folder, |config| config.age = Duration::from_secs(60)).await;
+    let (one, two, three) = (plan(1), plan(2), plan(3));
+    here.keep(&one, &letter(&one, "x"), NOW).await.unwrap();
+    let late = NOW + 61;
+    assert!(matches!(here.keep(&two, &letter(&two, "x"), late).await, Err(SpoolError::Full(_))));
+    let key = here.waiting(None, 1)[0];
+    here.failed(key, "it is refused", true).await;
+    here.keep(&two, &letter(&two, "x"), late).await.unwrap();
+    assert_eq!((here.status().messages, here.status().aside), (2, 0));
+    for _ in 1..REFUSALS {
+        here.failed(key, "it is refused", true).await;
+    }
+    let status = here.status();
+    assert_eq!((status.messages, status.aside, status.oldest), (1, 1, Some(late)));
+    assert_eq!(status.last_error.as_deref(), Some("it is refused"));
+    let aside = here.path(key.1).with_extension("aside");
+    assert!(aside.exists() && !here.path(key.1).exists());
+    // What the disk can't read now may be read later: it stays, and keeps nobody out either.
+    let other = here.waiting(None, 1)[0];
+    for _ in 0..2 * REFUSALS {
+        here.failed(other, "a bad sector", false).await;
+    }
+    here.keep(&three, &letter(&three, "x"), late + 61).await.unwrap();
+    assert!(here.path(other.1).exists());
+
+    // An operator gives it its name back.
+    assert_eq!(spool(&folder, |_| ()).await.status().aside, 1);
+    fs::rename(&aside, here.path(key.1)).unwrap();
+    here.rescan().await.unwrap();
+    assert_eq!((here.status().messages, here.status().aside), (3, 0));
+}
+
 /// Whatever becomes of a file: it is put aside, never taken for a message and never deleted.
 #[tokio::test]
 async fn damage_is_found_wherever_it_is() {

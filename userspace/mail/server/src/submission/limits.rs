@@ -9,9 +9,16 @@ use std::fmt;
 use muralla_mail_directory::{AccountId, SendingLimits};
 use parking_lot::Mutex;
 
-/// What all accounts spent lately.
-#[derive(Debug, Default)]
-pub(crate) struct Limits(Mutex<HashMap<AccountId, Account>>);
+/// What all accounts spent lately, in parts: who looks through one of them keeps few others waiting.
+#[derive(Debug)]
+pub(crate) struct Limits(Vec<Mutex<Part>>);
+
+#[derive(Debug)]
+struct Part {
+    accounts: HashMap<AccountId, Account>,
+    /// How many there have to be before it is looked which of them can be forgotten.
+    many: usize,
+}
 
 /// Which limit is reached.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,8 +56,10 @@ struct Window<const SLOTS: usize> {
 const HOUR_SLOT: i64 = 300;
 const DAY_SLOT: i64 = 3600;
 
-/// Accounts that are remembered at most before those are forgotten that sent nothing for a day.
-const MANY: usize = 100_000;
+const PARTS: usize = 64;
+
+/// Accounts of a part that are remembered at least, though they sent nothing for a day.
+const MANY: usize = 2_000;
 
 impl Limits {
     /// Counts a message to so many recipients, unless that is too much.
@@ -61,11 +70,10 @@ impl Limits {
         recipients: u32,
         now: i64,
     ) -> Result<(), Spent> {
-        let mut all = self.0.lock();
-        if all.len() > MANY {
-            all.retain(|_, account| !account.is_idle(now));
-        }
-        let account = all.entry(id).or_default();
+        let Some(part) = self.part(id) else { return Ok(()) };
+        let mut part = part.lock();
+        part.forget(now);
+        let account = part.accounts.entry(id).or_default();
         account.may(limits, recipients, now)?;
         account.hour.add(recipients, now, HOUR_SLOT);
         account.day.add(recipients, now, DAY_SLOT);
@@ -80,10 +88,35 @@ impl Limits {
         recipients: u32,
         now: i64,
     ) -> Result<(), Spent> {
-        match self.0.lock().get_mut(&id) {
+        let Some(part) = self.part(id) else { return Ok(()) };
+        match part.lock().accounts.get_mut(&id) {
             Some(account) => account.may(limits, recipients, now),
             None => Account::default().may(limits, recipients, now),
         }
+    }
+
+    /// Where an account is counted.
+    fn part(&self, id: AccountId) -> Option<&Mutex<Part>> {
+        self.0.get(place::<PARTS>(id.0))
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let part = || Mutex::new(Part { accounts: HashMap::new(), many: MANY });
+        Self(std::iter::repeat_with(part).take(PARTS).collect())
+    }
+}
+
+impl Part {
+    /// Forgets who sent nothing for a day, when there are twice as many as were left the last time: however many send, each of them
+    /// costs a look or two.
+    fn forget(&mut self, now: i64) {
+        if self.accounts.len() < self.many {
+            return;
+        }
+        self.accounts.retain(|_, account| !account.is_idle(now));
+        self.many = self.accounts.len().saturating_mul(2).max(MANY);
     }
 }
 
@@ -223,6 +256,25 @@ mod tests {
         assert_eq!(spent.spend(ANN, &may, 5, NOW), Ok(()));
         let refused = spent.spend(ANN, &may, 1, NOW).unwrap_err().to_string();
         assert!(refused.contains("10 recipients an hour"), "{refused}");
+    }
+
+    #[test]
+    fn who_sends_nothing_is_forgotten_and_nobody_is_looked_at_each_time() {
+        let (spent, may) = (Limits::default(), limits(3, 5));
+        // All of one part.
+        let id = |number: usize| AccountId(i64::try_from(number * PARTS).unwrap());
+        for number in 0..3 * MANY {
+            spent.spend(id(number), &may, 1, NOW).unwrap();
+        }
+        let part = spent.part(id(0)).unwrap();
+        assert_eq!(part.lock().accounts.len(), 3 * MANY);
+        assert_eq!(part.lock().many, 4 * MANY, "not before there are so many");
+        let later = NOW + 2 * 86_400;
+        for number in 0..=MANY {
+            spent.spend(id(number), &may, 1, later).unwrap();
+            spent.spend(id(3 * MANY + number), &may, 1, later).unwrap();
+        }
+        assert!(part.lock().accounts.len() <= 2 * MANY + 2, "others sent nothing for a day");
     }
 
     proptest! {

@@ -195,6 +195,11 @@ async fn a_full_mailbox_takes_no_more(database: Database) {
         assert!(replies[3].starts_with("250 "), "{replies:?}");
         assert_eq!(house.inbox("small@isp.example").await.len(), 1);
         assert_eq!(house.inbox("ann@isp.example").await.len(), before + 1);
+        // But once it is known, he gets none of it, in whatever company.
+        let replies = talk.mail("x@example.org", &to, &large).await;
+        assert!(replies[1].starts_with("452 4.2.2"), "{replies:?}");
+        assert!(replies[3].starts_with("250 "), "{replies:?}");
+        assert_eq!(house.inbox("small@isp.example").await.len(), 1);
         house.role.stop().await;
     }
 }

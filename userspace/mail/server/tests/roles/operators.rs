@@ -5,9 +5,9 @@ use muralla_mail::report::Status;
 use muralla_test_database::on_both_engines;
 
 use crate::database::Database;
-use crate::house::House;
+use crate::house::{House, config_of_all};
 use crate::submission::{LOGIN, send};
-use crate::talk::until;
+use crate::talk::{Talk, until};
 
 async fn the_queue_is_seen_and_changed(database: Database) {
     let house = House::of_all(&database).await;
@@ -47,8 +47,12 @@ async fn the_queue_is_seen_and_changed(database: Database) {
             assert!(kinds.iter().any(|one| one == kind), "{what}: {kinds:?}");
         }
     }
-    // What is queued has an id of its own.
-    assert_eq!(kinds(&all[0].message).await[0], "queued");
+    // What is queued has an id of its own, by which it is known from its beginning as well.
+    let queued = kinds(&all[0].message).await;
+    assert!(
+        ["accepted", "queued"].iter().all(|kind| queued.iter().any(|one| one == kind)),
+        "{queued:?}"
+    );
     house.role.stop().await;
 }
 
@@ -65,6 +69,28 @@ async fn services_are_asked_for_their_greeting(database: Database) {
     house.role.stop().await;
     let silent = house.role.canary().await.unwrap_err();
     assert!(silent.contains("127.0.0.1"), "{silent}");
+}
+
+/// Whoever comes while there are too many is told so: a service that can say that is alive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_flood_is_no_failure() {
+    let database = Database::sqlite();
+    let mut config = config_of_all(&database.location, database.folder());
+    config.mx.as_mut().unwrap().connections = 1;
+    config.submission.as_mut().unwrap().connections = 1;
+    config.pop3.as_mut().unwrap().connections = 1;
+    let house = House::start(config).await;
+    let mut flood = Vec::new();
+    for service in ["mx", "submission", "pop3"] {
+        let mut talk = Talk::to(house.at(service)).await;
+        let greeting = talk.line().await.unwrap();
+        assert!(greeting.starts_with("220 ") || greeting.starts_with("+OK"), "{greeting}");
+        flood.push(talk);
+    }
+    house.role.canary().await.unwrap();
+    let troubles = house.role.status().troubles;
+    assert!(troubles.iter().any(|trouble| trouble.starts_with("mx has all")), "{troubles:?}");
+    house.role.stop().await;
 }
 
 on_both_engines!(the_queue_is_seen_and_changed, services_are_asked_for_their_greeting);

@@ -38,6 +38,7 @@ async fn mail_waits_on_the_local_disk() {
     talk.ask("USER ann@isp.example").await;
     let answer = talk.ask(&format!("PASS {PASSWORD}")).await;
     assert!(answer.starts_with("-ERR [SYS/TEMP]"), "{answer}");
+    assert!(house.role.status().pop3.unwrap().counts.unavailable > 0);
 
     database.start();
     until("the spool is empty", || async { spooled(&house).await == 0 }).await;

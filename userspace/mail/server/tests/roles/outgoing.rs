@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use muralla_mail::operators::{QueueAction, QueueForm};
 use muralla_mail_directory::{AccountEntry, AliasEntry, Backend, BackendEntry};
-use muralla_mail_envelope::{Client, Domain, Envelope, MessageId, Recipient, ReversePath};
+use muralla_mail_envelope::{
+    Client, Domain, Envelope, MessageId, OriginalRecipient, Recipient, ReversePath,
+};
 use muralla_mail_queue::{Filter, Submission};
 use muralla_smtp::server::{Config, Conversation, Decision, Handler, Mode, Security, Server};
 use muralla_smtp::tls::Certificates;
@@ -239,6 +241,30 @@ async fn what_can_not_be_forwarded_comes_home(database: Database) {
     house.role.stop().await;
 }
 
+/// Whoever sends may write whom he likes beside a recipient (ORCPT, RFC 3461): that makes nobody the owner of his mail.
+async fn what_a_client_writes_is_no_owner(database: Database) {
+    let other = Other::default();
+    let house = house(&database, &other).await;
+    let mut recipient = Recipient::new(address("unknown@elsewhere.example"));
+    recipient.parameters.orcpt = Some(OriginalRecipient::of(&address("bob@isp.example")));
+    let envelope = Envelope {
+        id: MessageId([7; 16]),
+        from: ReversePath::Address(address("ann@isp.example")),
+        mail: Default::default(),
+        recipients: vec![recipient],
+        received_at: now(),
+        client: Client::local(&Domain::parse("mx.isp.example").unwrap()),
+    };
+    let raw = Bytes::from_static(b"From: ann@isp.example\r\n\r\nx\r\n");
+    let queue = house.role.queue().await.unwrap();
+    queue.submit(Submission::new(envelope, raw), now()).await.unwrap();
+    until("it is over", || async { is_empty(&house).await }).await;
+    let notice = house.inbox("ann@isp.example").await;
+    assert!(notice.len() == 1 && notice[0].contains("Status: 5.1.1"), "{notice:?}");
+    assert!(house.inbox("bob@isp.example").await.is_empty());
+    house.role.stop().await;
+}
+
 async fn names_that_fail_cost_no_attempt(database: Database) {
     let other = Other::default();
     let house = house(&database, &other).await;
@@ -302,6 +328,7 @@ on_both_engines!(
     what_is_put_off_is_tried_again,
     senders_are_told_what_failed,
     what_can_not_be_forwarded_comes_home,
+    what_a_client_writes_is_no_owner,
     names_that_fail_cost_no_attempt,
     several_back_ends_take_their_mail,
 );

@@ -133,6 +133,26 @@ async fn a_stolen_account_sends_little(database: Database) {
     house.role.stop().await;
 }
 
+/// Nobody's mailbox is filled beyond what it may have by way of another recipient.
+async fn a_full_mailbox_takes_nothing_from_users_either(database: Database) {
+    let house = House::of_all(&database).await;
+    let registry = house.role.directory().registry();
+    let mut small = AccountEntry::new(name("small@isp.example"));
+    small.quota_bytes = Some(1000);
+    registry.put_account(&small).await.unwrap();
+    house.role.directory().catch_up().await.unwrap();
+    let script = format!(
+        "{LOGIN}to = ['small@isp.example', 'bob@isp.example']\n\
+         text = 'From: ann@isp.example\\n\\n' + 'more\\n' * 300\n\
+         refused = [list(server.sendmail('ann@isp.example', to, text)) for n in range(3)]\n\
+         assert refused == [[], to[:1], to[:1]], refused\nserver.quit()\n"
+    );
+    send(&house, "submission", &script).await.unwrap();
+    assert_eq!(house.inbox("small@isp.example").await.len(), 1);
+    assert_eq!(house.inbox("bob@isp.example").await.len(), 3);
+    house.role.stop().await;
+}
+
 async fn what_users_send_is_signed(database: Database) {
     let house = House::of_all(&database).await;
     let registry = house.role.directory().registry();
@@ -177,5 +197,6 @@ on_both_engines!(
     users_send_to_everybody,
     nobody_sends_as_another,
     a_stolen_account_sends_little,
+    a_full_mailbox_takes_nothing_from_users_either,
     what_users_send_is_signed
 );

@@ -71,6 +71,11 @@ pub struct Limits {
     /// Octets of messages in memory, of all connections: those that come in, and those that a handler has not decided about.
     /// What one read of a connection brings may come on top.
     pub memory: usize,
+    /// Octets of these that one source may have; at least those of one message.
+    pub memory_per_source: usize,
+    /// Octets of a message that are to come in a minute, pauses of [`Times::data`] aside; 0 if that does not matter. A modem of 9.6
+    /// kbit/s has twice as many as the usual.
+    pub least_rate: u64,
 }
 
 /// How long a server waits for a client. RFC 5321 section 4.5.3.2.7 has 5 minutes at least for commands.
@@ -78,7 +83,10 @@ pub struct Limits {
 pub struct Times {
     /// For a command, from the reply before it.
     pub command: Duration,
-    /// For the next piece of a message.
+    /// The same while three quarters of all connections are taken: who does nothing then keeps others out.
+    pub pressed: Duration,
+    /// For the next piece of a message; and for all pauses together that are not made up for by what comes faster than
+    /// [`Limits::least_rate`].
     pub data: Duration,
     /// For all of a message.
     pub message: Duration,
@@ -137,6 +145,8 @@ impl Limits {
             connections: 2000,
             connections_per_source: if lmtp { 1000 } else { 20 },
             memory: 512 << 20,
+            memory_per_source: if lmtp { 512 << 20 } else { 64 << 20 },
+            least_rate: 32 << 10,
         }
     }
 }
@@ -145,6 +155,7 @@ impl Default for Times {
     fn default() -> Self {
         Self {
             command: Duration::from_secs(5 * 60),
+            pressed: Duration::from_secs(30),
             data: Duration::from_secs(3 * 60),
             message: Duration::from_secs(60 * 60),
             handshake: Duration::from_secs(30),

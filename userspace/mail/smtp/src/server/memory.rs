@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::time::{Instant, timeout_at};
 
 /// What is shared of it, in octets. Small enough that many small messages fit, large enough that a message of 35 MB asks
 /// some hundred times.
@@ -16,9 +17,12 @@ pub(crate) struct Memory {
     all: usize,
 }
 
-/// What one connection has of it.
+/// What one connection has of it, and of what its source may have.
 #[derive(Debug, Default)]
-pub(crate) struct Share(Option<OwnedSemaphorePermit>);
+pub(crate) struct Share {
+    whole: Option<OwnedSemaphorePermit>,
+    part: Option<OwnedSemaphorePermit>,
+}
 
 impl Memory {
     /// So many octets.
@@ -32,38 +36,62 @@ impl Memory {
         self.all.saturating_sub(self.units.available_permits()).saturating_mul(UNIT)
     }
 
-    /// Makes a share at least so large: at once, or when others gave theirs back. False if that took too long; nobody waits
-    /// for ever, so that messages which wait for each other all end.
-    pub(crate) async fn cover(&self, share: &mut Share, octets: usize, wait: Duration) -> bool {
-        let have = share.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+    /// In units, as what a source may have is counted: so many octets, or all there are.
+    pub(crate) fn units(&self, octets: usize) -> usize {
+        octets.div_ceil(UNIT).clamp(1, self.all)
+    }
+
+    /// Makes a share at least so large, out of what its source may have: at once, or when others gave theirs back. False if that took
+    /// too long; nobody waits for ever, so that messages which wait for each other all end.
+    pub(crate) async fn cover(
+        &self,
+        share: &mut Share,
+        source: &Arc<Semaphore>,
+        octets: usize,
+        wait: Duration,
+    ) -> bool {
+        let have = share.whole.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = octets.div_ceil(UNIT).saturating_sub(have);
         if more == 0 {
             return true;
         }
         let Ok(more) = u32::try_from(more) else { return false };
-        let permit = match Arc::clone(&self.units).try_acquire_many_owned(more) {
-            Ok(permit) => permit,
-            Err(TryAcquireError::Closed) => return false,
-            Err(TryAcquireError::NoPermits) => {
-                let acquired = Arc::clone(&self.units).acquire_many_owned(more);
-                match tokio::time::timeout(wait, acquired).await {
-                    Ok(Ok(permit)) => permit,
-                    _ => return false,
-                }
-            }
-        };
-        match &mut share.0 {
-            Some(have) => have.merge(permit),
-            none => *none = Some(permit),
-        }
+        let deadline = Instant::now() + wait;
+        // Who has as much as he may keeps nobody else waiting.
+        let Some(part) = take(source, more, deadline).await else { return false };
+        let Some(whole) = take(&self.units, more, deadline).await else { return false };
+        add(&mut share.part, part);
+        add(&mut share.whole, whole);
         true
+    }
+}
+
+async fn take(
+    from: &Arc<Semaphore>,
+    units: u32,
+    deadline: Instant,
+) -> Option<OwnedSemaphorePermit> {
+    match Arc::clone(from).try_acquire_many_owned(units) {
+        Ok(permit) => Some(permit),
+        Err(TryAcquireError::Closed) => None,
+        Err(TryAcquireError::NoPermits) => {
+            let acquired = Arc::clone(from).acquire_many_owned(units);
+            timeout_at(deadline, acquired).await.ok()?.ok()
+        }
+    }
+}
+
+fn add(to: &mut Option<OwnedSemaphorePermit>, more: OwnedSemaphorePermit) {
+    match to {
+        Some(have) => have.merge(more),
+        none => *none = Some(more),
     }
 }
 
 impl Share {
     /// Gives all of it back.
     pub(crate) fn release(&mut self) {
-        self.0 = None;
+        *self = Self::default();
     }
 }
 
@@ -71,28 +99,51 @@ impl Share {
 mod tests {
     use super::*;
 
+    const WAIT: Duration = Duration::from_secs(20);
+
+    fn source(units: usize) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(units))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn shared() {
         let memory = Memory::new(3 * UNIT);
-        let wait = Duration::from_secs(20);
+        let all = source(3);
         let (mut one, mut other) = (Share::default(), Share::default());
-        assert!(memory.cover(&mut one, 1, wait).await);
-        assert!(memory.cover(&mut one, UNIT, wait).await);
+        assert!(memory.cover(&mut one, &all, 1, WAIT).await);
+        assert!(memory.cover(&mut one, &all, UNIT, WAIT).await);
         assert_eq!(memory.used(), UNIT);
-        assert!(memory.cover(&mut one, UNIT + 1, wait).await);
-        assert!(memory.cover(&mut other, UNIT, wait).await);
+        assert!(memory.cover(&mut one, &all, UNIT + 1, WAIT).await);
+        let all = source(3);
+        assert!(memory.cover(&mut other, &all, UNIT, WAIT).await);
         assert_eq!(memory.used(), 3 * UNIT);
-        assert!(!memory.cover(&mut other, 2 * UNIT, wait).await);
-        assert!(memory.cover(&mut other, UNIT, wait).await);
+        assert!(!memory.cover(&mut other, &all, 2 * UNIT, WAIT).await);
+        assert!(memory.cover(&mut other, &all, UNIT, WAIT).await);
 
-        let waiting = async { memory.cover(&mut other, 3 * UNIT, wait).await };
+        let waiting = async { memory.cover(&mut other, &all, 3 * UNIT, WAIT).await };
         let giving = async {
-            tokio::time::sleep(wait / 2).await;
+            tokio::time::sleep(WAIT / 2).await;
             one.release();
         };
         assert!(tokio::join!(waiting, giving).0);
         drop(other);
         assert_eq!(memory.used(), 0);
-        assert!(!memory.cover(&mut one, 4 * UNIT, wait).await);
+        assert!(!memory.cover(&mut one, &source(4), 4 * UNIT, WAIT).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_source_has_all_of_it() {
+        let memory = Memory::new(8 * UNIT);
+        assert_eq!((memory.units(2 * UNIT), memory.units(usize::MAX), memory.units(0)), (2, 8, 1));
+        let greedy = source(2);
+        let (mut one, mut two) = (Share::default(), Share::default());
+        assert!(memory.cover(&mut one, &greedy, UNIT, WAIT).await);
+        assert!(memory.cover(&mut two, &greedy, UNIT, WAIT).await);
+        assert!(!memory.cover(&mut one, &greedy, 2 * UNIT, WAIT).await);
+        assert_eq!(memory.used(), 2 * UNIT, "nothing is held in vain");
+        let mut other = Share::default();
+        assert!(memory.cover(&mut other, &source(2), 2 * UNIT, WAIT).await);
+        two.release();
+        assert!(memory.cover(&mut one, &greedy, 2 * UNIT, WAIT).await);
     }
 }

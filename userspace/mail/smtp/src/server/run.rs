@@ -11,17 +11,18 @@ use bytes::BytesMut;
 use muralla_mail_envelope::{Client, Envelope, MessageId, Protocol};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
+use super::behind::proxied;
 use super::config::{Config, Mode};
 use super::handler::{Decision, Handler, Peer, Welcome};
 use super::memory::{Memory, Share};
+use super::pace::Pace;
 use super::report::End;
 use super::session::{Incoming, Offers, Phase, Session, Step};
-use super::sources::{Counted, Sources};
-use crate::proxy::{self, Proxied};
+use super::sources::{Counted, Regulars, Sources};
 use crate::tls::Wire;
 
 /// When TLS begins.
@@ -48,6 +49,8 @@ pub struct Status {
     pub memory: usize,
     /// Connections that were turned away because there were too many, since the start.
     pub turned_away: u64,
+    /// Whether there are so many that only clients who are known well get one.
+    pub full: bool,
 }
 
 #[derive(Debug)]
@@ -58,6 +61,9 @@ struct Shared<H> {
     sources: Sources,
     connections: Arc<Semaphore>,
     most_connections: usize,
+    /// The last ones, which are for clients who are known well.
+    reserved: usize,
+    regulars: Regulars,
     turned_away: AtomicU64,
     stop: watch::Sender<bool>,
 }
@@ -73,13 +79,19 @@ impl<H: Handler> Server<H> {
     #[must_use]
     pub fn new(config: Config, handler: H) -> Self {
         let most_connections = config.limits.connections.clamp(1, Semaphore::MAX_PERMITS);
+        let memory = Memory::new(config.limits.memory);
+        // One message fits in any case.
+        let largest = usize::try_from(config.limits.largest_message).unwrap_or(usize::MAX);
+        let part = config.limits.memory_per_source.max(largest.saturating_add(MARGIN));
         Self(Arc::new(Shared {
-            memory: Memory::new(config.limits.memory),
+            sources: Sources::new(memory.units(part)),
+            memory,
             config: ArcSwap::from_pointee(config),
             handler,
-            sources: Sources::default(),
             connections: Arc::new(Semaphore::new(most_connections)),
             most_connections,
+            reserved: most_connections / RESERVED,
+            regulars: Regulars::default(),
             turned_away: AtomicU64::new(0),
             stop: watch::Sender::new(false),
         }))
@@ -102,6 +114,7 @@ impl<H: Handler> Server<H> {
     pub fn status(&self) -> Status {
         let Shared { memory, sources, connections, most_connections, turned_away, .. } = &*self.0;
         Status {
+            full: connections.available_permits() <= self.0.reserved,
             connections: most_connections.saturating_sub(connections.available_permits()),
             sources: sources.len(),
             memory: memory.used(),
@@ -150,7 +163,7 @@ impl<H: Handler> Server<H> {
     }
 
     fn take(&self, stream: TcpStream, remote: SocketAddr, security: Security) {
-        let Ok(permit) = Arc::clone(&self.0.connections).try_acquire_owned() else {
+        let Some(permit) = self.0.admit(remote.ip()) else {
             self.0.turned_away.fetch_add(1, Ordering::Relaxed);
             if security == Security::StartTls
                 && let Ok(mut stream) = stream.into_std()
@@ -184,7 +197,7 @@ impl<H: Handler> Server<H> {
         };
         let ip = peer.remote.ip().to_canonical();
         let counted = self.0.sources.count(ip, config.limits.connections_per_source);
-        if counted.is_none() {
+        let Some(counted) = counted else {
             self.0.turned_away.fetch_add(1, Ordering::Relaxed);
             if security == Security::StartTls {
                 let told = timeout(config.times.linger, wire.write_all(CROWDED));
@@ -192,7 +205,7 @@ impl<H: Handler> Server<H> {
                 let _ = told.await;
             }
             return;
-        }
+        };
         let offers =
             Offers { start_tls: config.certificates.is_some(), scram: self.0.handler.has_scram() };
         let client = client(ip, config.mode);
@@ -212,11 +225,38 @@ impl<H: Handler> Server<H> {
             replied: now,
             message: None,
             config,
-            _counted: counted,
+            counted,
         };
         run.run(peer, security).await;
     }
 }
+
+impl<H> Shared<H> {
+    /// A place for a connection from there, if there is one.
+    fn admit(&self, from: IpAddr) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.connections).try_acquire_owned().ok()?;
+        let left = self.connections.available_permits();
+        (left >= self.reserved || self.is_known(from.to_canonical())).then_some(permit)
+    }
+
+    /// Whether somebody is worth one of the last places: who sent mail that was taken, a balancer, and this machine.
+    fn is_known(&self, from: IpAddr) -> bool {
+        from.is_loopback()
+            || self.regulars.has(from)
+            || self.config.load().proxies.iter().any(|network| network.contains(&from))
+    }
+
+    /// Whether so many are connected that nobody may do nothing for long.
+    fn is_pressed(&self) -> bool {
+        self.connections.available_permits() < self.most_connections / 4
+    }
+}
+
+/// One of so many places is for clients who are known well.
+const RESERVED: usize = 16;
+
+/// Octets that a message's memory may have beyond the message.
+const MARGIN: usize = 2 << 20;
 
 /// How long a listener rests after a failure at first, and at last.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -248,9 +288,16 @@ struct Run<'a, H: Handler, S> {
     until: Instant,
     /// When the client was last told something.
     replied: Instant,
-    /// When he began to send the message which he sends.
-    message: Option<Instant>,
-    _counted: Option<Counted>,
+    /// The message which he sends.
+    message: Option<Sending>,
+    counted: Counted,
+}
+
+/// A message that is being sent.
+struct Sending {
+    /// When it began.
+    begun: Instant,
+    pace: Pace,
 }
 
 impl<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send> Run<'_, H, S> {
@@ -260,6 +307,9 @@ impl<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send> Run<'_, H, S> {
         }
         self.share.release();
         let Self { server, memory, session, .. } = self;
+        if session.report().accepted > 0 {
+            server.regulars.note(session.client().ip);
+        }
         server.handler.closed(memory, session.client(), session.report()).await;
     }
 
@@ -418,29 +468,57 @@ impl<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send> Run<'_, H, S> {
         let phase = self.session.phase();
         self.reserve(phase).await;
         let now = Instant::now();
-        let due = if phase == Phase::Message {
-            let begun = *self.message.get_or_insert(now);
-            (now + self.times.data).min(begun + self.times.message)
+        // Between two chunks as well: what came is kept meanwhile.
+        if phase == Phase::Message || self.session.memory() > 0 {
+            let sending = || Sending { begun: now, pace: Pace::new(self.times.data) };
+            self.message.get_or_insert_with(sending);
         } else {
             self.message = None;
-            // From the last reply, not from the last octet: who sends a command octet by octet gains nothing.
-            self.replied + self.times.command
-        };
-        let due = due.min(self.until);
+        }
         let may_go = phase == Phase::Idle && self.input.is_empty();
-        let Self { wire, input, stop, .. } = self;
-        let read = tokio::select! {
-            biased;
-            read = timeout_at(due, wire.read_buf(input)) => Some(read),
-            _ = stop.wait_for(|stop| *stop), if may_go => None,
+        let read = loop {
+            // Now and then it is looked whether others need the place.
+            let look = self.due(phase, now).min(Instant::now() + self.times.pressed);
+            let Self { wire, input, stop, .. } = self;
+            let read = tokio::select! {
+                biased;
+                read = timeout_at(look, wire.read_buf(input)) => Some(read),
+                _ = stop.wait_for(|stop| *stop), if may_go => None,
+            };
+            if !matches!(read, Some(Err(_))) || Instant::now() >= self.due(phase, now) {
+                break read;
+            }
         };
         match read {
             None => self.session.stopped(),
             Some(Ok(Ok(0) | Err(_))) => return Err(End::Lost),
-            Some(Ok(Ok(_))) => self.filled = self.input.len() == self.input.capacity(),
+            Some(Ok(Ok(octets))) => {
+                self.filled = self.input.len() == self.input.capacity();
+                if let Some(message) = &mut self.message {
+                    let rate = self.config.limits.least_rate;
+                    message.pace.came(octets, now.elapsed(), rate, self.times.data);
+                }
+            }
             Some(Err(_)) => self.session.timed_out(),
         }
         Ok(())
+    }
+
+    /// Until when a client is waited for who is waited for since `now`.
+    fn due(&self, phase: Phase, now: Instant) -> Instant {
+        let mut due = self.until;
+        if phase != Phase::Message {
+            let command = match self.server.is_pressed() {
+                true => self.times.command.min(self.times.pressed),
+                false => self.times.command,
+            };
+            // From the last reply, not from the last octet: who sends a command octet by octet gains nothing.
+            due = due.min(self.replied + command);
+        }
+        if let Some(Sending { begun, pace }) = &self.message {
+            due = due.min(*begun + self.times.message).min(now + pace.left());
+        }
+        due
     }
 
     /// Makes room for what comes, if all messages together leave any.
@@ -448,7 +526,12 @@ impl<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send> Run<'_, H, S> {
         let held = self.session.memory();
         if held == 0 {
             self.share.release();
-        } else if !self.server.memory.cover(&mut self.share, held, self.times.memory).await {
+        } else if !self
+            .server
+            .memory
+            .cover(&mut self.share, self.counted.memory(), held, self.times.memory)
+            .await
+        {
             self.session.no_memory();
             self.share.release();
         }
@@ -487,43 +570,6 @@ impl<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send> Run<'_, H, S> {
 /// Octets that are read after the last reply, and forgotten.
 const MOST_FORGOTTEN: usize = 4 << 20;
 
-/// Who is at the other end, behind a balancer if there is one.
-async fn proxied<S>(
-    config: &Config,
-    peer: Peer,
-    wire: &mut Wire<S>,
-    input: &mut BytesMut,
-) -> Option<Peer>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let ip = peer.remote.ip().to_canonical();
-    if !config.proxies.iter().any(|network| network.contains(&ip)) {
-        return Some(peer);
-    }
-    let deadline = Instant::now() + config.times.handshake;
-    let proxied = loop {
-        match proxy::parse(input) {
-            Ok(Some((proxied, octets))) => {
-                let _ = input.split_to(octets);
-                break proxied;
-            }
-            Ok(None) => {}
-            Err(_) => return None,
-        }
-        // One octet at a time where TLS might follow: what is read here can't be given back.
-        let mut octet = [0; 1];
-        match timeout_at(deadline, wire.read(&mut octet)).await {
-            Ok(Ok(octets)) if octets > 0 => input.extend_from_slice(&octet),
-            _ => return None,
-        }
-    };
-    match proxied {
-        Proxied::Nobody => Some(peer),
-        Proxied::Client { from, to } => Some(Peer { remote: from, local: to }),
-    }
-}
-
 fn client(ip: IpAddr, mode: Mode) -> Client {
     let protocol = if mode == Mode::Lmtp { Protocol::Lmtp } else { Protocol::Esmtp };
     Client { ip, helo: String::new(), name: None, tls: None, authenticated: None, protocol }
@@ -533,3 +579,6 @@ fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

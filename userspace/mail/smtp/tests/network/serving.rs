@@ -9,7 +9,7 @@ use muralla_smtp::server::{Config, Decision, End, Mode, Security, Server, Welcom
 use muralla_smtp::tls::Wire;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -166,10 +166,61 @@ async fn who_sends_a_message_octet_by_octet() {
         let _ = client.0.write_all(b"a").await;
         sleep(Duration::from_secs(30)).await;
     }
+    let pauses = Duration::from_secs(180);
+    assert!((pauses..pauses + LONG).contains(&before.elapsed()), "{:?}", before.elapsed());
+    assert_eq!((keeper.reports()[0].1.end, keeper.messages().len()), (End::TimedOut, 0));
+    assert_eq!(server.status().memory, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_for_an_hour() {
+    let keeper = Keeper::default();
+    let (mut client, task, server) = in_memory(config(Mode::Mx), &keeper);
+    client.hear("220").await;
+    client.begin("user@example.net").await;
+    client.ask("DATA\r\n", "354").await;
+    let before = Instant::now();
+    // As fast as it has to be, with pauses.
+    let piece = format!("{}\r\n", "a".repeat(998)).repeat(40);
+    while !task.is_finished() && before.elapsed() < LONG * 200 {
+        let _ = client.0.write_all(piece.as_bytes()).await;
+        sleep(LONG).await;
+    }
     let hour = Duration::from_secs(3600);
     assert!((hour..hour + LONG * 2).contains(&before.elapsed()), "{:?}", before.elapsed());
     assert_eq!((keeper.reports()[0].1.end, keeper.messages().len()), (End::TimedOut, 0));
     assert_eq!(server.status().memory, 0);
+}
+
+/// Most of a message is sent at once, to hold memory with it.
+#[tokio::test(start_paused = true)]
+async fn who_sends_much_and_then_next_to_nothing() {
+    for chunked in [false, true] {
+        let keeper = Keeper::default();
+        let (mut client, task, server) = in_memory(config(Mode::Mx), &keeper);
+        client.hear("220").await;
+        client.begin("user@example.net").await;
+        let lines = format!("{}\r\n", "a".repeat(998)).repeat(1000);
+        if chunked {
+            client.say("BDAT 1000000\r\n").await;
+            client.ask(&lines, "250").await;
+        } else {
+            client.ask("DATA\r\n", "354").await;
+            client.say(&lines).await;
+        }
+        let before = Instant::now();
+        while !task.is_finished() && before.elapsed() < LONG * 200 {
+            sleep(Duration::from_secs(20)).await;
+            assert!(task.is_finished() || server.status().memory > 900_000);
+            // Commands between chunks are no pause less.
+            let word: &[u8] = if chunked { b"NOOP\r\n" } else { b"a" };
+            let _ = client.0.write_all(word).await;
+        }
+        let pauses = Duration::from_secs(180);
+        assert!(before.elapsed() < pauses + 2 * LONG, "{:?}", before.elapsed());
+        assert_eq!(keeper.reports()[0].1.end, End::TimedOut);
+        assert_eq!(server.status().memory, 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -587,6 +638,64 @@ async fn memory_has_a_limit() {
     assert!(keeper.messages().iter().all(|(_, kept)| kept[..] == *message.as_bytes()));
     timeout(LONG, server.stopped()).await.unwrap();
     assert_eq!(server.status().memory, 0);
+}
+
+/// One source has a part of it, however many messages it begins: others have the rest.
+#[tokio::test]
+async fn memory_is_not_one_source_s_alone() {
+    let keeper = Keeper::default();
+    let mut config = config(Mode::Mx);
+    config.limits.memory = 8 << 20;
+    config.limits.memory_per_source = 4 << 20;
+    config.limits.largest_message = 2 << 20;
+    config.times.memory = Duration::from_millis(50);
+    let (server, address) = start(config, &keeper, Security::StartTls).await;
+    let half = format!("{}\r\n", "a".repeat(998)).repeat(1800);
+    let mut greedy = Vec::new();
+    for _ in 0..10 {
+        let mut client = call(address).await;
+        client.hear("220").await;
+        client.begin("user@example.net").await;
+        client.ask("DATA\r\n", "354").await;
+        client.say(&half).await;
+        greedy.push(client);
+    }
+    // Somebody else's messages are taken.
+    for _ in 0..3 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut client = Rude(socket.connect(address).await.unwrap());
+        client.hear("220").await;
+        client.begin("user@example.net").await;
+        client.ask("DATA\r\n", "354").await;
+        client.say(&half).await;
+        client.ask(".\r\n", "250").await;
+    }
+    // Until here the greedy one had all that he may have: without a limit of his own, that were all there is.
+    drop(greedy);
+    timeout(LONG, server.stopped()).await.unwrap();
+}
+
+/// While most places are taken, nobody keeps one for long who does nothing.
+#[tokio::test]
+async fn who_does_nothing_makes_room() {
+    let keeper = Keeper::default();
+    let mut config = config(Mode::Mx);
+    config.limits.connections = 8;
+    config.times.pressed = Duration::from_millis(100);
+    let (server, address) = start(config, &keeper, Security::StartTls).await;
+    let mut idle = Vec::new();
+    for _ in 0..6 {
+        let mut client = call(address).await;
+        client.hear("220").await;
+        idle.push(client);
+    }
+    assert!(!server.status().full);
+    let mut seventh = call(address).await;
+    seventh.hear("220").await;
+    // Who has been there for longest goes, as soon as the places are needed.
+    idle[0].hear("421 4.4.2").await;
+    idle[0].ends().await;
 }
 
 /// A message that the handler holds keeps its memory, and nobody else waits for it.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -77,12 +77,14 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Opens it; it is made if it isn't there, for us alone.
+    /// Opens it; it is made if it isn't there, for us alone, or for whom the folder belongs to that it is in.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         if !path.is_dir() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
             if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                File::open(parent)?.sync_all()?;
+                let parent = File::open(parent)?;
+                hand_over(&File::open(path)?, &parent)?;
+                parent.sync_all()?;
             }
         }
         Ok(Self { path: path.to_owned(), folder: File::open(path)? })
@@ -97,6 +99,7 @@ impl Disk for Folder {
             .create_new(true)
             .mode(0o600)
             .open(self.path.join(name))?;
+        hand_over(&file, &self.folder)?;
         // Who looks whether it is in use holds it for no longer than that.
         flock(&file, FlockOperation::LockExclusive)?;
         Ok(Arc::new(file))
@@ -136,6 +139,7 @@ impl Disk for Folder {
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut file = tempfile_in(&self.path, name)?;
         let written = io::Write::write_all(&mut file.0, bytes)
+            .and_then(|()| hand_over(&file.0, &self.folder))
             .and_then(|()| file.0.sync_all())
             .and_then(|()| fs::rename(&file.1, self.path.join(name)));
         if written.is_err() {
@@ -154,7 +158,7 @@ impl Disk for Folder {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => continue,
             };
-            let modified = std::os::unix::fs::MetadataExt::mtime(&about);
+            let modified = about.mtime();
             names.push((name, about.len(), modified));
         }
         Ok(names)
@@ -168,6 +172,15 @@ impl Disk for Folder {
         let about = rustix::fs::fstatvfs(&self.folder)?;
         Ok(about.f_bavail.saturating_mul(about.f_frsize))
     }
+}
+
+/// What root makes belongs to whom the folder belongs: an operator's commands run as root, and the service that reads it does not.
+fn hand_over(made: &File, folder: &File) -> io::Result<()> {
+    let owner = folder.metadata()?;
+    if made.metadata()?.uid() == 0 && owner.uid() != 0 {
+        fchown(made, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
 }
 
 /// A file that nobody looks at, to be given its name when it is complete.
@@ -197,5 +210,30 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_root_makes_belongs_to_whom_the_folder_belongs() {
+        const NOBODY: u32 = 65_534;
+        let top = tempfile::tempdir().unwrap();
+        let owner = match rustix::process::geteuid().as_raw() {
+            0 => {
+                std::os::unix::fs::chown(top.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+                NOBODY
+            }
+            other => other,
+        };
+        let path = top.path().join("packs");
+        let folder = Folder::open(&path).unwrap();
+        let _file = folder.create("one").unwrap();
+        folder.replace("two", b"content").unwrap();
+        for made in [path.clone(), path.join("one"), path.join("two")] {
+            assert_eq!(fs::metadata(&made).unwrap().uid(), owner, "{}", made.display());
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use muralla_database::Value;
 use muralla_mail_store::counting::Uncounted;
 use muralla_mail_store::packs::memory::{Faults, MemoryPacks};
-use muralla_mail_store::{BodyId, BodyOptions, Delivered, Purpose, Store};
+use muralla_mail_store::{BodyId, BodyOptions, Delivered, Purpose, Store, StoreError};
 use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
@@ -18,6 +18,9 @@ on_both_engines!(
     large_messages_that_come_at_once_are_all_there,
     what_the_database_can_not_take_is_refused_for_now,
     a_move_goes_on_where_it_was_broken_off,
+    a_move_that_was_broken_off_is_undone,
+    two_who_move_one_mailbox_lose_nothing,
+    what_comes_while_the_directory_is_asked_is_brought,
     a_body_that_is_counted_too_low_is_kept,
     packs_that_fail_lose_and_double_nothing,
 );
@@ -238,9 +241,10 @@ async fn a_move_goes_on_where_it_was_broken_off(database: Database) {
         moved = from.move_account(ANN, to, |_, _| (), switch) => panic!("{moved:?}"),
         _ = tell => {}
     }
-    assert_eq!(from.deliver(delivery(201, &[ANN])).await.unwrap(), [Delivered::Leaving]);
+    assert_eq!(from.deliver(delivery(201, &[ANN])).await.unwrap(), [Delivered::Elsewhere]);
     assert_eq!(to.deliver(delivery(201, &[ANN])).await.unwrap(), [Delivered::Leaving]);
-    assert_eq!(from.standing_still().await.unwrap(), [ANN]);
+    assert_eq!(to.standing_still().await.unwrap(), [ANN]);
+    assert_eq!(from.left_behind().await.unwrap(), [ANN]);
     from.move_account(ANN, to, |_, _| (), async || Ok(())).await.unwrap();
     assert!(to.deliver(delivery(201, &[ANN])).await.unwrap()[0].is_there());
     let usage = to.usage(ANN).await.unwrap();
@@ -248,7 +252,8 @@ async fn a_move_goes_on_where_it_was_broken_off(database: Database) {
     assert_eq!(uids(to, ANN, inbox.id).await[..199], at);
     let again = to.deliver(delivery(0, &[ANN])).await.unwrap();
     assert_eq!(again, [Delivered::Again { folder: inbox.id, uid: fetched }], "it was removed");
-    assert_eq!(from.standing_still().await.unwrap(), []);
+    assert_eq!(to.standing_still().await.unwrap(), []);
+    assert_eq!(from.left_behind().await.unwrap(), [], "nothing is left of it");
     assert_counted(to, ANN).await;
     assert_eq!(from.usage(ANN).await.unwrap().messages, 0);
     // Nothing is left behind, and nobody has a body that isn't there.
@@ -266,6 +271,99 @@ async fn a_move_goes_on_where_it_was_broken_off(database: Database) {
     assert_eq!(uids(from, ANN, inbox.id).await[..199], at);
     let again = from.deliver(delivery(3, &[ANN])).await.unwrap();
     assert!(matches!(again[0], Delivered::Again { .. }), "{again:?}");
+}
+
+/// Its operator wants it back before it has gone.
+async fn a_move_that_was_broken_off_is_undone(database: Database) {
+    let other = if database.is_postgres() { Database::postgres() } else { Database::sqlite() };
+    let (from, to) = (&open(database.location()).await, &open(other.location()).await);
+    for number in 0..200 {
+        from.deliver(delivery(number, &[ANN])).await.unwrap();
+    }
+    let usage = from.usage(ANN).await.unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let mut stop = Some(stop);
+    let progress = |_, _| {
+        if let Some(stop) = stop.take() {
+            stop.send(()).unwrap();
+        }
+    };
+    tokio::select! {
+        moved = from.move_account(ANN, to, progress, async || Ok(())) => panic!("{moved:?}"),
+        _ = stopped => {}
+    }
+    from.thaw(ANN).await.unwrap();
+    assert!(to.let_go(ANN).await.unwrap());
+    assert!(to.let_go(ANN).await.unwrap(), "once more");
+    assert!(!from.let_go(ANN).await.unwrap(), "one that is in use stays");
+    assert_eq!(from.usage(ANN).await.unwrap(), usage);
+    let mut work = to.bodies().engine().read().await.unwrap();
+    let sql = "SELECT CAST(count(*) AS BIGINT) FROM mail_message";
+    assert_eq!(work.number(sql, vec![]).await.unwrap(), 0);
+    drop(work);
+    assert!(from.deliver(delivery(200, &[ANN])).await.unwrap()[0].is_there());
+    from.move_account(ANN, to, |_, _| (), async || Ok(())).await.unwrap();
+    assert_eq!(to.usage(ANN).await.unwrap().messages, 201);
+    assert!(from.let_go(ANN).await.unwrap());
+    let back = from.move_account(ANN, to, |_, _| (), async || Ok(())).await;
+    assert!(matches!(back, Err(StoreError::Elsewhere(ANN))), "{back:?}");
+    assert_eq!(to.usage(ANN).await.unwrap().messages, 201, "what lives there is not written over");
+}
+
+async fn two_who_move_one_mailbox_lose_nothing(database: Database) {
+    let other = if database.is_postgres() { Database::postgres() } else { Database::sqlite() };
+    let (from, to) = (&open(database.location()).await, &open(other.location()).await);
+    for number in 0..100 {
+        from.deliver(delivery(number, &[ANN])).await.unwrap();
+    }
+    let (told, tell) = tokio::sync::oneshot::channel::<()>();
+    let (decide, decided) = tokio::sync::oneshot::channel::<()>();
+    let first = tokio::spawn({
+        let (from, to) = (from.clone(), to.clone());
+        async move {
+            let switch = async move || {
+                drop(told);
+                let _ = decided.await;
+                // The directory says that it lives there already.
+                Err(StoreError::Elsewhere(ANN))
+            };
+            from.move_account(ANN, &to, |_, _| (), switch).await
+        }
+    });
+    let _ = tell.await;
+    let thawed = from.thaw(ANN).await;
+    assert!(
+        matches!(thawed, Err(StoreError::Elsewhere(ANN))),
+        "the directory may be told: {thawed:?}"
+    );
+    from.move_account(ANN, to, |_, _| (), async || Ok(())).await.unwrap();
+    assert!(to.deliver(delivery(100, &[ANN])).await.unwrap()[0].is_there());
+    drop(decide);
+    let first = first.await.unwrap();
+    assert!(matches!(first, Err(StoreError::Elsewhere(ANN))), "{first:?}");
+    assert_eq!(to.usage(ANN).await.unwrap().messages, 101);
+    assert_eq!(from.usage(ANN).await.unwrap().messages, 0);
+    assert_eq!(from.deliver(delivery(101, &[ANN])).await.unwrap(), [Delivered::Elsewhere]);
+    assert_counted(to, ANN).await;
+}
+
+/// The directory doesn't answer the one who moves, and somebody lets the mailbox stay meanwhile.
+async fn what_comes_while_the_directory_is_asked_is_brought(database: Database) {
+    let other = if database.is_postgres() { Database::postgres() } else { Database::sqlite() };
+    let (from, to) = (&open(database.location()).await, &open(other.location()).await);
+    for number in 0..10 {
+        from.deliver(delivery(number, &[ANN])).await.unwrap();
+    }
+    let switch = async || {
+        from.stay(ANN).await?;
+        let came = from.deliver(delivery(10, &[ANN])).await?;
+        assert!(came[0].is_there(), "{came:?}");
+        Ok::<_, StoreError>(())
+    };
+    from.move_account(ANN, to, |_, _| (), switch).await.unwrap();
+    assert_eq!(to.usage(ANN).await.unwrap().messages, 11);
+    assert_eq!(from.usage(ANN).await.unwrap().messages, 0);
+    assert_counted(to, ANN).await;
 }
 
 async fn a_body_that_is_counted_too_low_is_kept(database: Database) {

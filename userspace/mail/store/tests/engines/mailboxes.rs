@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use muralla_database::{Location, Value};
 use muralla_mail_envelope::MessageId;
+use muralla_mail_store::census::usages;
 use muralla_mail_store::packs::memory::MemoryPacks;
 use muralla_mail_store::{
     Account, Append, BodyOptions, Delivered, Delivery, Destination, Flags, FolderId, FolderPath,
@@ -27,6 +28,7 @@ on_both_engines!(
     a_mailbox_moves_while_mail_comes,
     a_folder_whose_count_is_wrong_can_be_removed,
     a_folder_is_not_put_below_itself,
+    what_there_is_is_counted,
 );
 
 pub(crate) const ANN: Account = Account(1);
@@ -418,4 +420,26 @@ async fn a_folder_is_not_put_below_itself(database: Database) {
         .map(|folder| folder.path.as_str())
         .collect();
     assert_eq!(own, ["Kinder", "Kinder/Kin", "Kith"]);
+}
+
+async fn what_there_is_is_counted(database: Database) {
+    let engine = database.engine().await;
+    let store = &open(database.location()).await;
+    assert_eq!(store.census().await.unwrap().stored_per_byte(), None);
+    for number in 0..5 {
+        store.deliver(delivery(number, &[ANN, BEN])).await.unwrap();
+    }
+    let inbox = store.folder(BEN, &Purpose::Inbox.into()).await.unwrap().unwrap();
+    store.expunge(BEN, inbox.id, &uids(store, BEN, inbox.id).await[..2]).await.unwrap();
+    let census = store.census().await.unwrap();
+    let bytes = message(0).len() as u64;
+    assert_eq!(census.mailboxes, 2);
+    assert_eq!((census.held.messages, census.held.bytes), (8, 8 * bytes));
+    assert_eq!((census.stored.messages, census.stored.bytes), (5, 5 * bytes));
+    assert_eq!(census.frames, census.packs.live);
+    assert!(census.stored_per_byte().unwrap() > 0.0);
+    let usages = usages(&engine, &[ANN, BEN, Account(7)]).await.unwrap();
+    assert_eq!((usages.len(), usages[&ANN].messages, usages[&BEN].messages), (2, 5, 3));
+    let mailboxes = store.mailboxes(ANN, 10).await.unwrap();
+    assert_eq!((mailboxes.len(), mailboxes[0].account, mailboxes[0].is_here), (1, BEN, true));
 }

@@ -9,11 +9,12 @@ use muralla_mail::config::MailConfig;
 use muralla_mail::{dkim as signing, tools};
 use muralla_mail_directory::{
     AccountEntry, AliasEntry, DkimAlgorithm, DkimKeyEntry, DomainEntry, Hidden, Name, Registry,
+    ShardId,
 };
 use muralla_mail_envelope::{Address, Domain};
 use serde::Serialize;
 
-use super::tell;
+use super::{accounts, tell};
 use crate::cli::mail::{
     AccountCommand, AccountItems, Algorithm, AliasCommand, DkimCommand, DomainCommand, DomainItems,
 };
@@ -26,7 +27,7 @@ use crate::top::table;
 const LONGEST_KEY: u64 = 64 << 10;
 
 /// The rows. What root has just made is given to whom its folder belongs.
-async fn open(config: &MailConfig) -> anyhow::Result<Registry> {
+pub(super) async fn open(config: &MailConfig) -> anyhow::Result<Registry> {
     let registry = tools::registry(config).await.context("opening the directory of [mail]")?;
     let location = config.database.reveal();
     if location.starts_with('/') {
@@ -58,14 +59,17 @@ pub(super) async fn domain(
             if registry.domain(&domain).await?.is_some() {
                 bail!("{domain} is there already; `muralla mail domain set {domain}` changes it");
             }
+            let shard = shard(&registry, items.shard.as_deref()).await?;
             let entry = with_domain_items(DomainEntry::new(domain), items)?;
+            let entry = DomainEntry { shard: shard.flatten(), ..entry };
             registry.put_domain(&entry).await?;
             done(call, &entry.name)?;
         }
         DomainCommand::Set { name, items } => {
             let domain = parsed_domain(&name)?;
             let entry = registry.domain(&domain).await?.with_context(|| no_domain(&domain))?;
-            let entry = with_domain_items(entry, items)?;
+            let shard = shard(&registry, items.shard.as_deref()).await?.unwrap_or(entry.shard);
+            let entry = DomainEntry { shard, ..with_domain_items(entry, items)? };
             registry.put_domain(&entry).await?;
             done(call, &entry.name)?;
         }
@@ -91,15 +95,13 @@ pub(super) async fn account(
     match command {
         AccountCommand::List { domain, after, most } => {
             let domain = domain.as_deref().map(parsed_domain).transpose()?;
-            let accounts = registry.accounts(domain.as_ref(), &after, most).await?;
-            tell(call, &accounts, |accounts| accounts_text(accounts))?;
+            accounts::list(call, config, &registry, domain.as_ref(), &after, most).await?;
         }
         AccountCommand::Show { name } => {
             let name = parsed_name(&name)?;
-            let entry = registry.account(&name).await?.with_context(|| no_account(&name))?;
-            tell(call, &entry, pretty)?;
+            accounts::show(call, config, &registry, &name).await?;
         }
-        AccountCommand::Add { name, password, no_password, items } => {
+        AccountCommand::Add { name, password, no_password, shard: named, items } => {
             let name = parsed_name(&name)?;
             if registry.account(&name).await?.is_some() {
                 bail!(
@@ -108,6 +110,7 @@ pub(super) async fn account(
                 );
             }
             let mut entry = AccountEntry::new(name.clone());
+            entry.shard = shard(&registry, named.as_deref()).await?.flatten();
             Given::parse(*items)?.apply(&mut entry);
             let password = match no_password {
                 true => None,
@@ -310,6 +313,22 @@ fn zone_line(name: &str, record: &str) -> String {
     text
 }
 
+/// The shard that was named: nothing if none was, and none if the name is empty.
+async fn shard(registry: &Registry, name: Option<&str>) -> anyhow::Result<Option<Option<ShardId>>> {
+    match name {
+        None => Ok(None),
+        Some("") => Ok(Some(None)),
+        Some(name) => {
+            let shards = registry.shards().await?;
+            let found = shards.into_iter().find(|shard| shard.name == name);
+            let found = found.with_context(|| {
+                format!("there is no shard {name}; `muralla mail shard list` shows all")
+            })?;
+            Ok(Some(found.id))
+        }
+    }
+}
+
 /// What was given for an account, checked.
 struct Given {
     items: AccountItems,
@@ -376,15 +395,15 @@ fn addresses(texts: &[String]) -> anyhow::Result<Vec<Address>> {
     texts.iter().filter(|text| !text.is_empty()).map(|text| parsed_address(text)).collect()
 }
 
-fn parsed_domain(text: &str) -> anyhow::Result<Domain> {
+pub(super) fn parsed_domain(text: &str) -> anyhow::Result<Domain> {
     Domain::parse(text).with_context(|| format!("{text:?} is no domain"))
 }
 
-fn parsed_name(text: &str) -> anyhow::Result<Name> {
+pub(super) fn parsed_name(text: &str) -> anyhow::Result<Name> {
     Name::parse(text).with_context(|| format!("{text:?} is no name such as ann@example.net"))
 }
 
-fn parsed_address(text: &str) -> anyhow::Result<Address> {
+pub(super) fn parsed_address(text: &str) -> anyhow::Result<Address> {
     Address::parse(text).with_context(|| format!("{text:?} is no address"))
 }
 
@@ -392,7 +411,7 @@ fn no_domain(name: &Domain) -> String {
     format!("there is no domain {name}; `muralla mail domain list` shows all")
 }
 
-fn no_account(name: &Name) -> String {
+pub(super) fn no_account(name: &Name) -> String {
     format!("there is no account {name}; `muralla mail account list` shows all")
 }
 
@@ -404,16 +423,16 @@ fn no_key(domain: &Domain, selector: &str) -> String {
     format!("{domain} has no key {selector}; `muralla mail dkim list {domain}` shows all")
 }
 
-fn done(call: &Call, name: &impl std::fmt::Display) -> anyhow::Result<()> {
+pub(super) fn done(call: &Call, name: &impl std::fmt::Display) -> anyhow::Result<()> {
     let name = name.to_string();
     tell(call, &serde_json::json!({ "done": true, "name": name }), |_| format!("{name}: done\n"))
 }
 
-fn pretty(entry: &impl Serialize) -> String {
+pub(super) fn pretty(entry: &impl Serialize) -> String {
     serde_json::to_string_pretty(entry).unwrap_or_default() + "\n"
 }
 
-fn quota(bytes: Option<u64>) -> String {
+pub(super) fn quota(bytes: Option<u64>) -> String {
     match bytes {
         None => String::new(),
         Some(0) => "none".to_owned(),
@@ -435,29 +454,6 @@ fn domains_text(domains: &[DomainEntry]) -> String {
         })
         .collect();
     table(["domain", "alias of", "back-ends", "quota", ""], &rows)
-}
-
-fn accounts_text(accounts: &[AccountEntry]) -> String {
-    let rows: Vec<[String; 4]> = accounts
-        .iter()
-        .map(|account| {
-            let mut state = Vec::new();
-            if account.disabled {
-                state.push("disabled");
-            }
-            if !account.may_send {
-                state.push("may not send");
-            }
-            let forwards: Vec<String> = account.forwards.iter().map(ToString::to_string).collect();
-            [
-                account.name.to_string(),
-                quota(account.quota_bytes),
-                forwards.join(", "),
-                state.join(", "),
-            ]
-        })
-        .collect();
-    table(["account", "quota", "forwarded to", ""], &rows)
 }
 
 fn aliases_text(aliases: &[AliasEntry]) -> String {

@@ -49,3 +49,12 @@ fn a_life_is_told_in_its_order() {
     assert!(lines[2].ends_with("delivered  x@example.org  250 OK"), "{text}");
     assert!(trace_text(&[]).starts_with("nothing is known"));
 }
+
+#[test]
+fn an_empty_queue_has_no_oldest() {
+    let mut status = crate::fake::mail::mail_status();
+    assert!(summary(&status).contains("the oldest of 1m ago"), "{}", summary(&status));
+    status.queue = Some(Default::default());
+    let text = summary(&status);
+    assert!(text.contains("queue: empty\n") && !text.contains("oldest"), "{text}");
+}

@@ -1,0 +1,138 @@
+//! How the roles are, and how much is in the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use muralla_smtp::server::Server;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::Role;
+use crate::clock;
+use crate::operators::QueueFigures;
+use crate::report::{ServerStatus, Status};
+use crate::shards::Shards;
+
+/// How often it is looked how much is in the queue.
+const LOOK: Duration = Duration::from_secs(15);
+
+impl Role {
+    /// The state of it all.
+    pub fn status(&self) -> Status {
+        let directory = self.directory().status();
+        let spool = self.post.spool().status();
+        let shards = self.post.shards().status();
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let transactions = {
+            let config = self.config.lock();
+            config.outgoing.as_ref().map_or(0, |outgoing| outgoing.transactions)
+        };
+        let mut troubles = Vec::new();
+        if let Some(since) = directory.away_since {
+            troubles.push(format!(
+                "the database does not answer since {since}: addresses are known from memory"
+            ));
+        }
+        for (name, server) in [
+            ("mx", self.mx.as_ref().map(Server::status)),
+            ("submission", self.submission.as_ref().map(Server::status)),
+        ] {
+            if server.is_some_and(|server| server.full) {
+                troubles.push(format!(
+                    "{name} has all the connections that it may have: more are turned away"
+                ));
+            }
+        }
+        for shard in shards.iter().filter(|shard| shard.away) {
+            troubles.push(format!("the mail store {} does not answer", shard.name));
+        }
+        if spool.messages > 0 {
+            troubles.push(format!("{} messages wait on this machine's disk", spool.messages));
+        }
+        if spool.aside > 0 {
+            troubles.push(format!(
+                "{} messages that the mail store refuses were put aside in the spool: look why, and rename *.aside there to *.mail",
+                spool.aside
+            ));
+        }
+        if spool.broken > 0 {
+            troubles.push(format!(
+                "{} files of the spool are damaged: see *.broken there",
+                spool.broken
+            ));
+        }
+        let certificates = self.certificates.iter().flat_map(|all| all.facts());
+        Status {
+            listening: self
+                .addresses()
+                .into_iter()
+                .map(|(name, address)| (name.to_owned(), address.to_string()))
+                .collect(),
+            uptime: self.started.elapsed().as_secs(),
+            directory,
+            shards,
+            spool,
+            post: self.post.status(),
+            queue: *self.queue.lock(),
+            full_mailboxes: count(self.post.full().len()),
+            certificates: certificates
+                .map(|facts| (facts.file.display().to_string(), facts.expires))
+                .collect(),
+            mx: self.mx.as_ref().map(|server| of_server(server, server.handler().status())),
+            submission: self
+                .submission
+                .as_ref()
+                .map(|server| of_server(server, server.handler().status())),
+            outgoing: self.outgoing.as_ref().map(|outgoing| outgoing.status(transactions)),
+            pop3: self.pop3.as_ref().map(|(server, house)| {
+                let status = server.status();
+                let counts = house.status();
+                ServerStatus {
+                    connections: count(status.connections),
+                    memory: status.memory,
+                    turned_away: counts.crowded,
+                    counts,
+                }
+            }),
+            troubles,
+        }
+    }
+}
+
+/// Looks now and then how much is in the queue.
+pub(super) async fn look(
+    shards: Shards,
+    figures: Arc<Mutex<Option<QueueFigures>>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let counts = async {
+            let queue = shards.queue().await.ok()?;
+            let now = clock::now();
+            Some(QueueFigures::new(&queue.counts(now).await.ok()?, now))
+        };
+        let counted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            counted = timeout(LOOK, counts) => counted.ok().flatten(),
+        };
+        *figures.lock() = counted;
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+fn of_server<H: muralla_smtp::server::Handler, T>(
+    server: &Server<H>,
+    counts: T,
+) -> ServerStatus<T> {
+    let status = server.status();
+    ServerStatus {
+        connections: u64::try_from(status.connections).unwrap_or(u64::MAX),
+        memory: u64::try_from(status.memory).unwrap_or(u64::MAX),
+        turned_away: status.turned_away,
+        counts,
+    }
+}

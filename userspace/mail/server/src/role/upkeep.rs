@@ -1,0 +1,309 @@
+//! What is done now and then for every store: room is given back, what is old goes, what was broken off is put right.
+//!
+//! Each duty stands alone, and so does each store: what one of them can't do, the others do all the same. Every process with mail does it;
+//! each step is right whoever does it, and whoever dies in it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Display;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use muralla_mail_directory::{AccountId, Directory, ShardId};
+use muralla_mail_store::{Account, BodyError, Purpose, Store, StoreError};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, error, info, warn};
+
+use crate::clock;
+use crate::outgoing::Outgoing;
+use crate::shards::{Shard, Shards};
+
+/// After how many days messages are removed; none for never.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Retention {
+    pub(super) spam: Option<u32>,
+    pub(super) trash: Option<u32>,
+}
+
+/// Does the upkeep. Clones are the same one.
+#[derive(Clone)]
+pub(super) struct Upkeep(Arc<Inner>);
+
+struct Inner {
+    directory: Directory,
+    shards: Shards,
+    /// Whose the queue's upkeep is, where this process hands mail on.
+    outgoing: Option<Outgoing>,
+    retention: Arc<ArcSwap<Retention>>,
+    seen: Mutex<Seen>,
+}
+
+/// What this process saw, and when, in seconds since 1970.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Mailboxes that stand still since a move of them began.
+    still: Since,
+    /// Mailboxes that were copied to another store whole, and of which something is here still.
+    left: Since,
+    /// Mailboxes without an account.
+    gone: Since,
+    /// When it was looked for those.
+    looked: HashMap<ShardId, i64>,
+}
+
+type Since = HashMap<(ShardId, Account), i64>;
+
+/// How often it is done.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// How long one duty may take at once. What is left of it is done the next time.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// Pieces of the packs' upkeep in one go.
+const ROUNDS: usize = 50;
+
+/// Messages that one go removes because they are old.
+const EXPIRED: usize = 20_000;
+
+/// How long a mailbox stands still before its move is taken for broken off, in seconds: the last step of a move copies the few messages
+/// that came during the one before.
+const STILL: i64 = 3 * 3600;
+
+/// How often it is looked for mailboxes without an account, in seconds.
+const LOOK: i64 = 3600;
+
+/// Mailboxes that are looked at in one transaction.
+const PAGE: usize = 10_000;
+
+/// How long an account has to be gone before its mail goes, in seconds, and how long nothing of its mail may have changed.
+const GONE: i64 = 86_400;
+const AT_REST: i64 = 7 * 86_400;
+
+/// Mailboxes without an account that are no sign of a directory which was put back, or is another one: so many, or every so many of
+/// all.
+const FEW: usize = 20;
+const SHARE: usize = 20;
+
+/// Mailboxes that one go empties.
+const EMPTIED: usize = 100;
+
+impl Upkeep {
+    pub(super) fn new(
+        directory: Directory,
+        shards: Shards,
+        outgoing: Option<Outgoing>,
+        retention: Arc<ArcSwap<Retention>>,
+    ) -> Self {
+        let seen = Mutex::default();
+        Self(Arc::new(Inner { directory, shards, outgoing, retention, seen }))
+    }
+
+    /// Works until told to stop.
+    pub(super) async fn keep(self, mut stop: watch::Receiver<bool>) {
+        let mut at_work = JoinSet::new();
+        // A store that takes long has its own time.
+        let mut busy = HashSet::new();
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = sleep(EVERY) => {}
+            }
+            while let Some(done) = at_work.try_join_next() {
+                if let Ok(id) = done {
+                    busy.remove(&id);
+                }
+            }
+            for id in self.stores() {
+                if busy.insert(id) {
+                    let this = self.clone();
+                    at_work.spawn(async move {
+                        let once = AssertUnwindSafe(this.once(id, clock::now()));
+                        if once.catch_unwind().await.is_err() {
+                            error!(%id, "the upkeep of a mail store broke down");
+                        }
+                        id
+                    });
+                }
+            }
+        }
+    }
+
+    fn stores(&self) -> HashSet<ShardId> {
+        let known = self.0.directory.shards();
+        known.iter().filter_map(|shard| shard.id).chain([ShardId::MAIN]).collect()
+    }
+
+    /// Does what is to be done for one store. `now` is in seconds since 1970.
+    async fn once(&self, id: ShardId, now: i64) {
+        let shard = match self.0.shards.of(id) {
+            Ok(shard) => shard,
+            Err(error) => return debug!(%id, %error, "a mail store has no upkeep here"),
+        };
+        // That it is away is told by those who want something of it.
+        let Ok(store) = shard.store().await else { return };
+        if id == ShardId::MAIN
+            && let Some(outgoing) = &self.0.outgoing
+            && let Ok(queue) = shard.queue().await
+        {
+            duty(&shard, "the queue is not tidied up", outgoing.maintain(&queue, now)).await;
+        }
+        duty(&shard, "the packs are not tidied up", packs(&store, now)).await;
+        let forgotten = store.forget_removed(now);
+        duty(&shard, "what was removed is not forgotten", forgotten).await;
+        let Retention { spam, trash } = **self.0.retention.load();
+        for (purpose, days) in [(Purpose::Spam, spam), (Purpose::Trash, trash)] {
+            if let Some(days) = days {
+                let expired = self.expire(&store, purpose, days, now);
+                duty(&shard, "what is old is not removed", expired).await;
+            }
+        }
+        let thawed = self.thaw(id, &store, now);
+        duty(&shard, "moves that were broken off are not put right", thawed).await;
+        let emptied = self.empty(id, &store, now);
+        duty(&shard, "mail of accounts that are gone is not removed", emptied).await;
+    }
+
+    async fn expire(
+        &self,
+        store: &Store,
+        purpose: Purpose,
+        days: u32,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        let directory = &self.0.directory;
+        // Whose account is gone has another end.
+        let of = |account: Account| directory.account(AccountId(account.0)).map(|_| days);
+        let removed = store.expire(purpose, now, EXPIRED, of).await?;
+        if removed > 0 {
+            debug!(removed, ?purpose, "old messages are removed");
+        }
+        Ok(())
+    }
+
+    /// Mailboxes whose move was broken off, and that live here, take mail again.
+    async fn thaw(&self, id: ShardId, store: &Store, now: i64) -> Result<(), StoreError> {
+        let still = store.standing_still().await?;
+        let old = ripe(&mut self.0.seen.lock().still, id, &still, now, STILL);
+        for account in old {
+            let lives = self.0.directory.account(AccountId(account.0));
+            if lives.is_some_and(|view| view.shard == id) && self.knows() {
+                store.thaw(account).await?;
+                info!(account = account.0, "a mailbox whose move was broken off takes mail again");
+            }
+        }
+        // Those of whose move the directory was never told.
+        let left = store.left_behind().await?;
+        let old = ripe(&mut self.0.seen.lock().left, id, &left, now, STILL);
+        for account in old {
+            let lives = self.0.directory.account(AccountId(account.0));
+            if lives.is_some_and(|view| view.shard == id) && self.knows() {
+                store.stay(account).await?;
+                info!(account = account.0, "a mailbox that did not get away takes mail again");
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the mail of accounts that are gone for a while.
+    async fn empty(&self, id: ShardId, store: &Store, now: i64) -> Result<(), String> {
+        {
+            let mut seen = self.0.seen.lock();
+            let looked = seen.looked.get(&id).copied();
+            if looked.is_some_and(|looked| now.saturating_sub(looked) < LOOK) {
+                return Ok(());
+            }
+            seen.looked.insert(id, now);
+        }
+        let said = |error: StoreError| error.to_string();
+        let (mut all, mut gone, mut after) = (0, BTreeMap::new(), None);
+        loop {
+            let page = store.accounts(after, PAGE).await.map_err(said)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            all += page.len();
+            let missing =
+                |account: &Account| self.0.directory.account(AccountId(account.0)).is_none();
+            gone.extend(page.into_iter().filter(|(account, _)| missing(account)));
+        }
+        if !self.knows() {
+            return Ok(());
+        }
+        if gone.len() > FEW.max(all / SHARE) {
+            return Err(format!(
+                "{} of {all} mailboxes have no account: was the directory put back to an earlier state?",
+                gone.len()
+            ));
+        }
+        let accounts: Vec<Account> = gone.keys().copied().collect();
+        let mut old = ripe(&mut self.0.seen.lock().gone, id, &accounts, now, GONE);
+        old.retain(|account| {
+            gone.get(account).is_some_and(|changed| now.saturating_sub(*changed) >= AT_REST)
+        });
+        for account in old.into_iter().take(EMPTIED) {
+            // Not only as far as memory knows.
+            let row = self.0.directory.registry().account_of(AccountId(account.0)).await;
+            if row.map_err(|error| error.to_string())?.is_none() {
+                store.clear(account).await.map_err(said)?;
+                info!(account = account.0, "the mail of an account that is gone is removed");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what the directory does not have is not there.
+    fn knows(&self) -> bool {
+        self.0.directory.status().away_since.is_none()
+    }
+}
+
+/// Those of the accounts that were seen so for long enough. Others than these are forgotten.
+fn ripe(
+    since: &mut Since,
+    id: ShardId,
+    accounts: &[Account],
+    now: i64,
+    after: i64,
+) -> Vec<Account> {
+    let present: HashSet<Account> = accounts.iter().copied().collect();
+    since.retain(|(shard, account), _| *shard != id || present.contains(account));
+    let mut old = Vec::new();
+    for account in accounts {
+        let first = *since.entry((id, *account)).or_insert(now);
+        if now.saturating_sub(first) >= after {
+            old.push(*account);
+        }
+    }
+    old
+}
+
+async fn packs(store: &Store, now: i64) -> Result<(), BodyError> {
+    for _ in 0..ROUNDS {
+        if !store.bodies().maintain(now).await?.more {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Does one, and tells if it comes to nothing.
+async fn duty<T, E: Display>(
+    shard: &Arc<Shard>,
+    failure: &'static str,
+    work: impl Future<Output = Result<T, E>>,
+) {
+    let name = shard.name();
+    match AssertUnwindSafe(timeout(LONGEST, work)).catch_unwind().await {
+        Ok(Ok(Ok(_))) => {}
+        Ok(Ok(Err(error))) => warn!(shard = name, %error, "{failure}"),
+        Ok(Err(_)) => warn!(shard = name, "{failure}: it takes long, and is gone on with later"),
+        Err(_) => error!(shard = name, "{failure}: something broke down"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
