@@ -78,14 +78,14 @@ say "installed: $(muralla --version), units verified"
 grep -q 'edge' /tmp/check.log || { cat /tmp/check.log; die 'and does not say what is missing'; }
 
 # Every example in it is valid, but for the secret, which says how to make one: "#" alone is an example, "# " is prose.
-placeholder='^\(secret = "\)24 random bytes.*'
+placeholder='24 random bytes, as [^"]*'
 ip link set lo up
 ip link add eth0 type veth peer name peer0
 ip link add eth1 type veth peer name peer1
 for interface in eth0 eth1 peer0 peer1; do ip link set "$interface" up; done
 ip address add 192.0.2.1/24 dev eth0
 mkdir -p /tmp/examples
-sed -e 's/^#\([^ ]\)/\1/' -e "s|$placeholder|\1$(head -c 24 /dev/urandom | base64)\"|" $configuration >/tmp/examples/muralla.toml
+sed -e 's/^#\([^ ]\)/\1/' -e "s|$placeholder|$(head -c 24 /dev/urandom | base64)|" $configuration >/tmp/examples/muralla.toml
 muralla check /tmp/examples/muralla.toml >/tmp/check.log 2>&1 ||
     { cat /tmp/check.log; die 'the examples of the configuration are not valid'; }
 
@@ -94,7 +94,7 @@ sed -i -e 's/^#\(\[edge\]\|customers =\|\[dns\]\|\[radius\]\)/\1/' -e '/^#\[\[ra
     -e '0,/^#name = "eth0"/s//name = "eth0"/' -e '/^#\[\[edge.feed\]\]/,/^$/s/^#\([^ ]\)/\1/' $configuration
 muralla check >/tmp/check.log 2>&1 && die 'the secret of the manual is accepted'
 grep -q 'no secret' /tmp/check.log || { cat /tmp/check.log; die 'the secret of the manual is not what is refused'; }
-sed -i "s|$placeholder|\1$(head -c 24 /dev/urandom | base64)\"|" $configuration
+sed -i "s|$placeholder|$(head -c 24 /dev/urandom | base64)|" $configuration
 mkdir -p /var/lib/muralla/feeds
 echo 198.51.100.0/25 >/var/lib/muralla/feeds/drop.txt
 muralla check >/tmp/check.log 2>&1 || { cat /tmp/check.log; die 'not valid once filled in'; }
