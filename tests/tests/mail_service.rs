@@ -33,8 +33,9 @@ fn lab(name: &str) -> Lab {
 /// A resolver that has the zones of both providers.
 fn names(lab: &Lab) -> DnsRole<'_> {
     let mut dns = DnsRole::idle(lab, "dns", ip(RESOLVER)).unwrap();
-    let mut zones =
-        String::from("clients = [\"203.0.113.0/24\"]\n[dns.resolver]\nvalidation = \"off\"\n");
+    let mut zones = String::from(
+        "clients = [\"203.0.113.0/24\"]\ncache_file = \"none\"\n[dns.resolver]\nvalidation = \"off\"\n",
+    );
     for (domain, address) in [("north.test", NORTH), ("south.test", SOUTH)] {
         let file = dns.folder().join(domain);
         let text = format!(

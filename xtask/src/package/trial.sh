@@ -219,7 +219,7 @@ say 'mail: own user, sockets kept, two messages in a mailbox'
 
 # Alert rules and dashboard ask only for what is there: a wrong name is an alarm that never rings.
 scrape() {
-    for port in 9469 9470 9471; do
+    for port in 9469 9470 9471 9472; do
         exec 3<>/dev/tcp/127.0.0.1/$port
         printf 'GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3
         cat <&3
@@ -228,9 +228,10 @@ scrape() {
 }
 names() { grep -ohP '(?<![:\w])muralla_[a-z_]+\b(?!:)' "$@" | LC_ALL=C sort -u; }
 asked=$(names /usr/share/muralla/prometheus/*.yml /usr/share/muralla/grafana/*.json)
-# Some appear with the first event that they count.
+# Some appear with the first event that they count, or with a role of mail that does not run here.
 asked=$(echo "$asked" | grep -v -e muralla_dns_validation_failures_total -e muralla_config_last_reload_timestamp \
-    -e muralla_radius_nas_silence_seconds)
+    -e muralla_radius_nas_silence_seconds -e muralla_mail_outgoing_ -e muralla_mail_submission_ \
+    -e muralla_mail_logins_total -e muralla_mail_certificate_expiry_timestamp_seconds)
 for _ in $(seq 30); do
     # A link that comes up sends a few packets, so that there is something to count.
     ip link set peer0 down
