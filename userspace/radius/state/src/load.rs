@@ -6,6 +6,7 @@ use muralla_database::{DatabaseError, Position, Work};
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::{Base, Bulk, Profile};
 use sqlx::AssertSqlSafe;
+use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use crate::changes::{self, LOG};
@@ -110,8 +111,9 @@ impl State {
         Ok(loaded)
     }
 
-    /// As [`State::load_into`], but with the subscribers out of a file of theirs, which takes a tenth of the time; none if there is no such file, it is of another database, or is too old for what was changed since to be known. What
-    /// is loaded is as the subscribers were then: call [`State::catch_up`] from its position before anybody is answered.
+    /// As [`State::load_into`], but with the subscribers out of a file of theirs, which takes a fraction of the time; none if there is
+    /// no such file, it is of another database, or is too old for what was changed since to be known. What is loaded is as the
+    /// subscribers were then: call [`State::catch_up`] from its position before anybody is answered.
     ///
     /// # Errors
     ///
@@ -189,7 +191,11 @@ impl State {
             .await?;
             match failed {
                 Some(failed) => Err(failed),
-                None => image.finish().map(|()| Some(count)),
+                // Whoever shares this thread goes on meanwhile, however long the disk takes.
+                None => match spawn_blocking(move || image.finish()).await {
+                    Ok(finished) => finished.map(|()| Some(count)),
+                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+                },
             }
         });
         written.await
@@ -253,8 +259,13 @@ pub(crate) async fn load(
     })
     .await?;
     let loaded = loading.end(work).await?;
-    if let Some(Err(error)) = image.map(ImageWriter::finish) {
-        not_kept(&error);
+    if let Some(image) = image {
+        // Nobody waits for the disk before he may log in.
+        spawn_blocking(move || {
+            if let Err(error) = image.finish() {
+                not_kept(&error);
+            }
+        });
     }
     progress(Progress { what, done, total: Some(total) });
     Ok(loaded)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::{Base, Names};
-use muralla_radius_state::{Hidden, ProfileEntry, State, SubscriberEntry};
+use muralla_radius_state::{Hidden, Loaded, ProfileEntry, State, SubscriberEntry};
 
 use crate::common::Database;
 
@@ -36,6 +36,20 @@ async fn furnish(database: &Database, state: &State, dictionary: &Arc<Dictionary
         .await;
 }
 
+/// Loads all, and waits for the file, which nobody who logs in waits for.
+async fn load_and_keep(state: &State, dictionary: &Dictionary, base: &Base, file: &Path) -> Loaded {
+    let _ = std::fs::remove_file(file);
+    let loaded = state.load_and_keep(dictionary, base, file).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while !file.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    loaded
+}
+
 async fn a_start_has_what_the_database_has(database: Database) {
     let (state, dictionary) = (database.state("a").await, Dictionary::built_in());
     furnish(&database, &state, &dictionary).await;
@@ -43,7 +57,7 @@ async fn a_start_has_what_the_database_has(database: Database) {
     let file = folder.path().join("deep").join("subscribers");
     let first = base(&dictionary);
     assert!(state.load_image(&dictionary, &first, &file).await.unwrap().is_none());
-    let loaded = state.load_and_keep(&dictionary, &first, &file).await.unwrap();
+    let loaded = load_and_keep(&state, &dictionary, &first, &file).await;
     assert_eq!((loaded.subscribers, loaded.profiles, loaded.refused), (5_000, 1, 1));
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -80,7 +94,7 @@ async fn what_is_of_no_use_is_not_used(database: Database) {
     state.load_and_keep(&dictionary, &empty, &file).await.unwrap();
     assert!(!file.exists());
     furnish(&database, &state, &dictionary).await;
-    state.load_and_keep(&dictionary, &empty, &file).await.unwrap();
+    load_and_keep(&state, &dictionary, &empty, &file).await;
     let used = async |state: &State, file: &Path| {
         state.load_image(&dictionary, &base(&dictionary), file).await.unwrap().is_some()
     };
@@ -104,7 +118,7 @@ async fn what_is_of_no_use_is_not_used(database: Database) {
     // The log does not reach back so far.
     let short = database.state_with("b", |options| options.keep_changes = Duration::ZERO).await;
     database.sql("UPDATE radius_change SET at = at - 10").await;
-    state.load_and_keep(&dictionary, &empty, &file).await.unwrap();
+    load_and_keep(&state, &dictionary, &empty, &file).await;
     // A second later, as the database counts them.
     tokio::time::timeout(Duration::from_secs(60), async {
         while used(&short, &file).await {
