@@ -29,10 +29,11 @@ use clap::ValueEnum;
 use muralla_lab::peers::Peer;
 use muralla_lab::{Lab, LabOptions};
 
+use crate::build::{self, Profile};
 use crate::ebpf;
 use crate::house::{House, is_root};
 use crate::run::appliance::Appliance;
-use crate::run::{binary, cores};
+use crate::run::{binary, built, cores};
 use crate::setup::{self, Purpose};
 use machine::Machine;
 use table::{Report, Row};
@@ -176,6 +177,18 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
         println!("over budget: {}", over.join(", "));
     }
     Ok(())
+}
+
+/// What is compared with programs as they are packaged: the given binary, or one that is built now; none beside peers alone.
+fn measured(house: &House, args: &Args) -> Result<Option<PathBuf>> {
+    match (&args.binary, args.peers_only) {
+        (_, true) => Ok(None),
+        (Some(given), false) => binary(house, Some(given)).map(Some),
+        (None, false) => {
+            build::build(house, Profile::Release)?;
+            Ok(Some(built(house, Profile::Release)))
+        }
+    }
 }
 
 fn edge(house: &House, args: &Args, wants: &dyn Fn(Part) -> bool) -> Result<Vec<Row>> {

@@ -16,8 +16,7 @@ mod misses;
 use anyhow::Result;
 
 use super::table::Row;
-use super::{Args, Part};
-use crate::build::{self, Profile};
+use super::{Args, Part, measured};
 use crate::house::House;
 use ground::Ground;
 
@@ -26,15 +25,7 @@ const ZONES: usize = 10_000;
 const FEW_ZONES: usize = 1_000;
 
 pub(super) fn rows(house: &House, args: &Args, wants: &dyn Fn(Part) -> bool) -> Result<Vec<Row>> {
-    let binary = match (&args.binary, args.peers_only) {
-        (_, true) => None,
-        (Some(given), false) => Some(crate::run::binary(house, Some(given))?),
-        // Compared with programs as they are packaged.
-        (None, false) => {
-            build::build(house, Profile::Release)?;
-            Some(crate::run::built(house, Profile::Release))
-        }
-    };
+    let binary = measured(house, args)?;
     let binary = binary.as_deref();
     let zones = if args.quick { FEW_ZONES } else { ZONES };
     let mut rows = Vec::new();

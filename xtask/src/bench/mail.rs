@@ -17,21 +17,12 @@ mod turns;
 use anyhow::Result;
 
 use super::table::Row;
-use super::{Args, Part};
-use crate::build::{self, Profile};
+use super::{Args, Part, measured};
 use crate::house::House;
 use ground::Ground;
 
 pub(super) fn rows(house: &House, args: &Args, wants: &dyn Fn(Part) -> bool) -> Result<Vec<Row>> {
-    let binary = match (&args.binary, args.peers_only) {
-        (_, true) => None,
-        (Some(given), false) => Some(crate::run::binary(house, Some(given))?),
-        // Compared with programs as they are packaged.
-        (None, false) => {
-            build::build(house, Profile::Release)?;
-            Some(crate::run::built(house, Profile::Release))
-        }
-    };
+    let binary = measured(house, args)?;
     let ground = Ground::prepare(binary, &args.disk)?;
     let mut rows = Vec::new();
     if wants(Part::Accept) {

@@ -17,8 +17,7 @@ mod nases;
 use anyhow::Result;
 
 use super::table::Row;
-use super::{Args, Part};
-use crate::build::{self, Profile};
+use super::{Args, Part, measured};
 use crate::house::House;
 use ground::Ground;
 
@@ -26,15 +25,7 @@ const SUBSCRIBERS: u32 = 500_000;
 const FEW_SUBSCRIBERS: u32 = 50_000;
 
 pub(super) fn rows(house: &House, args: &Args, wants: &dyn Fn(Part) -> bool) -> Result<Vec<Row>> {
-    let binary = match (&args.binary, args.peers_only) {
-        (_, true) => None,
-        (Some(given), false) => Some(crate::run::binary(house, Some(given))?),
-        // Compared with programs as they are packaged.
-        (None, false) => {
-            build::build(house, Profile::Release)?;
-            Some(crate::run::built(house, Profile::Release))
-        }
-    };
+    let binary = measured(house, args)?;
     let binary = binary.as_deref();
     let subscribers = if args.quick { FEW_SUBSCRIBERS } else { SUBSCRIBERS };
     let mut rows = Vec::new();
