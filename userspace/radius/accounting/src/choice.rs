@@ -130,7 +130,10 @@ fn choose_by_begin<'s>(
     down: Option<i64>,
 ) -> Option<u32> {
     let same = chain.clone().filter(|(_, session)| session.begins_as(report, down));
-    let same = same.min_by_key(|(_, session)| (session.is_claim(), session.apart(begin)));
+    // A stop that is sent again must not end the session whose Start lies behind it.
+    let same = same.min_by_key(|(_, session)| {
+        (session.is_claim(), !session.ended_with(report), session.apart(begin))
+    });
     if let Some((slot, _)) = same {
         return Some(slot);
     }
@@ -282,6 +285,14 @@ impl Session {
         self.has(KNOWN)
             && report.begin().is_some_and(|begin| self.apart(begin) <= report.tolerance)
             && !self.is_before(report, down)
+    }
+
+    /// Whether a report is the stop that it ended with.
+    fn ended_with(&self, report: &Report) -> bool {
+        self.state == State::Stopped
+            && report.status == Status::Stop
+            && report.seconds == Some(self.stop_seconds)
+            && (report.when - i64::from(self.last)).abs() <= SLACK
     }
 
     /// Whether it must have ended before the session of a report began: the box began anew in

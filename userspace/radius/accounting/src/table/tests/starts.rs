@@ -702,3 +702,19 @@ fn leave_once(samples: &[&Sample], end: u32) -> Sum {
     table.check();
     sum
 }
+
+/// A Start overtakes the stop of the session before it, which is then sent again.
+#[test]
+fn a_stop_from_before_a_start_does_not_end_what_began_with_it() {
+    let late_stop = stop(0, 500).at(T0 + 213).delay(58);
+    let table = table();
+    let way = [start(), start().at(T0 + 213).delay(0), late_stop.clone()];
+    assert_eq!(run(&table, &way), [(Opened, 0), (Updated, 0), (Closed, 500)]);
+    assert_eq!(table.stats().open, 1);
+    let again = [late_stop, stop(0, 500).at(T0 + 283).delay(128)];
+    assert_eq!(run(&table, &again), [(Duplicate, 0), (Duplicate, 0)]);
+    assert_eq!(table.stats().open, 1);
+    let end = stop(100, 70).at(T0 + 313).delay(0);
+    assert_eq!(run(&table, &[end]), [(Closed, 70)]);
+    assert_eq!(table.stats().open, 0);
+}
