@@ -26,6 +26,9 @@ const MOST: i64 = 20_000;
 pub struct ChangeLog {
     /// The table's name.
     pub table: &'static str,
+    /// A kind that changes so much more often than all others that it must not keep anybody from reading of those; none if
+    /// there is none such. In `table` an index is of the other kinds alone.
+    pub frequent: Option<&'static str>,
 }
 
 /// Up to where a log was read.
@@ -100,6 +103,8 @@ pub struct Change {
 pub enum News {
     /// These, in their order.
     Changes(Vec<Change>),
+    /// These, and of the frequent kind more than is read one by one: whoever follows that reads all of it again.
+    Rare(Vec<Change>),
     /// Too much, or what can't be followed: read everything.
     Everything,
 }
@@ -143,16 +148,53 @@ impl ChangeLog {
         position: &Position,
         keep: i64,
     ) -> Result<(News, Position), DatabaseError> {
-        let table = self.table;
         let end = self.end(work).await?;
-        // Half of it, as the two clocks that were asked may differ, and the log is cut between two readings.
-        if end.at.saturating_sub(position.at) > keep / 2 {
+        if let Some(changes) = self.between(work, position, &end, keep, None).await? {
+            return Ok((News::Changes(changes), end));
+        }
+        if self.frequent.is_none() {
             return Ok((News::Everything, end));
         }
+        let rare = self.between(work, position, &end, keep, self.frequent).await?;
+        Ok((rare.map_or(News::Everything, News::Rare), end))
+    }
+
+    /// The same for who reads all of the frequent kind in any case: there are no news of it.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn rare_after(
+        self,
+        work: &mut Work,
+        position: &Position,
+        keep: i64,
+    ) -> Result<(News, Position), DatabaseError> {
+        let end = self.end(work).await?;
+        let rare = self.between(work, position, &end, keep, self.frequent).await?;
+        Ok((rare.map_or(News::Everything, News::Rare), end))
+    }
+
+    /// The changes between two positions, those of one kind left out; none if they are too many, or can't be known.
+    async fn between(
+        self,
+        work: &mut Work,
+        position: &Position,
+        end: &Position,
+        keep: i64,
+        left_out: Option<&str>,
+    ) -> Result<Option<Vec<Change>>, DatabaseError> {
+        // Half of it, as the two clocks that were asked may differ, and the log is cut between two readings.
+        if end.at.saturating_sub(position.at) > keep / 2 {
+            return Ok(None);
+        }
+        let table = self.table;
+        // Spelt out, as the index is: no database compares that with a parameter.
+        let others = left_out.map(|kind| format!(" AND kind <> '{kind}'")).unwrap_or_default();
         let (sql, values) = match (&position.place, &end.place) {
             (Place::Number(last), Place::Number(end)) if last <= end => (
                 format!(
-                    "SELECT kind, name, at FROM {table} WHERE sequence > $1 AND sequence <= $2 ORDER BY sequence LIMIT $3"
+                    "SELECT kind, name, at FROM {table} WHERE sequence > $1 AND sequence <= $2{others} ORDER BY sequence LIMIT $3"
                 ),
                 vec![Value::from(*last), (*end).into(), (MOST + 1).into()],
             ),
@@ -164,13 +206,13 @@ impl ChangeLog {
                 let again: String = running.iter().map(|xact| format!(", {xact}")).collect();
                 (
                     format!(
-                        "SELECT kind, name, at FROM {table} WHERE (xact >= $1 OR xact IN (-1{again})) AND xact < $2 ORDER BY sequence LIMIT $3"
+                        "SELECT kind, name, at FROM {table} WHERE (xact >= $1 OR xact IN (-1{again})) AND xact < $2{others} ORDER BY sequence LIMIT $3"
                     ),
                     vec![Value::from(*below), (*end).into(), (MOST + 1).into()],
                 )
             }
             // The database is another one than before, or one from before.
-            _ => return Ok((News::Everything, end)),
+            _ => return Ok(None),
         };
         let mut changes = Vec::new();
         work.each(AssertSqlSafe(sql), values, |row| {
@@ -178,11 +220,7 @@ impl ChangeLog {
             Ok(())
         })
         .await?;
-        if i64::try_from(changes.len()).is_ok_and(|rows| rows <= MOST) {
-            Ok((News::Changes(changes), end))
-        } else {
-            Ok((News::Everything, end))
-        }
+        Ok(i64::try_from(changes.len()).is_ok_and(|rows| rows <= MOST).then_some(changes))
     }
 
     /// The last row that is there; none if there is none.

@@ -315,7 +315,8 @@ impl Supply {
             _ => {}
         };
         // What fails is tried again by whoever follows, from the same position: until then they are as they were an hour ago.
-        if let Ok(position) = state.catch_up(&self.dictionary, base, None, &from, &mut take).await {
+        let caught_up = state.catch_up_but_sessions(&self.dictionary, base, &from, &mut take);
+        if let Ok(position) = caught_up.await {
             loaded.position = position;
         }
         Some(loaded)
@@ -424,6 +425,9 @@ impl Supply {
             Changed::Everything(loaded) => {
                 self.take_problems(&loaded);
                 // What became of sessions meanwhile may have been passed over.
+                again.send_replace(());
+            }
+            Changed::ManySessions => {
                 again.send_replace(());
             }
             Changed::Sessions(sessions) => {

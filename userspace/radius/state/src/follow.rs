@@ -46,6 +46,8 @@ pub enum Changed {
     Sessions(Vec<SessionEntry>),
     /// Sessions that are no more in the database.
     SessionsGone(Vec<SessionId>),
+    /// More sessions than are told one by one were opened or closed: see [`State::each_open_session`].
+    ManySessions,
     /// A look at the log has ended: what was committed before it began is in force.
     Current,
     /// Up to where the sessions of subscribers who have a credit are off it.
@@ -123,11 +125,41 @@ impl State {
         position: &Position,
         changed: &mut (impl FnMut(Changed) + Send),
     ) -> Result<Position, StateError> {
+        self.catch_up_with(dictionary, base, (leases, true), position, changed).await
+    }
+
+    /// The same for who reads all sessions afterwards: nothing is told of those.
+    ///
+    /// # Errors
+    ///
+    /// As [`State::catch_up`].
+    pub async fn catch_up_but_sessions(
+        &self,
+        dictionary: &Dictionary,
+        base: &Base,
+        position: &Position,
+        changed: &mut (impl FnMut(Changed) + Send),
+    ) -> Result<Position, StateError> {
+        self.catch_up_with(dictionary, base, (None, false), position, changed).await
+    }
+
+    async fn catch_up_with(
+        &self,
+        dictionary: &Dictionary,
+        base: &Base,
+        (leases, sessions): (Option<&Leases>, bool),
+        position: &Position,
+        changed: &mut (impl FnMut(Changed) + Send),
+    ) -> Result<Position, StateError> {
         let keep = i64::try_from(self.inner.options.keep_changes.as_secs()).unwrap_or(i64::MAX);
         let (changes, position, now, problems) = self
             .watched(async {
                 let mut work = self.inner.engine.read().await?;
-                let (changes, position) = changes::after(&mut work, position, keep).await?;
+                let (changes, position) = if sessions {
+                    changes::after(&mut work, position, keep).await?
+                } else {
+                    changes::after_but_sessions(&mut work, position, keep).await?
+                };
                 let (position, problems) = if changes.everything {
                     let loaded = load(&mut work, dictionary, base, None, |_| ()).await?;
                     let position = loaded.position.clone();
@@ -143,7 +175,9 @@ impl State {
                         apply(&mut work, dictionary, base, leases, &changes, changed).await?;
                     (position, problems)
                 };
-                apply_sessions(&mut work, &changes, changed).await?;
+                if sessions {
+                    apply_sessions(&mut work, &changes, changed).await?;
+                }
                 let now = position.at;
                 Ok((changes, position, now, problems))
             })
@@ -283,6 +317,9 @@ async fn apply_sessions(
     changes: &Changes,
     changed: &mut (impl FnMut(Changed) + Send),
 ) -> Result<(), DatabaseError> {
+    if changes.all_sessions {
+        changed(Changed::ManySessions);
+    }
     if changes.sessions.is_empty() {
         return Ok(());
     }

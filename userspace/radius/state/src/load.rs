@@ -113,7 +113,7 @@ impl State {
 
     /// As [`State::load_into`], but with the subscribers out of a file of theirs, which takes a fraction of the time; none if there is
     /// no such file, it is of another database, or is too old for what was changed since to be known. What is loaded is as the
-    /// subscribers were then: call [`State::catch_up`] from its position before anybody is answered.
+    /// subscribers were then: call [`State::catch_up_but_sessions`] from its position before anybody is answered.
     ///
     /// # Errors
     ///
@@ -140,7 +140,8 @@ impl State {
                     return Ok(None);
                 }
                 // Looked at before the work: another database, or too much, would have it done twice.
-                let (changes, _) = changes::after(&mut work, &image.position, keep).await?;
+                let (changes, _) =
+                    changes::after_but_sessions(&mut work, &image.position, keep).await?;
                 if changes.everything {
                     return Ok(None);
                 }

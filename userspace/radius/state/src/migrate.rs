@@ -30,5 +30,11 @@ pub(crate) const SCHEMA: Schema = Schema {
             sqlite: "",
             postgres: "",
         },
+        Step {
+            name: "changes of other things than sessions",
+            tables: "",
+            sqlite: include_str!("../migrations/0005_rare.sqlite.sql"),
+            postgres: include_str!("../migrations/0005_rare.postgres.sql"),
+        },
     ],
 };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::{Base, Names};
-use muralla_radius_state::{Hidden, Loaded, ProfileEntry, State, SubscriberEntry};
+use muralla_radius_state::{Changed, Hidden, Loaded, ProfileEntry, State, SubscriberEntry};
 
 use crate::common::Database;
 
@@ -137,7 +137,42 @@ async fn what_is_of_no_use_is_not_used(database: Database) {
     assert!(!used(&state, &file).await);
 }
 
+/// Subscribers come and go by the hundred each second, which has nothing to do with who they are.
+async fn sessions_keep_nobody_from_what_else_is_changed(database: Database) {
+    let (state, dictionary) = (database.state("a").await, Dictionary::built_in());
+    furnish(&database, &state, &dictionary).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("subscribers");
+    load_and_keep(&state, &dictionary, &base(&dictionary), &file).await;
+    let one = "00112233445566778899aabbccddeeff";
+    database
+        .sql(&format!("INSERT INTO radius_change (kind, name) VALUES ('session', '{one}')"))
+        .await;
+    for _ in 0..15 {
+        let again = "INSERT INTO radius_change (kind, name) SELECT kind, name FROM radius_change WHERE kind = 'session'";
+        database.sql(again).await;
+    }
+    state.put_subscriber(&dictionary, &subscriber("late")).await.unwrap();
+
+    let started = base(&dictionary);
+    let kept = state.load_image(&dictionary, &started, &file).await.unwrap().unwrap();
+    let from = &kept.position;
+    let mut told = Vec::new();
+    let mut tell = |changed| {
+        told.push(match changed {
+            Changed::Subscribers(count) => format!("{count} subscribers"),
+            Changed::ManySessions => "many sessions".to_owned(),
+            other => format!("{other:?}"),
+        });
+    };
+    state.catch_up_but_sessions(&dictionary, &started, from, &mut tell).await.unwrap();
+    state.catch_up(&dictionary, &started, None, from, &mut tell).await.unwrap();
+    assert!(started.subscriber("late").is_some());
+    assert_eq!(told, ["1 subscribers", "1 subscribers", "many sessions"]);
+}
+
 muralla_test_database::on_both_engines!(
     a_start_has_what_the_database_has,
+    sessions_keep_nobody_from_what_else_is_changed,
     what_is_of_no_use_is_not_used
 );
