@@ -5,8 +5,8 @@
 //! is locked out, and one whose password takes long to check until nobody else's is checked. So the packet as a whole is
 //! remembered here, and twice:
 //!
-//! - with its answer, for as long as a reply cache has it. A copy gets the same answer, whichever port it comes from: some NASes
-//!   ask again from another one. What comes more often than any NAS asks is dropped.
+//! - with its answer, for as long as a reply cache has it, in place of one. A copy gets the same answer, whichever port it comes
+//!   from: some NASes ask again from another one. What comes more often than any NAS asks is dropped.
 //! - that it was decided, for as long as there is room. When its answer is forgotten it is decided anew, for it may be a NAS or a
 //!   probe that makes the same packet once more and means it: nobody is locked out by what is remembered. But it is the same
 //!   guess, so it is not held against its user a second time.
@@ -31,7 +31,7 @@ const DECIDED: usize = 1 << 18;
 /// Seconds for which that is remembered, if nothing newer needs its place.
 const LIFE: u64 = 86_400;
 
-/// Copies of a request, from other ports than the first, that get an answer while a reply cache lives. More than a NAS that
+/// Copies of a request that get an answer while a reply cache lives. More than a NAS that
 /// opens a port for each attempt has attempts in that time.
 const COPIES: u64 = 16;
 

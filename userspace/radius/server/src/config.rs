@@ -533,9 +533,10 @@ fn url_in(file: &Path) -> Result<String, StateError> {
 }
 
 impl AnswersConfig {
-    /// Bytes for answers that all threads know.
+    /// Bytes for answers to logins, which all threads know. Acknowledgements, which are shorter and belong to the thread that
+    /// sent them, have the rest.
     pub(crate) fn shared_replies(&self) -> usize {
-        self.reply_cache / 4
+        self.reply_cache / 4 * 3
     }
 
     /// What refusals say.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use muralla_journal::{Appender, Ticket};
 use muralla_radius_policy::{Checked, Costly as Comparison};
-use muralla_radius_wire::{Code, Identity, LONGEST, Packet, ReplyCache, Secret, Seen};
+use muralla_radius_wire::{Code, Identity, LONGEST, Packet, ReplyCache, Secret};
 use muralla_sockets::datagrams::{self, BATCH, Path};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -446,29 +446,13 @@ impl Bench {
         let since = clock.now;
         let mut served =
             Served { port: at, path, packet: &packet, identity, nas, secret, asking: None, since };
-        match self.replies.begin(identity, clock.now) {
-            Seen::New => {}
-            Seen::UnderWay => {
-                nas.counts.of(self.number).repeated.fetch_add(1, Relaxed);
-                return self.tally.reason(Stage::Dropped, "under_way", 1);
-            }
-            Seen::Answered(reply) => {
-                nas.counts.of(self.number).repeated.fetch_add(1, Relaxed);
-                let len = reply.len();
-                if let Some(room) = self.outbox.room().and_then(|room| room.get_mut(..len)) {
-                    room.copy_from_slice(reply);
-                    self.outbox.push(len, path);
-                    self.hold(Answer::Repeat);
-                }
-                return;
-            }
-        }
         match packet.code() {
             Code::ACCESS_REQUEST => {
                 if self.is_to_be_decided(clock, &mut served) {
                     self.authorise(context, clock, &served, None);
                 }
             }
+            _ if !self.is_new(clock, &served) => {}
             Code::ACCOUNTING_REQUEST => self.account(context, clock, &served),
             _ => self.tell_status(context, &served, service),
         }
@@ -554,9 +538,9 @@ impl Bench {
         if let Some(room) = self.outbox.room().and_then(|room| room.get_mut(..bytes.len())) {
             room.copy_from_slice(&bytes);
             self.outbox.push(bytes.len(), &path);
-            self.replies.answered(identity, &bytes, now);
-            if let Some(asking) = &asking {
-                self.desk.asked.answered(asking, &bytes, now);
+            match &asking {
+                Some(asking) => self.desk.asked.answered(asking, &bytes, now),
+                None => self.replies.answered(identity, &bytes, now),
             }
         }
         if self.spare.len() < SPARE {

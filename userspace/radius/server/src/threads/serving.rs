@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use muralla_journal::{AppendError, Ticket};
 use muralla_radius_policy::{Checked, Costly as Comparison};
 use muralla_radius_wire::{
-    Code, Packet, Requirement, Secret, Writer, proves_secret, verify_request, verify_request_from,
+    Code, Packet, Requirement, Secret, Seen, Writer, proves_secret, verify_request,
+    verify_request_from,
 };
 use muralla_sockets::datagrams::Path;
 
@@ -88,6 +89,28 @@ impl Bench {
         None
     }
 
+    /// Whether a request other than a login was not answered before, nor is about to be. If it was, the same answer is sent again.
+    pub(super) fn is_new(&mut self, clock: &Clock, served: &Served<'_>) -> bool {
+        let counts = served.nas.counts.of(self.number);
+        match self.replies.begin(served.identity, clock.now) {
+            Seen::New => return true,
+            Seen::UnderWay => {
+                counts.repeated.fetch_add(1, Relaxed);
+                self.tally.reason(Stage::Dropped, "under_way", 1);
+            }
+            Seen::Answered(reply) => {
+                counts.repeated.fetch_add(1, Relaxed);
+                let len = reply.len();
+                if let Some(room) = self.outbox.room().and_then(|room| room.get_mut(..len)) {
+                    room.copy_from_slice(reply);
+                    self.outbox.push(len, served.path);
+                    self.hold(Answer::Repeat);
+                }
+            }
+        }
+        false
+    }
+
     /// Whether an Access-Request is to be decided: no other thread has answered the same, nor is about to. If one has, a copy of its
     /// answer is sent.
     pub(super) fn is_to_be_decided(&mut self, clock: &Clock, served: &mut Served<'_>) -> bool {
@@ -104,12 +127,9 @@ impl Bench {
             Met::UnderWay => {
                 counts.repeated.fetch_add(1, Relaxed);
                 self.tally.reason(Stage::Dropped, "under_way", 1);
-                self.replies.forget(served.identity);
             }
             Met::Answered(len) => {
                 counts.repeated.fetch_add(1, Relaxed);
-                // Not remembered for its port: there copies are not counted.
-                self.replies.forget(served.identity);
                 self.outbox.push(len, served.path);
                 self.hold(Answer::Repeat);
             }
@@ -138,7 +158,6 @@ impl Bench {
             Ruling::Accept(len) => {
                 counts.accepted.fetch_add(1, Relaxed);
                 let reply = room.get(..len).unwrap_or_default();
-                self.replies.answered(served.identity, reply, clock.now);
                 if let Some(asking) = &served.asking {
                     self.desk.asked.decided(asking, clock.now);
                     self.desk.asked.answered(asking, reply, clock.now);
@@ -155,7 +174,6 @@ impl Bench {
                 }
                 let delay = context.answers.reject_delay;
                 if delay.is_zero() || self.later.waiting() >= context.limits.delayed_rejects {
-                    self.replies.answered(served.identity, reply, clock.now);
                     if let Some(asking) = &served.asking {
                         self.desk.asked.answered(asking, reply, clock.now);
                     }
@@ -314,9 +332,9 @@ impl Bench {
     /// Does not answer; what is sent again is looked at anew.
     pub(super) fn drop_request(&mut self, served: &Served<'_>, reason: &'static str) {
         served.nas.counts.of(self.number).refused(Stage::Dropped, reason);
-        self.replies.forget(served.identity);
-        if let Some(asking) = &served.asking {
-            self.desk.asked.forget(asking);
+        match &served.asking {
+            Some(asking) => self.desk.asked.forget(asking),
+            None => self.replies.forget(served.identity),
         }
         self.tally.reason(Stage::Dropped, reason, 1);
     }
