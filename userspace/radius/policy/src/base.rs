@@ -12,13 +12,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
-use muralla_radius_dictionary::Dictionary;
+use muralla_radius_dictionary::{Dictionary, Pair};
 use parking_lot::{Mutex, RwLock};
 use siphasher::sip::SipHasher13;
 
 use crate::credential::{Credential, Scheme};
-use crate::level::{Level, LevelError};
+use crate::level::{Level, LevelError, Lifted};
 use crate::names::{LONGEST_NAME, Login, Names};
 use crate::profile::{self, Profile, ProfileError, Profiles, Sources};
 use crate::reason::{Reason, Texts};
@@ -72,6 +71,18 @@ pub struct Upserted {
     pub new: bool,
     /// What does nothing, in words for the operator.
     pub notes: Vec<String>,
+}
+
+/// A subscriber's own check and reply items, compiled. Those who have the same may share them: of half a million subscribers
+/// most have the same few, which then are in the processor's cache at each login.
+#[derive(Clone, Debug)]
+pub struct OwnItems(Arc<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    /// None if they say nothing.
+    level: Option<Arc<Level>>,
+    lifted: Lifted,
 }
 
 /// Why a subscriber can't be put in. He stays as he was, if he was there.
@@ -307,6 +318,28 @@ impl Bulk {
         self.0.upsert(subscriber)
     }
 
+    /// Compiles items for [`Bulk::upsert_sharing`].
+    ///
+    /// # Errors
+    ///
+    /// [`LevelError`] if they can't be used.
+    pub fn own_items(&self, check: &[Pair], reply: &[Pair]) -> Result<OwnItems, LevelError> {
+        self.0.own_items(check, reply)
+    }
+
+    /// As [`Bulk::upsert_subscriber`], with these items in the place of the subscriber's own.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscriberError`] if he can't be used.
+    pub fn upsert_sharing(
+        &self,
+        subscriber: &Subscriber,
+        own: &OwnItems,
+    ) -> Result<Upserted, SubscriberError> {
+        self.0.upsert_sharing(subscriber, own)
+    }
+
     /// Makes room for so many subscribers: tables that grow again and again are most of the work of a load.
     pub fn reserve(&self, subscribers: usize) {
         self.0.reserve(subscribers);
@@ -408,13 +441,28 @@ impl Generation {
         Some(SubscriberRef { record, profiles: self.profiles.load_full() })
     }
 
+    fn own_items(&self, check: &[Pair], reply: &[Pair]) -> Result<OwnItems, LevelError> {
+        let (level, lifted) = Level::new(&self.dictionary, check, reply)?;
+        let level = (!level.is_empty()).then(|| Arc::new(level));
+        Ok(OwnItems(Arc::new(Compiled { level, lifted })))
+    }
+
     fn upsert(&self, subscriber: &Subscriber) -> Result<Upserted, SubscriberError> {
+        insist_on_name(subscriber)?;
+        let own = self
+            .own_items(&subscriber.check, &subscriber.reply)
+            .map_err(|error| SubscriberError::Items { name: subscriber.name.clone(), error })?;
+        self.upsert_sharing(subscriber, &own)
+    }
+
+    fn upsert_sharing(
+        &self,
+        subscriber: &Subscriber,
+        own: &OwnItems,
+    ) -> Result<Upserted, SubscriberError> {
+        insist_on_name(subscriber)?;
         let name = &subscriber.name;
-        if !(1..=LONGEST_NAME).contains(&name.len()) {
-            return Err(SubscriberError::Name);
-        }
-        let (level, lifted) = Level::new(&self.dictionary, &subscriber.check, &subscriber.reply)
-            .map_err(|error| SubscriberError::Items { name: name.clone(), error })?;
+        let Compiled { level, lifted } = &*own.0;
         let credential = match &subscriber.credential {
             Credential::None => &lifted.credential,
             stored => stored,
@@ -431,8 +479,7 @@ impl Generation {
             return Err(SubscriberError::LongName { name: name.clone() });
         }
         let numbers = self.numbers(&profiles, pools);
-        let own = (!level.is_empty()).then(|| Arc::new(level));
-        let record = Record::new(subscriber, credential, &numbers, own);
+        let record = Record::new(subscriber, credential, &numbers, level.clone());
         let scheme = credential.scheme();
         let old = self.put(record);
         self.let_in(name.as_bytes());
@@ -440,7 +487,7 @@ impl Generation {
         if old_scheme != Some(scheme) {
             self.count_schemes(Some(credential), old_scheme);
         }
-        Ok(Upserted { new: old.is_none(), notes: lifted.notes })
+        Ok(Upserted { new: old.is_none(), notes: lifted.notes.clone() })
     }
 
     fn remove(&self, name: &[u8]) -> bool {
@@ -465,11 +512,10 @@ impl Generation {
     fn put(&self, record: Record) -> Option<Record> {
         let hash = self.hash(record.name());
         let mut shard = self.shard(hash)?.write();
-        let same = |known: &Record| self.names.same(known.name(), record.name());
-        match shard.entry(hash, same, |known| self.hash(known.name())) {
-            Entry::Occupied(mut entry) => Some(std::mem::replace(entry.get_mut(), record.clone())),
-            Entry::Vacant(entry) => {
-                entry.insert(record.clone());
+        match shard.find_mut(hash, |known| self.names.same(known.name(), record.name())) {
+            Some(known) => Some(std::mem::replace(known, record)),
+            None => {
+                shard.insert_unique(hash, record, |known| self.hash(known.name()));
                 self.count.fetch_add(1, Ordering::Relaxed);
                 None
             }
@@ -539,6 +585,13 @@ impl Generation {
         let at = usize::try_from(hash >> 32 & 0xffff).unwrap_or(0);
         self.shards.get(at % SHARDS)
     }
+}
+
+fn insist_on_name(subscriber: &Subscriber) -> Result<(), SubscriberError> {
+    if (1..=LONGEST_NAME).contains(&subscriber.name.len()) {
+        return Ok(());
+    }
+    Err(SubscriberError::Name)
 }
 
 /// Without what it holds.

@@ -36,7 +36,9 @@ pub mod subscriber;
 mod level;
 
 pub use attempts::{Attempts, Gate};
-pub use base::{Base, Bulk, Found, Mppe, Settings, SubscriberError, SubscriberRef, Upserted};
+pub use base::{
+    Base, Bulk, Found, Mppe, OwnItems, Settings, SubscriberError, SubscriberRef, Upserted,
+};
 pub use check::Nas;
 pub use credential::{CostlyCheck, Credential, CredentialError, Scheme, Storage};
 pub use decision::{

@@ -39,9 +39,11 @@ type Outbox = datagrams::Outbox<LONGEST>;
 /// Batches that are read from one socket before the others have their turn.
 const TURN: usize = 16;
 
-/// Time for which requests wait in the sockets while subscribers and NASes are loaded. After that logins are dropped, so that
-/// NASes ask another server, and accounting is taken from the NASes that are known.
+/// Time for which requests wait in the sockets while subscribers and NASes are loaded. After that accounting is taken from the
+/// NASes that are known. Logins wait longer, as nothing is won by dropping them, but not as long as whoever watches this process
+/// waits for an answer.
 const HEAD_START: Duration = Duration::from_secs(2);
+const HEAD_START_OF_LOGINS: Duration = Duration::from_secs(3);
 
 /// Time that acknowledgements and slow passwords have for their end when the role stops.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -320,13 +322,19 @@ impl Worker {
         let (mailbox, appender) = (Arc::clone(&bench.mailbox), bench.appender.clone());
         let mut watched: Vec<PollFd<'_>> = Vec::with_capacity(ports.len() + 2);
         while !stop.load(Ordering::SeqCst) {
-            let open = bench.desk.is_ready() || bench.begun.elapsed() >= HEAD_START;
-            let flags = if open { PollFlags::IN } else { PollFlags::empty() };
+            let (ready, passed) = (bench.desk.is_ready(), bench.begun.elapsed());
+            let is_open = |service: Service| match service {
+                Service::Auth => ready || passed >= HEAD_START_OF_LOGINS,
+                Service::Acct => ready || passed >= HEAD_START,
+            };
             watched.clear();
             watched.push(PollFd::new(&mailbox.bell, PollFlags::IN));
             watched.push(PollFd::new(&appender, PollFlags::IN));
-            watched.extend(ports.iter().map(|port| PollFd::new(&port.socket, flags)));
-            wait(&mut watched, bench.patience(open));
+            watched.extend(ports.iter().map(|port| {
+                let flags = if is_open(port.service) { PollFlags::IN } else { PollFlags::empty() };
+                PollFd::new(&port.socket, flags)
+            }));
+            wait(&mut watched, bench.patience(is_open(Service::Auth)));
             let mut signs = watched.iter().map(|watched| !watched.revents().is_empty());
             let (rang, durable) = (signs.next() == Some(true), signs.next() == Some(true));
             bench.guard(|bench| bench.follow_up(&ports, rang, durable));

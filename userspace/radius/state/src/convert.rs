@@ -8,10 +8,14 @@ use std::sync::Arc;
 use ipnet::Ipv6Net;
 use muralla_radius_dictionary::{Dictionary, Pair};
 use muralla_radius_policy::hours::Hours;
-use muralla_radius_policy::{Base, Credential, Names, Profile, Subscriber, uncounted};
+use muralla_radius_policy::{
+    Base, Bulk, Credential, Names, OwnItems, Profile, Subscriber, SubscriberError, Upserted,
+    uncounted,
+};
 use muralla_radius_wire::Secret;
 
 use crate::entries::items;
+use crate::image::Lists;
 use crate::{Assigned, NasEntry, ProfileEntry, SubscriberEntry};
 
 /// Tries entries out.
@@ -198,49 +202,121 @@ pub(crate) fn subscriber(
     subscriber_by(entry, |item| pair(dictionary, item))
 }
 
-/// Items that were read before: of most subscribers they are the same few.
-pub(crate) struct KnownItems<'d> {
+/// Puts subscribers into a load, with items that were read before: of most subscribers they are the same few.
+pub(crate) struct Intake<'d> {
     dictionary: &'d Dictionary,
     known: HashMap<String, Pair>,
+    /// By reply items, of those who have no check items.
+    shared: HashMap<Vec<String>, OwnItems>,
+    /// The same by the number of the list in a file.
+    numbered: HashMap<u32, OwnItems>,
 }
 
-impl<'d> KnownItems<'d> {
+/// Notes for the operator, or why a subscriber can't be used.
+pub(crate) type Taken = Result<Vec<String>, String>;
+
+impl<'d> Intake<'d> {
     /// More are not remembered: they are of one subscriber each.
     const MOST: usize = 4_096;
 
     pub(crate) fn new(dictionary: &'d Dictionary) -> Self {
-        Self { dictionary, known: HashMap::new() }
+        let (known, shared, numbered) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { dictionary, known, shared, numbered }
     }
 
-    /// As [`subscriber`].
-    pub(crate) fn subscriber(&mut self, entry: &SubscriberEntry) -> Result<Subscriber, String> {
-        subscriber_by(entry, |item| {
-            if let Some(pair) = self.known.get(item) {
+    /// Puts a subscriber in.
+    pub(crate) fn take(&mut self, bulk: &Bulk, entry: &SubscriberEntry) -> Taken {
+        match self.shared.get(entry.reply.as_slice()) {
+            Some(own) if entry.check.is_empty() => sharing(bulk, entry, own),
+            _ => self.take_new(bulk, entry),
+        }
+    }
+
+    /// The same of a subscriber of a file, without the lists that have a number there. None if one has a number that no list has.
+    pub(crate) fn take_kept(
+        &mut self,
+        bulk: &Bulk,
+        entry: &mut SubscriberEntry,
+        numbers: Lists,
+        lists: &[Vec<String>],
+    ) -> Option<Taken> {
+        let list = |number: u32| lists.get(usize::try_from(number).ok()?).cloned();
+        if let Some(number) = numbers.profiles {
+            entry.profiles = list(number)?;
+        }
+        if let Some(number) = numbers.check {
+            entry.check = list(number)?;
+        }
+        let Some(number) = numbers.reply else { return Some(self.take(bulk, entry)) };
+        let shared = self.numbered.get(&number).filter(|_| entry.check.is_empty());
+        if let Some(own) = shared {
+            return Some(sharing(bulk, entry, own));
+        }
+        entry.reply = list(number)?;
+        let taken = self.take(bulk, entry);
+        if let Some(own) = self.shared.get(entry.reply.as_slice()) {
+            self.numbered.insert(number, own.clone());
+        }
+        Some(taken)
+    }
+
+    fn take_new(&mut self, bulk: &Bulk, entry: &SubscriberEntry) -> Taken {
+        let Self { dictionary, known, shared, .. } = self;
+        let subscriber = subscriber_by(entry, |item| {
+            if let Some(pair) = known.get(item) {
                 return Ok(pair.clone());
             }
-            let pair = pair(self.dictionary, item)?;
-            if self.known.len() < Self::MOST {
-                self.known.insert(item.to_owned(), pair.clone());
+            let pair = pair(dictionary, item)?;
+            if known.len() < Self::MOST {
+                known.insert(item.to_owned(), pair.clone());
             }
             Ok(pair)
-        })
+        })?;
+        // What they say to be his for good is his alone.
+        let are_all = entry.check.is_empty() && subscriber.reply.len() == entry.reply.len();
+        if are_all
+            && shared.len() < Self::MOST
+            && let Ok(own) = bulk.own_items(&[], &subscriber.reply)
+        {
+            shared.insert(entry.reply.clone(), own);
+        }
+        notes(bulk.upsert_subscriber(&subscriber))
     }
+}
+
+/// Puts a subscriber in who has these items and no others.
+fn sharing(bulk: &Bulk, entry: &SubscriberEntry, own: &OwnItems) -> Taken {
+    notes(bulk.upsert_sharing(&bare(entry)?, own))
+}
+
+fn notes(upserted: Result<Upserted, SubscriberError>) -> Taken {
+    upserted.map(|upserted| upserted.notes).map_err(|error| error.to_string())
 }
 
 fn subscriber_by(
     entry: &SubscriberEntry,
     mut pair: impl FnMut(&str) -> Result<Pair, String>,
 ) -> Result<Subscriber, String> {
-    let mut pairs = |items: &[String]| -> Result<Vec<Pair>, String> {
-        items.iter().map(|item| pair(item)).collect()
-    };
+    let mut subscriber = bare(entry)?;
+    subscriber.check = entry.check.iter().map(|item| pair(item)).collect::<Result<_, _>>()?;
+    for item in &entry.reply {
+        let pair = pair(item)?;
+        if !Own::of(&pair).is_some_and(|own| own.place(&mut subscriber)) {
+            subscriber.reply.push(pair);
+        }
+    }
+    Ok(subscriber)
+}
+
+/// A subscriber without items.
+fn bare(entry: &SubscriberEntry) -> Result<Subscriber, String> {
     if entry.name.contains(['\0', '\n', '\r']) {
         return Err("his name holds a line's end or a zero, which no User-Name should".into());
     }
     if entry.profiles.iter().any(|profile| profile.contains(['\n', '\r'])) {
         return Err("the name of a profile holds a line's end".into());
     }
-    let mut subscriber = Subscriber {
+    Ok(Subscriber {
         name: entry.name.clone(),
         credential: Credential::parse(entry.credential.reveal())
             .map_err(|error| error.to_string())?,
@@ -251,21 +327,15 @@ fn subscriber_by(
         credit_seconds: entry.credit_seconds,
         credit_bytes: entry.credit_bytes,
         simultaneous: entry.simultaneous,
-        check: pairs(&entry.check)?,
-        reply: pairs(&entry.reply)?,
+        check: Vec::new(),
+        reply: Vec::new(),
         address: entry.address,
         prefix6: entry.prefix6,
         delegated6: entry.delegated6,
         pool: entry.pool.clone(),
         pool6: entry.pool6.clone(),
         delegated_pool6: entry.delegated_pool6.clone(),
-    };
-    for pair in std::mem::take(&mut subscriber.reply) {
-        if !Own::of(&pair).is_some_and(|own| own.place(&mut subscriber)) {
-            subscriber.reply.push(pair);
-        }
-    }
-    Ok(subscriber)
+    })
 }
 
 /// A profile for the base.

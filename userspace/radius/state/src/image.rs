@@ -4,9 +4,11 @@
 //! restart. The file is read in about one. What was changed since is in the log of changes, from the position that the file has: so
 //! it may be hours old, and is as good as what is in the database. It says by the last row of that log which database it is of.
 //!
-//! A line with what it is (JSON), then the subscribers, each a length and its columns, then their number, and a checksum of all
-//! that. Passwords are in it as they are in the database: nobody but its owner may read it.
+//! A line with what it is (JSON), then rows, each a length and its columns, then the number of subscribers, and a checksum of all
+//! that. A row is a subscriber, or a list of profiles or items that rows behind it refer to by its number: most subscribers have the
+//! same few lists. Passwords are in it as they are in the database: nobody but its owner may read it.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hash::Hasher as _;
 use std::io::{self, BufWriter, Write as _};
@@ -22,7 +24,18 @@ use crate::changes::LOG;
 use crate::{StateError, SubscriberEntry};
 
 /// Of this form.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
+
+/// What begins a row: a subscriber, why one can't be read, or a list.
+const SUBSCRIBER: u8 = 1;
+const UNREADABLE: u8 = 0;
+const LIST: u8 = 2;
+
+/// Lists that have a number. Beyond it they are of one subscriber each, and stand in his row.
+const MOST_LISTS: usize = 4_096;
+
+/// Stands where a list has no number, before the list.
+const NO_NUMBER: u32 = u32::MAX;
 
 /// A longer file is none of ours: 16 GiB.
 const LONGEST: u64 = 16 << 30;
@@ -47,6 +60,7 @@ pub(crate) struct ImageWriter {
     sum: SipHasher13,
     count: u64,
     row: Vec<u8>,
+    lists: HashMap<Vec<String>, u32>,
 }
 
 impl ImageWriter {
@@ -77,6 +91,7 @@ impl ImageWriter {
                 sum: SipHasher13::new(),
                 count: 0,
                 row: Vec::new(),
+                lists: HashMap::new(),
             };
             writer.write(&head)?;
             Ok(writer)
@@ -90,14 +105,37 @@ impl ImageWriter {
         name: &str,
         entry: Result<&SubscriberEntry, &str>,
     ) -> Result<(), StateError> {
-        let mut row = std::mem::take(&mut self.row);
-        row.clear();
-        pack(name, entry, &mut row);
-        let length = u32::try_from(row.len()).unwrap_or(u32::MAX);
-        let written = self.write(&length.to_be_bytes()).and_then(|()| self.write(&row));
-        self.row = row;
+        let added = self.add_lists(entry).and_then(|()| {
+            let mut row = std::mem::take(&mut self.row);
+            row.clear();
+            pack(name, entry, &self.lists, &mut row);
+            let written = self.write_row(&row);
+            self.row = row;
+            written
+        });
         self.count += 1;
-        written.map_err(|source| failed(&self.new, source))
+        added.map_err(|source| failed(&self.new, source))
+    }
+
+    /// Writes the lists that a subscriber is the first to have.
+    fn add_lists(&mut self, entry: Result<&SubscriberEntry, &str>) -> io::Result<()> {
+        let Ok(entry) = entry else { return Ok(()) };
+        for list in [&entry.profiles, &entry.check, &entry.reply] {
+            if self.lists.len() < MOST_LISTS && !self.lists.contains_key(list) {
+                let number = u32::try_from(self.lists.len()).unwrap_or(NO_NUMBER);
+                self.lists.insert(list.clone(), number);
+                let mut row = vec![LIST];
+                pack_list(&mut row, list);
+                self.write_row(&row)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_row(&mut self, row: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(row.len()).unwrap_or(u32::MAX);
+        self.write(&length.to_be_bytes())?;
+        self.write(row)
     }
 
     /// Puts the file in the place of the one before.
@@ -176,30 +214,39 @@ impl Image {
         Ok(LOG.has(work, &self.last).await?)
     }
 
-    /// All subscribers.
-    ///
-    /// # Errors
-    ///
-    /// When what follows is none, which a whole file never has.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = Option<Kept>> + '_ {
-        let mut rest = self.octets.get(self.rows.clone()).unwrap_or_default();
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
+    /// All rows.
+    pub(crate) fn rows(&self) -> Rows<'_> {
+        Rows { rest: self.octets.get(self.rows.clone()).unwrap_or_default(), lists: Vec::new() }
+    }
+}
+
+/// Rows of a file, one after the other.
+pub(crate) struct Rows<'a> {
+    rest: &'a [u8],
+    /// Those that came so far.
+    pub(crate) lists: Vec<Vec<String>>,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next subscribers' rows, at most so many, which are read by their [`Kept::of`]; none where what follows is no row, which
+    /// a whole file never has.
+    pub(crate) fn next_stretch(&mut self, most: usize) -> Option<Vec<&'a [u8]>> {
+        let mut stretch = Vec::with_capacity(most);
+        while stretch.len() < most && !self.rest.is_empty() {
+            let (length, behind) = self.rest.split_first_chunk::<4>()?;
+            let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+            let (row, behind) = behind.split_at_checked(length)?;
+            self.rest = behind;
+            match row.split_first()? {
+                (&LIST, list) => self.lists.push(Columns(list).all(Columns::list)?),
+                _ => stretch.push(row),
             }
-            let mut next = || {
-                let (length, behind) = rest.split_first_chunk::<4>()?;
-                let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-                let (row, behind) = behind.split_at_checked(length)?;
-                rest = behind;
-                unpack(row)
-            };
-            let entry = next();
-            if entry.is_none() {
-                rest = &[];
-            }
-            Some(entry)
-        })
+        }
+        Some(stretch)
     }
 }
 
@@ -207,12 +254,31 @@ fn failed(file: &Path, source: io::Error) -> StateError {
     StateError::File { what: file.display().to_string(), source }
 }
 
-/// A row: a subscriber, or the name of one and why what is said of him can't be read.
-pub(crate) type Kept = Result<SubscriberEntry, (String, String)>;
+/// What a row has.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Kept {
+    /// A subscriber without the lists that have a number, and these.
+    Subscriber(SubscriberEntry, Lists),
+    /// The name of one, and why what is said of him can't be read.
+    Unreadable(String, String),
+}
+
+/// Numbers of a subscriber's lists, as far as they have one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Lists {
+    pub(crate) profiles: Option<u32>,
+    pub(crate) check: Option<u32>,
+    pub(crate) reply: Option<u32>,
+}
 
 /// Columns in a row: an octet whether it is there, then texts with their lengths, and numbers of eight octets.
-fn pack(name: &str, entry: Result<&SubscriberEntry, &str>, row: &mut Vec<u8>) {
-    row.push(u8::from(entry.is_ok()));
+fn pack(
+    name: &str,
+    entry: Result<&SubscriberEntry, &str>,
+    lists: &HashMap<Vec<String>, u32>,
+    row: &mut Vec<u8>,
+) {
+    row.push(if entry.is_ok() { SUBSCRIBER } else { UNREADABLE });
     text(row, name);
     let entry = match entry {
         Ok(entry) => entry,
@@ -221,8 +287,13 @@ fn pack(name: &str, entry: Result<&SubscriberEntry, &str>, row: &mut Vec<u8>) {
     let SubscriberEntry { credential, profiles, disabled, check, reply, .. } = entry;
     text(row, credential.reveal());
     for list in [profiles, check, reply] {
-        row.extend(u32::try_from(list.len()).unwrap_or(u32::MAX).to_be_bytes());
-        list.iter().for_each(|item| text(row, item));
+        match lists.get(list) {
+            Some(number) => row.extend(number.to_be_bytes()),
+            None => {
+                row.extend(NO_NUMBER.to_be_bytes());
+                pack_list(row, list);
+            }
+        }
     }
     row.push(u8::from(*disabled));
     let numbers = [entry.not_before, entry.not_after, entry.credit_seconds, entry.credit_bytes];
@@ -240,45 +311,72 @@ fn pack(name: &str, entry: Result<&SubscriberEntry, &str>, row: &mut Vec<u8>) {
     }
 }
 
+fn pack_list(row: &mut Vec<u8>, list: &[String]) {
+    row.extend(u32::try_from(list.len()).unwrap_or(u32::MAX).to_be_bytes());
+    list.iter().for_each(|item| text(row, item));
+}
+
 fn text(row: &mut Vec<u8>, text: &str) {
     row.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
     row.extend_from_slice(text.as_bytes());
 }
 
-fn unpack(row: &[u8]) -> Option<Kept> {
-    let mut row = Columns(row);
-    let (readable, name) = (row.flag()?, row.text()?);
-    if !readable {
-        let reason = row.text()?;
-        return row.0.is_empty().then_some(Err((name, reason)));
+impl Kept {
+    /// Reads a row; none if it is none.
+    pub(crate) fn of(row: &[u8]) -> Option<Self> {
+        match row.split_first()? {
+            (&SUBSCRIBER, columns) => Columns(columns).all(Columns::subscriber),
+            (&UNREADABLE, columns) => Columns(columns)
+                .all(|columns| Some(Self::Unreadable(columns.text()?, columns.text()?))),
+            _ => None,
+        }
     }
-    let entry = SubscriberEntry {
-        name,
-        credential: Hidden::new(row.text()?),
-        profiles: row.list()?,
-        check: row.list()?,
-        reply: row.list()?,
-        disabled: row.flag()?,
-        not_before: row.number()?,
-        not_after: row.number()?,
-        credit_seconds: row.number()?,
-        credit_bytes: row.number()?,
-        simultaneous: row.number()?.map(u16::try_from).transpose().ok()?,
-        address: row.column()?.map(|text| text.parse()).transpose().ok()?,
-        prefix6: row.column()?.map(|text| text.parse()).transpose().ok()?,
-        delegated6: row.column()?.map(|text| text.parse()).transpose().ok()?,
-        pool: row.column()?,
-        pool6: row.column()?,
-        delegated_pool6: row.column()?,
-        note: row.column()?,
-    };
-    row.0.is_empty().then_some(Ok(entry))
 }
 
 /// What is left of a row.
 struct Columns<'a>(&'a [u8]);
 
 impl Columns<'_> {
+    /// Reads what is left, which must be that and nothing more.
+    fn all<T>(mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        read(&mut self).filter(|_| self.0.is_empty())
+    }
+
+    fn subscriber(&mut self) -> Option<Kept> {
+        let (name, credential) = (self.text()?, Hidden::new(self.text()?));
+        let [profiles, check, reply] =
+            [self.list_or_number()?, self.list_or_number()?, self.list_or_number()?];
+        let lists = Lists { profiles: profiles.1, check: check.1, reply: reply.1 };
+        let entry = SubscriberEntry {
+            name,
+            credential,
+            profiles: profiles.0,
+            check: check.0,
+            reply: reply.0,
+            disabled: self.flag()?,
+            not_before: self.number()?,
+            not_after: self.number()?,
+            credit_seconds: self.number()?,
+            credit_bytes: self.number()?,
+            simultaneous: self.number()?.map(u16::try_from).transpose().ok()?,
+            address: self.column()?.map(|text| text.parse()).transpose().ok()?,
+            prefix6: self.column()?.map(|text| text.parse()).transpose().ok()?,
+            delegated6: self.column()?.map(|text| text.parse()).transpose().ok()?,
+            pool: self.column()?,
+            pool6: self.column()?,
+            delegated_pool6: self.column()?,
+            note: self.column()?,
+        };
+        Some(Kept::Subscriber(entry, lists))
+    }
+
+    fn list_or_number(&mut self) -> Option<(Vec<String>, Option<u32>)> {
+        match u32::from_be_bytes(self.take()?) {
+            NO_NUMBER => Some((self.list()?, None)),
+            number => Some((Vec::new(), Some(number))),
+        }
+    }
+
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
@@ -347,22 +445,30 @@ mod tests {
     #[test]
     fn rows_are_read_as_they_were_written() {
         let plain = SubscriberEntry { name: "bob".into(), ..SubscriberEntry::default() };
-        let entries = [everything(), plain, SubscriberEntry::default()].map(Ok);
-        let unreadable = Err(("carl".to_owned(), "his address".to_owned()));
+        let none = HashMap::new();
+        let entries = [everything(), plain, SubscriberEntry::default()];
+        let entries = entries.map(|entry| Kept::Subscriber(entry, Lists::default()));
+        let unreadable = Kept::Unreadable("carl".to_owned(), "his address".to_owned());
         for kept in entries.into_iter().chain([unreadable]) {
             let mut row = Vec::new();
             match &kept {
-                Ok(entry) => pack(&entry.name, Ok(entry), &mut row),
-                Err((name, reason)) => pack(name, Err(reason), &mut row),
+                Kept::Subscriber(entry, _) => pack(&entry.name, Ok(entry), &none, &mut row),
+                Kept::Unreadable(name, reason) => pack(name, Err(reason), &none, &mut row),
             }
-            assert_eq!(unpack(&row).as_ref(), Some(&kept));
+            assert_eq!(Kept::of(&row).as_ref(), Some(&kept));
             // Whatever is missing is noticed, and so is what is too much.
             for length in 0..row.len() {
-                assert_eq!(unpack(&row[..length]), None, "{length}");
+                assert_eq!(Kept::of(&row[..length]), None, "{length}");
             }
             row.push(0);
-            assert_eq!(unpack(&row), None);
+            assert_eq!(Kept::of(&row), None);
         }
+        let known = HashMap::from([(everything().reply, 5), (everything().check, 0)]);
+        let mut row = Vec::new();
+        pack("ann", Ok(&everything()), &known, &mut row);
+        let lists = Lists { profiles: None, check: Some(0), reply: Some(5) };
+        let rest = SubscriberEntry { check: Vec::new(), reply: Vec::new(), ..everything() };
+        assert_eq!(Kept::of(&row), Some(Kept::Subscriber(rest, lists)));
     }
 
     #[test]
@@ -378,10 +484,13 @@ mod tests {
         let file = |head: &Head| {
             let mut file = serde_json::to_vec(head).unwrap();
             file.push(b'\n');
-            let mut row = Vec::new();
-            pack("ann", Ok(&everything()), &mut row);
-            file.extend((row.len() as u32).to_be_bytes());
-            file.extend(row);
+            let (mut list, mut row) = (vec![LIST], Vec::new());
+            pack_list(&mut list, &everything().reply);
+            pack("ann", Ok(&everything()), &HashMap::from([(everything().reply, 0)]), &mut row);
+            for row in [list, row] {
+                file.extend((row.len() as u32).to_be_bytes());
+                file.extend(row);
+            }
             file.extend(1_u64.to_be_bytes());
             let mut hasher = SipHasher13::new();
             hasher.write(&file);
@@ -391,7 +500,12 @@ mod tests {
         let whole = file(&head);
         let image = Image::of(whole.clone()).unwrap();
         assert_eq!((image.subscribers, image.position.to_string()), (1, "number 7 at 9".into()));
-        assert_eq!(image.rows().collect::<Vec<_>>(), [Some(Ok(everything()))]);
+        let mut rows = image.rows();
+        let stretch = rows.next_stretch(9).unwrap();
+        assert_eq!((stretch.len(), rows.is_empty()), (1, true));
+        assert_eq!(rows.lists, [everything().reply]);
+        let Some(Kept::Subscriber(ann, lists)) = Kept::of(stretch[0]) else { panic!("no row") };
+        assert_eq!((ann.reply, lists.reply, lists.check), (vec![], Some(0), None));
         for length in 0..whole.len() {
             assert!(Image::of(whole[..length].to_vec()).is_none(), "{length}");
         }

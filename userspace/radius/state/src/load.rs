@@ -1,6 +1,8 @@
 //! Everything out of the database into memory.
 
+use std::num::NonZero;
 use std::path::Path;
+use std::thread;
 
 use muralla_database::{DatabaseError, Position, Work};
 use muralla_radius_dictionary::Dictionary;
@@ -10,8 +12,8 @@ use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use crate::changes::{self, LOG};
-use crate::convert::KnownItems;
-use crate::image::{Image, ImageWriter};
+use crate::convert::{Intake, Taken};
+use crate::image::{Image, ImageWriter, Kept, Rows};
 use crate::state::{Progress, unix_now};
 use crate::stored::{
     PLAIN, PROFILE, SUBSCRIBER, entries, nases, plain_subscriber_of, profile_of, readable_pools,
@@ -148,15 +150,12 @@ impl State {
                 let mut loading =
                     Loading::begin(&mut work, dictionary, base, image.position.clone()).await?;
                 loading.bulk.reserve(usize::try_from(image.subscribers).unwrap_or_default());
-                for (at, entry) in image.rows().enumerate() {
-                    match entry {
-                        Some(Ok(entry)) => loading.take(&entry.name, Ok(&entry)),
-                        Some(Err((name, reason))) => loading.take(&name, Err(reason)),
-                        None => return Ok(None),
+                let mut rows = image.rows();
+                while !rows.is_empty() {
+                    if !loading.take_rows(&mut rows) {
+                        return Ok(None);
                     }
-                    if at % STRETCH == 0 {
-                        tokio::task::yield_now().await;
-                    }
+                    tokio::task::yield_now().await;
                 }
                 Ok(Some(loading.end(&mut work).await?))
             })
@@ -212,8 +211,8 @@ impl State {
     }
 }
 
-/// Subscribers of a file between two rests, so that a stop is heard of.
-const STRETCH: usize = 4_096;
+/// Subscribers of a file that a thread reads until it rests, so that a stop is heard of.
+const STRETCH: usize = 16_384;
 
 fn not_kept(reason: &StateError) {
     warn!(%reason, "the file of subscribers can't be written: the next start reads them out of the database, which takes longer");
@@ -301,7 +300,8 @@ fn add(
 struct Loading<'b> {
     base: &'b Base,
     bulk: Bulk,
-    items: KnownItems<'b>,
+    /// One for each thread that reads.
+    intakes: Vec<Intake<'b>>,
     loaded: Loaded,
 }
 
@@ -337,18 +337,55 @@ impl<'b> Loading<'b> {
                 Err(error) => loaded.problem(format!("profile {}: {error}", profile.name)),
             }
         }
-        Ok(Self { base, bulk, items: KnownItems::new(dictionary), loaded })
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let intakes = std::iter::repeat_with(|| Intake::new(dictionary)).take(threads).collect();
+        Ok(Self { base, bulk, intakes, loaded })
     }
 
     fn take(&mut self, name: &str, entry: Result<&SubscriberEntry, String>) {
-        let subscriber =
-            entry.and_then(|entry| self.items.subscriber(entry)).and_then(|subscriber| {
-                self.bulk.upsert_subscriber(&subscriber).map_err(|error| error.to_string())
-            });
-        match subscriber {
-            Ok(upserted) => {
+        let Some(intake) = self.intakes.first_mut() else { return };
+        let taken = entry.and_then(|entry| intake.take(&self.bulk, entry));
+        self.note(name, taken);
+    }
+
+    /// Takes the next rows of a file, on all cores: nobody can log in meanwhile. False if one of them is none.
+    fn take_rows(&mut self, rows: &mut Rows<'_>) -> bool {
+        let Self { bulk, intakes, .. } = self;
+        let stretches: Option<Vec<_>> =
+            intakes.iter().map(|_| rows.next_stretch(STRETCH)).collect();
+        let Some(stretches) = stretches else { return false };
+        let (bulk, lists) = (&*bulk, rows.lists.as_slice());
+        let read = thread::scope(|scope| {
+            let work = intakes.iter_mut().zip(stretches);
+            let threads: Vec<_> = work
+                .map(|(intake, rows)| scope.spawn(move || taken(bulk, intake, &rows, lists)))
+                .collect();
+            let mut all = Some((0, Vec::new()));
+            for thread in threads {
+                let part = match thread.join() {
+                    Ok(part) => part,
+                    Err(panicked) => std::panic::resume_unwind(panicked),
+                };
+                all = all.zip(part).map(|((count, mut told), (more, rest))| {
+                    told.extend(rest);
+                    (count + more, told)
+                });
+            }
+            all
+        });
+        let Some((silent, told)) = read else { return false };
+        self.loaded.subscribers += silent;
+        for (name, taken) in told {
+            self.note(&name, taken);
+        }
+        true
+    }
+
+    fn note(&mut self, name: &str, taken: Taken) {
+        match taken {
+            Ok(notes) => {
                 self.loaded.subscribers += 1;
-                for note in upserted.notes {
+                for note in notes {
                     self.loaded.note(|| format!("subscriber {name}: {note}"));
                 }
             }
@@ -375,6 +412,29 @@ impl<'b> Loading<'b> {
         }
         Ok(loaded)
     }
+}
+
+/// Puts rows of a file in. Gives how many subscribers there was nothing to say about, and what of the others; none if a row is
+/// none.
+fn taken(
+    bulk: &Bulk,
+    intake: &mut Intake<'_>,
+    rows: &[&[u8]],
+    lists: &[Vec<String>],
+) -> Option<(u64, Vec<(String, Taken)>)> {
+    let (mut silent, mut told) = (0, Vec::new());
+    for row in rows {
+        match Kept::of(row)? {
+            Kept::Subscriber(mut entry, numbers) => {
+                match intake.take_kept(bulk, &mut entry, numbers, lists)? {
+                    Ok(notes) if notes.is_empty() => silent += 1,
+                    taken => told.push((entry.name, taken)),
+                }
+            }
+            Kept::Unreadable(name, reason) => told.push((name, Err(reason))),
+        }
+    }
+    Some((silent, told))
 }
 
 /// All profiles that can be read, and what is wrong with the others.

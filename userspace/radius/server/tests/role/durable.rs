@@ -225,7 +225,7 @@ fn without_a_database_nothing_that_was_acknowledged_is_lost_even_if_the_power_go
     // Nobody is known: the NAS is to ask another server. Whoever watches the process is not to restart it for that.
     nas.ask_in_vain(&pap(1, "nemo", "arctangent").sign(SECRET));
     nas.ask_in_vain(&Request::new(STATUS_SERVER, 2).sign(SECRET));
-    assert_eq!(count(&role.status(), Stage::Dropped, "not_ready"), 2);
+    wait_for("both to be dropped", || count(&role.status(), Stage::Dropped, "not_ready") == 2);
     stand.runtime.block_on(role.canary()).unwrap();
     let status = role.status();
     assert!(!status.ready && status.database.is_none() && status.sessions == 50);
