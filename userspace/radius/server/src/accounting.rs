@@ -47,8 +47,8 @@ use crate::spent;
 pub(crate) const SESSIONS: &str = "sessions";
 const DATABASE: &str = "database";
 
-/// How long they wait for news before they look at other things.
-const WAIT: Duration = Duration::from_millis(200);
+/// How long they wait for news before they look at other things, such as whether this is the end.
+const WAIT: Duration = Duration::from_millis(50);
 
 /// Time that the database has for what is left when the role stops.
 const FAREWELL: Duration = Duration::from_secs(2);
