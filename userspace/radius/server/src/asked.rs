@@ -13,7 +13,7 @@
 //!
 //! Both are of fixed size.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use muralla_journal::Ticket;
@@ -31,7 +31,7 @@ const DECIDED: usize = 1 << 18;
 /// Seconds for which that is remembered, if nothing newer needs its place.
 const LIFE: u64 = 86_400;
 
-/// Copies of a request that get an answer while a reply cache lives. More than a NAS that
+/// Copies of a request, from other ports than the first, that get an answer while a reply cache lives. More than a NAS that
 /// opens a port for each attempt has attempts in that time.
 const COPIES: u64 = 16;
 
@@ -52,9 +52,14 @@ pub(crate) struct Asked {
 pub(crate) struct Asking {
     digest: Digest,
     identity: Identity,
+    /// Where it came from when it was new.
+    peer: Peer,
     /// Whether the very same packet was decided before.
     pub(crate) is_copy: bool,
 }
+
+/// An address and a port.
+type Peer = [u8; 18];
 
 /// What is known of a request.
 #[derive(Clone, Copy, Debug)]
@@ -94,24 +99,33 @@ impl Asked {
         &self,
         nas: &str,
         packet: &Packet<'_>,
+        source: SocketAddr,
         now: Instant,
         room: &mut [u8],
     ) -> Met {
         let digest = self.decided.digest(nas, packet.bytes());
         // What tells requests apart in a cache is where they come from: here, all that they say.
-        let source = SocketAddr::from((Ipv6Addr::from_bits(digest.bits()), 0));
-        let identity = Identity::of(packet, source);
+        let stand_in = SocketAddr::from((Ipv6Addr::from_bits(digest.bits()), 0));
+        let identity = Identity::of(packet, stand_in);
+        let peer = peer(source);
         let Some(part) = self.part(digest) else {
-            return Met::New(Asking { digest, identity, is_copy: false });
+            return Met::New(Asking { digest, identity, peer, is_copy: false });
         };
         let seconds = self.seconds(now);
         let mut part = part.lock();
         let answered = match part.begin(identity, now) {
             Seen::UnderWay => return Met::UnderWay,
-            Seen::Answered(reply) => {
+            Seen::Answered(kept) => {
+                let Some((first, reply)) = kept.split_first_chunk::<{ size_of::<Peer>() }>() else {
+                    return Met::UnderWay;
+                };
                 let len = reply.len();
                 let Some(room) = room.get_mut(..len) else { return Met::UnderWay };
                 room.copy_from_slice(reply);
+                // Whoever sends copies from elsewhere does not keep it from its own answer.
+                if *first == peer {
+                    return Met::Answered(len);
+                }
                 Some(len)
             }
             Seen::New => None,
@@ -129,7 +143,7 @@ impl Asked {
             self.decided.remember(digest, count(since, copies + 1), LIFE, seconds);
         }
         answered.map_or_else(
-            || Met::New(Asking { digest, identity, is_copy: known.is_some() }),
+            || Met::New(Asking { digest, identity, peer, is_copy: known.is_some() }),
             Met::Answered,
         )
     }
@@ -146,7 +160,7 @@ impl Asked {
     /// This is sent: copies get the same.
     pub(crate) fn answered(&self, asking: &Asking, reply: &[u8], now: Instant) {
         if let Some(part) = self.part(asking.digest) {
-            part.lock().answered(asking.identity, reply, now);
+            part.lock().answered_with(asking.identity, &asking.peer, reply, now);
         }
     }
 
@@ -166,6 +180,18 @@ impl Asked {
     fn seconds(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.begun).as_secs()
     }
+}
+
+fn peer(source: SocketAddr) -> Peer {
+    let mut peer = [0; 18];
+    let (address, port) = peer.split_at_mut(16);
+    let ip = match source.ip() {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    };
+    address.copy_from_slice(&ip.octets());
+    port.copy_from_slice(&source.port().to_be_bytes());
+    peer
 }
 
 /// Since when how many copies came.
@@ -197,23 +223,31 @@ mod tests {
         asked: Asked,
         begun: Instant,
         room: Vec<u8>,
+        port: u16,
     }
 
     impl World {
         fn new() -> Self {
             let begun = Instant::now();
             let asked = Asked::new(0, LIFE, [1, 2], begun);
-            Self { asked, begun, room: vec![0; LONGEST] }
+            Self { asked, begun, room: vec![0; LONGEST], port: 0 }
         }
 
         fn at(&self, seconds: u64) -> Instant {
             self.begun + Duration::from_secs(seconds)
         }
 
+        /// From another port each time.
         fn begin(&mut self, nas: &str, id: u8, seconds: u64) -> Met {
+            self.port += 1;
+            self.begin_from(self.port, nas, id, seconds)
+        }
+
+        fn begin_from(&mut self, port: u16, nas: &str, id: u8, seconds: u64) -> Met {
             let (bytes, now) = (bytes(id), self.at(seconds));
             let packet = Packet::parse(&bytes).unwrap();
-            self.asked.begin(nas, &packet, now, &mut self.room)
+            let source = SocketAddr::from(([192, 0, 2, 1], port));
+            self.asked.begin(nas, &packet, source, now, &mut self.room)
         }
 
         fn new_one(&mut self, id: u8, seconds: u64) -> Asking {
@@ -268,6 +302,7 @@ mod tests {
         for _ in 0..1_000 {
             assert!(matches!(world.begin("one", 1, 2), Met::TooOften));
         }
+        assert!(matches!(world.begin_from(1, "one", 1, 2), Met::Answered(_)), "who asked first is");
         assert!(matches!(world.begin("one", 2, 2), Met::New(_)), "others are answered");
         // A probe that sends the same for ever has an answer each time.
         for round in 1..1_000 {

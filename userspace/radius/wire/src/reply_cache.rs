@@ -161,13 +161,18 @@ impl ReplyCache {
 
     /// Remembers what was answered. Does nothing if the NAS has asked something else with the same identifier since.
     pub fn answered(&mut self, identity: Identity, reply: &[u8], now: Instant) {
+        self.answered_with(identity, &[], reply, now);
+    }
+
+    /// The same with something before the reply, which is found before it: what the caller wants to know of it.
+    pub fn answered_with(&mut self, identity: Identity, head: &[u8], reply: &[u8], now: Instant) {
         let chain = self.chain(&identity);
         let slot = match self.find(chain, &identity) {
             Some((_, entry)) if entry.identity != identity && self.is_fresh(&entry, now) => return,
             Some((slot, _)) => slot,
             None => self.insert(chain, identity, now),
         };
-        match self.write(reply) {
+        match self.write(head, reply) {
             Some(reply) => self.renew(slot, identity, Some(reply), now),
             None => self.forget(identity),
         }
@@ -346,15 +351,19 @@ impl ReplyCache {
     }
 
     /// Writes a reply to the ring, in one piece.
-    fn write(&mut self, reply: &[u8]) -> Option<Reply> {
-        let length = NonZero::new(u16::try_from(reply.len()).ok()?)?;
+    fn write(&mut self, head: &[u8], reply: &[u8]) -> Option<Reply> {
+        let whole = head.len() + reply.len();
+        let length = NonZero::new(u16::try_from(whole).ok()?)?;
         let size = self.ring.len() as u64;
         let left = size - self.written % size;
-        let fits = reply.len() as u64 <= left;
+        let fits = whole as u64 <= left;
         let at = if fits { self.written } else { self.written + left };
         let start = (at % size) as usize;
-        self.ring.get_mut(start..start + reply.len())?.copy_from_slice(reply);
-        self.written = at + reply.len() as u64;
+        let (before, behind) =
+            self.ring.get_mut(start..start + whole)?.split_at_mut_checked(head.len())?;
+        before.copy_from_slice(head);
+        behind.copy_from_slice(reply);
+        self.written = at + whole as u64;
         Some(Reply { at, length })
     }
 

@@ -119,7 +119,13 @@ impl Bench {
             Some(room) => room.as_mut_slice(),
             None => &mut [],
         };
-        match self.desk.asked.begin(&served.nas.name, served.packet, clock.now, room) {
+        match self.desk.asked.begin(
+            &served.nas.name,
+            served.packet,
+            served.path.peer,
+            clock.now,
+            room,
+        ) {
             Met::New(asking) => {
                 served.asking = Some(asking);
                 return true;
