@@ -4,13 +4,15 @@
 //! time it takes to put one pointer in the place of another, and everything else is a snapshot that is replaced as a
 //! whole. A bulk load fills a base of its own beside the one in force, and takes its place at the end.
 
+mod lent;
+
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use hashbrown::HashTable;
 use muralla_radius_dictionary::{Dictionary, Pair};
 use parking_lot::{Mutex, RwLock};
@@ -22,6 +24,9 @@ use crate::names::{LONGEST_NAME, Login, Names};
 use crate::profile::{self, Profile, ProfileError, Profiles, Sources};
 use crate::reason::{Reason, Texts};
 use crate::subscriber::{MOST_PROFILES, Numbers, Record, Subscriber};
+
+use self::lent::Lent;
+pub use self::lent::{Filling, Shelf, Unreadable};
 
 /// Parts of the table, each with a lock of its own. So many that the one which grows is out of reach for
 /// microseconds only.
@@ -77,6 +82,13 @@ pub struct Upserted {
 /// most have the same few, which then are in the processor's cache at each login.
 #[derive(Clone, Debug)]
 pub struct OwnItems(Arc<Compiled>);
+
+impl OwnItems {
+    /// What of them does nothing.
+    fn notes(&self) -> Vec<String> {
+        self.0.lifted.notes.clone()
+    }
+}
 
 #[derive(Debug)]
 struct Compiled {
@@ -345,6 +357,11 @@ impl Bulk {
         self.0.reserve(subscribers);
     }
 
+    /// What a [`Shelf`] finds a name by.
+    pub fn hash(&self, name: &[u8]) -> u64 {
+        self.0.hash(name)
+    }
+
     /// As [`Base::shut_out`].
     pub fn shut_out(&self, name: &str) {
         self.0.shut_out(name.as_bytes());
@@ -370,6 +387,8 @@ pub(crate) struct Generation {
     count: AtomicUsize,
     /// Names of those of whom nothing can be read, as they are hashed. Looked at only for names that are in no shard.
     unreadable: RwLock<HashSet<Box<[u8]>>>,
+    /// Where those are who are in no shard yet. Looked at only for names that are in none.
+    lent: ArcSwapOption<Lent>,
     pub(crate) profiles: ArcSwap<Profiles>,
     /// Held by whoever changes profiles, or numbers names for the first time.
     sources: Mutex<Sources>,
@@ -389,6 +408,7 @@ impl Generation {
             shards: std::iter::repeat_with(Shard::default).take(SHARDS).collect(),
             count: AtomicUsize::new(0),
             unreadable: RwLock::default(),
+            lent: ArcSwapOption::empty(),
             profiles: ArcSwap::default(),
             sources: Mutex::default(),
             decoys: Mutex::default(),
@@ -408,6 +428,10 @@ impl Generation {
     /// The subscriber of a name that is left of User-Name.
     pub(crate) fn find(&self, name: &[u8]) -> Option<Record> {
         let hash = self.hash(name);
+        self.find_here(hash, name).or_else(|| self.fetch(hash, name))
+    }
+
+    fn find_here(&self, hash: u64, name: &[u8]) -> Option<Record> {
         let shard = self.shard(hash)?.read();
         shard.find(hash, |record| self.names.same(record.name(), name)).cloned()
     }
@@ -424,6 +448,7 @@ impl Generation {
         let hashed = self.names.hashed(name, &mut buffer);
         // First here, so that he is unknown at no time.
         self.unreadable.write().insert(hashed.into());
+        self.strike_off(name);
         self.take_out(name);
     }
 
@@ -449,10 +474,13 @@ impl Generation {
 
     fn upsert(&self, subscriber: &Subscriber) -> Result<Upserted, SubscriberError> {
         insist_on_name(subscriber)?;
-        let own = self
-            .own_items(&subscriber.check, &subscriber.reply)
-            .map_err(|error| SubscriberError::Items { name: subscriber.name.clone(), error })?;
-        self.upsert_sharing(subscriber, &own)
+        self.upsert_sharing(subscriber, &self.compiled(subscriber)?)
+    }
+
+    /// A subscriber's own items.
+    fn compiled(&self, subscriber: &Subscriber) -> Result<OwnItems, SubscriberError> {
+        let own = self.own_items(&subscriber.check, &subscriber.reply);
+        own.map_err(|error| SubscriberError::Items { name: subscriber.name.clone(), error })
     }
 
     fn upsert_sharing(
@@ -460,6 +488,23 @@ impl Generation {
         subscriber: &Subscriber,
         own: &OwnItems,
     ) -> Result<Upserted, SubscriberError> {
+        let (record, credential) = self.record(subscriber, own)?;
+        let scheme = credential.scheme();
+        let old = self.put(record);
+        self.let_in(subscriber.name.as_bytes());
+        let old_scheme = old.as_ref().map(|old| old.scheme());
+        if old_scheme != Some(scheme) {
+            self.count_schemes(Some(credential), old_scheme);
+        }
+        Ok(Upserted { new: old.is_none(), notes: own.notes() })
+    }
+
+    /// A subscriber as he lies in memory, and what he is known by.
+    fn record<'a>(
+        &self,
+        subscriber: &'a Subscriber,
+        own: &'a OwnItems,
+    ) -> Result<(Record, &'a Credential), SubscriberError> {
         insist_on_name(subscriber)?;
         let name = &subscriber.name;
         let Compiled { level, lifted } = &*own.0;
@@ -479,19 +524,14 @@ impl Generation {
             return Err(SubscriberError::LongName { name: name.clone() });
         }
         let numbers = self.numbers(&profiles, pools);
-        let record = Record::new(subscriber, credential, &numbers, level.clone());
-        let scheme = credential.scheme();
-        let old = self.put(record);
-        self.let_in(name.as_bytes());
-        let old_scheme = old.as_ref().map(|old| old.scheme());
-        if old_scheme != Some(scheme) {
-            self.count_schemes(Some(credential), old_scheme);
-        }
-        Ok(Upserted { new: old.is_none(), notes: lifted.notes.clone() })
+        Ok((Record::new(subscriber, credential, &numbers, level.clone()), credential))
     }
 
     fn remove(&self, name: &[u8]) -> bool {
         self.let_in(name);
+        // Whether there was one may be known by the shelf alone.
+        let _ = self.find(name);
+        self.strike_off(name);
         self.take_out(name)
     }
 

@@ -37,7 +37,8 @@ mod level;
 
 pub use attempts::{Attempts, Gate};
 pub use base::{
-    Base, Bulk, Found, Mppe, OwnItems, Settings, SubscriberError, SubscriberRef, Upserted,
+    Base, Bulk, Filling, Found, Mppe, OwnItems, Settings, Shelf, SubscriberError, SubscriberRef,
+    Unreadable, Upserted,
 };
 pub use check::Nas;
 pub use credential::{CostlyCheck, Credential, CredentialError, Scheme, Storage};

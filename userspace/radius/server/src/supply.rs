@@ -17,12 +17,13 @@ use muralla_radius_accounting::SessionId;
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::Used;
 use muralla_radius_state::{
-    Backoff, Changed, Charged, Leases, Loaded, NasEntry, SessionEntry, SessionState, State,
+    Backoff, Changed, Charged, Leases, Loaded, NasEntry, Rest, SessionEntry, SessionState, State,
     StateError,
 };
 use parking_lot::Mutex;
+use rustix::process::setpriority_process;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -239,9 +240,9 @@ impl Supply {
         *self.state.lock() = Some(state.clone());
         let begun = Instant::now();
         let file = image_file(&self.config.lock());
-        let loaded = match self.load_image(&state, &file).await {
-            Some(loaded) => loaded,
-            None => self.load(&state, &file).await,
+        let (loaded, left) = match self.load_image(&state, &file).await {
+            Some((loaded, left)) => (loaded, Some(left)),
+            None => (self.load(&state, &file).await, None),
         };
         info!(
             subscribers = loaded.subscribers,
@@ -274,6 +275,7 @@ impl Supply {
             hear_behind(is_behind, &self.desk.pending, &again),
             hear_again(&state, &self.desk, wanted),
             self.keep_copy(&state),
+            self.fill(left),
             keep_image(&state, &file),
             self.watch_schema(&state),
         );
@@ -296,8 +298,9 @@ impl Supply {
         }
     }
 
-    /// Begins with the subscribers that an earlier process has kept, and what was changed since; none if that can't be done.
-    async fn load_image(&self, state: &State, file: &Path) -> Option<Loaded> {
+    /// Begins with the subscribers that an earlier process has kept, each of whom is fetched when he is asked for, and what was
+    /// changed since; none if that can't be done.
+    async fn load_image(&self, state: &State, file: &Path) -> Option<(Loaded, Rest)> {
         let base = &self.desk.base;
         let loaded = match state.load_image(&self.dictionary, base, file).await {
             Ok(loaded) => loaded,
@@ -306,7 +309,7 @@ impl Supply {
                 None
             }
         };
-        let mut loaded = loaded?;
+        let (mut loaded, left) = loaded?;
         let from = loaded.position.clone();
         let mut take = |changed| match changed {
             Changed::Everything(anew) => loaded = *anew,
@@ -319,7 +322,28 @@ impl Supply {
         if let Ok(position) = caught_up.await {
             loaded.position = position;
         }
-        Some(loaded)
+        Some((loaded, left))
+    }
+
+    /// Puts those who were not asked for yet into the base, when nothing else wants the processor.
+    async fn fill(&self, left: Option<Rest>) {
+        let Some(left) = left else { return };
+        let begun = Instant::now();
+        // Whoever gives this up ends it.
+        let (alive, given_up) = watch::channel(());
+        let (sender, filled) = oneshot::channel();
+        let stop = move || given_up.has_changed().is_err();
+        let work = move || sender.send(left.fill(&make_way, &stop));
+        let thread = thread::Builder::new().name("radius-filling".to_owned());
+        if let Err(error) = thread.spawn(work) {
+            warn!(%error, "each subscriber is fetched when he is asked for: the system has no more threads");
+            return;
+        }
+        if let Ok(Some(loaded)) = filled.await {
+            info!(subscribers = loaded.subscribers, took = ?begun.elapsed(), "all subscribers are in memory");
+            self.take_problems(&loaded);
+        }
+        drop(alive);
     }
 
     /// Puts into force what was loaded besides the subscribers.
@@ -544,6 +568,13 @@ fn image_file(config: &RadiusConfig) -> PathBuf {
 }
 
 /// Keeps subscribers for the next start, again and again.
+/// Lets other threads go first.
+fn make_way() {
+    const NICENESS: i32 = 10;
+    // Where that can't be, it is done all the same.
+    let _ = setpriority_process(None, NICENESS);
+}
+
 async fn keep_image(state: &State, file: &Path) {
     loop {
         sleep(IMAGE).await;

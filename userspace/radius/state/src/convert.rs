@@ -9,8 +9,8 @@ use ipnet::Ipv6Net;
 use muralla_radius_dictionary::{Dictionary, Pair};
 use muralla_radius_policy::hours::Hours;
 use muralla_radius_policy::{
-    Base, Bulk, Credential, Names, OwnItems, Profile, Subscriber, SubscriberError, Upserted,
-    uncounted,
+    Base, Bulk, Credential, Filling, LevelError, Names, OwnItems, Profile, Subscriber,
+    SubscriberError, uncounted,
 };
 use muralla_radius_wire::Secret;
 
@@ -225,42 +225,36 @@ impl<'d> Intake<'d> {
     }
 
     /// Puts a subscriber in.
-    pub(crate) fn take(&mut self, bulk: &Bulk, entry: &SubscriberEntry) -> Taken {
+    pub(crate) fn take(&mut self, place: &impl Place, entry: &SubscriberEntry) -> Taken {
         match self.shared.get(entry.reply.as_slice()) {
-            Some(own) if entry.check.is_empty() => sharing(bulk, entry, own),
-            _ => self.take_new(bulk, entry),
+            Some(own) if entry.check.is_empty() => put(place, &bare(entry)?, Some(own)),
+            _ => self.take_new(place, entry),
         }
     }
 
     /// The same of a subscriber of a file, without the lists that have a number there. None if one has a number that no list has.
     pub(crate) fn take_kept(
         &mut self,
-        bulk: &Bulk,
+        place: &impl Place,
         entry: &mut SubscriberEntry,
         numbers: Lists,
         lists: &[Vec<String>],
     ) -> Option<Taken> {
-        let list = |number: u32| lists.get(usize::try_from(number).ok()?).cloned();
-        if let Some(number) = numbers.profiles {
-            entry.profiles = list(number)?;
-        }
-        if let Some(number) = numbers.check {
-            entry.check = list(number)?;
-        }
-        let Some(number) = numbers.reply else { return Some(self.take(bulk, entry)) };
+        Lists { reply: None, ..numbers }.put_into(entry, lists)?;
+        let Some(number) = numbers.reply else { return Some(self.take(place, entry)) };
         let shared = self.numbered.get(&number).filter(|_| entry.check.is_empty());
         if let Some(own) = shared {
-            return Some(sharing(bulk, entry, own));
+            return Some(bare(entry).and_then(|subscriber| put(place, &subscriber, Some(own))));
         }
-        entry.reply = list(number)?;
-        let taken = self.take(bulk, entry);
+        numbers.put_into(entry, lists)?;
+        let taken = self.take(place, entry);
         if let Some(own) = self.shared.get(entry.reply.as_slice()) {
             self.numbered.insert(number, own.clone());
         }
         Some(taken)
     }
 
-    fn take_new(&mut self, bulk: &Bulk, entry: &SubscriberEntry) -> Taken {
+    fn take_new(&mut self, place: &impl Place, entry: &SubscriberEntry) -> Taken {
         let Self { dictionary, known, shared, .. } = self;
         let subscriber = subscriber_by(entry, |item| {
             if let Some(pair) = known.get(item) {
@@ -276,21 +270,61 @@ impl<'d> Intake<'d> {
         let are_all = entry.check.is_empty() && subscriber.reply.len() == entry.reply.len();
         if are_all
             && shared.len() < Self::MOST
-            && let Ok(own) = bulk.own_items(&[], &subscriber.reply)
+            && let Ok(own) = place.own_items(&[], &subscriber.reply)
         {
             shared.insert(entry.reply.clone(), own);
         }
-        notes(bulk.upsert_subscriber(&subscriber))
+        put(place, &subscriber, None)
     }
 }
 
-/// Puts a subscriber in who has these items and no others.
-fn sharing(bulk: &Bulk, entry: &SubscriberEntry, own: &OwnItems) -> Taken {
-    notes(bulk.upsert_sharing(&bare(entry)?, own))
+/// Where subscribers are put.
+pub(crate) trait Place {
+    /// See [`Bulk::own_items`].
+    fn own_items(&self, check: &[Pair], reply: &[Pair]) -> Result<OwnItems, LevelError>;
+
+    /// Puts one in, with these items in the place of his own, if any are given. Gives notes for the operator.
+    fn put(
+        &self,
+        subscriber: &Subscriber,
+        own: Option<&OwnItems>,
+    ) -> Result<Vec<String>, SubscriberError>;
 }
 
-fn notes(upserted: Result<Upserted, SubscriberError>) -> Taken {
-    upserted.map(|upserted| upserted.notes).map_err(|error| error.to_string())
+impl Place for Bulk {
+    fn own_items(&self, check: &[Pair], reply: &[Pair]) -> Result<OwnItems, LevelError> {
+        self.own_items(check, reply)
+    }
+
+    fn put(
+        &self,
+        subscriber: &Subscriber,
+        own: Option<&OwnItems>,
+    ) -> Result<Vec<String>, SubscriberError> {
+        let upserted = match own {
+            Some(own) => self.upsert_sharing(subscriber, own)?,
+            None => self.upsert_subscriber(subscriber)?,
+        };
+        Ok(upserted.notes)
+    }
+}
+
+impl Place for Filling {
+    fn own_items(&self, check: &[Pair], reply: &[Pair]) -> Result<OwnItems, LevelError> {
+        self.own_items(check, reply)
+    }
+
+    fn put(
+        &self,
+        subscriber: &Subscriber,
+        own: Option<&OwnItems>,
+    ) -> Result<Vec<String>, SubscriberError> {
+        self.add(subscriber, own)
+    }
+}
+
+fn put(place: &impl Place, subscriber: &Subscriber, own: Option<&OwnItems>) -> Taken {
+    place.put(subscriber, own).map_err(|error| error.to_string())
 }
 
 fn subscriber_by(

@@ -14,14 +14,18 @@ use std::hash::Hasher as _;
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use hashbrown::HashTable;
 use muralla_credentials::Hidden;
 use muralla_database::{Change, LastChange, Position, Work};
+use muralla_radius_dictionary::Dictionary;
+use muralla_radius_policy::{Bulk, Shelf, Subscriber, Unreadable};
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use crate::changes::LOG;
-use crate::{StateError, SubscriberEntry};
+use crate::{StateError, SubscriberEntry, convert};
 
 /// Of this form.
 const FORM: u32 = 2;
@@ -232,22 +236,91 @@ impl<'a> Rows<'a> {
         self.rest.is_empty()
     }
 
-    /// The next subscribers' rows, at most so many, which are read by their [`Kept::of`]; none where what follows is no row, which
-    /// a whole file never has.
+    /// The next subscribers' rows, at most so many, which are read by [`Kept::of`]; none where what follows is no row, which a
+    /// whole file never has.
     pub(crate) fn next_stretch(&mut self, most: usize) -> Option<Vec<&'a [u8]>> {
         let mut stretch = Vec::with_capacity(most);
         while stretch.len() < most && !self.rest.is_empty() {
-            let (length, behind) = self.rest.split_first_chunk::<4>()?;
-            let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-            let (row, behind) = behind.split_at_checked(length)?;
-            self.rest = behind;
-            match row.split_first()? {
-                (&LIST, list) => self.lists.push(Columns(list).all(Columns::list)?),
-                _ => stretch.push(row),
-            }
+            stretch.extend(self.next()?);
         }
         Some(stretch)
     }
+
+    /// The next row, unless that is a list.
+    fn next(&mut self) -> Option<Option<&'a [u8]>> {
+        let (length, behind) = self.rest.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (row, behind) = behind.split_at_checked(length)?;
+        self.rest = behind;
+        match row.split_first()? {
+            (&LIST, list) => {
+                self.lists.push(Columns(list).all(Columns::list)?);
+                Some(None)
+            }
+            _ => Some(Some(row)),
+        }
+    }
+}
+
+/// A file as a shelf: where each subscriber's row is, by the hash of his name.
+pub(crate) struct ImageShelf {
+    image: Arc<Image>,
+    /// A hash, and where the row begins.
+    index: HashTable<(u64, usize)>,
+    lists: Vec<Vec<String>>,
+    dictionary: Arc<Dictionary>,
+}
+
+impl ImageShelf {
+    /// Looks at each row's name; none if what is there is no row.
+    pub(crate) fn new(
+        image: &Arc<Image>,
+        bulk: &Bulk,
+        dictionary: &Arc<Dictionary>,
+    ) -> Option<Self> {
+        let mut index = HashTable::with_capacity(usize::try_from(image.subscribers).ok()?);
+        let mut rows = image.rows();
+        while !rows.is_empty() {
+            let Some(row) = rows.next()? else { continue };
+            let at = image.rows.end - rows.rest.len() - row.len();
+            let hash = bulk.hash(name(row)?);
+            index.insert_unique(hash, (hash, at), |&(hash, _)| hash);
+        }
+        let (lists, dictionary) = (rows.lists, Arc::clone(dictionary));
+        Some(Self { image: Arc::clone(image), index, lists, dictionary })
+    }
+
+    fn row(&self, at: usize) -> Option<&[u8]> {
+        let length = self.image.octets.get(at.checked_sub(4)?..at)?.as_array()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        self.image.octets.get(at..at.checked_add(length)?)
+    }
+
+    fn read(&self, row: &[u8]) -> Option<Subscriber> {
+        let Kept::Subscriber(mut entry, lists) = Kept::of(row)? else { return None };
+        lists.put_into(&mut entry, &self.lists)?;
+        convert::subscriber(&self.dictionary, &entry).ok()
+    }
+}
+
+impl Shelf for ImageShelf {
+    fn fetch(
+        &self,
+        hash: u64,
+        is_his: &dyn Fn(&[u8]) -> bool,
+    ) -> Option<Result<Subscriber, Unreadable>> {
+        let &(_, at) = self.index.find(hash, |&(other, at)| {
+            other == hash && self.row(at).and_then(name).is_some_and(is_his)
+        })?;
+        Some(self.row(at).and_then(|row| self.read(row)).ok_or(Unreadable))
+    }
+}
+
+/// The name in a subscriber's row.
+fn name(row: &[u8]) -> Option<&[u8]> {
+    let (_, columns) = row.split_first()?;
+    let (length, behind) = columns.split_first_chunk::<4>()?;
+    behind.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
 
 fn failed(file: &Path, source: io::Error) -> StateError {
@@ -269,6 +342,19 @@ pub(crate) struct Lists {
     pub(crate) profiles: Option<u32>,
     pub(crate) check: Option<u32>,
     pub(crate) reply: Option<u32>,
+}
+
+impl Lists {
+    /// Puts the lists where they belong; none if one has a number that no list has.
+    pub(crate) fn put_into(self, entry: &mut SubscriberEntry, lists: &[Vec<String>]) -> Option<()> {
+        let places = [&mut entry.profiles, &mut entry.check, &mut entry.reply];
+        for (number, place) in [self.profiles, self.check, self.reply].into_iter().zip(places) {
+            if let Some(number) = number {
+                place.clone_from(lists.get(usize::try_from(number).ok()?)?);
+            }
+        }
+        Some(())
+    }
 }
 
 /// Columns in a row: an octet whether it is there, then texts with their lengths, and numbers of eight octets.

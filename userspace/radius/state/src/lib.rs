@@ -41,6 +41,7 @@ mod convert;
 mod image;
 mod interims;
 mod migrate;
+mod rest;
 
 pub use addresses::Assigned;
 pub use credits::{Charged, Credits};
@@ -56,6 +57,7 @@ pub use load::Loaded;
 pub use muralla_credentials::Hidden;
 pub use muralla_database::{Backoff, DatabaseError, Location, Position};
 pub use report::{Format, Report};
+pub use rest::Rest;
 pub use sessions::{SessionEntry, SessionFilter, SessionState};
 pub use state::{Following, Options, Progress, State, Status};
 pub use stored::{Naming, Removal};

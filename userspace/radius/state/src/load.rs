@@ -1,19 +1,19 @@
 //! Everything out of the database into memory.
 
-use std::num::NonZero;
 use std::path::Path;
-use std::thread;
+use std::sync::Arc;
 
 use muralla_database::{DatabaseError, Position, Work};
 use muralla_radius_dictionary::Dictionary;
-use muralla_radius_policy::{Base, Bulk, Profile};
+use muralla_radius_policy::{Base, Bulk, Filling, Profile};
 use sqlx::AssertSqlSafe;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use crate::changes::{self, LOG};
 use crate::convert::{Intake, Taken};
-use crate::image::{Image, ImageWriter, Kept, Rows};
+use crate::image::{Image, ImageShelf, ImageWriter};
+use crate::rest::Rest;
 use crate::state::{Progress, unix_now};
 use crate::stored::{
     PLAIN, PROFILE, SUBSCRIBER, entries, nases, plain_subscriber_of, profile_of, readable_pools,
@@ -56,6 +56,37 @@ impl Loaded {
     fn note(&mut self, note: impl FnOnce() -> String) {
         if self.notes.len() < Self::MOST_PROBLEMS {
             self.notes.push(note());
+        }
+    }
+
+    /// What became of a subscriber.
+    pub(crate) fn note_taken(&mut self, name: &str, taken: Taken) {
+        match taken {
+            Ok(notes) => {
+                self.subscribers += 1;
+                for note in notes {
+                    self.note(|| format!("subscriber {name}: {note}"));
+                }
+            }
+            Err(reason) => self.problem(format!("subscriber {name}: {reason}")),
+        }
+    }
+
+    async fn add_others(&mut self, work: &mut Work) -> Result<(), DatabaseError> {
+        for note in interims::too_slow(&readable_pools(work).await?.0, &entries(work).await?) {
+            self.note(|| note);
+        }
+        let (nases, problems) = nases(work).await?;
+        self.nases = nases;
+        for problem in problems {
+            self.problem(problem);
+        }
+        Ok(())
+    }
+
+    fn add_problems_of(&mut self, base: &Base) {
+        for problem in base.problems() {
+            self.problem(problem);
         }
     }
 }
@@ -113,21 +144,22 @@ impl State {
         Ok(loaded)
     }
 
-    /// As [`State::load_into`], but with the subscribers out of a file of theirs, which takes a fraction of the time; none if there is
-    /// no such file, it is of another database, or is too old for what was changed since to be known. What is loaded is as the
-    /// subscribers were then: call [`State::catch_up_but_sessions`] from its position before anybody is answered.
+    /// As [`State::load_into`], but with the subscribers in a file of theirs, out of which each is fetched when he is asked for: it
+    /// takes no longer than it takes to read the file. None if there is no such file, it is of another database, or is too old for
+    /// what was changed since to be known. What is loaded is as the subscribers were then: call [`State::catch_up_but_sessions`] from
+    /// its position before anybody is answered, and [`Rest::fill`] soon, since the file is in memory until then.
     ///
     /// # Errors
     ///
     /// If the database is away.
     pub async fn load_image(
         &self,
-        dictionary: &Dictionary,
+        dictionary: &Arc<Dictionary>,
         base: &Base,
         file: &Path,
-    ) -> Result<Option<Loaded>, StateError> {
+    ) -> Result<Option<(Loaded, Rest)>, StateError> {
         let image = match Image::read(file) {
-            Ok(Some(image)) => image,
+            Ok(Some(image)) => Arc::new(image),
             Ok(None) => return Ok(None),
             Err(reason) => {
                 warn!(%reason, file = %file.display(), "the file of subscribers is not used: reading them out of the database");
@@ -147,23 +179,20 @@ impl State {
                 if changes.everything {
                     return Ok(None);
                 }
-                let mut loading =
+                let loading =
                     Loading::begin(&mut work, dictionary, base, image.position.clone()).await?;
                 loading.bulk.reserve(usize::try_from(image.subscribers).unwrap_or_default());
-                let mut rows = image.rows();
-                while !rows.is_empty() {
-                    if !loading.take_rows(&mut rows) {
-                        return Ok(None);
-                    }
-                    tokio::task::yield_now().await;
+                match ImageShelf::new(&image, &loading.bulk, dictionary) {
+                    Some(shelf) => Ok(Some(loading.end_with(&mut work, shelf).await?)),
+                    None => Ok(None),
                 }
-                Ok(Some(loading.end(&mut work).await?))
             })
             .await?;
-        if let Some(loaded) = &loaded {
-            self.note_loaded(loaded);
-        }
-        Ok(loaded)
+        let Some((mut loaded, filling)) = loaded else { return Ok(None) };
+        self.note_loaded(&loaded);
+        let rest = Rest::new(self, Arc::clone(&image), filling, dictionary, loaded.clone());
+        loaded.subscribers = image.subscribers;
+        Ok(Some((loaded, rest)))
     }
 
     /// Writes all subscribers into a file for [`State::load_image`]. Gives how many there are; none if nothing could be told of which
@@ -209,10 +238,18 @@ impl State {
             }
         });
     }
-}
 
-/// Subscribers of a file that a thread reads until it rests, so that a stop is heard of.
-const STRETCH: usize = 16_384;
+    /// Notes what of a load was found later than the rest of it.
+    pub(crate) fn note_found(&self, before: &Loaded, loaded: &Loaded) {
+        let problems = loaded.problems.iter().skip(before.problems.len());
+        let notes = loaded.notes.iter().skip(before.notes.len());
+        self.note_following(|following| {
+            for problem in problems.chain(notes) {
+                following.note_problem(problem.clone());
+            }
+        });
+    }
+}
 
 fn not_kept(reason: &StateError) {
     warn!(%reason, "the file of subscribers can't be written: the next start reads them out of the database, which takes longer");
@@ -300,8 +337,7 @@ fn add(
 struct Loading<'b> {
     base: &'b Base,
     bulk: Bulk,
-    /// One for each thread that reads.
-    intakes: Vec<Intake<'b>>,
+    intake: Intake<'b>,
     loaded: Loaded,
 }
 
@@ -337,104 +373,37 @@ impl<'b> Loading<'b> {
                 Err(error) => loaded.problem(format!("profile {}: {error}", profile.name)),
             }
         }
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        let intakes = std::iter::repeat_with(|| Intake::new(dictionary)).take(threads).collect();
-        Ok(Self { base, bulk, intakes, loaded })
+        Ok(Self { base, bulk, intake: Intake::new(dictionary), loaded })
     }
 
     fn take(&mut self, name: &str, entry: Result<&SubscriberEntry, String>) {
-        let Some(intake) = self.intakes.first_mut() else { return };
-        let taken = entry.and_then(|entry| intake.take(&self.bulk, entry));
-        self.note(name, taken);
-    }
-
-    /// Takes the next rows of a file, on all cores: nobody can log in meanwhile. False if one of them is none.
-    fn take_rows(&mut self, rows: &mut Rows<'_>) -> bool {
-        let Self { bulk, intakes, .. } = self;
-        let stretches: Option<Vec<_>> =
-            intakes.iter().map(|_| rows.next_stretch(STRETCH)).collect();
-        let Some(stretches) = stretches else { return false };
-        let (bulk, lists) = (&*bulk, rows.lists.as_slice());
-        let read = thread::scope(|scope| {
-            let work = intakes.iter_mut().zip(stretches);
-            let threads: Vec<_> = work
-                .map(|(intake, rows)| scope.spawn(move || taken(bulk, intake, &rows, lists)))
-                .collect();
-            let mut all = Some((0, Vec::new()));
-            for thread in threads {
-                let part = match thread.join() {
-                    Ok(part) => part,
-                    Err(panicked) => std::panic::resume_unwind(panicked),
-                };
-                all = all.zip(part).map(|((count, mut told), (more, rest))| {
-                    told.extend(rest);
-                    (count + more, told)
-                });
-            }
-            all
-        });
-        let Some((silent, told)) = read else { return false };
-        self.loaded.subscribers += silent;
-        for (name, taken) in told {
-            self.note(&name, taken);
+        let taken = entry.and_then(|entry| self.intake.take(&self.bulk, entry));
+        if taken.is_err() {
+            self.bulk.shut_out(name);
         }
-        true
-    }
-
-    fn note(&mut self, name: &str, taken: Taken) {
-        match taken {
-            Ok(notes) => {
-                self.loaded.subscribers += 1;
-                for note in notes {
-                    self.loaded.note(|| format!("subscriber {name}: {note}"));
-                }
-            }
-            Err(reason) => {
-                self.bulk.shut_out(name);
-                self.loaded.problem(format!("subscriber {name}: {reason}"));
-            }
-        }
+        self.loaded.note_taken(name, taken);
     }
 
     async fn end(self, work: &mut Work) -> Result<Loaded, DatabaseError> {
         let Self { base, bulk, mut loaded, .. } = self;
-        for note in interims::too_slow(&readable_pools(work).await?.0, &entries(work).await?) {
-            loaded.note(|| note);
-        }
-        let (nases, problems) = nases(work).await?;
-        loaded.nases = nases;
-        for problem in problems {
-            loaded.problem(problem);
-        }
+        loaded.add_others(work).await?;
         base.commit(bulk);
-        for problem in base.problems() {
-            loaded.problem(problem);
-        }
+        loaded.add_problems_of(base);
         Ok(loaded)
     }
-}
 
-/// Puts rows of a file in. Gives how many subscribers there was nothing to say about, and what of the others; none if a row is
-/// none.
-fn taken(
-    bulk: &Bulk,
-    intake: &mut Intake<'_>,
-    rows: &[&[u8]],
-    lists: &[Vec<String>],
-) -> Option<(u64, Vec<(String, Taken)>)> {
-    let (mut silent, mut told) = (0, Vec::new());
-    for row in rows {
-        match Kept::of(row)? {
-            Kept::Subscriber(mut entry, numbers) => {
-                match intake.take_kept(bulk, &mut entry, numbers, lists)? {
-                    Ok(notes) if notes.is_empty() => silent += 1,
-                    taken => told.push((entry.name, taken)),
-                }
-            }
-            Kept::Unreadable(name, reason) => told.push((name, Err(reason))),
-        }
+    /// The same with subscribers who are on a shelf.
+    async fn end_with(
+        self,
+        work: &mut Work,
+        shelf: ImageShelf,
+    ) -> Result<(Loaded, Filling), DatabaseError> {
+        let Self { base, bulk, mut loaded, .. } = self;
+        loaded.add_others(work).await?;
+        let filling = base.commit_lent(bulk, Box::new(shelf));
+        loaded.add_problems_of(base);
+        Ok((loaded, filling))
     }
-    Some((silent, told))
 }
 
 /// All profiles that can be read, and what is wrong with the others.

@@ -65,12 +65,16 @@ async fn a_start_has_what_the_database_has(database: Database) {
     state.remove_subscriber("user1").await.unwrap();
     state.put_subscriber(&dictionary, &subscriber("late")).await.unwrap();
     let second = base(&dictionary);
-    let kept = state.load_image(&dictionary, &second, &file).await.unwrap().unwrap();
-    assert_eq!((kept.subscribers, kept.profiles, kept.refused), (5_000, 1, 1));
-    assert_eq!(kept.problems, loaded.problems);
+    let (kept, rest) = state.load_image(&dictionary, &second, &file).await.unwrap().unwrap();
+    assert_eq!((kept.subscribers, kept.profiles), (5_001, 1));
     assert!(second.subscriber("user1").is_some() && second.subscriber("late").is_none());
     state.catch_up(&dictionary, &second, None, &kept.position, &mut |_| ()).await.unwrap();
     assert!(second.subscriber("user1").is_none());
+    assert!(second.subscribers() < 10, "those who were asked for, and no others");
+    let filled = rest.fill(&|| (), &|| false).unwrap();
+    assert_eq!((filled.subscribers, filled.profiles, filled.refused), (5_000, 1, 1));
+    assert_eq!(filled.problems, loaded.problems);
+    assert!(second.subscriber("user1").is_none(), "who was taken out stays out");
     for name in ["late", "user0", "user4999"] {
         let there = second.subscriber(name).unwrap();
         assert_eq!(there.name(), name);
@@ -80,8 +84,9 @@ async fn a_start_has_what_the_database_has(database: Database) {
     // And one that is written by itself has all that.
     assert_eq!(state.write_image(&file).await.unwrap(), Some(5_001));
     let third = base(&dictionary);
-    let kept = state.load_image(&dictionary, &third, &file).await.unwrap().unwrap();
-    assert_eq!((kept.subscribers, kept.refused), (5_000, 1));
+    let (_, rest) = state.load_image(&dictionary, &third, &file).await.unwrap().unwrap();
+    let filled = rest.fill(&|| (), &|| false).unwrap();
+    assert_eq!((filled.subscribers, filled.refused), (5_000, 1));
     assert!(third.subscriber("late").is_some());
 }
 
@@ -155,7 +160,7 @@ async fn sessions_keep_nobody_from_what_else_is_changed(database: Database) {
     state.put_subscriber(&dictionary, &subscriber("late")).await.unwrap();
 
     let started = base(&dictionary);
-    let kept = state.load_image(&dictionary, &started, &file).await.unwrap().unwrap();
+    let (kept, _rest) = state.load_image(&dictionary, &started, &file).await.unwrap().unwrap();
     let from = &kept.position;
     let mut told = Vec::new();
     let mut tell = |changed| {
