@@ -333,7 +333,10 @@ impl Supply {
         let (alive, given_up) = watch::channel(());
         let (sender, filled) = oneshot::channel();
         let stop = move || given_up.has_changed().is_err();
-        let work = move || sender.send(left.fill(&make_way, &stop));
+        let work = move || {
+            // Where this was given up nobody hears it.
+            let _ = sender.send(left.fill(&make_way, &stop));
+        };
         let thread = thread::Builder::new().name("radius-filling".to_owned());
         if let Err(error) = thread.spawn(work) {
             warn!(%error, "each subscriber is fetched when he is asked for: the system has no more threads");
