@@ -152,11 +152,10 @@ impl ChangeLog {
         if let Some(changes) = self.between(work, position, &end, keep, None).await? {
             return Ok((News::Changes(changes), end));
         }
-        if self.frequent.is_none() {
-            return Ok((News::Everything, end));
+        match self.frequent {
+            Some(_) => self.rare_after(work, position, keep).await,
+            None => Ok((News::Everything, end)),
         }
-        let rare = self.between(work, position, &end, keep, self.frequent).await?;
-        Ok((rare.map_or(News::Everything, News::Rare), end))
     }
 
     /// The same for who reads all of the frequent kind in any case: there are no news of it.

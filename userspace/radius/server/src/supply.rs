@@ -25,7 +25,7 @@ use rustix::process::setpriority_process;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{MessageAuthenticator, NasConfig, RadiusConfig, StateLocation};
 use crate::desk::{Context, Desk, Wall};
@@ -342,9 +342,17 @@ impl Supply {
             warn!(%error, "each subscriber is fetched when he is asked for: the system has no more threads");
             return;
         }
-        if let Ok(Some(loaded)) = filled.await {
-            info!(subscribers = loaded.subscribers, took = ?begun.elapsed(), "all subscribers are in memory");
-            self.take_problems(&loaded);
+        match filled.await {
+            Ok(Some(loaded)) => {
+                info!(subscribers = loaded.subscribers, took = ?begun.elapsed(), "all subscribers are in memory");
+                self.take_problems(&loaded);
+            }
+            Ok(None) => {}
+            Err(_) => {
+                error!(
+                    "putting the subscribers into memory caused a panic; please report it. Each is fetched when he is asked for"
+                );
+            }
         }
         drop(alive);
     }
