@@ -89,6 +89,7 @@ fn choose_for_start<'s>(
     let after = sessions.take_while(|(_, session)| i64::from(session.start) > when).last();
     if let Some((slot, session)) = after
         && session.has(UPDATED)
+        && !session.is_before(report, down)
         && !down.is_some_and(|down| session.came_after(when, down))
     {
         let ended = |(_, before): (u32, &Session)| {

@@ -373,8 +373,11 @@ impl Session {
         let earlier = begin.unwrap_or(report.when) < i64::from(self.start);
         let better = match (report.status, begin) {
             // Of a session that was known by its updates alone, one that came late from a NAS that
-            // doesn't say so may seem to be later than they are.
-            (Status::Start, _) => self.has(KNOWN) && !self.has(STARTED) || earlier,
+            // doesn't say so may seem to be later than they are: then it tells less than they do.
+            (Status::Start, _) => {
+                let first = self.has(KNOWN) && !self.has(STARTED);
+                first && report.when <= i64::from(self.last) || earlier
+            }
             _ if self.has(STARTED) => false,
             (_, Some(_)) => !self.has(KNOWN) || earlier,
             (_, None) => !self.has(KNOWN) && earlier,

@@ -718,3 +718,15 @@ fn a_stop_from_before_a_start_does_not_end_what_began_with_it() {
     assert_eq!(run(&table, &[end]), [(Closed, 70)]);
     assert_eq!(table.stats().open, 0);
 }
+
+/// A Start without a time may be the late one of a session that has stopped; one that says that it is later than the stop is not,
+/// although the other seems to be later still.
+#[test]
+fn a_start_from_after_the_stop_is_another_session_whatever_was_taken_for_the_first() {
+    let bare = |second: u32| start().at(T0 + second);
+    let stopped = Sample::new(STOP).seconds(0).stamp(T0);
+    let dated = start().at(T0 + 116).stamp(T0 + 52);
+    let (rows, (_, _, sessions)) = settle(&[stopped, bare(66), bare(116), dated, bare(116)]);
+    let states: Vec<State> = rows.into_iter().map(|(state, ..)| state).collect();
+    assert_eq!((states, sessions), (vec![State::Stopped, State::Open], 2));
+}
