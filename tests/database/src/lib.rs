@@ -124,6 +124,20 @@ impl Database {
 
     /// The one number that a question has as its answer.
     pub async fn number(&self, sql: &str) -> i64 {
+        self.answer(sql).await
+    }
+
+    /// The one text that a question has as its answer.
+    pub async fn text(&self, sql: &str) -> String {
+        self.answer(sql).await
+    }
+
+    async fn answer<A>(&self, sql: &str) -> A
+    where
+        A: Send + Unpin,
+        (A,): for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
+            + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,
+    {
         let sql = sqlx::AssertSqlSafe(sql);
         match &self.location {
             Location::Sqlite(path) => {

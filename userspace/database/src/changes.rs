@@ -26,9 +26,9 @@ const MOST: i64 = 20_000;
 pub struct ChangeLog {
     /// The table's name.
     pub table: &'static str,
-    /// A kind that changes so much more often than all others that it must not keep anybody from reading of those; none if
-    /// there is none such. In `table` an index is of the other kinds alone.
-    pub frequent: Option<&'static str>,
+    /// Kinds that change so much more often than all others that they must not keep anybody from reading of those. In `table`
+    /// an index is of the other kinds alone.
+    pub frequent: &'static [&'static str],
 }
 
 /// Up to where a log was read.
@@ -103,7 +103,7 @@ pub struct Change {
 pub enum News {
     /// These, in their order.
     Changes(Vec<Change>),
-    /// These, and of the frequent kind more than is read one by one: whoever follows that reads all of it again.
+    /// These, and of the frequent kinds more than is read one by one: whoever follows those reads all of them again.
     Rare(Vec<Change>),
     /// Too much, or what can't be followed: read everything.
     Everything,
@@ -148,40 +148,40 @@ impl ChangeLog {
         position: &Position,
         keep: i64,
     ) -> Result<(News, Position), DatabaseError> {
-        let end = self.end(work).await?;
-        if let Some(changes) = self.between(work, position, &end, keep, None).await? {
-            return Ok((News::Changes(changes), end));
-        }
-        match self.frequent {
-            Some(_) => self.rare_after(work, position, keep).await,
-            None => Ok((News::Everything, end)),
-        }
+        self.after_but(work, position, keep, &[]).await
     }
 
-    /// The same for who reads all of the frequent kind in any case: there are no news of it.
+    /// The same for who reads all of some of the frequent kinds in any case: there are no news of those.
     ///
     /// # Errors
     ///
     /// [`DatabaseError`].
-    pub async fn rare_after(
+    pub async fn after_but(
         self,
         work: &mut Work,
         position: &Position,
         keep: i64,
+        left_out: &[&str],
     ) -> Result<(News, Position), DatabaseError> {
         let end = self.end(work).await?;
+        if let Some(changes) = self.between(work, position, &end, keep, left_out).await? {
+            return Ok((News::Changes(changes), end));
+        }
+        if self.frequent.iter().all(|kind| left_out.contains(kind)) {
+            return Ok((News::Everything, end));
+        }
         let rare = self.between(work, position, &end, keep, self.frequent).await?;
         Ok((rare.map_or(News::Everything, News::Rare), end))
     }
 
-    /// The changes between two positions, those of one kind left out; none if they are too many, or can't be known.
+    /// The changes between two positions, those of some kinds left out; none if they are too many, or can't be known.
     async fn between(
         self,
         work: &mut Work,
         position: &Position,
         end: &Position,
         keep: i64,
-        left_out: Option<&str>,
+        left_out: &[&str],
     ) -> Result<Option<Vec<Change>>, DatabaseError> {
         // Half of it, as the two clocks that were asked may differ, and the log is cut between two readings.
         if end.at.saturating_sub(position.at) > keep / 2 {
@@ -189,7 +189,7 @@ impl ChangeLog {
         }
         let table = self.table;
         // Spelt out, as the index is: no database compares that with a parameter.
-        let others = left_out.map(|kind| format!(" AND kind <> '{kind}'")).unwrap_or_default();
+        let others: String = left_out.iter().map(|kind| format!(" AND kind <> '{kind}'")).collect();
         let (sql, values) = match (&position.place, &end.place) {
             (Place::Number(last), Place::Number(end)) if last <= end => (
                 format!(

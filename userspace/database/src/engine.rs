@@ -25,7 +25,7 @@ use sqlx::{
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::{DatabaseError, Location};
+use crate::{DatabaseError, Location, precedence};
 
 /// Longest that one statement may take. What is longer is no answer any more.
 const STATEMENT: Duration = Duration::from_secs(60);
@@ -160,6 +160,7 @@ impl Engine {
             .foreign_keys(true)
             // The engine has a thread of its own: many rows for each time that one wakes the other.
             .row_buffer_size(2048)
+            .thread_name(|_| precedence::ENGINE.to_owned())
             .disable_statement_logging();
         let pool = |connections: u32, options: SqliteConnectOptions| {
             PoolOptions::new()
@@ -170,6 +171,10 @@ impl Engine {
                 // can't be ended any more, and the connection would never begin another.
                 .before_acquire(|connection: &mut SqliteConnection, _| {
                     Box::pin(async move { Ok(!connection.is_in_transaction()) })
+                })
+                .after_connect(|_, _| {
+                    precedence::lower_engines();
+                    Box::pin(async { Ok(()) })
                 })
                 .connect_lazy_with(options)
         };

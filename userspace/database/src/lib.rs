@@ -17,6 +17,7 @@ pub mod engine;
 pub mod error;
 pub mod location;
 pub mod migrate;
+mod precedence;
 
 pub use backoff::Backoff;
 pub use changes::{Change, ChangeLog, LastChange, News, Position};

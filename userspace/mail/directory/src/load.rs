@@ -16,7 +16,7 @@ use crate::record::{Lists, NewAccount, NewApp, pack_alias};
 use crate::{BackendId, Hidden, Name, ScramKeys, ShardId};
 
 /// The log of changes.
-pub(crate) const LOG: ChangeLog = ChangeLog { table: "mail_change", frequent: None };
+pub(crate) const LOG: ChangeLog = ChangeLog { table: "mail_change", frequent: &[] };
 
 /// The setting that salts for who does not exist are made of.
 pub(crate) const DECOY_SECRET: &str = "decoy_secret";

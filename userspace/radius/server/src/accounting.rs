@@ -33,6 +33,7 @@ use muralla_radius_accounting::{ExportRow, Outcome, Record, Settings, Table};
 use muralla_radius_state::State;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use self::exporter::Exporter;
@@ -48,10 +49,11 @@ pub(crate) const SESSIONS: &str = "sessions";
 const DATABASE: &str = "database";
 
 /// How long they wait for news before they look at other things, such as whether this is the end.
-const WAIT: Duration = Duration::from_millis(50);
+const WAIT: Duration = Duration::from_millis(20);
 
-/// Time that the database has for what is left when the role stops.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Time that the database has for what is left when the role stops, and nobody is answered meanwhile. The journal keeps the rest
+/// for the next process.
+const FAREWELL: Duration = Duration::from_millis(250);
 
 /// Closed sessions that are written to the database at once at most.
 const CLOSED_AT_ONCE: usize = 10_000;
@@ -122,6 +124,8 @@ struct Shared {
     unfit: Mutex<Option<String>>,
     counts: Counts,
     orders: Mutex<Vec<Order>>,
+    /// Who waits for the sessions to be saved.
+    save: Mutex<Vec<oneshot::Sender<()>>>,
     panics: Panics,
 }
 
@@ -200,9 +204,9 @@ struct Counts {
 
 /// Something that the second thread is to do with dead letters, which are in its hands.
 enum Order {
-    List(tokio::sync::oneshot::Sender<Result<Vec<DeadLetter>, JournalError>>),
-    Replay(Appender, Option<Vec<u64>>, tokio::sync::oneshot::Sender<Result<usize, JournalError>>),
-    Remove(Vec<u64>, tokio::sync::oneshot::Sender<Result<usize, JournalError>>),
+    List(oneshot::Sender<Result<Vec<DeadLetter>, JournalError>>),
+    Replay(Appender, Option<Vec<u64>>, oneshot::Sender<Result<usize, JournalError>>),
+    Remove(Vec<u64>, oneshot::Sender<Result<usize, JournalError>>),
 }
 
 /// What a status tells of it.
@@ -262,6 +266,7 @@ impl Ledger {
             unfit: Mutex::default(),
             counts: Counts::default(),
             orders: Mutex::default(),
+            save: Mutex::default(),
             panics,
         });
         let mut ledger = Self { shared: Arc::clone(&shared), threads: Vec::new() };
@@ -285,6 +290,7 @@ impl Ledger {
                 // The other one would go by what this one left half done.
                 shared.stop.store(true, Ordering::SeqCst);
                 shared.orders.lock().clear();
+                shared.save.lock().clear();
             }
         };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(guarded);
@@ -338,10 +344,8 @@ impl Ledger {
     }
 
     /// The records that can't be stored.
-    pub(crate) fn dead_letters(
-        &self,
-    ) -> tokio::sync::oneshot::Receiver<Result<Vec<DeadLetter>, JournalError>> {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
+    pub(crate) fn dead_letters(&self) -> oneshot::Receiver<Result<Vec<DeadLetter>, JournalError>> {
+        let (sender, receiver) = oneshot::channel();
         self.order(Order::List(sender));
         receiver
     }
@@ -351,8 +355,8 @@ impl Ledger {
         &self,
         appender: Appender,
         chosen: Option<Vec<u64>>,
-    ) -> tokio::sync::oneshot::Receiver<Result<usize, JournalError>> {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
+    ) -> oneshot::Receiver<Result<usize, JournalError>> {
+        let (sender, receiver) = oneshot::channel();
         self.order(Order::Replay(appender, chosen, sender));
         receiver
     }
@@ -361,13 +365,21 @@ impl Ledger {
     pub(crate) fn remove_dead_letters(
         &self,
         chosen: Vec<u64>,
-    ) -> tokio::sync::oneshot::Receiver<Result<usize, JournalError>> {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
+    ) -> oneshot::Receiver<Result<usize, JournalError>> {
+        let (sender, receiver) = oneshot::channel();
         self.order(Order::Remove(chosen, sender));
         receiver
     }
 
-    /// Ends both, the sessions saved and the database told what there is time for.
+    /// Has the sessions saved, and tells when they are. What is saved while requests are answered is not left for the end, in
+    /// which nobody is.
+    pub(crate) fn save(&self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.shared.save.lock().push(sender);
+        receiver
+    }
+
+    /// Ends both, the sessions saved if that is long ago, and the database told what there is time for.
     pub(crate) fn stop(mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         for thread in self.threads.drain(..) {

@@ -54,6 +54,7 @@ mod open;
 mod others;
 mod pending;
 mod place;
+mod precedence;
 mod proven;
 mod recent;
 mod refusals;

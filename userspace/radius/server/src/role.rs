@@ -28,6 +28,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc as channel, watch};
 use tokio::task;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 pub use self::errors::{OrderError, ReloadError, StartError};
@@ -49,6 +50,12 @@ use crate::tail::{Filter, Tailed};
 use crate::tally::{Tally, Total};
 use crate::testing::{self, Login};
 use crate::threads::{self, Gauges, Mailbox, Port, Work, Workers};
+
+/// Time that a stop gives to the saving of the sessions before it ends the answering of requests.
+const PREPARATION: Duration = Duration::from_secs(1);
+
+/// Time that the database has to be closed in.
+const CLOSING: Duration = Duration::from_millis(100);
 
 /// Time for which the start waits for the database: a file of our own is there at once, or never.
 const OPENING_FILE: Duration = Duration::from_secs(30);
@@ -478,6 +485,11 @@ impl Role {
     /// Reads no more requests, answers those under way, keeps the sessions for the next time, and closes the journal. The
     /// second time does nothing.
     pub async fn stop(&self) {
+        let saved = self.ledger.lock().as_ref().map(Ledger::save);
+        if let Some(saved) = saved {
+            // Where the disk hangs, that is left for the end.
+            let _ = timeout(PREPARATION, saved).await;
+        }
         let Some(workers) = self.workers.lock().take() else { return };
         if let Err(error) = task::spawn_blocking(move || workers.stop()).await {
             warn!(%error, "the threads that own sockets can't be waited for");
@@ -508,7 +520,8 @@ impl Role {
             Err(error) => warn!(%error, "the journal can't be waited for"),
         }
         if let Some(state) = self.supply.state() {
-            state.close().await;
+            // What SQLite's log holds need not be in the database's file for the next process to have it.
+            let _ = timeout(CLOSING, state.close()).await;
         }
     }
 

@@ -21,7 +21,6 @@ use muralla_radius_state::{
     StateError,
 };
 use parking_lot::Mutex;
-use rustix::process::setpriority_process;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
@@ -32,6 +31,7 @@ use crate::desk::{Context, Desk, Wall};
 use crate::kept;
 use crate::nases::Nases;
 use crate::pending::Pending;
+use crate::precedence::{FOLLOWS, WAITS, give_way};
 use crate::renamed::Renamings;
 use crate::threads::Mailbox;
 
@@ -257,11 +257,16 @@ impl Supply {
         let mut rest = pin!(self.take_rest(&state));
         let taken = timeout(REST, &mut rest).await;
         self.open_desk();
+        give_way(FOLLOWS);
         let leases = match taken {
             Ok(leases) => leases,
             Err(_) => rest.await,
         };
         let (again, wanted) = watch::channel(());
+        if self.is_alone() {
+            // What an operator's own SQL has ended.
+            again.send_replace(());
+        }
         let changed = |changed| self.take(changed, &state, &again);
         tokio::join!(
             leases.run(),
@@ -335,7 +340,7 @@ impl Supply {
         let stop = move || given_up.has_changed().is_err();
         let work = move || {
             // Where this was given up nobody hears it.
-            let _ = sender.send(left.fill(&make_way, &stop));
+            let _ = sender.send(left.fill(&|| give_way(WAITS), &stop));
         };
         let thread = thread::Builder::new().name("radius-filling".to_owned());
         if let Err(error) = thread.spawn(work) {
@@ -369,8 +374,18 @@ impl Supply {
     async fn take_rest(&self, state: &State) -> Leases {
         let leases = self.begin_leases(state).await;
         self.desk.set_leases(leases.clone());
-        self.persist("reading other servers' sessions", || hear_all(state, &self.desk)).await;
+        if self.is_alone() {
+            // Who has a credit may be counted at once; nobody else has told of sessions.
+            self.persist("reading what is off credits", || hear_charges(state, &self.desk)).await;
+        } else {
+            self.persist("reading other servers' sessions", || hear_all(state, &self.desk)).await;
+        }
         leases
+    }
+
+    /// Whether no other server can have this database.
+    fn is_alone(&self) -> bool {
+        matches!(self.config.lock().state.location, StateLocation::Embedded(_))
     }
 
     /// Has requests answered.
@@ -518,10 +533,24 @@ async fn hear_all(state: &State, desk: &Desk) -> Result<(), StateError> {
         }
         read.hear(&session, state.server());
     };
-    state.each_open_session(hear).await?;
+    state.each_open_elsewhere(hear).await?;
+    if !own.is_empty() {
+        let known = |id| {
+            own.remove(&id);
+        };
+        state.each_open_here(known).await?;
+    }
     // Of those that the table has open and the database has not, another server may have been told the end.
     let left: Vec<SessionId> = own.into_iter().collect();
     state.each_ended_session(&left, |session| read.hear(&session, state.server())).await?;
+    read.charge(&[], state.charged_sessions().await?);
+    desk.others.replace(read, state.server());
+    Ok(())
+}
+
+/// Reads anew up to where sessions are off credits, where there are no sessions of other servers.
+async fn hear_charges(state: &State, desk: &Desk) -> Result<(), StateError> {
+    let read = desk.others.begin();
     read.charge(&[], state.charged_sessions().await?);
     desk.others.replace(read, state.server());
     Ok(())
@@ -579,13 +608,6 @@ fn image_file(config: &RadiusConfig) -> PathBuf {
 }
 
 /// Keeps subscribers for the next start, again and again.
-/// Lets other threads go first.
-fn make_way() {
-    const NICENESS: i32 = 10;
-    // Where that can't be, it is done all the same.
-    let _ = setpriority_process(None, NICENESS);
-}
-
 async fn keep_image(state: &State, file: &Path) {
     loop {
         sleep(IMAGE).await;

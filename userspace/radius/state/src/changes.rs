@@ -5,8 +5,13 @@ use std::collections::BTreeSet;
 use muralla_database::{ChangeLog, DatabaseError, News, Position, Work};
 
 /// The log, which the schema's triggers write. Of half a million subscribers some hundred go on-line and off-line each second,
-/// and few are changed by anybody.
-pub(crate) const LOG: ChangeLog = ChangeLog { table: "radius_change", frequent: Some("session") };
+/// as many use up a little of what they have paid for, and few are changed by anybody.
+pub(crate) const LOG: ChangeLog =
+    ChangeLog { table: "radius_change", frequent: &[SESSION, CREDIT] };
+
+const SESSION: &str = "session";
+/// What a subscriber may still use, when nothing else of him was changed.
+const CREDIT: &str = "credit";
 
 /// What was changed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -16,8 +21,8 @@ pub(crate) struct Changes {
     pub(crate) nases: bool,
     pub(crate) pools: bool,
     pub(crate) sessions: BTreeSet<Vec<u8>>,
-    /// More sessions than are told one by one: read all of them again.
-    pub(crate) all_sessions: bool,
+    /// More sessions and credits than are told one by one: read all of them again.
+    pub(crate) all_frequent: bool,
     /// Too much, or something that can't be followed: read everything.
     pub(crate) everything: bool,
     /// Rows of the log.
@@ -42,7 +47,7 @@ pub(crate) async fn after_but_sessions(
     position: &Position,
     keep: i64,
 ) -> Result<(Changes, Position), DatabaseError> {
-    let (news, position) = LOG.rare_after(work, position, keep).await?;
+    let (news, position) = LOG.after_but(work, position, keep, &[SESSION]).await?;
     Ok((Changes::of(news), position))
 }
 
@@ -56,7 +61,7 @@ impl Changes {
             }
             News::Changes(all) => all,
             News::Rare(rare) => {
-                changes.all_sessions = true;
+                changes.all_frequent = true;
                 rare
             }
         };
@@ -70,13 +75,13 @@ impl Changes {
         self.rows += 1;
         self.latest = self.latest.max(Some(at));
         match kind {
-            "subscriber" => {
+            "subscriber" | CREDIT => {
                 self.subscribers.insert(name);
             }
             "profile" => self.profiles = true,
             "nas" => self.nases = true,
             "pool" => self.pools = true,
-            "session" => {
+            SESSION => {
                 self.sessions.extend(from_hex(&name));
             }
             // A table was emptied, or a later version of this program logs something new.
@@ -106,7 +111,7 @@ mod tests {
     fn changes_are_gathered() {
         let mut changes = Changes::default();
         changes.note("subscriber", "ann".into(), 5);
-        changes.note("subscriber", "ann".into(), 7);
+        changes.note("credit", "ann".into(), 7);
         changes.note("session", "00ff".into(), 6);
         changes.note("session", "nonsense".into(), 6);
         changes.note("pool", "home".into(), 6);

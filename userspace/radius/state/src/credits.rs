@@ -16,7 +16,7 @@ use sqlx::AssertSqlSafe;
 use crate::{State, StateError};
 
 /// Holds of subscribers who have a credit.
-const CREDITED: &str = "(credit_seconds IS NOT NULL OR credit_bytes IS NOT NULL)";
+pub(crate) const CREDITED: &str = "(credit_seconds IS NOT NULL OR credit_bytes IS NOT NULL)";
 
 /// What of an open session is off its subscriber's credit.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -4,15 +4,16 @@ use std::collections::HashSet;
 use std::future::pending;
 use std::time::{Duration, Instant};
 
-use muralla_database::{Backoff, DatabaseError, Ears, Position, Value, Work};
+use muralla_database::{Backoff, DatabaseError, Ears, Position, Row, Value, Work};
 use muralla_radius_accounting::SessionId;
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::Base;
 use muralla_radius_policy::names::LONGEST_NAME;
+use sqlx::AssertSqlSafe;
 use tokio::time::sleep;
 
 use crate::changes::{self, Changes};
-use crate::credits::charged;
+use crate::credits::{CREDITED, charged};
 use crate::interims;
 use crate::load::{Loaded, load, profiles};
 use crate::sessions::{SESSION, session_of};
@@ -46,7 +47,7 @@ pub enum Changed {
     Sessions(Vec<SessionEntry>),
     /// Sessions that are no more in the database.
     SessionsGone(Vec<SessionId>),
-    /// More sessions than are told one by one were opened or closed: see [`State::each_open_session`].
+    /// More sessions than are told one by one were opened or closed: see [`State::each_open_elsewhere`].
     ManySessions,
     /// A look at the log has ended: what was committed before it began is in force.
     Current,
@@ -128,7 +129,8 @@ impl State {
         self.catch_up_with(dictionary, base, (leases, true), position, changed).await
     }
 
-    /// The same for who reads all sessions afterwards: nothing is told of those.
+    /// The same for who reads all sessions afterwards: nothing is told of those. Where more credits were changed than are read
+    /// one by one, they stay as they are for now, and so does the position, from which [`State::follow`] reads them.
     ///
     /// # Errors
     ///
@@ -152,15 +154,19 @@ impl State {
         changed: &mut (impl FnMut(Changed) + Send),
     ) -> Result<Position, StateError> {
         let keep = i64::try_from(self.inner.options.keep_changes.as_secs()).unwrap_or(i64::MAX);
-        let (changes, position, now, problems) = self
+        let (changes, new, now, problems) = self
             .watched(async {
                 let mut work = self.inner.engine.read().await?;
-                let (changes, position) = if sessions {
+                let (changes, end) = if sessions {
                     changes::after(&mut work, position, keep).await?
                 } else {
-                    changes::after_but_sessions(&mut work, position, keep).await?
+                    let (mut changes, end) =
+                        changes::after_but_sessions(&mut work, position, keep).await?;
+                    let credits_are_left = std::mem::take(&mut changes.all_frequent);
+                    (changes, if credits_are_left { position.clone() } else { end })
                 };
-                let (position, problems) = if changes.everything {
+                let now = end.at;
+                let (new, problems) = if changes.everything {
                     let loaded = load(&mut work, dictionary, base, None, |_| ()).await?;
                     let position = loaded.position.clone();
                     let problems: Vec<String> =
@@ -173,13 +179,12 @@ impl State {
                 } else {
                     let problems =
                         apply(&mut work, dictionary, base, leases, &changes, changed).await?;
-                    (position, problems)
+                    (end, problems)
                 };
                 if sessions {
                     apply_sessions(&mut work, &changes, changed).await?;
                 }
-                let now = position.at;
-                Ok((changes, position, now, problems))
+                Ok((changes, new, now, problems))
             })
             .await?;
         self.note_following(|following| {
@@ -193,7 +198,7 @@ impl State {
                 following.note_problem(problem);
             }
         });
-        Ok(position)
+        Ok(new)
     }
 }
 
@@ -244,51 +249,8 @@ async fn apply(
         problems.extend(base.problems());
         changed(Changed::Profiles);
     }
-    if !changes.subscribers.is_empty() {
-        let names: Vec<Value> =
-            changes.subscribers.iter().map(|name| name.as_str().into()).collect();
-        let mut left = changes.subscribers.clone();
-        let mut credited: Vec<String> = Vec::new();
-        let sql = format!("{SUBSCRIBER} WHERE name IN ({{}})");
-        work.each_in(&sql, &[], &names, |row| {
-            let name = row.text(0)?;
-            let subscriber = subscriber_of(&row)
-                .map_err(|error| error.to_string())
-                .and_then(|entry| convert::subscriber(dictionary, &entry))
-                .and_then(|subscriber| {
-                    let upserted = base.upsert_subscriber(&subscriber);
-                    let notes = upserted.map_err(|error| error.to_string())?.notes;
-                    Ok((subscriber, notes))
-                });
-            match subscriber {
-                Ok((subscriber, notes)) => {
-                    left.remove(&name);
-                    problems.extend(notes.iter().map(|note| format!("subscriber {name}: {note}")));
-                    if subscriber.credit_seconds.or(subscriber.credit_bytes).is_some() {
-                        credited.extend(key_of(base, &name));
-                    }
-                    if let Some(leases) = leases {
-                        convert::owned(&subscriber).for_each(|fixed| leases.fix(fixed));
-                    }
-                }
-                // The rule that can't be read may be one that keeps him out.
-                Err(reason) => {
-                    left.remove(&name);
-                    base.shut_out(&name);
-                    problems.push(format!("subscriber {name}: {reason}"));
-                }
-            }
-            Ok(())
-        })
-        .await?;
-        for name in left {
-            base.remove_subscriber(&name);
-        }
-        if !credited.is_empty() {
-            let sessions = charged(work, &credited).await?;
-            changed(Changed::Charged { users: credited, sessions });
-        }
-        changed(Changed::Subscribers(changes.subscribers.len() as u64));
+    if !changes.subscribers.is_empty() || changes.all_frequent {
+        problems.extend(apply_subscribers(work, dictionary, base, leases, changes, changed).await?);
     }
     if changes.nases {
         let (entries, failed) = nases(work).await?;
@@ -301,6 +263,67 @@ async fn apply(
     if changes.pools {
         changed(Changed::Pools);
     }
+    Ok(problems)
+}
+
+/// Puts subscribers who were changed into the base, or who may have been charged. Gives what could not be used.
+async fn apply_subscribers(
+    work: &mut Work,
+    dictionary: &Dictionary,
+    base: &Base,
+    leases: Option<&Leases>,
+    changes: &Changes,
+    changed: &mut (impl FnMut(Changed) + Send),
+) -> Result<Vec<String>, DatabaseError> {
+    let mut problems = Vec::new();
+    let mut left = changes.subscribers.clone();
+    let mut credited: Vec<String> = Vec::new();
+    let mut read = 0;
+    let mut take = |row: Row| {
+        read += 1;
+        let name = row.text(0)?;
+        left.remove(&name);
+        let subscriber = subscriber_of(&row)
+            .map_err(|error| error.to_string())
+            .and_then(|entry| convert::subscriber(dictionary, &entry))
+            .and_then(|subscriber| {
+                let upserted = base.upsert_subscriber(&subscriber);
+                let notes = upserted.map_err(|error| error.to_string())?.notes;
+                Ok((subscriber, notes))
+            });
+        match subscriber {
+            Ok((subscriber, notes)) => {
+                problems.extend(notes.iter().map(|note| format!("subscriber {name}: {note}")));
+                if subscriber.credit_seconds.or(subscriber.credit_bytes).is_some() {
+                    credited.extend(key_of(base, &name));
+                }
+                if let Some(leases) = leases {
+                    convert::owned(&subscriber).for_each(|fixed| leases.fix(fixed));
+                }
+            }
+            // The rule that can't be read may be one that keeps him out.
+            Err(reason) => {
+                base.shut_out(&name);
+                problems.push(format!("subscriber {name}: {reason}"));
+            }
+        }
+        Ok(())
+    };
+    if changes.all_frequent {
+        let sql = format!("{SUBSCRIBER} WHERE {CREDITED}");
+        work.each_of_many(AssertSqlSafe(sql), Vec::new(), &mut take).await?;
+    }
+    let names: Vec<Value> = changes.subscribers.iter().map(|name| name.as_str().into()).collect();
+    work.each_in(&format!("{SUBSCRIBER} WHERE name IN ({{}})"), &[], &names, &mut take).await?;
+    for name in left {
+        read += 1;
+        base.remove_subscriber(&name);
+    }
+    if !credited.is_empty() {
+        let sessions = charged(work, &credited).await?;
+        changed(Changed::Charged { users: credited, sessions });
+    }
+    changed(Changed::Subscribers(read));
     Ok(problems)
 }
 
@@ -317,7 +340,7 @@ async fn apply_sessions(
     changes: &Changes,
     changed: &mut (impl FnMut(Changed) + Send),
 ) -> Result<(), DatabaseError> {
-    if changes.all_sessions {
+    if changes.all_frequent {
         changed(Changed::ManySessions);
     }
     if changes.sessions.is_empty() {

@@ -36,5 +36,23 @@ pub(crate) const SCHEMA: Schema = Schema {
             sqlite: include_str!("../migrations/0005_rare.sqlite.sql"),
             postgres: include_str!("../migrations/0005_rare.postgres.sql"),
         },
+        Step {
+            name: "starts that read little: changes of credits apart, and who has something for good",
+            tables: include_str!("../migrations/0006_starts.sql"),
+            sqlite: include_str!("../migrations/0006_starts.sqlite.sql"),
+            postgres: include_str!("../migrations/0006_starts.postgres.sql"),
+        },
     ],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::MAY_OWN;
+
+    /// No database uses an index of some rows for a question in other words.
+    #[test]
+    fn who_has_something_for_good_is_found_by_an_index() {
+        assert!(SCHEMA.steps.iter().any(|step| step.tables.contains(&format!("WHERE {MAY_OWN};"))));
+    }
+}

@@ -446,23 +446,52 @@ impl State {
         self.select(&sql, values, session_of).await
     }
 
-    /// Shows every open session, such as those of other servers for [`Elsewhere`](crate::Elsewhere).
+    /// Shows every open session of other servers, for [`Elsewhere`](crate::Elsewhere).
     ///
     /// # Errors
     ///
     /// If the database is away.
-    pub async fn each_open_session(
+    pub async fn each_open_elsewhere(
         &self,
         mut show: impl FnMut(SessionEntry) + Send,
     ) -> Result<(), StateError> {
+        let sql = format!("{SESSION} WHERE state = 0 AND server <> $1");
+        self.each_of_all(&sql, |row| {
+            show(session_of(row)?);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Tells the name of every open session of this server, which knows all else of them by itself.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away.
+    pub async fn each_open_here(
+        &self,
+        mut show: impl FnMut(SessionId) + Send,
+    ) -> Result<(), StateError> {
+        const SQL: &str = "SELECT id FROM radius_session WHERE state = 0 AND server = $1";
+        self.each_of_all(SQL, |row| {
+            if let Ok(id) = row.bytes(0)?.try_into() {
+                show(SessionId::from_bytes(id));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn each_of_all(
+        &self,
+        sql: &str,
+        mut show: impl FnMut(&Row) -> Result<(), DatabaseError> + Send,
+    ) -> Result<(), StateError> {
         self.watched(async {
             let mut work = self.inner.engine.read().await?;
-            let sql = format!("{SESSION} WHERE state = 0");
-            work.each_of_many(sqlx::AssertSqlSafe(sql), Vec::new(), |row| {
-                show(session_of(&row)?);
-                Ok(())
-            })
-            .await?;
+            let values = vec![self.server().into()];
+            work.each_of_many(sqlx::AssertSqlSafe(sql.to_owned()), values, |row| show(&row))
+                .await?;
             Ok(())
         })
         .await

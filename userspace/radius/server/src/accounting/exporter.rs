@@ -17,6 +17,7 @@ use super::panics::duties::{Contained, Duty};
 use super::panics::{CAUSE, Part};
 use super::{FAREWELL, Order, Shared, WAIT};
 use crate::desk::Wall;
+use crate::precedence::{WAITS, give_way};
 
 /// How long a batch that is not full waits for more.
 const LINGER: Duration = Duration::from_millis(50);
@@ -75,6 +76,7 @@ impl Exporter {
 
     /// Works until it is stopped.
     pub(super) fn run(mut self) {
+        give_way(WAITS);
         let mut batch = Batch::default();
         let mut end = None;
         while !self.given_up {

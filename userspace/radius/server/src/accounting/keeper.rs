@@ -24,10 +24,14 @@ use super::panics::Part;
 use super::panics::duties::{Contained, Duty};
 use super::{Shared, WAIT, subject};
 use crate::desk::{Desk, Wall};
+use crate::precedence::{FOLLOWS, give_way};
 use crate::spent;
 
 /// Time between two searches for sessions that nothing is heard of.
 const SEARCH: Duration = Duration::from_secs(2);
+
+/// A snapshot that is younger is not made anew at the end: the next start has few records to take beside it.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// Sessions that one search closes at most, so that the journal is not left alone for long.
 const MOST_CLOSED: usize = 10_000;
@@ -59,6 +63,7 @@ impl Keeper {
 
     /// Works until it is stopped.
     pub(super) fn run(mut self) {
+        give_way(FOLLOWS);
         loop {
             let stopped = self.shared.stopped();
             let read = self.read();
@@ -66,8 +71,13 @@ impl Keeper {
                 break;
             }
             self.search();
-            if self.saved.elapsed() >= self.shared.config.snapshot {
+            let wanted = std::mem::take(&mut *self.shared.save.lock());
+            if self.saved.elapsed() >= self.shared.config.snapshot || !wanted.is_empty() {
                 self.save();
+            }
+            for who in wanted {
+                // Who has given up waiting does not hear it.
+                let _ = who.send(());
             }
             match read {
                 Ok(()) => {
@@ -79,7 +89,9 @@ impl Keeper {
                 }
             }
         }
-        self.save();
+        if self.saved.elapsed() >= FRESH {
+            self.save();
+        }
     }
 
     /// Takes what is new in the journal, for as long as there is no pause in it, but not for too long.

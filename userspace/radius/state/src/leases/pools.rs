@@ -90,6 +90,9 @@ impl Leases {
     /// Reads what belongs to subscribers for good.
     pub(super) async fn read_fixed(&self) -> Result<(), DatabaseError> {
         let pools = self.pools();
+        if pools.is_empty() {
+            return Ok(());
+        }
         let plans: Vec<Plan> = pools.iter().map(|pool| pool.book.lock().plan().clone()).collect();
         let mut fixed: Vec<Vec<RangeInclusive<u64>>> = vec![Vec::new(); plans.len()];
         let mut take = |one: Assigned| {

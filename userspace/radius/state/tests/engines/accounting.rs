@@ -504,7 +504,7 @@ async fn two_servers_count_a_users_sessions_together(database: Database) {
     // What was open before it began to follow.
     let elsewhere = Arc::new(Elsewhere::new(Spots::new([1, 2])));
     let position = a.load_into(&dictionary, &base, |_| ()).await.unwrap().position;
-    a.each_open_session(|session| elsewhere.hear(&session, "a")).await.unwrap();
+    a.each_open_elsewhere(|session| elsewhere.hear(&session, "a")).await.unwrap();
     assert_eq!(elsewhere.open_of("ann").len(), 1);
     let follower = tokio::spawn({
         let (a, base, elsewhere) = (a.clone(), Arc::clone(&base), Arc::clone(&elsewhere));
@@ -735,7 +735,7 @@ async fn what_ended_at_another_server_is_told(database: Database) {
     b.export(&session(2, "ann", NOON, &[600], 10, true)).await.unwrap();
     let id = |number: u128| SessionId::from_bytes(number.to_be_bytes());
     let elsewhere = Elsewhere::new(Spots::new([1, 2]));
-    a.each_open_session(|session| elsewhere.hear(&session, "a")).await.unwrap();
+    a.each_open_elsewhere(|session| elsewhere.hear(&session, "a")).await.unwrap();
     assert!(!elsewhere.is_closed(id(2)), "it is not among the open ones");
     let hear = |session| elsewhere.hear(&session, "a");
     a.each_ended_session(&[id(1), id(2), id(3)], hear).await.unwrap();

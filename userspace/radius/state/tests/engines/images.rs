@@ -176,8 +176,79 @@ async fn sessions_keep_nobody_from_what_else_is_changed(database: Database) {
     assert_eq!(told, ["1 subscribers", "1 subscribers", "many sessions"]);
 }
 
+/// What prepaid subscribers use up is taken off their credits all the time.
+async fn credits_keep_nobody_from_what_else_is_changed(database: Database) {
+    let (state, dictionary) = (database.state("a").await, Dictionary::built_in());
+    furnish(&database, &state, &dictionary).await;
+    let prepaid = SubscriberEntry { credit_seconds: Some(3_600), ..subscriber("prepaid") };
+    state.put_subscriber(&dictionary, &prepaid).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("subscribers");
+    load_and_keep(&state, &dictionary, &base(&dictionary), &file).await;
+    database.sql("UPDATE radius_subscriber SET credit_seconds = 60 WHERE name = 'prepaid'").await;
+    for _ in 0..15 {
+        let again = "INSERT INTO radius_change (kind, name) SELECT kind, name FROM radius_change WHERE kind = 'credit'";
+        database.sql(again).await;
+    }
+    state.put_subscriber(&dictionary, &subscriber("late")).await.unwrap();
+
+    let started = base(&dictionary);
+    let (kept, _rest) = state.load_image(&dictionary, &started, &file).await.unwrap().unwrap();
+    let credit = || started.subscriber("prepaid").unwrap().credits().0;
+    let from =
+        state.catch_up_but_sessions(&dictionary, &started, &kept.position, &mut |_| ()).await;
+    let from = from.unwrap();
+    assert!(started.subscriber("late").is_some(), "nobody waits for the credits");
+    assert_eq!(credit(), Some(3_600));
+    let end = state.catch_up(&dictionary, &started, None, &from, &mut |_| ()).await.unwrap();
+    assert_eq!(credit(), Some(60));
+    assert!(started.subscriber("late").is_some());
+    assert_ne!(end, from);
+}
+
+/// Whatever is changed of a subscriber beside his credits is news that nobody may miss.
+async fn every_column_of_a_subscriber_is_in_the_log(database: Database) {
+    let (state, dictionary) = (database.state("a").await, Dictionary::built_in());
+    furnish(&database, &state, &dictionary).await;
+    let name = "ann";
+    state.put_subscriber(&dictionary, &subscriber(name)).await.unwrap();
+    let names = if database.is_postgres() {
+        "SELECT string_agg(column_name, ',') FROM information_schema.columns WHERE table_name = 'radius_subscriber'"
+    } else {
+        "SELECT group_concat(name, ',') FROM pragma_table_info('radius_subscriber')"
+    };
+    let names = database.text(names).await;
+    let columns: Vec<&str> = names.split(',').collect();
+    assert!(columns.len() > 15, "{columns:?}");
+    for column in columns.iter().filter(|column| **column != "name") {
+        database.sql("DELETE FROM radius_change").await;
+        let value = match *column {
+            "disabled" => "1 - disabled".to_owned(),
+            "not_before" | "not_after" | "credit_seconds" | "credit_bytes" | "simultaneous" => {
+                format!("coalesce({column}, 0) + 1")
+            }
+            _ => format!("coalesce({column}, '') || 'x'"),
+        };
+        let update =
+            format!("UPDATE radius_subscriber SET {column} = {value} WHERE name = '{name}'");
+        database.sql(&update).await;
+        let kind = if column.starts_with("credit_") { "credit" } else { "subscriber" };
+        let logged =
+            format!("SELECT count(*) FROM radius_change WHERE kind = '{kind}' AND name = '{name}'");
+        assert_eq!(database.number(&logged).await, 1, "{column}");
+        assert_eq!(database.number("SELECT count(*) FROM radius_change").await, 1, "{column}");
+    }
+    database.sql("DELETE FROM radius_change").await;
+    database.sql("UPDATE radius_subscriber SET name = 'eve' WHERE name = 'ann'").await;
+    let logged =
+        "SELECT count(*) FROM radius_change WHERE kind = 'subscriber' AND name IN ('ann', 'eve')";
+    assert_eq!(database.number(logged).await, 2);
+}
+
 muralla_test_database::on_both_engines!(
     a_start_has_what_the_database_has,
+    credits_keep_nobody_from_what_else_is_changed,
+    every_column_of_a_subscriber_is_in_the_log,
     sessions_keep_nobody_from_what_else_is_changed,
     what_is_of_no_use_is_not_used
 );
