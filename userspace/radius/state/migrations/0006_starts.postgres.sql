@@ -1,5 +1,5 @@
 -- What prepaid subscribers use up fills the log as sessions do; it is no news of who they are.
-CREATE FUNCTION radius_note_subscriber() RETURNS trigger
+CREATE OR REPLACE FUNCTION radius_note_subscriber() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     noted BIGINT;
