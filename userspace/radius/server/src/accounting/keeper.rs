@@ -46,7 +46,10 @@ const BUFFER: usize = 1 << 20;
 pub(super) struct Keeper {
     shared: Arc<Shared>,
     consumer: Consumer,
+    /// When the sessions were saved, or this began.
     saved: Instant,
+    /// Whether this process has saved them.
+    is_fresh: bool,
     searched: Instant,
     /// Sessions that the table closed, of which the database is not to be told yet.
     lost: Vec<SessionView>,
@@ -58,7 +61,7 @@ impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, consumer: Consumer) -> Self {
         let (saved, searched) = (Instant::now(), Instant::now());
         let conflicts = Conflicts::default();
-        Self { shared, consumer, saved, searched, lost: Vec::new(), conflicts }
+        Self { shared, consumer, saved, is_fresh: false, searched, lost: Vec::new(), conflicts }
     }
 
     /// Works until it is stopped.
@@ -89,12 +92,13 @@ impl Keeper {
                 }
             }
         }
-        if self.saved.elapsed() >= FRESH {
+        if !self.is_fresh || self.saved.elapsed() >= FRESH {
             self.save();
         }
     }
 
-    /// Takes what is new in the journal, for as long as there is no pause in it, but not for too long.
+    /// Takes what is new in the journal, for as long as there is no pause in it, but not for too long, nor when the sessions are to
+    /// be saved: whoever stops soon after a start would have the next one begin where this one did.
     fn read(&mut self) -> Result<(), JournalError> {
         let begin = Instant::now();
         while let Some(entry) = self.consumer.next()? {
@@ -116,7 +120,7 @@ impl Keeper {
             }
             self.shared.applied.store(entry.sequence, Ordering::Release);
             self.shared.desk.pending.applied(entry.sequence);
-            if begin.elapsed() >= SEARCH {
+            if begin.elapsed() >= SEARCH || !self.shared.save.lock().is_empty() {
                 return Ok(());
             }
         }
@@ -316,7 +320,10 @@ impl Keeper {
             consumer.commit(position).map_err(io::Error::other)
         });
         match committed {
-            Contained::Done(Ok(())) => shared.panics.passed(Part::Sessions, position),
+            Contained::Done(Ok(())) => {
+                shared.panics.passed(Part::Sessions, position);
+                self.is_fresh = true;
+            }
             Contained::Done(Err(error)) => warn!(
                 %error,
                 "the sessions can't be saved to {}: make room, or choose another [radius.accounting] snapshot_file",
