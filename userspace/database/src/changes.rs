@@ -103,8 +103,13 @@ pub struct Change {
 pub enum News {
     /// These, in their order.
     Changes(Vec<Change>),
-    /// These, and of the frequent kinds more than is read one by one: whoever follows those reads all of them again.
-    Rare(Vec<Change>),
+    /// These, and of some of the frequent kinds more than is read one by one: whoever follows those reads all of them again.
+    Rare {
+        /// The changes of the other kinds, in their order.
+        changes: Vec<Change>,
+        /// The kinds that there is too much of.
+        too_many: Vec<&'static str>,
+    },
     /// Too much, or what can't be followed: read everything.
     Everything,
 }
@@ -167,11 +172,18 @@ impl ChangeLog {
         if let Some(changes) = self.between(work, position, &end, keep, left_out).await? {
             return Ok((News::Changes(changes), end));
         }
-        if self.frequent.iter().all(|kind| left_out.contains(kind)) {
-            return Ok((News::Everything, end));
+        let frequent: Vec<&'static str> =
+            self.frequent.iter().copied().filter(|kind| !left_out.contains(kind)).collect();
+        // One of them may be too much by itself, and all of them together.
+        let each = frequent.iter().map(|kind| vec![*kind]);
+        let together = (frequent.len() > 1).then(|| frequent.clone());
+        for too_many in each.chain(together) {
+            let without: Vec<&str> = left_out.iter().chain(&too_many).copied().collect();
+            if let Some(changes) = self.between(work, position, &end, keep, &without).await? {
+                return Ok((News::Rare { changes, too_many }, end));
+            }
         }
-        let rare = self.between(work, position, &end, keep, self.frequent).await?;
-        Ok((rare.map_or(News::Everything, News::Rare), end))
+        Ok((News::Everything, end))
     }
 
     /// The changes between two positions, those of some kinds left out; none if they are too many, or can't be known.

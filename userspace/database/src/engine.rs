@@ -25,7 +25,8 @@ use sqlx::{
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::{DatabaseError, Location, precedence};
+use crate::precedence::Threads;
+use crate::{DatabaseError, Location};
 
 /// Longest that one statement may take. What is longer is no answer any more.
 const STATEMENT: Duration = Duration::from_secs(60);
@@ -51,6 +52,8 @@ pub enum Engine {
         writer: SqlitePool,
         /// Those that read.
         readers: SqlitePool,
+        /// Where it works.
+        threads: Threads,
     },
     /// Each connection reads and writes.
     Postgres(PgPool),
@@ -142,7 +145,7 @@ impl Engine {
             .disable_statement_logging();
         let pool =
             PoolOptions::new().min_connections(0).max_connections(1).connect_lazy_with(options);
-        Ok(Self::Sqlite { writer: pool.clone(), readers: pool })
+        Ok(Self::Sqlite { writer: pool.clone(), readers: pool, threads: Threads::new() })
     }
 
     fn sqlite(location: &Location, path: &Path) -> Result<Self, DatabaseError> {
@@ -150,6 +153,7 @@ impl Engine {
             location: location.clone(),
             reason: error.to_string(),
         })?;
+        let threads = Threads::new();
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
@@ -160,7 +164,10 @@ impl Engine {
             .foreign_keys(true)
             // The engine has a thread of its own: many rows for each time that one wakes the other.
             .row_buffer_size(2048)
-            .thread_name(|_| precedence::ENGINE.to_owned())
+            .thread_name({
+                let threads = threads.clone();
+                move |_| threads.name()
+            })
             .disable_statement_logging();
         let pool = |connections: u32, options: SqliteConnectOptions| {
             PoolOptions::new()
@@ -172,9 +179,12 @@ impl Engine {
                 .before_acquire(|connection: &mut SqliteConnection, _| {
                     Box::pin(async move { Ok(!connection.is_in_transaction()) })
                 })
-                .after_connect(|_, _| {
-                    precedence::lower_engines();
-                    Box::pin(async { Ok(()) })
+                .after_connect({
+                    let threads = threads.clone();
+                    move |_, _| {
+                        threads.made();
+                        Box::pin(async { Ok(()) })
+                    }
                 })
                 .connect_lazy_with(options)
         };
@@ -182,7 +192,16 @@ impl Engine {
             writer: pool(1, options.clone()),
             // Not opened read-only: the first one may have to make the write-ahead log.
             readers: pool(4, options.pragma("query_only", "ON")),
+            threads,
         })
+    }
+
+    /// Has threads of the engine in this process give way to all others, from now on: for who answers many without it, so that
+    /// nobody waits for it by the millisecond. PostgreSQL is another program.
+    pub fn give_way(&self) {
+        if let Self::Sqlite { threads, .. } = self {
+            threads.give_way();
+        }
     }
 
     /// Which of the two it is.
@@ -241,9 +260,8 @@ impl Engine {
     /// Closes every connection, when what is under way has ended.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers } => {
-                readers.close().await;
-                writer.close().await;
+            Self::Sqlite { writer, readers, .. } => {
+                tokio::join!(readers.close(), writer.close());
             }
             Self::Postgres(pool) => pool.close().await,
         }

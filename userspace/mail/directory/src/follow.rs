@@ -43,7 +43,7 @@ pub(crate) async fn after(
 ) -> Result<Option<Fresh>, DatabaseError> {
     let (news, position) = LOG.after(work, from, keep).await?;
     Ok(match news {
-        News::Changes(changes) | News::Rare(changes) => sort(changes, position),
+        News::Changes(changes) | News::Rare { changes, .. } => sort(changes, position),
         News::Everything => None,
     })
 }

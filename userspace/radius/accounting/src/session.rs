@@ -376,7 +376,8 @@ impl Session {
             // doesn't say so may seem to be later than they are: then it tells less than they do.
             (Status::Start, _) => {
                 let first = self.has(KNOWN) && !self.has(STARTED);
-                first && report.when <= i64::from(self.last) || earlier
+                let believed = report.exact && self.state != State::Stopped;
+                first && (believed || report.when <= i64::from(self.last)) || earlier
             }
             _ if self.has(STARTED) => false,
             (_, Some(_)) => !self.has(KNOWN) || earlier,

@@ -23,8 +23,8 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -117,6 +117,8 @@ struct Shared {
     state: Arc<Mutex<Option<State>>>,
     runtime: Handle,
     stop: AtomicBool,
+    /// Until when what is left has time, once it was seen that this is the end.
+    end: OnceLock<Instant>,
     /// The record that the table has taken last.
     applied: AtomicU64,
     closings: Mutex<Closings>,
@@ -261,6 +263,7 @@ impl Ledger {
             state,
             runtime,
             stop: AtomicBool::new(false),
+            end: OnceLock::new(),
             applied: AtomicU64::new(sessions.position()),
             closings: Mutex::default(),
             unfit: Mutex::default(),
@@ -375,7 +378,11 @@ impl Ledger {
     /// which nobody is.
     pub(crate) fn save(&self) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
-        self.shared.save.lock().push(sender);
+        let mut save = self.shared.save.lock();
+        // Who would do it may have ended.
+        if self.failure().is_none() {
+            save.push(sender);
+        }
         receiver
     }
 
@@ -423,21 +430,28 @@ impl Shared {
 
     /// Does something with the database, until some time after the end has come.
     fn until_the_end<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        until_the_end(&self.runtime, &self.stop, work)
+        until_the_end(&self.runtime, || self.end(), work)
+    }
+
+    /// Until when what is left has time; none as long as this is not the end.
+    fn end(&self) -> Option<Instant> {
+        self.stopped().then(|| *self.end.get_or_init(|| Instant::now() + FAREWELL))
     }
 }
 
-/// Does something, until some time after the end has come: systemd waits for no database.
+/// Does something, until the end is over, which `end` tells once it has come: systemd waits for no database.
 fn until_the_end<T>(
     runtime: &Handle,
-    stop: &AtomicBool,
+    end: impl Fn() -> Option<Instant>,
     work: impl Future<Output = T>,
 ) -> Option<T> {
     let end = async {
-        while !stop.load(Ordering::SeqCst) {
-            tokio::time::sleep(WAIT).await;
+        loop {
+            match end() {
+                Some(end) => return tokio::time::sleep_until(end.into()).await,
+                None => tokio::time::sleep(WAIT).await,
+            }
         }
-        tokio::time::sleep(FAREWELL).await;
     };
     runtime.block_on(async {
         tokio::select! {
@@ -469,9 +483,9 @@ mod tests {
     #[test]
     fn what_never_ends_ends_with_the_role() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let stop = AtomicBool::new(true);
-        assert_eq!(until_the_end(runtime.handle(), &stop, pending::<()>()), None);
-        assert_eq!(until_the_end(runtime.handle(), &stop, ready(7)), Some(7), "if it is done");
+        let end = || Some(Instant::now());
+        assert_eq!(until_the_end(runtime.handle(), end, pending::<()>()), None);
+        assert_eq!(until_the_end(runtime.handle(), end, ready(7)), Some(7), "if it is done");
     }
 
     #[test]

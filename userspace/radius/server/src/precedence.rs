@@ -2,7 +2,7 @@
 
 use rustix::process::setpriority_process;
 
-/// What other parts of an answer ask now and then: a third of the processor's time beside a thread that answers.
+/// What other parts of an answer ask now and then: a quarter of the processor's time beside a thread that answers.
 pub(crate) const FOLLOWS: i32 = 5;
 
 /// What nobody waits for: a tenth.

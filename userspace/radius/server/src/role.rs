@@ -499,7 +499,7 @@ impl Role {
         if let Err(error) = ended {
             warn!(%error, "the threads of the accounting can't be waited for");
         }
-        // Not before: what was accounted for last is in the database now.
+        // Not before: what was accounted for last is in the database now, if that had time for it.
         let _ = self.stop.send(true);
         let writer = self.writer.lock().take();
         if let Some(writer) = writer

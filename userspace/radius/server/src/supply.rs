@@ -17,8 +17,8 @@ use muralla_radius_accounting::SessionId;
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_policy::Used;
 use muralla_radius_state::{
-    Backoff, Changed, Charged, Leases, Loaded, NasEntry, Rest, SessionEntry, SessionState, State,
-    StateError,
+    Backoff, Changed, Charged, Elsewhere, Leases, Loaded, NasEntry, Rest, SessionEntry,
+    SessionState, State, StateError,
 };
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -31,7 +31,7 @@ use crate::desk::{Context, Desk, Wall};
 use crate::kept;
 use crate::nases::Nases;
 use crate::pending::Pending;
-use crate::precedence::{FOLLOWS, WAITS, give_way};
+use crate::precedence::{WAITS, give_way};
 use crate::renamed::Renamings;
 use crate::threads::Mailbox;
 
@@ -257,14 +257,14 @@ impl Supply {
         let mut rest = pin!(self.take_rest(&state));
         let taken = timeout(REST, &mut rest).await;
         self.open_desk();
-        give_way(FOLLOWS);
+        // Before, logins wait for it.
+        state.give_way();
         let leases = match taken {
             Ok(leases) => leases,
             Err(_) => rest.await,
         };
         let (again, wanted) = watch::channel(());
         if self.is_alone() {
-            // What an operator's own SQL has ended.
             again.send_replace(());
         }
         let changed = |changed| self.take(changed, &state, &again);
@@ -278,7 +278,7 @@ impl Supply {
                 changed
             ),
             hear_behind(is_behind, &self.desk.pending, &again),
-            hear_again(&state, &self.desk, wanted),
+            self.hear_again(&state, wanted),
             self.keep_copy(&state),
             self.fill(left),
             keep_image(&state, &file),
@@ -374,13 +374,33 @@ impl Supply {
     async fn take_rest(&self, state: &State) -> Leases {
         let leases = self.begin_leases(state).await;
         self.desk.set_leases(leases.clone());
-        if self.is_alone() {
-            // Who has a credit may be counted at once; nobody else has told of sessions.
-            self.persist("reading what is off credits", || hear_charges(state, &self.desk)).await;
-        } else {
-            self.persist("reading other servers' sessions", || hear_all(state, &self.desk)).await;
-        }
+        // Where there can be no others, whoever wrote as one is heard of later.
+        let others = !self.is_alone();
+        self.persist("reading other servers' sessions", || self.hear_all(state, others)).await;
         leases
+    }
+
+    /// Reads anew what the database has of sessions: those of other servers, if they are wanted, and up to where all are off
+    /// credits.
+    async fn hear_all(&self, state: &State, others: bool) -> Result<(), StateError> {
+        let read = self.desk.others.begin();
+        if others {
+            hear_others(state, &self.desk, &read).await?;
+        }
+        read.charge(&[], state.charged_sessions().await?);
+        self.desk.others.replace(read, state.server());
+        Ok(())
+    }
+
+    async fn hear_again(&self, state: &State, mut wanted: watch::Receiver<()>) {
+        while wanted.changed().await.is_ok() {
+            let mut backoff = Backoff::default();
+            while let Err(reason) = self.hear_all(state, true).await {
+                let wait = backoff.failed(rand::random());
+                warn!(%reason, "other servers' sessions can't be read; trying again");
+                sleep(wait).await;
+            }
+        }
     }
 
     /// Whether no other server can have this database.
@@ -517,9 +537,8 @@ fn latest(problems: &[String]) -> Vec<String> {
     latest
 }
 
-/// Reads the open sessions of other servers anew.
-async fn hear_all(state: &State, desk: &Desk) -> Result<(), StateError> {
-    let read = desk.others.begin();
+/// Reads the open sessions of other servers.
+async fn hear_others(state: &State, desk: &Desk, read: &Elsewhere) -> Result<(), StateError> {
     let mut own = HashSet::new();
     desk.sessions.for_each_open(Wall::now().moment(), |view| {
         own.insert(view.id);
@@ -542,18 +561,7 @@ async fn hear_all(state: &State, desk: &Desk) -> Result<(), StateError> {
     }
     // Of those that the table has open and the database has not, another server may have been told the end.
     let left: Vec<SessionId> = own.into_iter().collect();
-    state.each_ended_session(&left, |session| read.hear(&session, state.server())).await?;
-    read.charge(&[], state.charged_sessions().await?);
-    desk.others.replace(read, state.server());
-    Ok(())
-}
-
-/// Reads anew up to where sessions are off credits, where there are no sessions of other servers.
-async fn hear_charges(state: &State, desk: &Desk) -> Result<(), StateError> {
-    let read = desk.others.begin();
-    read.charge(&[], state.charged_sessions().await?);
-    desk.others.replace(read, state.server());
-    Ok(())
+    state.each_ended_session(&left, |session| read.hear(&session, state.server())).await
 }
 
 /// Where the table was behind the journal when it was asked which sessions it has open: asks for it once more when it has them
@@ -566,17 +574,6 @@ async fn hear_behind(is_behind: bool, pending: &Pending, again: &watch::Sender<(
         sleep(LOOK).await;
     }
     again.send_replace(());
-}
-
-async fn hear_again(state: &State, desk: &Desk, mut wanted: watch::Receiver<()>) {
-    while wanted.changed().await.is_ok() {
-        let mut backoff = Backoff::default();
-        while let Err(reason) = hear_all(state, desk).await {
-            let wait = backoff.failed(rand::random());
-            warn!(%reason, "other servers' sessions can't be read; trying again");
-            sleep(wait).await;
-        }
-    }
 }
 
 /// Addresses that requests of this machine to itself may come from.

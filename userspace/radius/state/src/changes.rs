@@ -21,8 +21,10 @@ pub(crate) struct Changes {
     pub(crate) nases: bool,
     pub(crate) pools: bool,
     pub(crate) sessions: BTreeSet<Vec<u8>>,
-    /// More sessions and credits than are told one by one: read all of them again.
-    pub(crate) all_frequent: bool,
+    /// More sessions than are told one by one: read all of them again.
+    pub(crate) all_sessions: bool,
+    /// More credits than that.
+    pub(crate) all_credits: bool,
     /// Too much, or something that can't be followed: read everything.
     pub(crate) everything: bool,
     /// Rows of the log.
@@ -60,8 +62,9 @@ impl Changes {
                 return changes;
             }
             News::Changes(all) => all,
-            News::Rare(rare) => {
-                changes.all_frequent = true;
+            News::Rare { changes: rare, too_many } => {
+                changes.all_sessions = too_many.contains(&SESSION);
+                changes.all_credits = too_many.contains(&CREDIT);
                 rare
             }
         };

@@ -27,6 +27,9 @@ const CUT: Duration = Duration::from_secs(600);
 /// Pieces of what is old that are deleted at each of these times: with the others, some millions of rows each day.
 const MOST_PIECES: u32 = 40;
 
+/// Subscribers of whose charges is told at once at most.
+const CHARGED_AT_ONCE: usize = 500;
+
 /// The channel that the triggers speak on.
 const CHANNEL: &str = "muralla_radius";
 
@@ -162,7 +165,7 @@ impl State {
                 } else {
                     let (mut changes, end) =
                         changes::after_but_sessions(&mut work, position, keep).await?;
-                    let credits_are_left = std::mem::take(&mut changes.all_frequent);
+                    let credits_are_left = std::mem::take(&mut changes.all_credits);
                     (changes, if credits_are_left { position.clone() } else { end })
                 };
                 let now = end.at;
@@ -249,7 +252,7 @@ async fn apply(
         problems.extend(base.problems());
         changed(Changed::Profiles);
     }
-    if !changes.subscribers.is_empty() || changes.all_frequent {
+    if !changes.subscribers.is_empty() || changes.all_credits {
         problems.extend(apply_subscribers(work, dictionary, base, leases, changes, changed).await?);
     }
     if changes.nases {
@@ -309,7 +312,7 @@ async fn apply_subscribers(
         }
         Ok(())
     };
-    if changes.all_frequent {
+    if changes.all_credits {
         let sql = format!("{SUBSCRIBER} WHERE {CREDITED}");
         work.each_of_many(AssertSqlSafe(sql), Vec::new(), &mut take).await?;
     }
@@ -319,9 +322,10 @@ async fn apply_subscribers(
         read += 1;
         base.remove_subscriber(&name);
     }
-    if !credited.is_empty() {
-        let sessions = charged(work, &credited).await?;
-        changed(Changed::Charged { users: credited, sessions });
+    // In pieces, as who logs in waits for whoever takes them.
+    for users in credited.chunks(CHARGED_AT_ONCE) {
+        let sessions = charged(work, users).await?;
+        changed(Changed::Charged { users: users.to_vec(), sessions });
     }
     changed(Changed::Subscribers(read));
     Ok(problems)
@@ -340,7 +344,7 @@ async fn apply_sessions(
     changes: &Changes,
     changed: &mut (impl FnMut(Changed) + Send),
 ) -> Result<(), DatabaseError> {
-    if changes.all_frequent {
+    if changes.all_sessions {
         changed(Changed::ManySessions);
     }
     if changes.sessions.is_empty() {

@@ -491,6 +491,11 @@ impl State {
         self.inner.engine.close().await;
     }
 
+    /// From now on nobody waits for the database by the millisecond: see [`Engine::give_way`](muralla_database::Engine::give_way).
+    pub fn give_way(&self) {
+        self.inner.engine.give_way();
+    }
+
     /// Begins to read, and notes whether that goes.
     pub(crate) async fn read(&self) -> Result<Work, StateError> {
         self.watched(async { Ok(self.inner.engine.read().await?) }).await

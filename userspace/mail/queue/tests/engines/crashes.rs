@@ -173,7 +173,7 @@ impl Mortal {
     /// A new process.
     async fn process(&self) -> (Engine, Queue) {
         let engine = Engine::new(&self.location, "muralla-mail-test").unwrap();
-        if let Engine::Sqlite { writer, readers } = &engine {
+        if let Engine::Sqlite { writer, readers, .. } = &engine {
             for (pool, connections) in [(writer, 1), (readers, 4)] {
                 let mut held = Vec::new();
                 for _ in 0..connections {

@@ -15,9 +15,9 @@ use tracing::{error, warn};
 
 use super::panics::duties::{Contained, Duty};
 use super::panics::{CAUSE, Part};
-use super::{FAREWELL, Order, Shared, WAIT};
+use super::{Order, Shared, WAIT};
 use crate::desk::Wall;
-use crate::precedence::{WAITS, give_way};
+use crate::precedence::{FOLLOWS, give_way};
 
 /// How long a batch that is not full waits for more.
 const LINGER: Duration = Duration::from_millis(50);
@@ -76,13 +76,11 @@ impl Exporter {
 
     /// Works until it is stopped.
     pub(super) fn run(mut self) {
-        give_way(WAITS);
+        give_way(FOLLOWS);
         let mut batch = Batch::default();
-        let mut end = None;
         while !self.given_up {
             self.look_after_orders();
-            if self.shared.stopped() {
-                let end = *end.get_or_insert_with(|| Instant::now() + FAREWELL);
+            if let Some(end) = self.shared.end() {
                 let idle = batch.is_empty() && self.consumer.lag() == 0;
                 if idle || Instant::now() >= end || self.shared.state().is_none() {
                     return;
@@ -188,11 +186,9 @@ impl Exporter {
 
     /// Until the table has taken a record, and so knows its session. False if the end comes first.
     fn wait_for_the_table(&self, sequence: u64) -> bool {
-        let mut end = None;
         while self.shared.applied.load(Ordering::Acquire) < sequence {
-            if self.shared.stopped() {
+            if let Some(end) = self.shared.end() {
                 // It takes what there is before it ends.
-                let end = *end.get_or_insert_with(|| Instant::now() + FAREWELL);
                 if self.shared.panics.failure().is_some() || Instant::now() >= end {
                     return false;
                 }

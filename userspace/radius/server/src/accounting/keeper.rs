@@ -46,10 +46,10 @@ const BUFFER: usize = 1 << 20;
 pub(super) struct Keeper {
     shared: Arc<Shared>,
     consumer: Consumer,
-    /// When the sessions were saved, or this began.
-    saved: Instant,
-    /// Whether this process has saved them.
-    is_fresh: bool,
+    /// When it was last tried to save the sessions, or this began.
+    tried: Instant,
+    /// When this process has saved them.
+    saved: Option<Instant>,
     searched: Instant,
     /// Sessions that the table closed, of which the database is not to be told yet.
     lost: Vec<SessionView>,
@@ -59,9 +59,9 @@ pub(super) struct Keeper {
 impl Keeper {
     /// It reads with a consumer of its own.
     pub(super) fn new(shared: Arc<Shared>, consumer: Consumer) -> Self {
-        let (saved, searched) = (Instant::now(), Instant::now());
+        let (tried, searched) = (Instant::now(), Instant::now());
         let conflicts = Conflicts::default();
-        Self { shared, consumer, saved, is_fresh: false, searched, lost: Vec::new(), conflicts }
+        Self { shared, consumer, tried, saved: None, searched, lost: Vec::new(), conflicts }
     }
 
     /// Works until it is stopped.
@@ -73,9 +73,11 @@ impl Keeper {
             if stopped {
                 break;
             }
-            self.search();
             let wanted = std::mem::take(&mut *self.shared.save.lock());
-            if self.saved.elapsed() >= self.shared.config.snapshot || !wanted.is_empty() {
+            if wanted.is_empty() {
+                self.search();
+            }
+            if self.tried.elapsed() >= self.shared.config.snapshot || !wanted.is_empty() {
                 self.save();
             }
             for who in wanted {
@@ -92,7 +94,7 @@ impl Keeper {
                 }
             }
         }
-        if !self.is_fresh || self.saved.elapsed() >= FRESH {
+        if self.saved.is_none_or(|saved| saved.elapsed() >= FRESH) {
             self.save();
         }
     }
@@ -120,7 +122,8 @@ impl Keeper {
             }
             self.shared.applied.store(entry.sequence, Ordering::Release);
             self.shared.desk.pending.applied(entry.sequence);
-            if begin.elapsed() >= SEARCH || !self.shared.save.lock().is_empty() {
+            let is_over = self.shared.end().is_some_and(|end| Instant::now() >= end);
+            if is_over || begin.elapsed() >= SEARCH || !self.shared.save.lock().is_empty() {
                 return Ok(());
             }
         }
@@ -300,7 +303,7 @@ impl Keeper {
     /// Saves the sessions, and the position that they are at. If something is on its way to the database that is in no
     /// journal, the snapshot before has to do.
     fn save(&mut self) {
-        self.saved = Instant::now();
+        self.tried = Instant::now();
         if self.shared.closings.lock().len() > 0 || !self.lost.is_empty() {
             return;
         }
@@ -322,7 +325,7 @@ impl Keeper {
         match committed {
             Contained::Done(Ok(())) => {
                 shared.panics.passed(Part::Sessions, position);
-                self.is_fresh = true;
+                self.saved = Some(Instant::now());
             }
             Contained::Done(Err(error)) => warn!(
                 %error,

@@ -211,7 +211,14 @@ async fn every_column_of_a_subscriber_is_in_the_log(database: Database) {
     let (state, dictionary) = (database.state("a").await, Dictionary::built_in());
     furnish(&database, &state, &dictionary).await;
     let name = "ann";
-    state.put_subscriber(&dictionary, &subscriber(name)).await.unwrap();
+    for name in [name, "bob"] {
+        let prepaid = SubscriberEntry {
+            credit_seconds: Some(60),
+            credit_bytes: Some(60),
+            ..subscriber(name)
+        };
+        state.put_subscriber(&dictionary, &prepaid).await.unwrap();
+    }
     let names = if database.is_postgres() {
         "SELECT string_agg(column_name, ',') FROM information_schema.columns WHERE table_name = 'radius_subscriber'"
     } else {
@@ -237,6 +244,21 @@ async fn every_column_of_a_subscriber_is_in_the_log(database: Database) {
             format!("SELECT count(*) FROM radius_change WHERE kind = '{kind}' AND name = '{name}'");
         assert_eq!(database.number(&logged).await, 1, "{column}");
         assert_eq!(database.number("SELECT count(*) FROM radius_change").await, 1, "{column}");
+    }
+    // That somebody is prepaid, or is no more, is nothing that is used up.
+    for value in ["NULL", "7"] {
+        database.sql("DELETE FROM radius_change").await;
+        database.sql(&format!("UPDATE radius_subscriber SET credit_seconds = {value}")).await;
+        let logged = "SELECT count(*) FROM radius_change WHERE kind = 'subscriber' AND name IN ('ann', 'bob')";
+        assert_eq!(database.number(logged).await, 2, "{value}");
+    }
+    database.sql("DELETE FROM radius_change").await;
+    let mixed = "UPDATE radius_subscriber SET credit_seconds = credit_seconds + 1, note = CASE name WHEN 'bob' THEN 'new' ELSE note END WHERE name IN ('ann', 'bob')";
+    database.sql(mixed).await;
+    for (kind, name) in [("credit", "ann"), ("subscriber", "bob")] {
+        let logged =
+            format!("SELECT count(*) FROM radius_change WHERE kind = '{kind}' AND name = '{name}'");
+        assert_eq!(database.number(&logged).await, 1, "{name}");
     }
     database.sql("DELETE FROM radius_change").await;
     database.sql("UPDATE radius_subscriber SET name = 'eve' WHERE name = 'ann'").await;
