@@ -75,7 +75,8 @@ fn choose_for_start<'s>(
             return Choice::Of(slot);
         }
         let mut older = chain.skip_while(|&(at, _)| at != slot);
-        let holder = older.find(|(_, session)| !session.is_claim());
+        // The one that it was a claim beside: what was given up unheard of is none.
+        let holder = older.find(|(_, session)| !session.is_claim() && !session.is_void());
         return match holder {
             Some((holder, _)) => Choice::Within(holder, Outcome::Duplicate),
             None => Choice::Of(slot),

@@ -730,3 +730,29 @@ fn a_start_from_after_the_stop_is_another_session_whatever_was_taken_for_the_fir
     let states: Vec<State> = rows.into_iter().map(|(state, ..)| state).collect();
     assert_eq!((states, sessions), (vec![State::Stopped, State::Open], 2));
 }
+
+/// Records that [`crate::fuzzing::table`] makes of eight bytes each: the first found that a session's beginning was moved behind its
+/// end, the second that a Start beside a session that goes on was of one that had been given up when it came again.
+#[test]
+fn what_fuzzing_found_is_counted_once() {
+    let late = [
+        [241, 0, 0, 0, 0, 0, 0, 247],
+        [0, 213, 66, 0, 33, 0, 0, 0],
+        [0, 0, 0, 32, 1, 13, 184, 0],
+        [0, 0, 50, 0, 0, 0, 0, 0],
+        [0, 0, 0, 64, 0, 0, 0, 44],
+        [0, 0, 0, 0, 0, 0, 0, 0],
+    ];
+    let claimed = [
+        [32, 0, 0, 0, 0, 0, 0, 0],
+        [0, 0, 7, 254, 255, 255, 255, 18],
+        [0, 0, 44, 247, 15, 66, 213, 19],
+        [205, 7, 205, 10, 10, 10, 44, 44],
+        [0, 0, 0, 0, 0, 0, 0, 66],
+        [27, 0, 0, 0, 7, 0, 19, 126],
+        [0, 0, 255, 47, 0, 0, 127, 180],
+        [0, 0, 42, 0, 0, 0, 0, 0],
+    ];
+    crate::fuzzing::table(late.as_flattened());
+    crate::fuzzing::table(claimed.as_flattened());
+}
