@@ -482,7 +482,7 @@ impl Role {
         }
     }
 
-    /// Reads no more requests, answers those under way, keeps the sessions for the next time, and closes the journal. The
+    /// Keeps the sessions for the next time, then reads no more requests, answers those under way, and closes the journal. The
     /// second time does nothing.
     pub async fn stop(&self) {
         let saved = self.ledger.lock().as_ref().map(Ledger::save);
