@@ -39,7 +39,7 @@ pub(crate) use self::attached::Attached;
 use self::clock::{Clock, before};
 pub use self::listing::{LeaseEntry, PoolUse, ServerEntry};
 use self::rows::next_incarnation;
-pub(crate) use self::rows::{Horizon, LIVES, Of, adopt, heard_until};
+pub(crate) use self::rows::{Horizon, LIVES, Of, adopt, heard_until, lock};
 use crate::addresses::Plan;
 use crate::book::{Book, Moment, Sign, Who};
 use crate::interims::UPDATES;

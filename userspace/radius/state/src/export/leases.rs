@@ -7,7 +7,7 @@ use muralla_database::{DatabaseError, Value, Work, dialect};
 use crate::addresses::Plan;
 use crate::book::MOST_CLAIMS;
 use crate::credits::spelling;
-use crate::leases::{Of, adopt, line_of, text_of};
+use crate::leases::{Of, adopt, line_of, lock, text_of};
 use crate::sessions::SessionState;
 use crate::state::unix_now;
 use crate::stored::{plan, readable_pools};
@@ -50,6 +50,7 @@ pub(super) async fn write_leases(
         return Ok(());
     }
     let told = told_by(work, keys).await?;
+    lock(work, told.iter().map(|told| told.assigned.to_string()).collect()).await?;
     let is_of = |assigned: Assigned| {
         plans.iter().find_map(|(pool, plan)| {
             let number = plan.number(assigned)?;

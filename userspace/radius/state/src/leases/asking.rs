@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use muralla_database::{DatabaseError, Value, dialect};
 
-use super::rows::{LIVES, Of, adopt, heard_until, known};
+use super::rows::{LIVES, Of, adopt, heard_until, known, lock};
 use super::{Leases, MOST_ENDED, Pool};
 use crate::Assigned;
 use crate::addresses::Plan;
@@ -37,6 +37,7 @@ impl Leases {
             return Ok(());
         }
         let mut work = self.inner.state.inner.engine.write().await?;
+        lock(&mut work, released.iter().map(|(address, ..)| address.clone()).collect()).await?;
         let keys: Vec<Value> =
             released.iter().map(|(address, ..)| address.as_str().into()).collect();
         work.execute_in(
@@ -109,8 +110,10 @@ impl Leases {
         let horizon = heard_until(&mut work, database).await?;
         let until = horizon.until;
         self.note_horizon(horizon, database);
-        let keys: Vec<Value> =
-            ended.iter().map(|ended| plan.assigned(ended.number).to_string().into()).collect();
+        let addresses: Vec<String> =
+            ended.iter().map(|ended| plan.assigned(ended.number).to_string()).collect();
+        let keys: Vec<Value> = addresses.iter().map(|address| address.as_str().into()).collect();
+        lock(&mut work, addresses).await?;
         let lease = pool.lease_seconds();
         // What an open session has is its own: NASes that tell nothing between Start and Stop are heard of by this alone.
         work.execute_in(

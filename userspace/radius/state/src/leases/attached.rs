@@ -11,6 +11,7 @@ use muralla_database::dialect::{Running, running};
 use muralla_database::{DatabaseError, Value};
 
 use super::Leases;
+use super::rows::lock;
 use crate::State;
 
 /// Most that wait, should a transaction go on for hours: of what is forgotten beyond, the leases end by themselves.
@@ -63,6 +64,7 @@ impl Leases {
         }
         let keys: Vec<Value> = due.iter().map(|address| address.as_str().into()).collect();
         let looked = async {
+            lock(&mut work, due.clone()).await?;
             // One of a session that nothing is heard of lasts as long as it lasts.
             work.execute_in(
                 "UPDATE radius_lease SET released = 1, expires = 0 WHERE released = 0 AND EXISTS (SELECT 1 FROM radius_session s WHERE s.id = radius_lease.session AND s.state IN (1, 2, 4)) AND address IN ({})",

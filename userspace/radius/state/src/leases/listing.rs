@@ -168,18 +168,18 @@ impl State {
             if seen.int(0)? > now.saturating_sub(60) {
                 return invalid("it was heard of in the last minute: stop it first");
             }
-            // An earlier incarnation of it that is cut off gives out until its reservation ends, so its number rises as well.
-            work.execute(
-                "UPDATE radius_server SET incarnation = incarnation + 1, exported = 0 WHERE name = $1",
-                vec![name.into()],
-            )
-            .await?;
             let blocks = work
                 .execute(
                     "UPDATE radius_block SET until = $2, free_at = $2 + (SELECT coalesce(max(offer_seconds), 0) FROM radius_pool) WHERE owner = $1",
                     vec![name.into(), now.into()],
                 )
                 .await?;
+            // An earlier incarnation of it that is cut off gives out until its reservation ends, so its number rises as well.
+            work.execute(
+                "UPDATE radius_server SET incarnation = incarnation + 1, exported = 0 WHERE name = $1",
+                vec![name.into()],
+            )
+            .await?;
             work.commit().await?;
             Ok(blocks)
         })

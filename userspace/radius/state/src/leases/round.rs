@@ -73,17 +73,6 @@ impl Leases {
         let before = self.now();
         let mut work = self.inner.state.inner.engine.write().await?;
         let now = dialect::now(&mut work).await?;
-        let values = [self.me(), vec![now.into()]].concat();
-        let mine = work
-            .execute(
-                "UPDATE radius_server SET seen = $3 WHERE name = $1 AND incarnation = $2",
-                values,
-            )
-            .await?;
-        if mine == 0 {
-            // Another life began meanwhile; the first round finds out.
-            return Ok(true);
-        }
         let mut pools = self.inner.pools.read().clone();
         for pool in self.pools() {
             let plan = pool.book.lock().plan().clone();
@@ -138,6 +127,16 @@ impl Leases {
             let of = Of { pool: name, plan: &plan, lease_seconds: pool.lease_seconds() };
             let known = leases_in(&self.inner.state, &mut work, of, &own, now, before).await?;
             taken.push((Arc::clone(pool), own, known, offer));
+        }
+        let mine = work
+            .execute(
+                "UPDATE radius_server SET seen = $3 WHERE name = $1 AND incarnation = $2",
+                [self.me(), vec![now.into()]].concat(),
+            )
+            .await?;
+        if mine == 0 {
+            // Another life began meanwhile; the first round finds out.
+            return Ok(true);
         }
         work.commit().await?;
         let until = before.saturating_add(lifetime(hold));

@@ -1,7 +1,7 @@
 //! Leases as the database has them. Who has what is told by two tables: leases are offers, and what was told of them;
 //! sessions that are open are the truth, whatever a lease says.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use muralla_database::{DatabaseError, Row, Value, Work, dialect};
 use tracing::info;
@@ -59,6 +59,24 @@ pub(crate) async fn heard_until(work: &mut Work, now: i64) -> Result<Horizon, Da
     Ok(Horizon { until: row.int(1)?.min(now), last: Some((row.text(0)?, row.int(2)?)) })
 }
 
+/// Keeps what there is of these leases for the transaction, in the order of their addresses. Whoever writes several leases at once
+/// begins with this, and comes to the row of a server after them: so transactions never wait for each other in a circle,
+/// which PostgreSQL ends after a second by breaking one of them off.
+pub(crate) async fn lock(work: &mut Work, mut addresses: Vec<String>) -> Result<(), DatabaseError> {
+    let for_update = work.flavour().for_update();
+    if for_update.is_empty() {
+        return Ok(());
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    let keys: Vec<Value> = addresses.into_iter().map(Value::from).collect();
+    // The database's own order of texts may be another than that of the lists which these keys are cut into.
+    let sql = format!(
+        "SELECT address FROM radius_lease WHERE address IN ({{}}) ORDER BY address COLLATE \"C\"{for_update}"
+    );
+    work.each_in(&sql, &[], &keys, |_| Ok(())).await
+}
+
 /// The columns of sessions in which what a plan gives out may stand.
 pub(super) fn columns(plan: &Plan) -> &'static [&'static str] {
     if plan.length() == 32 { &["address"] } else { &["prefix6", "delegated6"] }
@@ -80,7 +98,7 @@ pub(crate) async fn adopt(
     addresses: &[Value],
     now: i64,
 ) -> Result<(), DatabaseError> {
-    let mut held: HashMap<String, (i64, Vec<Value>)> = HashMap::new();
+    let mut held: BTreeMap<String, (i64, Vec<Value>)> = BTreeMap::new();
     for column in columns(of.plan) {
         let sql = format!(
             "SELECT {column}, id, user_name, nas, line, started FROM radius_session WHERE state = 0 AND unproven = 0 AND {column} <> '' AND {column} IN ({{}})"
@@ -133,11 +151,12 @@ pub(super) async fn leases_in(
     moment: Moment,
 ) -> Result<HashMap<u64, Vec<Known>>, DatabaseError> {
     let Of { plan, pool, .. } = of;
+    let all = || blocks.iter().flat_map(|block| *block..=plan.last_of(*block));
     let numbers = |inside: bool| -> Vec<Value> {
-        let all = blocks.iter().flat_map(|block| *block..=plan.last_of(*block));
-        let some = all.filter(|number| plan.contains(*number) == inside);
+        let some = all().filter(|number| plan.contains(*number) == inside);
         some.map(|number| plan.assigned(number).to_string().into()).collect()
     };
+    lock(work, all().map(|number| plan.assigned(number).to_string()).collect()).await?;
     let (inside, outside) = (numbers(true), numbers(false));
     adopt(state, work, of, &inside, now).await?;
     let mut leases: HashMap<u64, Vec<Known>> = HashMap::new();

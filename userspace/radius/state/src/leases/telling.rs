@@ -1,12 +1,13 @@
 //! What this server gave is told to the database.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use muralla_database::{DatabaseError, Value, dialect};
 use tracing::warn;
 
-use super::rows::{LIVES, columns};
+use super::rows::{LIVES, columns, lock};
 use super::{Label, Leases, Pool, text_of};
 use crate::addresses::Plan;
 use crate::book::{Fresh, Moment};
@@ -98,12 +99,12 @@ impl Leases {
         // Offers are rather too old by this: one that seemed younger than the Start that followed it would take the lease from
         // its session.
         let read = self.now();
-        let mine = work
-            .execute(
-                "UPDATE radius_server SET seen = $3 WHERE name = $1 AND incarnation = $2",
-                [self.me(), vec![database.into()]].concat(),
-            )
-            .await?;
+        let addresses = |one: &News| {
+            let numbers =
+                one.fresh.iter().map(|fresh| fresh.number).chain(one.gone.iter().copied());
+            numbers.map(|number| one.plan.assigned(number).to_string()).collect::<Vec<_>>()
+        };
+        lock(&mut work, news.iter().flat_map(addresses).collect()).await?;
         // What was given is written down in any case: somebody has it.
         for News { pool, plan, fresh, gone } in news {
             let gone: Vec<Value> =
@@ -111,13 +112,14 @@ impl Leases {
             // Of a session whose end is still in the journal the records decide.
             let free = format!("DELETE FROM radius_lease WHERE address IN ({{}}) AND NOT {LIVES}");
             work.execute_in(&free, &[], &gone).await?;
-            let rows = fresh
+            let rows: BTreeMap<String, Vec<Value>> = fresh
                 .iter()
                 .map(|fresh| {
                     let past = read.saturating_sub(fresh.since).div_ceil(1000);
                     let left = fresh.until.saturating_sub(now).div_ceil(1000);
-                    vec![
-                        plan.assigned(fresh.number).to_string().into(),
+                    let address = plan.assigned(fresh.number).to_string();
+                    let row = vec![
+                        address.as_str().into(),
                         pool.name.as_str().into(),
                         text_of(plan, plan.block_of(fresh.number)).into(),
                         fresh.label.user.as_str().into(),
@@ -126,14 +128,15 @@ impl Leases {
                         database.saturating_sub_unsigned(past).into(),
                         database.saturating_add_unsigned(left).into(),
                         0i64.into(),
-                    ]
+                    ];
+                    (address, row)
                 })
                 .collect();
             work.bulk(
                 "INSERT INTO radius_lease (address, pool, block, user_name, nas, line, since, expires, released)",
                 "ON CONFLICT (address) DO UPDATE SET session = CASE WHEN radius_lease.user_name = excluded.user_name AND radius_lease.since >= excluded.since THEN radius_lease.session END, released = CASE WHEN radius_lease.user_name = excluded.user_name AND radius_lease.since >= excluded.since THEN radius_lease.released ELSE 0 END, expires = CASE WHEN radius_lease.user_name = excluded.user_name AND radius_lease.expires > excluded.expires THEN radius_lease.expires ELSE excluded.expires END, pool = excluded.pool, block = excluded.block, user_name = excluded.user_name, nas = excluded.nas, line = excluded.line, since = excluded.since",
                 9,
-                rows,
+                rows.into_values().collect(),
             )
             .await?;
             // Whose Start was written before, by whatever server.
@@ -155,6 +158,12 @@ impl Leases {
                 self.inner.state.note_attached(attached);
             }
         }
+        let mine = work
+            .execute(
+                "UPDATE radius_server SET seen = $3 WHERE name = $1 AND incarnation = $2",
+                [self.me(), vec![database.into()]].concat(),
+            )
+            .await?;
         work.commit().await?;
         Ok(mine > 0)
     }
