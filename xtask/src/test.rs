@@ -5,8 +5,10 @@
 
 use std::env;
 use std::fs;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::Command;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,7 +17,7 @@ use serde::Deserialize;
 
 use crate::build::{self, Profile};
 use crate::house::{House, is_root, program};
-use crate::process::{aloud, cargo};
+use crate::process::{aloud, cargo, quietly};
 use crate::setup::{self, Purpose};
 use crate::{ebpf, fuzz, package};
 
@@ -91,7 +93,7 @@ impl Part {
 
     fn subject(self) -> &'static str {
         match self {
-            Self::Fmt => "rustfmt, all three workspaces",
+            Self::Fmt => "rustfmt and lock files, all workspaces",
             Self::Clippy => "lints, programs for the kernel and what runs beside them",
             Self::Host => "unit, property and documentation tests, and a few seconds of fuzzing",
             Self::Kernel => "the programs in this machine's kernel",
@@ -128,17 +130,20 @@ impl Part {
             Self::Clippy => clippy(house),
             Self::Host => {
                 ebpf::build(house)?;
-                nextest(house, &format!("not (({KERNEL}) | ({NAMESPACES}))"))?;
+                // Most of them wait: for disks, for clocks, for PostgreSQL.
+                let threads = (2 * available_parallelism().map_or(1, NonZero::get)).to_string();
+                let filter = format!("not (({KERNEL}) | ({NAMESPACES}))");
+                nextest(house, &filter, &["--test-threads", &threads])?;
                 aloud(cargo(house, &["test", "--workspace", "--doc"]))?;
                 fuzz::smoke(house)
             }
             Self::Kernel => {
                 ebpf::build(house)?;
-                nextest(house, KERNEL)
+                nextest(house, KERNEL, &[])
             }
             Self::Namespaces => {
                 build::build(house, Profile::Dev)?;
-                nextest(house, NAMESPACES)
+                nextest(house, NAMESPACES, &[])
             }
             Self::Deploy => deploy(house),
         }
@@ -183,6 +188,17 @@ fn fmt(house: &House) -> Result<()> {
         fmt.current_dir(apart);
         aloud(fmt)?;
     }
+    locked(house)
+}
+
+/// A manifest that no longer fits its lock file would be found after an hour, by what is built last.
+fn locked(house: &House) -> Result<()> {
+    for apart in house.fuzz().into_iter().chain([house.ebpf()]) {
+        let named = apart.strip_prefix(&house.root).unwrap_or(&apart).display().to_string();
+        let mut metadata = cargo(house, &["metadata", "--locked", "--format-version", "1"]);
+        metadata.current_dir(&apart);
+        quietly(&format!("the lock file of {named}"), metadata)?;
+    }
     Ok(())
 }
 
@@ -193,8 +209,9 @@ fn clippy(house: &House) -> Result<()> {
     aloud(cargo(house, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
-fn nextest(house: &House, filter: &str) -> Result<()> {
+fn nextest(house: &House, filter: &str, options: &[&str]) -> Result<()> {
     let mut nextest = cargo(house, &["nextest", "run", "--workspace", "-E", filter]);
+    nextest.args(options);
     if env::var_os("CI").is_some() {
         nextest.args(["--profile", "ci"]);
     }
