@@ -70,6 +70,8 @@ pub(crate) struct Desk {
     warm: Warm,
     /// The names most asked for, as of the last look.
     hottest_names: Mutex<Vec<(String, u64)>>,
+    /// Held while the cache is written to its file.
+    pub(crate) saving: Mutex<()>,
     runtime: Handle,
 }
 
@@ -139,8 +141,14 @@ impl Desk {
             log: QueryLog::new(config.log.every),
             warm: Warm::default(),
             hottest_names: Mutex::default(),
+            saving: Mutex::default(),
             runtime,
         }
+    }
+
+    /// The local data in force.
+    pub(crate) fn local(&self) -> Arc<LocalData> {
+        Arc::clone(&self.local.read())
     }
 
     /// The policy in force.
@@ -365,22 +373,23 @@ impl Desk {
         } else {
             (answer.rcode, &answer.answers, &answer.authorities)
         };
-        let sections = Sections { answers, authorities };
-        let message = encode::message(name, rtype, rcode, sections, key.dnssec_ok())
-            .inspect_err(|error| debug!(%name, %rtype, %error, "an answer can't be encoded"))
-            .ok()?;
-        let (kind, ttl) = if failed {
-            (Kind::Failure, FAILURE_TTL)
+        let longest = seconds(policy.limits.longest_ttl);
+        let (kind, ttl, longest_beside) = if failed {
+            (Kind::Failure, FAILURE_TTL, longest)
         } else if rcode == ResponseCode::NoError
             && answers.iter().any(|record| record.record_type() == rtype)
         {
-            let longest = seconds(policy.limits.longest_ttl);
-            (Kind::Positive, shortest(answers).min(longest))
+            (Kind::Positive, shortest(answers).min(longest), longest)
         } else {
             // A CNAME chain that leads nowhere ends with whichever ends first.
-            let longest = seconds(policy.limits.longest_negative_ttl);
-            (Kind::Negative, shortest(answers).min(negative_ttl(authorities)).min(longest))
+            let denied = seconds(policy.limits.longest_negative_ttl).min(longest);
+            let ttl = shortest(answers).min(negative_ttl(authorities)).min(denied);
+            (Kind::Negative, ttl, denied)
         };
+        let sections = Sections { answers, authorities, longest, longest_beside };
+        let message = encode::message(name, rtype, rcode, sections, key.dnssec_ok())
+            .inspect_err(|error| debug!(%name, %rtype, %error, "an answer can't be encoded"))
+            .ok()?;
         let now = self.now();
         let keep = if failed { 0 } else { seconds(policy.stale.keep) };
         let error = answer.errors.into_iter().next();
@@ -396,8 +405,13 @@ impl Desk {
         let stored = Stored::build(&message, facts)
             .inspect_err(|error| debug!(%name, %rtype, %error, "an answer can't be kept"))
             .ok()?;
-        if rules == Some(self.rules.load(Ordering::Acquire)) {
+        let in_force = || rules == Some(self.rules.load(Ordering::Acquire));
+        if in_force() {
             self.cache.insert(key, stored.clone());
+            // Whoever changed them meanwhile may have looked before it was there.
+            if !in_force() {
+                self.cache.remove(key);
+            }
         }
         Some(stored)
     }
@@ -465,7 +479,7 @@ impl Desk {
 
     /// What local data says, if the question is theirs; for strangers only what is public.
     fn local_answer(&self, key: &Key, known: bool) -> Option<LocalAnswer> {
-        let local = Arc::clone(&self.local.read());
+        let local = self.local();
         if !local.covers(key.name()) || !known && !local.is_public(key.name()) {
             return None;
         }

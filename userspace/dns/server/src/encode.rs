@@ -16,7 +16,7 @@ pub(crate) fn message(
     sections: Sections<'_>,
     dnssec_ok: bool,
 ) -> Result<Vec<u8>, hickory_proto::ProtoError> {
-    let keep = |records: &[Record]| -> Vec<Record> {
+    let keep = |records: &[Record], longest: u32| -> Vec<Record> {
         records
             .iter()
             .filter(|record| dnssec_ok || !only_for_validators(record, rtype))
@@ -25,6 +25,7 @@ pub(crate) fn message(
                 if record.name == *name {
                     record.name = name.clone();
                 }
+                record.ttl = record.ttl.min(longest);
                 record
             })
             .collect()
@@ -32,8 +33,8 @@ pub(crate) fn message(
     let mut message = Message::new(0, MessageType::Response, OpCode::Query);
     message.metadata.response_code = rcode;
     message.add_query(Query::query(name.clone(), rtype));
-    message.answers = keep(sections.answers);
-    message.authorities = keep(sections.authorities);
+    message.answers = keep(sections.answers, sections.longest);
+    message.authorities = keep(sections.authorities, sections.longest_beside);
     message.to_vec()
 }
 
@@ -42,6 +43,10 @@ pub(crate) fn message(
 pub(crate) struct Sections<'a> {
     pub(crate) answers: &'a [Record],
     pub(crate) authorities: &'a [Record],
+    /// Longest time to live that clients are told of the answers, in seconds.
+    pub(crate) longest: u32,
+    /// The same of the authorities, which may deny something.
+    pub(crate) longest_beside: u32,
 }
 
 /// Records that only clients with the DO bit get, unless they are what was asked for (RFC 4035 section 3.2.1).
@@ -72,11 +77,13 @@ mod tests {
                 RData::A(A::new(192, 0, 2, 1)),
             ),
         ];
-        let sections = Sections { answers: &answers, authorities: &[] };
+        let sections =
+            Sections { answers: &answers, authorities: &[], longest: 30, longest_beside: 10 };
         let wire = message(&name, RecordType::A, ResponseCode::NoError, sections, false).unwrap();
         assert_eq!(wire.get(12 + 17 + 4..12 + 17 + 4 + 2), Some(&[0xc0, 12][..]));
         let decoded = Message::from_vec(&wire).unwrap();
         assert_eq!(decoded.answers.len(), 2);
         assert_eq!(decoded.answers[0].name, name);
+        assert!(decoded.answers.iter().all(|record| record.ttl == 30), "60 is longer");
     }
 }

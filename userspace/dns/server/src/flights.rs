@@ -40,16 +40,20 @@ struct State<K, W> {
     /// How many wait for each client.
     clients: HashMap<IpAddr, usize>,
     waiting: usize,
+    /// Flights that began with nobody waiting.
+    empty: usize,
 }
 
 struct Flight<W> {
     waiters: Vec<(IpAddr, W)>,
     late: bool,
+    empty: bool,
 }
 
 impl<K: Eq + Hash + Clone, W> Flights<K, W> {
     pub(crate) fn new() -> Self {
-        let state = State { flights: HashMap::new(), clients: HashMap::new(), waiting: 0 };
+        let state =
+            State { flights: HashMap::new(), clients: HashMap::new(), waiting: 0, empty: 0 };
         Self { state: Mutex::new(state) }
     }
 
@@ -68,7 +72,9 @@ impl<K: Eq + Hash + Clone, W> Flights<K, W> {
             return Boarding::Late;
         }
         let seats = state.clients.get(&client).copied().unwrap_or(0);
-        if state.waiting >= room.total || seats >= room.client {
+        // Late ones go on with nobody waiting.
+        let is_full = state.flights.len() >= room.total && !state.flights.contains_key(key);
+        if state.waiting >= room.total || seats >= room.client || is_full {
             return Boarding::Full;
         }
         let waiter = waiter();
@@ -80,25 +86,26 @@ impl<K: Eq + Hash + Clone, W> Flights<K, W> {
                 Boarding::Joined
             }
             Entry::Vacant(flight) => {
-                flight.insert(Flight { waiters: vec![(client, waiter)], late: false });
+                flight.insert(Flight {
+                    waiters: vec![(client, waiter)],
+                    late: false,
+                    empty: false,
+                });
                 Boarding::First
             }
         }
     }
 
-    /// Begins a flight for which nobody waits, unless one for that question is under way, or `most` of all kinds are.
+    /// Begins a flight for which nobody waits, unless one for that question is under way, or `most` that began so are.
     pub(crate) fn depart_empty(&self, key: &K, most: usize) -> bool {
         let mut state = self.state.lock();
-        if state.flights.len() >= most {
+        if state.empty >= most || state.flights.contains_key(key) {
             return false;
         }
-        match state.flights.entry(key.clone()) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(flight) => {
-                flight.insert(Flight { waiters: Vec::new(), late: false });
-                true
-            }
-        }
+        state.empty += 1;
+        let flight = Flight { waiters: Vec::new(), late: false, empty: true };
+        state.flights.insert(key.clone(), flight);
+        true
     }
 
     /// Those who have waited long enough for a fresh answer. Who comes after them is told so at once.
@@ -115,13 +122,15 @@ impl<K: Eq + Hash + Clone, W> Flights<K, W> {
     /// Ends a flight, and gives those who still wait for its answer.
     pub(crate) fn land(&self, key: &K) -> Vec<W> {
         let mut state = self.state.lock();
-        let waiters = state.flights.remove(key).map(|flight| flight.waiters).unwrap_or_default();
-        state.leave(waiters)
+        let Some(flight) = state.flights.remove(key) else { return Vec::new() };
+        state.empty -= usize::from(flight.empty);
+        state.leave(flight.waiters)
     }
 
     /// Ends all flights, and gives all who wait.
     pub(crate) fn land_all(&self) -> Vec<W> {
         let mut state = self.state.lock();
+        state.empty = 0;
         let flights = std::mem::take(&mut state.flights);
         let waiters = flights.into_values().flat_map(|flight| flight.waiters).collect();
         state.leave(waiters)
@@ -191,6 +200,24 @@ mod tests {
         assert_eq!(flights.board(&"d", client(4), ROOM, || false, || 6), Boarding::Full);
         assert_eq!(flights.land(&"a"), [1, 4]);
         assert_eq!(flights.board(&"d", client(4), ROOM, || false, || 6), Boarding::First);
+    }
+
+    #[test]
+    fn late_flights_are_counted_and_those_for_nobody_apart() {
+        let flights = Flights::new();
+        for key in ["a", "b", "c"] {
+            assert_eq!(flights.board(&key, client(1), ROOM, || false, || 1), Boarding::First);
+            assert_eq!(flights.late(&key), [1]);
+        }
+        assert!(flights.depart_empty(&"d", 1), "whatever else is under way");
+        assert!(!flights.depart_empty(&"e", 1));
+        assert_eq!(flights.waiting(), 0);
+        assert_eq!(flights.board(&"f", client(1), ROOM, || false, || 1), Boarding::Full);
+        assert_eq!(flights.board(&"d", client(1), ROOM, || false, || 1), Boarding::Joined);
+        assert_eq!(flights.land(&"d"), [1]);
+        assert!(flights.depart_empty(&"e", 1));
+        flights.land_all();
+        assert!(flights.depart_empty(&"e", 1));
     }
 
     #[test]

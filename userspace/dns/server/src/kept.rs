@@ -43,6 +43,8 @@ pub(crate) fn load_cache(desk: &Desk, file: &Path) {
 
 /// Keeps the cache for the next time.
 pub(crate) fn save_cache(desk: &Desk, file: &Path) {
+    // At the end of the role another may be at it still: each would take the other's half for what a crash has left.
+    let _one_at_a_time = desk.saving.lock();
     match replace(file, |writer| desk.save(writer)) {
         Ok(entries) => info!(entries, file = %file.display(), "cache saved"),
         Err(error) => {

@@ -17,7 +17,7 @@ use muralla_resolver::network::Sockets;
 use muralla_resolver::trace::Trace;
 use muralla_resolver::{ConfigError, Resolver};
 use muralla_sockets::bound;
-use muralla_zones::LocalData;
+use muralla_zones::{LocalData, Problem};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
@@ -139,7 +139,7 @@ impl Role {
             |threads| threads.get(),
         );
         let resolver = Arc::new(resolver(&config)?);
-        let (local, warnings) = local_data(&config);
+        let (local, warnings) = tell(LocalData::new(&config.local));
         let engine: Arc<dyn Engine> = Arc::clone(&resolver) as _;
         let resolver = Arc::new(RwLock::new(resolver));
         let new = Secrets::new(rand::random(), None, desk::now());
@@ -220,7 +220,7 @@ impl Role {
             // What was learnt by other rules is not to be believed any more.
             self.forget_all();
         }
-        let (local, problems) = local_data(&new);
+        let (local, problems) = tell(self.desk.local().renewed(&new.local));
         self.desk.replace_local(local);
         self.desk.replace_policy(&new);
         if let Some(feeder) = &self.feeder {
@@ -413,7 +413,8 @@ impl Role {
             }
         }
         let end = Instant::now() + DRAIN;
-        while self.desk.waiting() > 0 && Instant::now() < end {
+        // Connections end when all that was asked over them is answered.
+        while self.desk.waiting() + self.connections.open() > 0 && Instant::now() < end {
             sleep(Duration::from_millis(5)).await;
         }
         self.desk.dismiss();
@@ -433,8 +434,8 @@ fn resolver(config: &DnsConfig) -> Result<Resolver, ConfigError> {
     )
 }
 
-fn local_data(config: &DnsConfig) -> (LocalData, Vec<String>) {
-    let (local, problems) = LocalData::new(&config.local);
+/// Local data, and what is wrong with it in words.
+fn tell((local, problems): (LocalData, Vec<Problem>)) -> (LocalData, Vec<String>) {
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     for problem in &problems {
         warn!("{problem}");

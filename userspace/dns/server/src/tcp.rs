@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use crate::clients::client;
+use crate::config::LimitsConfig;
 use crate::desk::{Asker, Desk, Outcome, Reply};
 use crate::report::Transport;
 use crate::tally::Event;
@@ -90,9 +91,7 @@ async fn accept(
                 let policy = desk.policy();
                 let limits = policy.limits.clone();
                 let stranger = !policy.clients.contains(peer.ip());
-                let all = limits.connections;
-                let all = if stranger { (all / STRANGERS).max(1) } else { all };
-                let room = (all, limits.connections_per_client);
+                let room = Room::of(&limits);
                 let Some(seat) = Seat::take(&connections, peer.ip(), stranger, room) else {
                     desk.shared_tally().event(Event::TooManyConnections, 1);
                     continue;
@@ -114,6 +113,22 @@ async fn accept(
     }
 }
 
+/// How many connections may be open.
+#[derive(Clone, Copy)]
+struct Room {
+    all: usize,
+    strangers: usize,
+    client: usize,
+}
+
+impl Room {
+    fn of(limits: &LimitsConfig) -> Self {
+        let all = limits.connections;
+        let strangers = (all / STRANGERS).max(1);
+        Self { all, strangers, client: limits.connections_per_client }
+    }
+}
+
 /// One connection's place among those allowed.
 struct Seat {
     connections: Arc<Connections>,
@@ -126,13 +141,13 @@ impl Seat {
         connections: &Arc<Connections>,
         peer: IpAddr,
         stranger: bool,
-        room: (usize, usize),
+        room: Room,
     ) -> Option<Self> {
         let client = client(peer);
         let mut open = connections.0.lock();
         let mine = open.clients.get(&client).copied().unwrap_or(0);
-        let taken = if stranger { open.strangers } else { open.all };
-        if taken >= room.0 || mine >= room.1 {
+        let is_full = open.all >= room.all || stranger && open.strangers >= room.strangers;
+        if is_full || mine >= room.client {
             return None;
         }
         open.all += 1;

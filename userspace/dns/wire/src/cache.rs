@@ -185,8 +185,7 @@ impl Cache {
     }
 
     /// Takes one answer out; true if there was one.
-    #[cfg(test)]
-    fn remove(&self, key: &Key) -> bool {
+    pub fn remove(&self, key: &Key) -> bool {
         self.with_shard(key, |shard, hash| shard.remove(hash, key)).unwrap_or(false)
     }
 
@@ -217,7 +216,14 @@ impl Cache {
     }
 
     fn flush_if(&self, mut unwanted: impl FnMut(&Answer) -> bool) -> usize {
-        self.shards.iter().map(|shard| shard.0.lock().flush(&mut unwanted)).sum()
+        let mut count = 0;
+        for shard in &self.shards {
+            for chunk in 0.. {
+                let Some(gone) = shard.0.lock().flush_chunk(chunk, &mut unwanted) else { break };
+                count += gone;
+            }
+        }
+        count
     }
 
     /// The up to `n` answers with most hits, those first, of all that had any; and halves every count, so that

@@ -175,10 +175,15 @@ impl LocalData {
     /// Loads everything. What can't be loaded is told of, and answered with SERVFAIL until a reload succeeds: asking the
     /// Internet in its place could give an answer that is not the operator's.
     pub fn new(config: &LocalConfig) -> (Self, Vec<Problem>) {
-        Self::with_limits(config, Limits::default())
+        Self::build(config, Limits::default(), None)
     }
 
-    fn with_limits(config: &LocalConfig, limits: Limits) -> (Self, Vec<Problem>) {
+    /// The same by a new configuration. What can't be loaded now and is served already under that name stays as it is.
+    pub fn renewed(&self, config: &LocalConfig) -> (Self, Vec<Problem>) {
+        Self::build(config, self.limits, Some(self))
+    }
+
+    fn build(config: &LocalConfig, limits: Limits, before: Option<&Self>) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let mut snapshot = Snapshot::default();
         let mut slots: Vec<Slot> = Vec::new();
@@ -225,8 +230,10 @@ impl LocalData {
                 continue;
             }
             slots.retain(|slot| slot.apex != apex);
-            snapshot.sources.insert(apex.clone(), Source::Broken);
-            slots.push(Slot::new(apex, name.clone(), from));
+            let mut slot = Slot::new(apex.clone(), name.clone(), from);
+            let served = before.and_then(|before| before.served(&mut slot));
+            snapshot.sources.insert(apex, served.unwrap_or(Source::Broken));
+            slots.push(slot);
         }
         let public = slots.iter().filter(|slot| slot.status.kind == ZoneKind::Zone);
         let public = public.map(|slot| slot.apex.clone()).collect();
@@ -252,6 +259,12 @@ impl LocalData {
     /// Whether a question for this name is answered here. Wire form, lower case; nothing is allocated.
     pub fn covers(&self, name: &[u8]) -> bool {
         self.current().find(name).is_some()
+    }
+
+    /// The same for who asks of many names: by what is served now.
+    pub fn coverage(&self) -> impl Fn(&[u8]) -> bool + use<> {
+        let snapshot = self.current();
+        move |name| snapshot.find(name).is_some()
     }
 
     /// Answers a question of class IN; none if the name is not local. The name is in wire form and lower case. With
@@ -288,9 +301,19 @@ impl LocalData {
     }
 
     /// Reads again what has a file whose time or length changed since it was last read. A file that was wrong is tried
-    /// again only when it changed again.
+    /// again only when it changed again; one that was written a moment ago is left for the next time, as it may be written
+    /// still.
     pub fn reload_changed(&self) -> Vec<Result<Reloaded, Vec<Problem>>> {
-        self.load_if(|slot| slot.files.iter().any(|(file, stamp)| Stamp::of(file) != *stamp))
+        self.reload_changed_at(SystemTime::now())
+    }
+
+    fn reload_changed_at(&self, now: SystemTime) -> Vec<Result<Reloaded, Vec<Problem>>> {
+        self.load_if(|slot| {
+            let stamps = slot.files.iter().map(|(file, known)| (Stamp::of(file), *known));
+            let mut changed = stamps.filter(|(stamp, known)| stamp != known).peekable();
+            changed.peek().is_some()
+                && changed.all(|(stamp, _)| stamp.is_none_or(|stamp| !stamp.is_young(now)))
+        })
     }
 
     /// The state of every zone and list, ours last.
@@ -325,6 +348,25 @@ impl LocalData {
             return Err(Vec::new());
         };
         let (files, result) = from.load(apex, self.limits);
+        // Whoever empties a list means to write it anew.
+        let emptied = |loaded: &Loaded| {
+            let is_list = matches!(from, Input::List(_)) && loaded.records() == 0;
+            let is_empty = |stamp: &Option<Stamp>| stamp.is_none_or(|stamp| stamp.bytes == 0);
+            is_list && before.is_some() && files.iter().all(|(_, stamp)| is_empty(stamp))
+        };
+        let result = match result {
+            Ok((loaded, _)) if emptied(&loaded) => Err(files
+                .iter()
+                .map(|(file, _)| {
+                    Problem::of(
+                        file,
+                        "is empty, though something was listed before",
+                        "write the list; if nothing is to be listed, write a line of comment",
+                    )
+                })
+                .collect()),
+            result => result,
+        };
         match result {
             Ok((loaded, mut warnings)) => {
                 if let (Some(before), Input::Zone(config)) = (before, &from) {
@@ -379,6 +421,18 @@ impl LocalData {
                 Err(problems)
             }
         }
+    }
+
+    /// What is served under the name of a new slot, if it is of the same kind; the slot's status tells of it then.
+    fn served(&self, new: &mut Slot) -> Option<Source> {
+        let kind = new.status.kind;
+        let status = self
+            .with_slot(&new.apex, |slot| slot.status.clone())
+            .filter(|status| status.kind == kind && status.serial.is_some())?;
+        let source = self.current().sources.get(&new.apex).cloned()?;
+        let files = std::mem::take(&mut new.status.files);
+        new.status = ZoneStatus { name: std::mem::take(&mut new.status.name), files, ..status };
+        Some(source)
     }
 
     fn with_slot<T>(&self, apex: &[u8], act: impl FnOnce(&mut Slot) -> T) -> Option<T> {

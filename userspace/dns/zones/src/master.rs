@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::file;
 use crate::name;
@@ -43,6 +43,9 @@ pub(crate) struct Rr {
     pub(crate) line: u32,
 }
 
+/// Who writes a file in pieces does not wait for so long between two of them.
+const YOUNG: Duration = Duration::from_secs(2);
+
 /// What tells one version of a file from the next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stamp {
@@ -54,6 +57,11 @@ impl Stamp {
     pub(crate) fn of(file: &Path) -> Option<Self> {
         let data = fs::metadata(file).ok()?;
         Some(Self { changed: data.modified().ok()?, bytes: data.len() })
+    }
+
+    /// Whether somebody may be writing to it still.
+    pub(crate) fn is_young(&self, now: SystemTime) -> bool {
+        now.duration_since(self.changed).is_ok_and(|age| age < YOUNG)
     }
 }
 
@@ -223,9 +231,14 @@ impl<'a> Reader<'a> {
         };
         let written = String::from_utf8_lossy(&path.text).into_owned();
         let beside = self.out.file(file).parent().unwrap_or(Path::new("")).join(&written);
-        let real = beside
-            .canonicalize()
-            .map_err(|error| format!("\"{written}\" can't be included: {error}"))?;
+        let real = match beside.canonicalize() {
+            Ok(real) => real,
+            Err(error) => {
+                // Once it is there the zone is read again.
+                self.out.files.push((beside, None));
+                return Err(format!("\"{written}\" can't be included: {error}"));
+            }
+        };
         if !self.root.as_ref().is_some_and(|root| real.starts_with(root)) {
             return Err(format!(
                 "\"{written}\" lies outside the folder of the zone's file and is not included"

@@ -47,6 +47,7 @@ const MIB: u64 = 1 << 20;
 /// Longest time to live (RFC 2181 section 8).
 const LONGEST_TTL: u64 = (1 << 31) - 1;
 
+const DAY: Duration = Duration::from_secs(86_400);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
 /// The section as it was read; [`Draft::finish`] adds what depends on `[edge]`.
@@ -261,9 +262,9 @@ impl Reader<'_> {
         }
         let second = Duration::from_secs(1);
         table.duration_within("idle", second..601 * second, &mut limits.idle);
-        table.duration_within("longest_ttl", 60 * second..WEEK, &mut limits.longest_ttl);
+        table.duration_within("longest_ttl", 60 * second..DAY + second, &mut limits.longest_ttl);
         let negative = &mut limits.longest_negative_ttl;
-        table.duration_within("longest_negative_ttl", second..WEEK, negative);
+        table.duration_within("longest_negative_ttl", second..3_601 * second, negative);
         table.finish();
         limits
     }

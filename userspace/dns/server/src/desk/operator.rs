@@ -38,7 +38,13 @@ impl Desk {
     }
 
     pub(crate) fn replace_policy(&self, config: &DnsConfig) {
-        *self.policy.write() = Arc::new(Policy::new(config));
+        let policy = Arc::new(Policy::new(config));
+        let before = std::mem::replace(&mut *self.policy.write(), Arc::clone(&policy));
+        if policy.rules != before.rules {
+            // How long an answer lives, and is served after that, was decided when it came.
+            self.rules.fetch_add(1, Ordering::AcqRel);
+            self.cache.flush_all();
+        }
         self.log.choose_one_of(config.log.every);
     }
 
@@ -49,8 +55,8 @@ impl Desk {
     }
 
     fn flush_covered(&self) -> usize {
-        let local = Arc::clone(&self.local.read());
-        self.cache.flush_covered(|name| local.covers(name))
+        let covered = self.local().coverage();
+        self.cache.flush_covered(covered)
     }
 
     /// Begins to make cookies with another secret, if the current one has served its time.
@@ -114,7 +120,7 @@ impl Desk {
     }
 
     pub(crate) fn reload_zones(&self, name: Option<&str>) -> Result<Vec<Zone>, LookupError> {
-        let local = Arc::clone(&self.local.read());
+        let local = self.local();
         let known = local.list();
         let wanted = |zone: &str| {
             name.is_none_or(|name| {
@@ -137,7 +143,7 @@ impl Desk {
 
     /// Reads again what changed on disk; whether something did.
     pub(crate) fn reload_changed(&self) -> bool {
-        let reloads = Arc::clone(&self.local.read()).reload_changed();
+        let reloads = self.local().reload_changed();
         for reload in &reloads {
             match reload {
                 Ok(reloaded) => info!(

@@ -250,28 +250,31 @@ impl Shard {
         Inserted::Stored
     }
 
-    #[cfg(test)]
     pub(super) fn remove(&mut self, hash: u32, key: &Key) -> bool {
         let at = self.find(hash, key);
         self.take(at).is_some()
     }
 
-    pub(super) fn flush(&mut self, unwanted: &mut impl FnMut(&Answer) -> bool) -> usize {
+    /// Takes the unwanted entries out of one chunk of the slab, and gives their number; none if there is no such chunk. A walk
+    /// through all of them is made of many short steps, so that nobody waits long for the lock.
+    pub(super) fn flush_chunk(
+        &mut self,
+        chunk: usize,
+        unwanted: &mut impl FnMut(&Answer) -> bool,
+    ) -> Option<usize> {
+        let slots = self.chunks.get(chunk)?.len();
+        let first = u32::try_from(chunk * CHUNK).ok()?;
         let mut count = 0;
-        let mut at = self.newest;
-        while let Some(entry) = self.entry(at) {
-            let next = entry.older;
-            if unwanted(&entry.answer) {
+        for at in (first..).take(slots) {
+            if self.entry(at).is_some_and(|entry| unwanted(&entry.answer)) {
                 self.take(at);
                 count += 1;
             }
-            at = next;
         }
-        count
+        Some(count)
     }
 
-    /// Shows the entries of one chunk of the slab that were hit, and halves their hits; false if there is no such
-    /// chunk. A walk through all of them is made of many short steps, so that nobody waits long for the lock.
+    /// Shows the entries of one chunk of the slab that were hit, and halves their hits; false if there is no such chunk.
     pub(super) fn fade_chunk(&mut self, chunk: usize, mut show: impl FnMut(u32, &Answer)) -> bool {
         let Some(slots) = self.chunks.get_mut(chunk) else { return false };
         for slot in slots {

@@ -56,6 +56,11 @@ fn zones(zones: &[(&str, &str)]) -> (Files, LocalData) {
     (files, data)
 }
 
+/// When nobody writes any more to what was written just now.
+fn later() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(5)
+}
+
 fn wire(name: &str) -> Vec<u8> {
     let mut wire = name::parse(name.as_bytes(), Some(name::ROOT)).unwrap();
     name::lower(&mut wire);
@@ -748,18 +753,79 @@ fn files_include_others() {
 #[test]
 fn what_changed_is_read_again() {
     let (files, data) = zones(&[("example", HEAD), ("other", HEAD)]);
-    assert_eq!(data.reload_changed(), []);
+    assert_eq!(data.reload_changed_at(later()), []);
     files.write("hosts", "h A 192.0.2.8\n");
     files.write("example", &format!("{HEAD}$INCLUDE hosts\n"));
-    let reloaded = data.reload_changed();
+    let reloaded = data.reload_changed_at(later());
     assert_eq!(reloaded.len(), 1);
     assert_eq!(reloaded[0].as_ref().unwrap().zone, "example");
     files.write("hosts", "h A 192.0.2.8\nbroken\n");
-    assert!(data.reload_changed()[0].is_err());
-    assert_eq!(data.reload_changed(), [], "a bad file is not tried again and again");
+    assert!(data.reload_changed_at(later())[0].is_err());
+    assert_eq!(data.reload_changed_at(later()), [], "a bad file is not tried again and again");
     assert!(shown(&data, "h.example", "A").starts_with("Answer"));
     files.write("hosts", "h A 192.0.2.9\nlonger A 192.0.2.8\n");
-    assert!(data.reload_changed()[0].is_ok());
+    assert!(data.reload_changed_at(later())[0].is_ok());
+}
+
+#[test]
+fn what_may_be_written_still_is_left_for_the_next_time() {
+    let (files, data) = zones(&[("example", HEAD)]);
+    files.write("example", &format!("{HEAD}h A 192.0.2.8\n"));
+    assert_eq!(data.reload_changed_at(SystemTime::now()), []);
+    assert_eq!(data.reload_changed_at(later()).len(), 1);
+}
+
+#[test]
+fn a_file_to_include_is_waited_for() {
+    let files = Files::new(&[("example", &format!("{HEAD}$INCLUDE keys\n"))]);
+    let config = LocalConfig { zones: vec![files.zone("example")], ..LocalConfig::default() };
+    let (data, problems) = LocalData::new(&config);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(data.reload_changed_at(later()), []);
+    files.write("keys", "h A 192.0.2.8\n");
+    assert!(data.reload_changed_at(later())[0].is_ok());
+    assert!(shown(&data, "h.example", "A").starts_with("Answer"));
+}
+
+#[test]
+fn what_is_served_outlives_a_configuration_that_finds_its_file_bad() {
+    let (files, data) = zones(&[("example", HEAD), ("other", HEAD)]);
+    files.write("example", "broken");
+    let other = files.path("other");
+    let config = LocalConfig {
+        zones: vec![files.zone("example"), files.zone("missing")],
+        lists: vec![ListConfig::new("other", other, ListFormat::Ip4Set)],
+        ..LocalConfig::default()
+    };
+    let (renewed, problems) = data.renewed(&config);
+    assert!(problems.len() >= 3, "{problems:?}");
+    assert!(shown(&renewed, "ns.example", "A").starts_with("Answer"), "the zone of before");
+    let status = &renewed.list()[0];
+    assert!(status.serial == Some(7) && !status.problems.is_empty(), "{status:?}");
+    for name in ["ns.missing", "ns.other"] {
+        let (_, answer) = ask(&renewed, name, "A", false).unwrap();
+        assert_eq!(answer.kind, Kind::Failed, "{name}: there was none of that kind");
+    }
+    files.write("example", &format!("{HEAD}h A 192.0.2.8\n"));
+    assert!(renewed.reload("example").is_ok());
+    assert!(shown(&renewed, "h.example", "A").starts_with("Answer"));
+}
+
+#[test]
+fn half_a_list_is_none() {
+    let (files, data, problems) = lists(ListFormat::Ip4Set, &["203.0.113.0/24\n"]);
+    assert_eq!(problems, []);
+    let is_listed = |name: &str| shown(&data, name, "A").starts_with("Answer");
+    for (text, word) in [("203.0.113.0/2", "not whole"), ("", "is empty")] {
+        files.write("0", text);
+        let reloaded = data.reload_changed_at(later());
+        let problems = reloaded[0].as_ref().unwrap_err();
+        assert!(problems[0].what.contains(word), "{problems:?}");
+        assert!(is_listed("1.113.0.203.bl.example") && !is_listed("1.2.3.200.bl.example"));
+    }
+    files.write("0", "# nobody\n");
+    assert!(data.reload_changed_at(later())[0].is_ok(), "that is meant");
+    assert!(!is_listed("1.113.0.203.bl.example"));
 }
 
 #[test]
@@ -806,7 +872,7 @@ fn never_loaded_is_servfail_and_never_the_internets_answer() {
         (2, Kind::Failed, 0)
     );
     files.write("example", HEAD);
-    assert_eq!(data.reload_changed().iter().filter(|result| result.is_ok()).count(), 1);
+    assert_eq!(data.reload_changed_at(later()).iter().filter(|result| result.is_ok()).count(), 1);
     assert_eq!(shown(&data, "x.example", "A"), format!("NxDomain 60\n{SOA}"));
 }
 
@@ -818,7 +884,7 @@ fn limits_hold() {
         (Limits { records: 50, ..Limits::default() }, "more than 50 records"),
         (Limits { bytes: 20, ..Limits::default() }, "20 bytes"),
     ] {
-        let (_, problems) = LocalData::with_limits(&config, limits);
+        let (_, problems) = LocalData::build(&config, limits, None);
         assert!(problems.iter().any(|problem| problem.what.contains(word)), "{problems:?}");
     }
 }
