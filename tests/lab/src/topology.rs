@@ -213,6 +213,24 @@ impl Lab {
         }
     }
 
+    /// Has packets wait before both ends of both links while these are full, as they do before a network card. A veth that has
+    /// no queue before it drops what is more than 256 packets at once, without a word: as much as is sent at once by who was
+    /// kept from its processor for some hundredths of a second.
+    ///
+    /// # Errors
+    /// When the kernel has no such queue.
+    pub fn queue_links(&self) -> Result<()> {
+        for side in [Side::Internet, Side::Customers] {
+            let (far, near) = self.side(side);
+            for (namespace, interface) in [(self.edge(), near), (far, FAR_INTERFACE)] {
+                let queue =
+                    ["qdisc", "replace", "dev", interface, "root", "pfifo", "limit", "4096"];
+                namespace.run("tc", queue).context("a queue before a link")?;
+            }
+        }
+        Ok(())
+    }
+
     /// Where the services listen.
     pub const fn service(&self, family: Family) -> IpAddr {
         match family {

@@ -27,6 +27,7 @@ pub(super) fn rows(ground: &Ground, binary: &Path, quick: bool) -> Result<Vec<Ro
     let times = if quick { 3 } else { 20 };
     let questions = ground.questions.get(..QUESTIONS).unwrap_or(&ground.questions);
     let address = Contender::Wire.address();
+    ground.lab.queue_links()?;
     ground.lab.add_service(address)?;
     let mut role = Role::start(&ground.lab, "muralla_kept", binary, ground.serving, |folder| {
         format!("{}{}", preamble(folder), dns(folder, &[address], &ground.upstream, false))

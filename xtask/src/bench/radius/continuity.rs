@@ -37,6 +37,7 @@ type Step<'s> = &'s dyn Fn(&mut Role<'_>) -> Result<Option<Duration>>;
 pub(super) fn rows(ground: &Ground, binary: &Path, quick: bool) -> Result<Vec<Row>> {
     let times = if quick { 3 } else { 20 };
     let nases = Ground::nases(FEW_NASES);
+    ground.lab.queue_links()?;
     let setting = Setting { nases, users: &ground.users, number: 0, interims: true };
     let mut standing = Contender::Muralla.start(ground, Some(binary), &setting)?;
     ensure!(
