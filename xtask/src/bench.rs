@@ -32,8 +32,9 @@ use muralla_lab::{Lab, LabOptions};
 use crate::build::{self, Profile};
 use crate::ebpf;
 use crate::house::{House, is_root};
+use crate::package;
 use crate::run::appliance::Appliance;
-use crate::run::{binary, built, cores};
+use crate::run::{binary, cores};
 use crate::setup::{self, Purpose};
 use machine::Machine;
 use table::{Report, Row};
@@ -186,7 +187,9 @@ fn measured(house: &House, args: &Args) -> Result<Option<PathBuf>> {
         (Some(given), false) => binary(house, Some(given)).map(Some),
         (None, false) => {
             build::build(house, Profile::Release)?;
-            Ok(Some(built(house, Profile::Release)))
+            let packaged = house.target.join("package/muralla");
+            package::place_stripped(house, Profile::Release, &packaged)?;
+            Ok(Some(packaged))
         }
     }
 }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::build::{self, Profile};
 use crate::house::{House, is_root, program};
 use crate::process::aloud;
+use crate::run::built;
 use crate::setup::{self, Purpose};
 
 /// Make the Debian package target/package/muralla_VERSION_amd64.deb
@@ -30,6 +31,12 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Puts the built binary there without the lines of its sources, which are most of it.
+pub(crate) fn place_stripped(house: &House, profile: Profile, to: &Path) -> Result<()> {
+    place(&built(house, profile), to, 0o755)?;
+    aloud(tool("strip", &["--strip-debug"], to))
+}
+
 /// Builds the binary and packs it with everything that belongs to it.
 pub(crate) fn package(house: &House, profile: Profile) -> Result<PathBuf> {
     for tool in ["dpkg-deb", "gzip", "strip"] {
@@ -43,10 +50,7 @@ pub(crate) fn package(house: &House, profile: Profile) -> Result<PathBuf> {
     if stage.exists() {
         fs::remove_dir_all(&stage)?;
     }
-    let binary = house.target.join(profile.folder()).join("muralla");
-    let binary = Path::new(&binary);
-    place(binary, &stage.join("usr/bin/muralla"), 0o755)?;
-    aloud(tool("strip", &["--strip-debug"], &stage.join("usr/bin/muralla")))?;
+    place_stripped(house, profile, &stage.join("usr/bin/muralla"))?;
 
     for (source, destination, mode) in CONTENT {
         place(&house.root.join(source), &stage.join(destination), mode)?;
