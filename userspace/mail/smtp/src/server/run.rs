@@ -12,7 +12,7 @@ use muralla_mail_envelope::{Client, Envelope, MessageId, Protocol};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use super::behind::proxied;
@@ -215,6 +215,7 @@ impl<H: Handler> Server<H> {
             server: &self.0,
             times: config.times,
             stop: self.0.stop.subscribe(),
+            grace: None,
             memory: H::Memory::default(),
             share: Share::default(),
             session,
@@ -262,6 +263,9 @@ const MARGIN: usize = 2 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a client who has begun no message may go on when the server stops: he was greeted, and would be turned away.
+const GRACE: Duration = Duration::from_secs(2);
+
 const FULL: &[u8] =
     b"421 4.3.2 This server has all the connections that it can have, call again\r\n";
 
@@ -277,6 +281,8 @@ struct Run<'a, H: Handler, S> {
     config: Arc<Config>,
     times: super::config::Times,
     stop: watch::Receiver<bool>,
+    /// Until when he may begin his first message, once the server stops.
+    grace: Option<Instant>,
     memory: H::Memory,
     share: Share,
     session: Session,
@@ -476,14 +482,22 @@ impl<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send> Run<'_, H, S> {
             self.message = None;
         }
         let may_go = phase == Phase::Idle && self.input.is_empty();
+        let is_new = self.session.report().mails == 0;
         let read = loop {
             // Now and then it is looked whether others need the place.
             let look = self.due(phase, now).min(Instant::now() + self.times.pressed);
-            let Self { wire, input, stop, .. } = self;
+            let Self { wire, input, stop, grace, .. } = self;
+            let stopped = async {
+                let _ = stop.wait_for(|stop| *stop).await;
+                let grace = *grace.get_or_insert_with(|| Instant::now() + GRACE);
+                if is_new {
+                    sleep_until(grace).await;
+                }
+            };
             let read = tokio::select! {
                 biased;
                 read = timeout_at(look, wire.read_buf(input)) => Some(read),
-                _ = stop.wait_for(|stop| *stop), if may_go => None,
+                () = stopped, if may_go => None,
             };
             if !matches!(read, Some(Err(_))) || Instant::now() >= self.due(phase, now) {
                 break read;

@@ -372,11 +372,19 @@ async fn stopping() {
     let (server, address) = start(config(Mode::Mx), &keeper, Security::StartTls).await;
     let mut idle = call(address).await;
     idle.hear("220").await;
+    let mut new = call(address).await;
+    new.hear("220").await;
     let mut busy = call(address).await;
     busy.hear("220").await;
     busy.begin("user@example.net").await;
 
     server.stop();
+    // Who was greeted a moment ago is not turned away.
+    new.begin("user@example.net").await;
+    new.ask("DATA\r\n", "354").await;
+    new.ask("b\r\n.\r\n", "250").await;
+    new.hear("421 4.3.2").await;
+    new.ends().await;
     idle.hear("421 4.3.2").await;
     idle.ends().await;
     // No new ones, and the one that began ends well.
@@ -390,9 +398,9 @@ async fn stopping() {
     busy.ask("a\r\n.\r\n", "250").await;
     busy.hear("421 4.3.2").await;
     busy.ends().await;
-    drop((idle, busy));
+    drop((idle, busy, new));
     timeout(LONG, server.stopped()).await.unwrap();
-    assert_eq!(keeper.messages().len(), 1);
+    assert_eq!(keeper.messages().len(), 2);
     assert!(keeper.reports().iter().all(|(_, report)| report.end == End::Stopped));
 }
 
