@@ -178,12 +178,17 @@ fn a_hit_allocates_nothing() {
     thread::sleep(Duration::from_millis(600));
     let hits = |role: &Role| role.status().cache.hits;
     for (what, packet) in &cases {
-        let (allocations, known) = (ALLOCATIONS.load(Ordering::SeqCst), hits(&role));
-        for _ in 0..300 {
-            ask(packet);
-        }
-        assert_eq!(hits(&role), known + 300, "{what}");
-        assert_eq!(ALLOCATIONS.load(Ordering::SeqCst), allocations, "{what}");
+        let mut allocated = || {
+            let (allocations, known) = (ALLOCATIONS.load(Ordering::SeqCst), hits(&role));
+            for _ in 0..300 {
+                ask(packet);
+            }
+            assert_eq!(hits(&role), known + 300, "{what}");
+            ALLOCATIONS.load(Ordering::SeqCst) - allocations
+        };
+        // Whoever looks after the card now and then may do so just now; a hit that allocates does so each time.
+        let least = (0..5).map(|_| allocated()).min();
+        assert_eq!(least, Some(0), "{what}");
     }
     runtime.block_on(role.stop());
 }

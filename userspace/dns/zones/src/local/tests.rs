@@ -791,7 +791,7 @@ fn a_file_to_include_is_waited_for() {
 fn what_is_served_outlives_a_configuration_that_finds_its_file_bad() {
     let (files, data) = zones(&[("example", HEAD), ("other", HEAD)]);
     files.write("example", "broken");
-    let other = files.path("other");
+    let other = files.path("no-list");
     let config = LocalConfig {
         zones: vec![files.zone("example"), files.zone("missing")],
         lists: vec![ListConfig::new("other", other, ListFormat::Ip4Set)],
