@@ -50,7 +50,7 @@ pub(super) async fn write_leases(
         return Ok(());
     }
     let told = told_by(work, keys).await?;
-    lock(work, told.iter().map(|told| told.assigned.to_string()).collect()).await?;
+    lock(work, told.iter().map(|told| told.assigned.to_string())).await?;
     let is_of = |assigned: Assigned| {
         plans.iter().find_map(|(pool, plan)| {
             let number = plan.number(assigned)?;

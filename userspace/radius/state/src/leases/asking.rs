@@ -37,7 +37,7 @@ impl Leases {
             return Ok(());
         }
         let mut work = self.inner.state.inner.engine.write().await?;
-        lock(&mut work, released.iter().map(|(address, ..)| address.clone()).collect()).await?;
+        lock(&mut work, released.iter().map(|(address, ..)| address.clone())).await?;
         let keys: Vec<Value> =
             released.iter().map(|(address, ..)| address.as_str().into()).collect();
         work.execute_in(

@@ -1,7 +1,7 @@
 //! Leases as the database has them. Who has what is told by two tables: leases are offers, and what was told of them;
 //! sessions that are open are the truth, whatever a lease says.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use muralla_database::{DatabaseError, Row, Value, Work, dialect};
 use tracing::info;
@@ -62,13 +62,16 @@ pub(crate) async fn heard_until(work: &mut Work, now: i64) -> Result<Horizon, Da
 /// Keeps what there is of these leases for the transaction, in the order of their addresses. Whoever writes several leases at once
 /// begins with this, and comes to the row of a server after them: so transactions never wait for each other in a circle,
 /// which PostgreSQL ends after a second by breaking one of them off.
-pub(crate) async fn lock(work: &mut Work, mut addresses: Vec<String>) -> Result<(), DatabaseError> {
+/// SQLite has one writer, and takes none of them.
+pub(crate) async fn lock(
+    work: &mut Work,
+    addresses: impl IntoIterator<Item = String>,
+) -> Result<(), DatabaseError> {
     let for_update = work.flavour().for_update();
     if for_update.is_empty() {
         return Ok(());
     }
-    addresses.sort_unstable();
-    addresses.dedup();
+    let addresses: BTreeSet<String> = addresses.into_iter().collect();
     let keys: Vec<Value> = addresses.into_iter().map(Value::from).collect();
     // The database's own order of texts may be another than that of the lists which these keys are cut into.
     let sql = format!(
@@ -156,7 +159,7 @@ pub(super) async fn leases_in(
         let some = all().filter(|number| plan.contains(*number) == inside);
         some.map(|number| plan.assigned(number).to_string().into()).collect()
     };
-    lock(work, all().map(|number| plan.assigned(number).to_string()).collect()).await?;
+    lock(work, all().map(|number| plan.assigned(number).to_string())).await?;
     let (inside, outside) = (numbers(true), numbers(false));
     adopt(state, work, of, &inside, now).await?;
     let mut leases: HashMap<u64, Vec<Known>> = HashMap::new();

@@ -104,7 +104,7 @@ impl Leases {
                 one.fresh.iter().map(|fresh| fresh.number).chain(one.gone.iter().copied());
             numbers.map(|number| one.plan.assigned(number).to_string()).collect::<Vec<_>>()
         };
-        lock(&mut work, news.iter().flat_map(addresses).collect()).await?;
+        lock(&mut work, news.iter().flat_map(addresses)).await?;
         // What was given is written down in any case: somebody has it.
         for News { pool, plan, fresh, gone } in news {
             let gone: Vec<Value> =
