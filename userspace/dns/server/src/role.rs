@@ -40,6 +40,9 @@ use crate::{canary, kept};
 /// Time that questions under way have for their end when the role stops.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// How long connections have at the end to write what was answered. Nobody answers by then.
+const WRITING: Duration = Duration::from_millis(100);
+
 /// Time for which queries wait in the sockets while the cache of the last time is read. Most are back by then; what a
 /// larger one does not know yet is looked up.
 const HEAD_START: Duration = Duration::from_millis(100);
@@ -413,11 +416,15 @@ impl Role {
             }
         }
         let end = Instant::now() + DRAIN;
-        // Connections end when all that was asked over them is answered.
-        while self.desk.waiting() + self.connections.open() > 0 && Instant::now() < end {
+        while self.desk.waiting() > 0 && Instant::now() < end {
             sleep(Duration::from_millis(5)).await;
         }
         self.desk.dismiss();
+        // Connections end when their last answers are written; who sends half a query or reads nothing keeps nobody waiting.
+        let end = Instant::now() + WRITING;
+        while self.connections.open() > 0 && Instant::now() < end {
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     fn forget_all(&self) {
