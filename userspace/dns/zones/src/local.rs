@@ -161,6 +161,8 @@ struct Slot {
     from: Input,
     /// What was read the last time, whether it was taken or not.
     files: Files,
+    /// Whether a change was left for the next look: it is read then, even if it is written to all the time.
+    left: bool,
     status: ZoneStatus,
 }
 
@@ -301,18 +303,23 @@ impl LocalData {
     }
 
     /// Reads again what has a file whose time or length changed since it was last read. A file that was wrong is tried
-    /// again only when it changed again; one that was written a moment ago is left for the next time, as it may be written
-    /// still.
+    /// again only when it changed again; one that was written a moment ago is left for the next time, once, as it may be
+    /// written still.
     pub fn reload_changed(&self) -> Vec<Result<Reloaded, Vec<Problem>>> {
         self.reload_changed_at(SystemTime::now())
     }
 
     fn reload_changed_at(&self, now: SystemTime) -> Vec<Result<Reloaded, Vec<Problem>>> {
         self.load_if(|slot| {
+            let left_before = std::mem::take(&mut slot.left);
             let stamps = slot.files.iter().map(|(file, known)| (Stamp::of(file), *known));
             let mut changed = stamps.filter(|(stamp, known)| stamp != known).peekable();
-            changed.peek().is_some()
-                && changed.all(|(stamp, _)| stamp.is_none_or(|stamp| !stamp.is_young(now)))
+            if changed.peek().is_none() {
+                return false;
+            }
+            slot.left = !left_before
+                && changed.any(|(stamp, _)| stamp.is_some_and(|stamp| stamp.is_young(now)));
+            !slot.left
         })
     }
 
@@ -328,13 +335,14 @@ impl LocalData {
         self.snapshot.read().clone()
     }
 
-    fn load_if(&self, which: impl Fn(&Slot) -> bool) -> Vec<Result<Reloaded, Vec<Problem>>> {
-        let slots = self.slots.lock();
-        let apexes: Vec<_> = slots
-            .iter()
-            .filter(|slot| slot.from.has_files() && which(slot))
-            .map(|slot| slot.apex.clone())
-            .collect();
+    fn load_if(
+        &self,
+        mut which: impl FnMut(&mut Slot) -> bool,
+    ) -> Vec<Result<Reloaded, Vec<Problem>>> {
+        let mut slots = self.slots.lock();
+        let with_files = slots.iter_mut().filter(|slot| slot.from.has_files());
+        let apexes: Vec<_> =
+            with_files.filter_map(|slot| which(slot).then(|| slot.apex.clone())).collect();
         drop(slots);
         apexes.iter().map(|apex| self.load(apex)).collect()
     }
@@ -559,7 +567,7 @@ impl Slot {
             problems: Vec::new(),
             warnings: Vec::new(),
         };
-        Self { apex, from, files: Vec::new(), status }
+        Self { apex, from, files: Vec::new(), left: false, status }
     }
 }
 

@@ -773,6 +773,11 @@ fn what_may_be_written_still_is_left_for_the_next_time() {
     files.write("example", &format!("{HEAD}h A 192.0.2.8\n"));
     assert_eq!(data.reload_changed_at(SystemTime::now()), []);
     assert_eq!(data.reload_changed_at(later()).len(), 1);
+    // What is written to all the time is left once.
+    files.write("example", &format!("{HEAD}ho A 192.0.2.8\n"));
+    assert_eq!(data.reload_changed_at(SystemTime::now()), []);
+    files.write("example", &format!("{HEAD}hos A 192.0.2.8\n"));
+    assert_eq!(data.reload_changed_at(SystemTime::now()).len(), 1);
 }
 
 #[test]
