@@ -260,8 +260,11 @@ impl Engine {
     /// Closes every connection, when what is under way has ended.
     pub async fn close(&self) {
         match self {
+            // One after the other: the last connection folds the log into the file, and two that close at once each take the
+            // other for the last.
             Self::Sqlite { writer, readers, .. } => {
-                tokio::join!(readers.close(), writer.close());
+                readers.close().await;
+                writer.close().await;
             }
             Self::Postgres(pool) => pool.close().await,
         }

@@ -23,9 +23,7 @@ const PIECE: u32 = 2_000;
 ///
 /// When the database does not answer, or the file can't be written. Then the copy of before stays.
 pub(crate) async fn copy(state: &State, file: &Path) -> Result<u64, StateError> {
-    let mut new = file.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
+    let new = beside(file, ".new");
     let disk = |source: io::Error| StateError::File { what: new.display().to_string(), source };
     remove(&new).map_err(disk)?;
     if let Some(folder) = file.parent() {
@@ -37,6 +35,10 @@ pub(crate) async fn copy(state: &State, file: &Path) -> Result<u64, StateError> 
     let copied = fill(&copy, state).await;
     copy.close().await;
     let copied = copied?;
+    // What is still in the log would stay behind.
+    if fs::metadata(beside(&new, "-wal")).is_ok_and(|log| log.len() > 0) {
+        return Err(disk(io::Error::other("its log could not be folded into it")));
+    }
     // First what open sessions have off the credits: with the copy before it, some of a credit may be used twice, but nobody is
     // refused for it.
     write_charges(file, &state.charged_sessions().await?).map_err(disk)?;
@@ -124,12 +126,17 @@ pub(crate) async fn load(
     }
 }
 
+/// The file whose name goes on with `suffix`.
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// Removes a database with what lies beside it.
 fn remove(file: &Path) -> io::Result<()> {
     for suffix in ["", "-wal", "-shm", "-journal"] {
-        let mut name = file.as_os_str().to_owned();
-        name.push(suffix);
-        match fs::remove_file(PathBuf::from(name)) {
+        match fs::remove_file(beside(file, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
