@@ -124,23 +124,26 @@ pub(crate) fn check(
         Ok(Accepted { configuration, warnings }) => (Some(configuration), warnings),
         Err(problems) => (None, problems),
     };
-    let role = configuration.as_ref().and_then(|configuration| configuration.radius.as_ref());
-    let renamed = role.map(|role| radius::renamed::warnings(&role.nas, addresses));
-    let renamed = renamed.unwrap_or_default();
+    let mut beyond = Vec::new();
+    if let Some(Configuration { radius, dns, .. }) = &configuration {
+        let renamed = radius.as_ref().map(|role| radius::renamed::warnings(&role.nas, addresses));
+        beyond.extend(renamed.unwrap_or_default());
+        beyond.extend(dns.iter().flat_map(|role| dns::refused_files(&role.local)));
+    }
     if json {
         #[derive(Serialize)]
         struct Checked<'c> {
             good: bool,
             problems: &'c Problems,
-            /// What it would do to what goes on.
+            /// What it would do to what goes on, and what is wrong with files that it names.
             warnings: &'c [String],
             effective: Option<&'c Configuration>,
         }
         let effective = configuration.as_ref().filter(|_| print);
         let good = configuration.is_some();
-        show(&Checked { good, problems: &problems, warnings: &renamed, effective })?;
+        show(&Checked { good, problems: &problems, warnings: &beyond, effective })?;
     } else {
-        for warning in &renamed {
+        for warning in &beyond {
             eprintln!("warning: {warning}");
         }
         if !problems.is_empty() {

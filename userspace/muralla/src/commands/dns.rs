@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use muralla_dns::report::{Level, Lookup, Security, Status, Zone, ZoneKind};
-use muralla_zones::{ListConfig, ListFormat};
+use muralla_zones::{ListConfig, ListFormat, LocalConfig};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -25,6 +25,9 @@ const GLANCE: (u64, f64) = (20, 10.0);
 
 /// Cells of a bar.
 const BAR: u64 = 40;
+
+/// Problems of one file that `muralla check` tells.
+const MOST_PROBLEMS: usize = 3;
 
 /// Does what needs a daemon.
 pub(crate) async fn act(call: &Call, command: DnsCommand) -> anyhow::Result<ExitCode> {
@@ -462,6 +465,23 @@ pub(crate) fn zone_check(
     Ok(code(good))
 }
 
+/// What keeps zone files and lists that are there from being taken.
+pub(super) fn refused_files(local: &LocalConfig) -> Vec<String> {
+    let zones = local.zones.iter().filter(|zone| zone.file.exists());
+    let zones = zones.map(|zone| muralla_zones::check(&zone.file, &zone.name));
+    let lists = local.lists.iter().filter(|list| list.files.iter().all(|file| file.exists()));
+    let lists = lists.map(muralla_zones::check_list);
+    let mut refused = Vec::new();
+    for problems in zones.chain(lists).filter_map(Result::err) {
+        refused.extend(problems.iter().take(MOST_PROBLEMS).map(ToString::to_string));
+        if let Some(more) = problems.len().checked_sub(MOST_PROBLEMS).filter(|more| *more > 0) {
+            refused
+                .push(format!("{more} more in the same; `muralla dns zone check FILE` tells all"));
+        }
+    }
+    refused
+}
+
 #[derive(Serialize)]
 struct Checked<'c> {
     good: bool,
@@ -504,6 +524,8 @@ pub(crate) fn status_text(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
+    use muralla_zones::ZoneConfig;
+
     use super::*;
     use crate::fake;
 
@@ -522,6 +544,28 @@ mod tests {
             assert_eq!((form.name.as_str(), form.rtype.as_str()), (name, rtype));
             assert_eq!(question(text, Some("MX".to_owned())).rtype, "MX");
         }
+    }
+
+    #[test]
+    fn files_that_would_not_be_taken_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, text).unwrap();
+            file
+        };
+        let zone = |name: &str, file| ZoneConfig { name: name.to_owned(), file };
+        let good = "@ 300 SOA ns hostmaster 1 3600 600 86400 60\n@ 300 NS ns\nns 300 A 192.0.2.1\n";
+        let local = LocalConfig {
+            zones: vec![
+                zone("good.example", write("good", good)),
+                zone("bad.example", write("bad", &format!("{good}www 300 A nowhere\n"))),
+                zone("absent.example", folder.path().join("absent")),
+            ],
+            ..LocalConfig::default()
+        };
+        let refused = refused_files(&local);
+        assert!(refused.len() == 1 && refused[0].contains("bad:4: "), "{refused:?}");
     }
 
     #[test]

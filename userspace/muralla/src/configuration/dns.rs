@@ -455,7 +455,7 @@ impl Reader<'_> {
         for mut table in section.array_of_sections("negative_trust_anchor") {
             let span = table.span().clone();
             let name = table.string("name", "broken.example");
-            let until = table.moment("until").map(Spanned::into_inner);
+            let until = table.moment("until");
             match &name {
                 Some(name) => {
                     self.domain(name);
@@ -474,7 +474,16 @@ impl Reader<'_> {
                     "add until = 2027-01-31",
                 );
             }
+            let over = |until: &&Spanned<u64>| *until.get_ref() <= self.surroundings.now;
+            if let Some(until) = until.as_ref().filter(over) {
+                self.complaints.warning(
+                    &until.span(),
+                    "this negative trust anchor has ended: signatures are checked again",
+                    "remove it, or write a later day if the zone is still broken",
+                );
+            }
             table.finish();
+            let until = until.map(Spanned::into_inner);
             anchors.extend(name.map(|name| (name.into_inner(), until)));
         }
         anchors

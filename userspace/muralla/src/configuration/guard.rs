@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::SystemTime;
 
 use ipnet::IpNet;
 
@@ -27,6 +28,8 @@ pub(crate) struct Surroundings {
     pub(crate) guarded: Vec<Guarded>,
     /// Whether interfaces and files that a configuration names are looked for.
     pub(crate) here: bool,
+    /// Seconds since 1970.
+    pub(crate) now: u64,
 }
 
 impl Surroundings {
@@ -44,7 +47,8 @@ impl Surroundings {
             environments().iter().filter_map(|e| Session::parse(e)).collect();
         let connections = [read("/proc/net/tcp"), read("/proc/net/tcp6")];
         guarded.extend(ssh_peers(&sessions, &established(&connections)));
-        Self { guarded, here: true }
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { guarded, here: true, now: since.as_secs() }
     }
 
     /// With more that no rule may cut off.
@@ -323,7 +327,7 @@ mod tests {
                 why: "test".to_owned(),
                 let_through: true,
             }],
-            here: false,
+            ..Surroundings::default()
         };
         for (prefix, touched) in
             [("0.0.0.0/0", true), ("192.0.2.9/32", true), ("192.0.3.0/24", false), ("::/0", false)]

@@ -354,7 +354,7 @@ fn a_block_can_not_cut_off_the_protected() {
             why: "an SSH session of this machine".to_owned(),
             let_through: true,
         }],
-        here: false,
+        ..Surroundings::default()
     };
     let text = SMALLEST.replace("nas =", "block = [\"198.51.100.0/24\"]\nnas =");
     let problems = parse("m.toml", &text, &surroundings).unwrap_err();
@@ -473,6 +473,18 @@ fn hints_and_anchors_may_be_files() {
     assert_eq!(resolver.root_hints.len(), 1);
     assert_eq!(resolver.root_hints[0].1.len(), 2);
     assert_eq!(resolver.trust_anchors, [". 86400 IN DNSKEY 257 3 8 AwEA AaBB"]);
+}
+
+#[test]
+fn a_negative_trust_anchor_that_is_over_is_told() {
+    let text = format!(
+        "{SMALLEST_DNS}[[dns.negative_trust_anchor]]\nname = \"broken.example\"\nuntil = 2026-01-31\n"
+    );
+    for (now, told) in [(1_769_817_599, false), (1_769_817_600, true)] {
+        let accepted = parse("m.toml", &text, &Surroundings { now, ..Surroundings::default() });
+        let warnings: Vec<_> = accepted.unwrap().warnings.lines().collect();
+        assert_eq!(warnings.iter().any(|line| line.contains("has ended")), told, "{warnings:?}");
+    }
 }
 
 #[test]

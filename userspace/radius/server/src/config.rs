@@ -422,6 +422,17 @@ impl RadiusConfig {
             !self.auth.is_empty() || !self.acct.is_empty(),
             "[radius] listens nowhere: give `auth` and `acct` addresses",
         );
+        let same = |a: &SocketAddr, b: &SocketAddr| {
+            let anywhere = a.ip().is_unspecified() || b.ip().is_unspecified();
+            // Port 0 is any that is free.
+            a.port() != 0
+                && a.port() == b.port()
+                && (a.ip() == b.ip() || anywhere && a.is_ipv4() == b.is_ipv4())
+        };
+        demand(
+            !self.auth.iter().any(|auth| self.acct.iter().any(|acct| same(auth, acct))),
+            "[radius] auth and acct share an address and a port: the usual ports are 1812 and 1813",
+        );
         demand(
             (two..=thirty).contains(&reply_life),
             "[radius.answers] reply_life must be from 2 s to 30 s (RFC 5080 section 2.2.2)",
@@ -493,6 +504,13 @@ impl RadiusConfig {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for nas in &self.nas {
+            if nas.prefix.prefix_len() == 0 {
+                warnings.push(format!(
+                    "NAS {} is the whole Internet ({}): the wall lets everybody ask, and the secret can be tried from anywhere; \
+                     write the prefix that its packets come from",
+                    nas.name, nas.prefix
+                ));
+            }
             if nas.message_authenticator == MessageAuthenticator::Optional {
                 warnings.push(format!(
                     "NAS {} ({}) may ask without Message-Authenticator: whoever sits between it and this server can forge \

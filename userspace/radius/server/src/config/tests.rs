@@ -4,8 +4,13 @@ use super::*;
 fn what_cannot_be_is_said_and_the_defaults_can() {
     assert_eq!(RadiusConfig::default().problems(), Vec::<String>::new());
     type Change = fn(&mut RadiusConfig);
-    let cases: [(Change, &str); 7] = [
+    let cases: [(Change, &str); 9] = [
         (|config| (config.auth, config.acct) = (vec![], vec![]), "nowhere"),
+        (|config| config.acct = config.auth.clone(), "share an address and a port"),
+        (
+            |config| config.acct = vec!["192.0.2.1:1812".parse().unwrap()],
+            "share an address and a port",
+        ),
         (|config| config.answers.reply_life = Duration::from_secs(1), "reply_life"),
         (|config| config.answers.reject_delay = Duration::from_secs(3), "reject_delay"),
         (|config| config.journal.gather = Duration::from_millis(6), "gather"),
@@ -62,4 +67,7 @@ fn weakness_is_loud_and_secrets_are_never_shown() {
     for hidden in [secret, "short", "pass@"] {
         assert!(!shown.contains(hidden), "{hidden}");
     }
+    let everybody = NasConfig::new("any", "::/0".parse().unwrap(), secret);
+    let warnings = RadiusConfig { nas: vec![everybody], ..RadiusConfig::default() }.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("the whole Internet"), "{warnings:?}");
 }
