@@ -366,9 +366,17 @@ impl Store {
             }
             return match size >= self.rules.least() {
                 true => Ok(size),
-                false => Err(Trouble::new("make a segment")(io::ErrorKind::StorageFull.into())),
+                false => Err(Trouble::new("make a segment")(self.lack_of_room(spared))),
             };
         }
+    }
+
+    /// An operator who makes room must know how much, of which most may well be the reserve.
+    fn lack_of_room(&self, spared: u64) -> io::Error {
+        let needed = spared.saturating_add(self.rules.least()).div_ceil(1 << 20);
+        let text =
+            format!("no storage space; {needed} MiB must be free, with what `reserve` keeps");
+        io::Error::new(io::ErrorKind::StorageFull, text)
     }
 
     /// Deletes segments that all consumers are past and that are older than is to be kept. Without a consumer nothing
