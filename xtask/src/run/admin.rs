@@ -1,12 +1,12 @@
 //! The daemon's admin socket, as far as a spectator needs it: HTTP/1.1 over a Unix socket, one call a
 //! connection.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -99,7 +99,13 @@ impl Admin {
         );
         stream.write_all(request.as_bytes()).with_context(what)?;
         let mut answer = Vec::new();
-        stream.take(LARGEST_ANSWER).read_to_end(&mut answer).with_context(what)?;
+        match stream.take(LARGEST_ANSWER).read_to_end(&mut answer) {
+            // How Linux says that SO_RCVTIMEO ended a read.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(anyhow!("no answer within {PATIENCE:?}")).with_context(what);
+            }
+            read => read.with_context(what)?,
+        };
         let body = body(&answer).with_context(what)?;
         serde_json::from_slice(body).with_context(what)
     }

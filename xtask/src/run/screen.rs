@@ -12,7 +12,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
 
 use super::attack::Attack;
-use super::scene::{Scene, View, milliseconds, percent, short};
+use super::scene::{NO_ANSWER, Scene, View, milliseconds, percent, short};
 use super::traffic::{Experience, Service};
 
 /// Shows the scene until `done`, a key, or a signal ends it. The terminal is given back whatever
@@ -86,7 +86,7 @@ fn head_line(frame: &mut Frame<'_>, area: Rect, view: &View, up: Duration) {
         Span::from(" NO WALL ").white().on_red().bold()
     } else {
         let color = match &view.mode {
-            mode if mode.contains("UNPROTECTED") => Color::Red,
+            mode if mode.contains("UNPROTECTED") || mode == NO_ANSWER => Color::Red,
             mode if mode.contains("generic") => Color::Yellow,
             _ => Color::Green,
         };

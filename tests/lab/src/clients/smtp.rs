@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use super::{ClientOptions, Success, connect_from, limit};
+use super::{ClientOptions, Success, connect_from, is_timeout, limit};
 
 pub(super) fn deliver(
     source: IpAddr,
@@ -55,7 +55,10 @@ impl Dialogue {
             limit(self.stream.get_ref(), self.deadline)?;
             let mut line = String::new();
             let mut reader = (&mut self.stream).take(MAX_LINE);
-            let length = reader.read_line(&mut line).with_context(|| format!("{verb}: reply"))?;
+            let length = match reader.read_line(&mut line) {
+                Err(error) if is_timeout(&error) => bail!("{verb}: no reply in time"),
+                read => read.with_context(|| format!("{verb}: reply"))?,
+            };
             if length == 0 {
                 bail!("{verb}: the server hung up");
             }
