@@ -13,6 +13,9 @@ use serde::de::DeserializeOwned;
 /// Time for one call.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Time for one call while somebody waits for the next picture.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// Most bytes of an answer that are read.
 const LARGEST_ANSWER: u64 = 16 << 20;
 
@@ -20,6 +23,7 @@ const LARGEST_ANSWER: u64 = 16 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
     socket: PathBuf,
+    patience: Duration,
 }
 
 /// Packets that met one verdict for one reason.
@@ -69,7 +73,12 @@ pub(crate) struct Interface {
 
 impl Admin {
     pub(crate) fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self { socket: socket.to_owned(), patience: PATIENCE }
+    }
+
+    /// The same for a spectator, who would rather be told that it is late.
+    pub(crate) fn at_a_glance(&self) -> Self {
+        Self { patience: GLANCE, ..self.clone() }
     }
 
     pub(crate) fn counters(&self) -> Result<Vec<Counter>> {
@@ -92,8 +101,8 @@ impl Admin {
     fn call<T: DeserializeOwned>(&self, method: &str, path: &str) -> Result<T> {
         let what = || format!("{method} {path} on {}", self.socket.display());
         let mut stream = UnixStream::connect(&self.socket).with_context(what)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(self.patience))?;
+        stream.set_write_timeout(Some(self.patience))?;
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: muralla\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
@@ -102,7 +111,7 @@ impl Admin {
         match stream.take(LARGEST_ANSWER).read_to_end(&mut answer) {
             // How Linux says that SO_RCVTIMEO ended a read.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                return Err(anyhow!("no answer within {PATIENCE:?}")).with_context(what);
+                return Err(anyhow!("no answer within {:?}", self.patience)).with_context(what);
             }
             read => read.with_context(what)?,
         };

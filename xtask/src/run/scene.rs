@@ -167,9 +167,9 @@ impl<'lab> Scene<'lab> {
 
     fn count(&mut self) -> Result<()> {
         let appliance = &self.appliance;
-        let counters =
-            || if appliance.walled { appliance.admin.counters() } else { Ok(Vec::new()) };
-        let told = appliance.admin.overview().and_then(|overview| Ok((overview, counters()?)));
+        let admin = appliance.admin.at_a_glance();
+        let counters = || if appliance.walled { admin.counters() } else { Ok(Vec::new()) };
+        let told = admin.overview().and_then(|overview| Ok((overview, counters()?)));
         let (overview, counters) = match told {
             Ok(told) => told,
             Err(_) if !appliance.is_running() => {

@@ -54,8 +54,8 @@ pub(crate) fn show(
                 }
                 terminal.draw(|frame| draw(frame, &scene.view, scene.started.elapsed()))?;
             }
-            next += Duration::from_secs(1);
             scene.measure()?;
+            next = super::second_after(next);
             if !each_second(scene)? {
                 return Ok(());
             }
