@@ -12,6 +12,7 @@ use muralla_telemetry::logs;
 use rustix::fs::FlockOperation;
 use sd_notify::NotifyState;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -73,14 +74,25 @@ pub(crate) fn run(
     let socket = roles.socket(&configuration.admin);
     let _locks = lock(&roles, &folder(socket))?;
     let listener = socket::listen(socket, inherited.admin)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(
+    let threads = |name: &str| {
+        tokio::runtime::Builder::new_multi_thread().thread_name(name).enable_all().build()
+    };
+    // Whoever asks for thousands of names that don't exist has as many tasks wait for their turn. Operators, the watchdog and
+    // the other roles do not stand in that line.
+    let resolving = roles.has(Role::Dns).then(|| threads("resolver")).transpose()?;
+    let served = threads("muralla")?.block_on(serve(
         path,
         configuration,
         roles,
         listener,
         inherited.kept,
         makers,
-    ))
+        resolving.as_ref().map(Runtime::handle).cloned(),
+    ));
+    if let Some(resolving) = resolving {
+        resolving.shutdown_background();
+    }
+    served
 }
 
 async fn serve(
@@ -90,6 +102,7 @@ async fn serve(
     listener: std::os::unix::net::UnixListener,
     kept: Vec<(String, OwnedFd)>,
     makers: Makers,
+    resolving: Option<Handle>,
 ) -> anyhow::Result<()> {
     // Before anything is up, so that no signal finds its default.
     let mut terminate = signal(SignalKind::terminate())?;
@@ -103,7 +116,7 @@ async fn serve(
     let client = Client::new(roles.socket(&configuration.admin));
     let (sources, deliveries) = mpsc::unbounded_channel();
     let owned = path.to_owned();
-    let runtime = tokio::runtime::Handle::current();
+    let runtime = Handle::current();
     let started = tokio::task::spawn_blocking(move || {
         let mut daemon = Daemon::start(roles, makers.edge, &owned, configuration, sources)
             .context("the wall was not put up; what stood before, if anything, stays in force")?;
@@ -112,7 +125,7 @@ async fn serve(
             kept.into_iter().partition(|(name, _)| name.starts_with("mail-"));
         let (radius, dns) = others.into_iter().partition(|(name, _)| name.starts_with("radius-"));
         daemon
-            .start_dns(makers.dns.as_ref(), dns, runtime.clone())
+            .start_dns(makers.dns.as_ref(), dns, resolving.unwrap_or_else(|| runtime.clone()))
             .context("DNS does not answer")?;
         daemon
             .start_radius(makers.radius.as_ref(), radius, runtime.clone())
