@@ -376,7 +376,7 @@ mod tests {
         let listener = socket::listen(&stand.socket(), None).unwrap();
         let makers = stand.makers();
         let daemon = tokio::spawn(async move {
-            serve(&path, configuration, roles, listener, Vec::new(), makers).await
+            serve(&path, configuration, roles, listener, Vec::new(), makers, None).await
         });
         let client = Client::new(&stand.socket());
         let overview = async || client.get::<Overview>("/v1/status").await.ok();
