@@ -57,12 +57,12 @@ pub(crate) fn run(
     let mut configuration = accepted.configuration;
     let roles = Roles::of(&configuration, wanted)?;
     if let Some(socket) = socket {
-        let socket = || socket.to_owned();
         configuration.admin = AdminConfig {
-            socket: socket(),
-            dns_socket: socket(),
-            radius_socket: socket(),
-            mail_socket: socket(),
+            socket: socket.to_owned(),
+            dns_socket: socket.to_owned(),
+            radius_socket: socket.to_owned(),
+            mail_socket: socket.to_owned(),
+            reports_socket: socket.with_file_name("reports.sock"),
         };
     }
     logs::start(configuration.log.level, configuration.log.format)?;
@@ -73,21 +73,39 @@ pub(crate) fn run(
     let socket = roles.socket(&configuration.admin);
     let _locks = lock(&roles, &folder(socket))?;
     let listener = socket::listen(socket, inherited.admin)?;
+    let reports = reports(&roles, &configuration.admin, inherited.reports);
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(
         path,
         configuration,
         roles,
-        listener,
+        (listener, reports),
         inherited.kept,
         makers,
     ))
+}
+
+/// Where services tell the wall what they saw. It does its work without.
+fn reports(
+    roles: &Roles,
+    admin: &AdminConfig,
+    passed: Option<std::os::unix::net::UnixListener>,
+) -> Option<std::os::unix::net::UnixListener> {
+    if !roles.has(Role::Edge) {
+        return None;
+    }
+    socket::listen(&admin.reports_socket, passed)
+        .inspect_err(|error| warn!(%error, "services can't tell the wall who offends"))
+        .ok()
 }
 
 async fn serve(
     path: &Path,
     configuration: Configuration,
     roles: Roles,
-    listener: std::os::unix::net::UnixListener,
+    (listener, reports): (
+        std::os::unix::net::UnixListener,
+        Option<std::os::unix::net::UnixListener>,
+    ),
     kept: Vec<(String, OwnedFd)>,
     makers: Makers,
 ) -> anyhow::Result<()> {
@@ -125,6 +143,11 @@ async fn serve(
     let listener = UnixListener::from_std(listener)?;
     let admin = server::router(Arc::clone(&daemon));
     tokio::spawn(async move { axum::serve(listener, admin).await });
+    if let Some(listener) = reports {
+        let listener = UnixListener::from_std(listener)?;
+        let router = server::reports_router(Arc::clone(&daemon));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+    }
     if let Some(listener) = metrics {
         let router = metrics::router(Arc::clone(&daemon));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -363,7 +386,7 @@ mod tests {
         let listener = socket::listen(&stand.socket(), None).unwrap();
         let makers = stand.makers();
         let daemon = tokio::spawn(async move {
-            serve(&path, configuration, roles, listener, Vec::new(), makers).await
+            serve(&path, configuration, roles, (listener, None), Vec::new(), makers).await
         });
         let client = Client::new(&stand.socket());
         let overview = async || client.get::<Overview>("/v1/status").await.ok();
