@@ -6,7 +6,7 @@
 //! - [`dns`]: the resolver beside Debian's, [`radius`]: the RADIUS server beside FreeRADIUS, and [`mail`]: the mail roles beside
 //!   Postfix and Dovecot
 //! - [`division`]: who runs on which core, and [`cost`]: how much of it
-//! - [`disk`]: folders that last
+//! - [`disk`]: folders that last, and [`progress`]: how far something is
 //! - [`table`], [`machine`]: how figures are told
 
 mod continuity;
@@ -18,16 +18,24 @@ mod machine;
 mod mail;
 mod nftables;
 mod packets;
+mod progress;
 mod radius;
 mod survival;
 mod table;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{fs, process, thread};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use muralla_lab::peers::Peer;
+use muralla_lab::share::Share;
 use muralla_lab::{Lab, LabOptions};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::build::{self, Profile};
 use crate::ebpf;
@@ -105,7 +113,7 @@ impl Bench {
                 Part::Floods,
                 Part::Continuity,
             ],
-            Self::Mail => &[Part::Accept, Part::Outgoing, Part::Pop3, Part::Storage],
+            Self::Mail => &[Part::Accept, Part::Outgoing, Part::Pop3, Part::Storage, Part::Cluster],
         }
     }
 }
@@ -142,6 +150,8 @@ enum Part {
     Pop3,
     /// Bytes on the disk for a byte of mail
     Storage,
+    /// Several boxes with a database and an object store, and what is lost when some of them die
+    Cluster,
 }
 
 /// The lab's prefix: not that of a person's lab, which may be up.
@@ -160,6 +170,16 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
         "--peers-only is for the benches of dns, radius and mail"
     );
     setup::ensure(Purpose::Everything)?;
+    let stopped = end_by_signal(args)?;
+    let told = measure(house, args);
+    if stopped.load(Ordering::Relaxed) {
+        // What goes wrong then is of no interest, and whoever ends the process is at it.
+        thread::sleep(ENDING);
+    }
+    told
+}
+
+fn measure(house: &House, args: &Args) -> Result<()> {
     let wants = |part| args.only.is_empty() || args.only.contains(&part);
     let rows = match args.name {
         Bench::Edge => edge(house, args, &wants)?,
@@ -169,6 +189,9 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
     };
     let report = Report { bench: args.name.name().to_owned(), machine: Machine::this(house), rows };
     println!("{}\n\n{}", report.machine, report.table());
+    if args.name == Bench::Mail && !args.quick {
+        print!("{}", mail::figures(&report.rows, report.machine.date()));
+    }
     if let Some(file) = &args.json {
         report.write(file)?;
         println!("written to {}", file.display());
@@ -179,6 +202,45 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
     }
     Ok(())
 }
+
+/// At the first SIGINT, SIGTERM or SIGHUP ends what was started, wherever the measurement is, and this process; at the second one
+/// this process alone.
+fn end_by_signal(args: &Args) -> Result<Arc<AtomicBool>> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&stopped))
+            .and_then(|_| flag::register(signal, Arc::clone(&stopped)))
+            .context("handling signals")?;
+    }
+    let folder = disk::folder(&args.disk, args.name.name());
+    let theirs = Arc::clone(&stopped);
+    let watch = thread::Builder::new().name("signals".to_owned());
+    watch
+        .spawn(move || {
+            while !theirs.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(100));
+            }
+            eprintln!("\nending what was started ...");
+            match Lab::abandon(PREFIX) {
+                Ok(true) => {
+                    Share::sweep(PREFIX);
+                    // There is none where nothing lasts.
+                    let _ = fs::remove_dir_all(folder);
+                }
+                Ok(false) => {}
+                Err(error) => eprintln!("the lab is not quite down: {error:#}"),
+            }
+            process::exit(INTERRUPTED);
+        })
+        .context("starting a thread")?;
+    Ok(stopped)
+}
+
+/// How a shell calls it that a program was interrupted.
+const INTERRUPTED: i32 = 130;
+
+/// How long it may take to end what was started.
+const ENDING: Duration = Duration::from_secs(60);
 
 /// What is compared with programs as they are packaged: the given binary, or one that is built now; none beside peers alone.
 fn measured(house: &House, args: &Args) -> Result<Option<PathBuf>> {

@@ -40,6 +40,7 @@ impl House {
         let crates = [
             "dns/wire",
             "mail/envelope",
+            "mail/import",
             "mail/pop3",
             "mail/smtp",
             "mail/store",

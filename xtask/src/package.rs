@@ -95,10 +95,15 @@ pub(crate) fn check(house: &House, deb: &Path) -> Result<()> {
 }
 
 /// What the package holds beside the binary: source, destination, mode.
-const CONTENT: [(&str, &str, u32); 26] = [
+const CONTENT: [(&str, &str, u32); 27] = [
     ("deploy/muralla.toml", "etc/muralla/muralla.toml", 0o640),
     ("deploy/systemd/muralla.service", "usr/lib/systemd/system/muralla.service", 0o644),
     ("deploy/systemd/muralla-admin.socket", "usr/lib/systemd/system/muralla-admin.socket", 0o644),
+    (
+        "deploy/systemd/muralla-reports.socket",
+        "usr/lib/systemd/system/muralla-reports.socket",
+        0o644,
+    ),
     ("deploy/systemd/muralla-dns.service", "usr/lib/systemd/system/muralla-dns.service", 0o644),
     (
         "deploy/systemd/muralla-dns-admin.socket",

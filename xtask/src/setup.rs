@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::ebpf::{Compiler, DEBIAN_LLVM, linker_llvm};
 use crate::house::{House, is_root, program};
-use crate::process::{apart, quietly};
+use crate::process::{answer, apart, quietly};
 
 /// Install what building and testing need and this machine does not have
 #[derive(clap::Args)]
@@ -94,7 +94,7 @@ const CLIPPY: Package = package("rust-web-clippy", "/usr/bin/cargo-clippy");
 const LLVM: Package = package("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config");
 
 /// Real peers and real clients for the lab and the tests, and what looks at the results.
-const LAB: [Package; 32] = [
+const LAB: [Package; 33] = [
     package("iproute2", "ip"),
     package("ethtool", "ethtool"),
     package("bpftool", "bpftool"),
@@ -119,6 +119,7 @@ const LAB: [Package; 32] = [
         service: Some("dovecot.service dovecot.socket"),
         ..package("dovecot-core", "dovecot")
     },
+    package("dovecot-imapd", "/usr/lib/dovecot/imap"),
     package("dovecot-pop3d", "/usr/lib/dovecot/pop3"),
     package("dovecot-lmtpd", "/usr/lib/dovecot/lmtp"),
     package("bind9-dnsutils", "dig"),
@@ -142,6 +143,29 @@ const LAB: [Package; 32] = [
 /// A program that cargo builds.
 const NEXTEST_VERSION: &str = "0.9.143";
 const LINKER_VERSION: &str = "0.13.0";
+/// Of the object store that one measurement stands on.
+const GARAGE_VERSION: &str = "2.5.0";
+
+/// Garage, which Debian doesn't have: built by cargo the first time, and kept among its programs. Only who asks for it waits for
+/// that.
+pub(crate) fn garage() -> Result<PathBuf> {
+    if let Some(there) = program("garage").filter(|there| is_garage(there)) {
+        return Ok(there);
+    }
+    quietly("garage (about half an hour, once)", install("garage", GARAGE_VERSION))?;
+    program("garage").filter(|there| is_garage(there)).with_context(|| {
+        format!(
+            "garage {GARAGE_VERSION} was built, and is not in PATH: add cargo's folder of programs"
+        )
+    })
+}
+
+/// Whether a program is Garage, of the same major version: commands and protocol are those of the one that is built.
+fn is_garage(program: &Path) -> bool {
+    let version = answer(Command::new(program).arg("--version")).unwrap_or_default();
+    let number = version.trim_start_matches(|sign: char| !sign.is_ascii_digit());
+    version.starts_with("garage") && number.split('.').next() == GARAGE_VERSION.split('.').next()
+}
 
 /// What a machine lacks.
 struct Missing {

@@ -495,7 +495,11 @@ fn limit(stream: &TcpStream, deadline: Instant) -> Result<()> {
 }
 
 /// A TCP connection from a given address, which the standard library can't make.
-fn connect_from(source: IpAddr, target: SocketAddr, deadline: Instant) -> Result<TcpStream> {
+pub(crate) fn connect_from(
+    source: IpAddr,
+    target: SocketAddr,
+    deadline: Instant,
+) -> Result<TcpStream> {
     let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .context("making a TCP socket")?;

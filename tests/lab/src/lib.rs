@@ -11,6 +11,7 @@
 //! - [`peers`]: Debian's unbound, freeradius and postfix in the edge namespace.
 //! - [`resolvers`]: Debian's recursive resolvers, to compare with.
 //! - [`freeradius`]: Debian's FreeRADIUS, to compare with, and [`postgres`]: a database of one's own.
+//! - [`garage`]: an object store of several nodes.
 //! - [`subscribers`]: subscribers in masses.
 //! - [`postfix`] and [`dovecot`]: Debian's mail servers, to compare with, and [`corpus`]: mail in masses, made up.
 //! - [`names`]: a name server that knows a few hosts.
@@ -22,6 +23,7 @@
 //! - [`load`]: DNS queries, RADIUS requests, mail and visits to mailboxes in masses: as fast as a server answers, or at a rate.
 //! - [`flood`]: attackers that send as fast as one core can.
 //! - [`frames`]: packets built byte by byte, right or deliberately wrong.
+//! - [`share`]: a part of a core, for what is to be a small machine.
 //! - [`cpu`]: processor time and memory of what runs, and [`polling`]: on whose account packets are received.
 //! - [`flushes`]: how often programs have the disk flushed.
 //! - [`histogram`]: latencies in little memory.
@@ -36,6 +38,7 @@ pub mod flood;
 pub mod flushes;
 pub mod frames;
 pub mod freeradius;
+pub mod garage;
 mod greeting;
 pub mod histogram;
 mod kernel;
@@ -51,6 +54,7 @@ pub mod process;
 pub mod random;
 pub mod resolvers;
 pub mod role;
+pub mod share;
 mod state;
 pub mod subscribers;
 pub mod topology;

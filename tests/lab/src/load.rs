@@ -1,9 +1,10 @@
 //! DNS queries in masses: what is asked, how often, and what came of it; [`radius`], the same for RADIUS; and mail, by [`smtp`] and
-//! [`pop3`].
+//! [`pop3`], and by [`numbered`], whose messages are known one by one.
 //!
 //! - [`saturation`]: as fast as a server answers, to find out how much that is
 //! - [`steady`]: at a rate, whatever comes back, to find out how long answers take
 
+pub mod numbered;
 pub mod pop3;
 pub mod radius;
 pub mod saturation;

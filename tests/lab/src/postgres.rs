@@ -1,7 +1,10 @@
-//! A PostgreSQL of one's own in the edge namespace: a new cluster in a folder, reached through a socket there.
+//! A PostgreSQL of one's own in the edge namespace or in a box of its own: a new cluster in a folder, reached through a socket
+//! there, and by TCP where it has an address.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
+use crate::namespace::Namespace;
 use crate::process::{Process, run};
 use crate::topology::Lab;
 
@@ -26,11 +30,24 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 /// How long it may take to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Where a server runs, and how it is reached.
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    /// The namespace.
+    pub place: Namespace,
+    /// Where it listens on port 5432, for anybody without a password; nowhere but in its folder without one.
+    pub address: Option<Ipv4Addr>,
+    /// Connections at once.
+    pub connections: u32,
+    /// The core that it runs on.
+    pub core: usize,
+}
+
 /// A database server. It ends when dropped; its folder stays.
 #[derive(Debug)]
 pub struct Postgres {
     folder: PathBuf,
-    core: usize,
+    options: PostgresOptions,
     process: Option<Process>,
 }
 
@@ -44,6 +61,19 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL isn't installed, or doesn't answer in time; the error ends with what it printed.
     pub fn start(lab: &Lab, folder: &Path, core: usize) -> Result<Self> {
+        let place = lab.edge().clone();
+        Self::start_in(
+            lab,
+            folder,
+            PostgresOptions { place, address: None, connections: 100, core },
+        )
+    }
+
+    /// The same in any namespace, with an address if it is to have one.
+    ///
+    /// # Errors
+    /// When PostgreSQL isn't installed, or doesn't answer in time; the error ends with what it printed.
+    pub fn start_in(lab: &Lab, folder: &Path, options: PostgresOptions) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         let [user, group] = ["-u", "-g"].map(|which| {
             let number = run(Command::new("id").args([which, OWNER]));
@@ -58,7 +88,14 @@ impl Postgres {
         let mut create = as_owner(&programs.join("initdb"));
         create.args(["--username", OWNER, "--auth", "trust", "--encoding", "UTF8", "--no-locale"]);
         run(create.arg("--pgdata").arg(&data).current_dir(folder)).context("making a cluster")?;
-        let mut postgres = Self { folder: folder.to_owned(), core, process: None };
+        if options.address.is_some() {
+            let file = folder.join("data/pg_hba.conf");
+            let appended = File::options().append(true).open(&file);
+            appended
+                .and_then(|mut file| file.write_all(b"host all all 0.0.0.0/0 trust\n"))
+                .with_context(|| format!("writing {}", file.display()))?;
+        }
+        let mut postgres = Self { folder: folder.to_owned(), options, process: None };
         postgres.begin(lab)?;
         postgres.psql("postgres", ["-c", &format!("CREATE DATABASE {DATABASE}")])?;
         Ok(postgres)
@@ -69,12 +106,16 @@ impl Postgres {
     /// # Errors
     /// When it doesn't answer in time; the error ends with what it printed.
     pub fn begin(&mut self, lab: &Lab) -> Result<()> {
-        let mut command = lab.edge().command("taskset");
-        command.args(["-c", &self.core.to_string()]);
+        let PostgresOptions { place, address, connections, core } = &self.options;
+        let mut command = place.command("taskset");
+        command.args(["-c", &core.to_string()]);
         let server = as_owner(&programs()?.join("postgres"));
         command.arg(server.get_program()).args(server.get_args());
         command.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
         command.current_dir(&self.folder);
+        let listen = address.map(|address| address.to_string()).unwrap_or_default();
+        command.args(["-c", &format!("listen_addresses={listen}")]);
+        command.args(["-c", &format!("max_connections={connections}")]);
         for (name, value) in SETTINGS {
             command.args(["-c", &format!("{name}={value}")]);
         }
@@ -95,13 +136,35 @@ impl Postgres {
         Ok(())
     }
 
+    /// Sends a signal to the server and to all that it has started: SIGSTOP has it hang, and SIGCONT go on.
+    pub fn signal_all(&self, signal: Signal) {
+        if let Some(process) = &self.process {
+            process.signal_all(signal);
+        }
+    }
+
+    /// Cuts all connections to the database but the one that this is said by, and tells how many these were.
+    ///
+    /// # Errors
+    /// When the server doesn't answer.
+    pub fn cut_connections(&self) -> Result<u64> {
+        let cut = self.sql(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )?;
+        cut.parse().with_context(|| format!("the database says {cut:?}"))
+    }
+
     /// How libpq is told to find the database.
     pub fn connection(&self) -> String {
         format!("host={} user={OWNER} dbname={DATABASE}", self.folder.display())
     }
 
-    /// The same as a URL.
+    /// The same as a URL: of its address, if it has one.
     pub fn url(&self) -> String {
+        if let Some(address) = self.options.address {
+            return format!("postgres://{OWNER}@{address}/{DATABASE}");
+        }
         let folder = self.folder.to_string_lossy().replace('/', "%2F");
         format!("postgres://{OWNER}@{folder}/{DATABASE}")
     }
@@ -139,6 +202,14 @@ impl Postgres {
         self.psql(DATABASE, ["-c", "VACUUM ANALYZE", "-c", "CHECKPOINT"]).map(drop)
     }
 
+    /// The process number of the server itself.
+    ///
+    /// # Errors
+    /// When it doesn't run.
+    pub fn pid(&self) -> Result<u32> {
+        self.process.as_ref().map(Process::pid).context("PostgreSQL doesn't run")
+    }
+
     /// The process numbers of the server and all that it has started.
     pub fn pids(&self) -> Vec<u32> {
         self.process.as_ref().map(Process::family).unwrap_or_default()
@@ -151,6 +222,8 @@ impl Postgres {
     ) -> Result<String> {
         let mut psql = Command::new("psql");
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", OWNER, "-d", database]);
+        // A server that hangs takes connections and says nothing.
+        psql.env("PGCONNECT_TIMEOUT", PATIENCE.as_secs().to_string());
         psql.arg("-h").arg(&self.folder).args(arguments);
         run(&mut psql).map(|text| text.trim().to_owned())
     }
@@ -179,9 +252,7 @@ impl Drop for Postgres {
 
 /// "Resource Consumption" and "WAL Configuration" of the manual: memory for all that is asked for, checkpoints that are rare. No
 /// compilation of queries, which pays for long ones alone.
-const SETTINGS: [(&str, &str); 7] = [
-    ("listen_addresses", ""),
-    ("max_connections", "100"),
+const SETTINGS: [(&str, &str); 5] = [
     ("shared_buffers", "1GB"),
     ("effective_cache_size", "3GB"),
     ("checkpoint_timeout", "15min"),

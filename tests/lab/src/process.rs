@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -128,6 +129,57 @@ pub(crate) fn end(ids: &[ProcessId], namespaces: &[(u64, u64)]) -> Result<()> {
     Ok(())
 }
 
+/// Whether nothing is to be started any more.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Programs that run for a moment, which are in no lab's record.
+static PASSING: Mutex<Vec<ProcessId>> = Mutex::new(Vec::new());
+
+/// Has nothing started any more, and ends programs that run for a moment.
+pub(crate) fn close() {
+    CLOSED.store(true, Ordering::SeqCst);
+    passing().iter().for_each(|id| id.signal(Signal::KILL));
+}
+
+/// A program that runs for a moment. It ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Passing {
+    id: ProcessId,
+    child: Child,
+}
+
+impl Passing {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        // One after the other with `close`, so that none is forgotten.
+        let mut all = passing();
+        if CLOSED.load(Ordering::SeqCst) {
+            bail!("nothing is started: the lab is on its way down");
+        }
+        let child = command.spawn().map_err(|error| missing(command, &error))?;
+        // It is there at least until it is waited for.
+        let id = ProcessId::of(child.id())?;
+        all.push(id);
+        Ok(Self { id, child })
+    }
+
+    pub(crate) const fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        // It has ended, or nobody waits for what it does. After the kill it ends at once.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        passing().retain(|id| *id != self.id);
+    }
+}
+
+fn passing() -> MutexGuard<'static, Vec<ProcessId>> {
+    PASSING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn network(pid: u32) -> Option<(u64, u64)> {
     fs::metadata(format!("/proc/{pid}/ns/net")).ok().map(|data| (data.dev(), data.ino()))
 }
@@ -188,6 +240,9 @@ impl Process {
     pub(crate) fn start(state: Arc<State>, name: &str, command: &mut Command) -> Result<Self> {
         use std::os::unix::process::CommandExt;
 
+        if CLOSED.load(Ordering::SeqCst) {
+            bail!("{name} is not started: the lab is on its way down");
+        }
         let log = state.folder().join(format!("{name}.log"));
         let output = fs::File::options()
             .create(true)
@@ -206,6 +261,10 @@ impl Process {
         let id = ProcessId::of(child.id())?;
         let process = Self { name: name.to_owned(), id, child, log, state };
         process.state.add_process(name, id)?;
+        // Whoever takes the lab down may have read too early what is to be ended: it ends when dropped here.
+        if CLOSED.load(Ordering::SeqCst) {
+            bail!("{name} is ended again: the lab is on its way down");
+        }
         Ok(process)
     }
 
@@ -244,6 +303,13 @@ impl Process {
     /// Sends it a signal (`Signal::HUP`, say).
     pub fn signal(&self, signal: Signal) {
         self.id.signal(signal);
+    }
+
+    /// Sends a signal to it and to all that it has started and that lives.
+    pub fn signal_all(&self, signal: Signal) {
+        for member in self.id.family(&self.state.identities()) {
+            member.signal(signal);
+        }
     }
 
     /// Waits for its end.

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 use crate::descriptor_store::DescriptorStore;
+use crate::namespace::Namespace;
 use crate::process::Process;
 use crate::resolvers::wait_until_it_answers;
 use crate::topology::Lab;
@@ -47,6 +48,7 @@ file = "{folder}/state.json"
 #[derive(Debug)]
 pub struct Role<'lab> {
     lab: &'lab Lab,
+    place: Namespace,
     name: String,
     original: PathBuf,
     binary: PathBuf,
@@ -85,6 +87,21 @@ impl<'lab> Role<'lab> {
         core: usize,
         configuration: impl FnOnce(&Path) -> String,
     ) -> Result<Self> {
+        Self::prepare_in(lab, lab.edge(), name, binary, core, configuration)
+    }
+
+    /// The same for a daemon that runs elsewhere than at the edge: in a box of its own ([`Lab::add_box`]).
+    ///
+    /// # Errors
+    /// When its files can't be written.
+    pub fn prepare_in(
+        lab: &'lab Lab,
+        place: &Namespace,
+        name: &str,
+        binary: &Path,
+        core: usize,
+        configuration: impl FnOnce(&Path) -> String,
+    ) -> Result<Self> {
         let folder = lab.folder().join(name);
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let file = folder.join("muralla.toml");
@@ -92,6 +109,7 @@ impl<'lab> Role<'lab> {
             .with_context(|| format!("writing {}", file.display()))?;
         Ok(Self {
             lab,
+            place: place.clone(),
             name: name.to_owned(),
             original: binary.to_owned(),
             binary: binary.to_owned(),
@@ -138,7 +156,7 @@ impl<'lab> Role<'lab> {
     /// # Errors
     /// When it isn't ready in time; the error ends with what it printed.
     pub fn begin(&mut self) -> Result<Duration> {
-        let mut command = self.lab.edge().command("taskset");
+        let mut command = self.place.command("taskset");
         command.args(["-c", &self.core.to_string()]).arg(&self.binary);
         command.arg("--config").arg(&self.configuration).arg("run");
         let started = Instant::now();
@@ -188,10 +206,25 @@ impl<'lab> Role<'lab> {
     /// # Errors
     /// When it fails; the error has what it complained about.
     pub fn command(&self, arguments: &[&str]) -> Result<String> {
-        let arguments = ["--config".into(), self.configuration.clone().into_os_string()]
-            .into_iter()
-            .chain(arguments.iter().map(OsString::from));
-        self.lab.edge().run(&self.binary.to_string_lossy(), arguments)
+        self.place.run(&self.binary.to_string_lossy(), self.arguments(arguments))
+    }
+
+    /// The same for a command that may fail: whether it did well, and what it printed and complained about.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn answer(&self, arguments: &[&str]) -> Result<(bool, String)> {
+        let mut command = self.place.command(&self.binary);
+        let output = command.args(self.arguments(arguments)).output();
+        let output = output.with_context(|| format!("running {}", self.binary.display()))?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    fn arguments(&self, arguments: &[&str]) -> Vec<OsString> {
+        let configuration = self.configuration.clone().into_os_string();
+        let own = ["--config".into(), configuration].into_iter();
+        own.chain(arguments.iter().map(OsString::from)).collect()
     }
 
     /// Its process number.

@@ -68,6 +68,10 @@ impl State {
         self.change(|record| record.processes.retain(|process| process.id != id))
     }
 
+    pub(crate) fn add_namespace(&self, name: &str) -> Result<()> {
+        self.change(|record| record.namespaces.push(name.to_owned()))
+    }
+
     pub(crate) fn identities(&self) -> Vec<(u64, u64)> {
         self.lock().identities()
     }

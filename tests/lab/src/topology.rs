@@ -22,13 +22,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::flood::{Flood, FloodOptions};
 use crate::kernel::{AnswerCounters, COUNTERS, attach_pass, pass_again};
 use crate::namespace::{Namespace, interface_index};
 use crate::peers::{self, Peer};
-use crate::process::{Process, end, run};
+use crate::process::{Process, ProcessId, close, end, run};
 use crate::state::{self, Record, State};
 
 /// The prefix that a person's lab has; tests take their own.
@@ -180,6 +180,22 @@ impl Lab {
         state::remove(prefix)
     }
 
+    /// The same for a lab of this process that is in use, by who ends the process: nothing is started in it any more. Returns
+    /// whether there was one; another process' is left alone.
+    ///
+    /// # Errors
+    /// Those of [`Lab::down`].
+    pub fn abandon(prefix: &str) -> Result<bool> {
+        close();
+        check_prefix(prefix)?;
+        let record = Record::read(prefix)?;
+        let own = ProcessId::current()?;
+        if record.is_none_or(|record| record.owner != own) {
+            return Ok(false);
+        }
+        Self::down(prefix).map(|()| true)
+    }
+
     /// The prefix of its namespaces' names.
     pub fn prefix(&self) -> &str {
         &self.prefix
@@ -325,6 +341,46 @@ impl Lab {
     pub fn add_service(&self, address: IpAddr) -> Result<()> {
         let length = if address.is_ipv4() { 32 } else { 128 };
         self.edge.ip(&format!("addr replace {address}/{length} dev lo")).map(drop)
+    }
+
+    /// Puts a box of its own behind the edge, for what takes several: a namespace `{prefix}-{name}` with that address, which
+    /// everybody reaches by way of the edge, and which reaches everybody. `number` is one that no other box of the lab has.
+    ///
+    /// # Errors
+    /// When there is such a namespace, or `ip` fails.
+    pub fn add_box(&self, name: &str, number: u8, address: Ipv4Addr) -> Result<Namespace> {
+        let namespace = Namespace::named(format!("{}-{name}", self.prefix));
+        ensure!(!namespace.exists(), "namespace {} exists already", namespace.name());
+        // Before it is made: whoever takes the lab down after a crash finds it.
+        self.state.add_namespace(namespace.name())?;
+        namespace.create()?;
+        namespace.run("sysctl", ["--quiet", "--write"].iter().chain(&QUIET_STACK))?;
+        let interface = format!("box{number}");
+        let (near, far) = (format!("10.77.{number}.1"), format!("10.77.{number}.2"));
+        self.edge.ip(&format!(
+            "link add {interface} type veth peer name {FAR_INTERFACE} netns {}",
+            namespace.name()
+        ))?;
+        self.batch(
+            &self.edge,
+            [
+                format!("addr add {near}/30 dev {interface}"),
+                format!("link set {interface} up"),
+                format!("route replace {address}/32 via {far}"),
+            ],
+        )?;
+        self.batch(
+            &namespace,
+            [
+                "link set lo up".to_owned(),
+                format!("addr add {address}/32 dev lo"),
+                format!("addr add {far}/30 dev {FAR_INTERFACE}"),
+                format!("link set {FAR_INTERFACE} up"),
+                // What it begins itself comes from its own address, too.
+                format!("route add default via {near} src {address}"),
+            ],
+        )?;
+        Ok(namespace)
     }
 
     /// Makes all addresses of a prefix local on the Internet's side, so that servers can be bound to any of

@@ -35,6 +35,23 @@ pub enum Storage {
     Cleartext,
 }
 
+impl Storage {
+    /// How a new password is stored in the place of another: what could be checked by that one can be still.
+    #[must_use]
+    pub fn like(before: &Credential) -> Self {
+        match before {
+            Credential::Cleartext(_) => Self::Cleartext,
+            Credential::NtHash(_) => Self::Nt,
+            Credential::Digest { .. } => Self::Ssha,
+            Credential::Bcrypt(_) => Self::Bcrypt,
+            Credential::None
+            | Credential::Anything
+            | Credential::Argon2(_)
+            | Credential::Crypt(_) => Self::Argon2,
+        }
+    }
+}
+
 impl Credential {
     /// Makes a credential out of a new password. `salt` is random bytes that were used for no other.
     ///
@@ -109,6 +126,17 @@ mod tests {
             assert!(fits(&stored, "contraseña".as_bytes()), "{storage:?}");
             assert!(!fits(&stored, b"contrasena"), "{storage:?}");
         }
+    }
+
+    #[test]
+    fn a_new_one_is_stored_as_the_one_before() {
+        for storage in
+            [Storage::Argon2, Storage::Bcrypt, Storage::Ssha, Storage::Nt, Storage::Cleartext]
+        {
+            let before = Credential::store(storage, b"hunter2", [7; 16]).unwrap();
+            assert_eq!(Storage::like(&before), storage);
+        }
+        assert_eq!(Storage::like(&Credential::None), Storage::Argon2);
     }
 
     #[test]

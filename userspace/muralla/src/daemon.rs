@@ -42,6 +42,9 @@ pub(crate) use pulse::Canary;
 use pulse::Pulse;
 use radius::WrittenNases;
 
+/// Services whose processes tell the wall what they saw, by socket of their own: those that mail has.
+const REPORTING: [&str; 5] = ["smtp", "submission", "pop3", "imap", "web"];
+
 /// Longest note on a block, in bytes.
 const LONGEST_NOTE: usize = 256;
 
@@ -640,6 +643,17 @@ impl Daemon {
             });
         }
         self.with_edge(|edge| Ok(edge.report(&offence)?))
+    }
+
+    /// The same of a service behind the wall, which speaks for services of its kind alone.
+    pub(crate) fn report_of_service(&self, offence: Offence) -> Result<Judgement, Refused> {
+        if !REPORTING.contains(&offence.service.as_str()) {
+            return Err(Refused::Invalid {
+                what: format!("no service behind the wall reports for `{}` here", offence.service),
+                help: "those that do are smtp, submission, pop3, imap and web; operators have [admin] socket",
+            });
+        }
+        self.report(offence)
     }
 
     pub(crate) fn customer_seen(&self, seen: &api::CustomerSeen) -> Result<Done, Refused> {

@@ -13,11 +13,16 @@ use tracing::warn;
 /// The name that the units give to the admin socket.
 const ADMIN: &str = "admin";
 
+/// And to the one that services tell the wall at.
+const REPORTS: &str = "reports";
+
 /// What systemd passed to this process.
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
     /// The admin socket (socket activation).
     pub(crate) admin: Option<UnixListener>,
+    /// The socket that services tell the wall at.
+    pub(crate) reports: Option<UnixListener>,
     /// Sockets of a process before this one, by the names under which it stored them.
     pub(crate) kept: Vec<(String, OwnedFd)>,
 }
@@ -52,7 +57,9 @@ pub(crate) fn passed_by_systemd() -> io::Result<Inherited> {
         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
         // A unit without FileDescriptorName= gives its own name.
         let admin = name == ADMIN || name.ends_with(".socket") || name == "unknown";
-        if admin && inherited.admin.is_none() {
+        if name == REPORTS && inherited.reports.is_none() {
+            inherited.reports = Some(UnixListener::from(descriptor));
+        } else if admin && inherited.admin.is_none() {
             inherited.admin = Some(UnixListener::from(descriptor));
         } else {
             inherited.kept.push((name, descriptor));

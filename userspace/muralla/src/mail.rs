@@ -1,10 +1,11 @@
 //! The mail roles as the daemon sees them: a trait, so that everything above it is tested without sockets.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use muralla_edge::offenders::Offence;
@@ -18,12 +19,15 @@ use muralla_mail::perimeter::Open;
 use muralla_mail::report::Status;
 use muralla_mail::sightings::{Conduct, Lookout, Sighting};
 use muralla_mail::{Role, Surroundings};
+use muralla_mail_directory::AccountId;
 use muralla_smtp::tls::Trust;
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tracing::debug;
+use tracing::{debug, warn};
 
-use crate::admin::client::Client;
+use crate::admin::api::CustomerSeen;
+use crate::admin::client::{Client, ClientError};
 use crate::descriptor;
 use crate::dns::Pending;
 
@@ -53,7 +57,7 @@ pub(crate) trait Mail: Send + Sync {
 
 /// Starts the roles.
 pub(crate) trait Starter: Send + Sync {
-    /// `inherited` are the sockets of a process before, `wall` is the admin socket of the process with the wall.
+    /// `inherited` are the sockets of a process before, `wall` is the socket that the process with the wall has for services.
     fn start(
         &self,
         config: MailConfig,
@@ -100,7 +104,9 @@ fn names(config: &MailConfig) -> anyhow::Result<Arc<dyn Names>> {
     let servers = config.outgoing.iter().flat_map(|outgoing| &outgoing.resolvers).copied();
     let servers: Vec<_> = servers.collect();
     if !servers.is_empty() {
-        return Ok(Arc::new(Stub::new(servers)));
+        let stub = Stub::new(servers);
+        let validating = config.outgoing.as_ref().is_some_and(|outgoing| outgoing.dane);
+        return Ok(Arc::new(if validating { stub.validating() } else { stub }));
     }
     let stub = Stub::of_file(&PathBuf::from(RESOLV)).with_context(|| {
         format!("{RESOLV} names the servers of DNS: write it, or [mail.outgoing] resolvers")
@@ -108,38 +114,95 @@ fn names(config: &MailConfig) -> anyhow::Result<Arc<dyn Names>> {
     Ok(Arc::new(stub))
 }
 
-/// Tells the wall what clients did, through its admin socket. Nobody waits for it: where there is no wall, or a slow one, it is
-/// not told.
-struct Wall(mpsc::Sender<Offence>);
+/// Tells the wall what clients did and who logged in, through the socket that it has for services. Nobody waits for it: where there is no
+/// wall, or a slow one, it is not told.
+struct Wall {
+    reports: mpsc::Sender<Told>,
+    /// Who was told of, from where and when: the wall remembers it for a day.
+    welcomed: Mutex<HashMap<(IpAddr, AccountId), Instant>>,
+}
 
-/// Offences that wait for the wall.
+/// What the wall is told.
+enum Told {
+    Offence(Offence),
+    Customer(CustomerSeen),
+}
+
+/// What waits for the wall.
 const WAITING: usize = 4_096;
 
-/// How long the wall has for an offence.
+/// How long the wall has for each.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long somebody who was told of is not told of again.
+const KNOWN: Duration = Duration::from_secs(6 * 3600);
+
+/// Most of those who are remembered.
+const MOST_KNOWN: usize = 65_536;
 
 impl Wall {
     fn new(socket: &Path, runtime: &Handle) -> Self {
-        let (sender, mut offences) = mpsc::channel::<Offence>(WAITING);
+        let (reports, mut waiting) = mpsc::channel::<Told>(WAITING);
         let client = Client::new(socket);
         runtime.spawn(async move {
-            while let Some(offence) = offences.recv().await {
-                let told = client.post::<serde_json::Value>("/v1/offences", &offence);
-                match tokio::time::timeout(PATIENCE, told).await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => debug!(%error, "the wall is not told of an offence"),
+            let mut refused = false;
+            while let Some(told) = waiting.recv().await {
+                let answer = async {
+                    match &told {
+                        Told::Offence(offence) => {
+                            client.post::<Value>("/v1/offences", offence).await
+                        }
+                        Told::Customer(seen) => {
+                            client.post::<Value>("/v1/customers-seen", seen).await
+                        }
+                    }
+                };
+                match tokio::time::timeout(PATIENCE, answer).await {
+                    Ok(Ok(_)) => refused = false,
+                    // There is a wall, and it stays deaf until somebody does something about it: once is enough.
+                    Ok(Err(error @ ClientError::NotPermitted(_))) if !refused => {
+                        warn!(%error, "the wall is not told who offends");
+                        refused = true;
+                    }
+                    Ok(Err(error)) => debug!(%error, "the wall is not told"),
                     Err(_) => debug!("the wall does not answer"),
                 }
             }
         });
-        Self(sender)
+        Self { reports, welcomed: Mutex::default() }
+    }
+
+    /// Whether somebody is to be told of, as he was not for a while.
+    fn is_news(&self, source: IpAddr, account: AccountId, now: Instant) -> bool {
+        let mut known = self.welcomed.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |told: &Instant| now.saturating_duration_since(*told) < KNOWN;
+        if known.get(&(source, account)).is_some_and(fresh) {
+            return false;
+        }
+        if known.len() >= MOST_KNOWN {
+            known.retain(|_, told| fresh(told));
+        }
+        // Who finds no room is told of each time.
+        if known.len() < MOST_KNOWN {
+            known.insert((source, account), now);
+        }
+        true
     }
 }
 
 impl Lookout for Wall {
     fn saw(&self, sighting: Sighting) {
         // A full queue is the sign of a flood, of which the wall has heard by then.
-        let _ = self.0.try_send(offence(&sighting));
+        let _ = self.reports.try_send(Told::Offence(offence(&sighting)));
+    }
+
+    fn welcomed(&self, source: IpAddr, account: AccountId) {
+        let source = source.to_canonical();
+        // Room is left for what is urgent.
+        if self.reports.capacity() > WAITING / 2 && self.is_news(source, account, Instant::now()) {
+            let seen = CustomerSeen { source, account: format!("mail {account}") };
+            let _ = self.reports.try_send(Told::Customer(seen));
+        }
     }
 }
 
@@ -255,6 +318,19 @@ mod tests {
             ("smtp", "unknown_recipient")
         );
         assert!((offence.weight - 3.0).abs() < f64::EPSILON && offence.handshake);
+    }
+
+    #[tokio::test]
+    async fn whoever_logs_in_again_and_again_is_told_of_now_and_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let wall = Wall::new(&folder.path().join("reports.sock"), &Handle::current());
+        let (one, other): (IpAddr, IpAddr) =
+            ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let now = Instant::now();
+        assert!(wall.is_news(one, AccountId(1), now));
+        assert!(!wall.is_news(one, AccountId(1), now + KNOWN / 2));
+        assert!(wall.is_news(one, AccountId(2), now) && wall.is_news(other, AccountId(1), now));
+        assert!(wall.is_news(one, AccountId(1), now + KNOWN));
     }
 
     #[test]

@@ -58,12 +58,12 @@ pub(crate) fn run(
     let mut configuration = accepted.configuration;
     let roles = Roles::of(&configuration, wanted)?;
     if let Some(socket) = socket {
-        let socket = || socket.to_owned();
         configuration.admin = AdminConfig {
-            socket: socket(),
-            dns_socket: socket(),
-            radius_socket: socket(),
-            mail_socket: socket(),
+            socket: socket.to_owned(),
+            dns_socket: socket.to_owned(),
+            radius_socket: socket.to_owned(),
+            mail_socket: socket.to_owned(),
+            reports_socket: socket.with_file_name("reports.sock"),
         };
     }
     logs::start(configuration.log.level, configuration.log.format)?;
@@ -74,35 +74,69 @@ pub(crate) fn run(
     let socket = roles.socket(&configuration.admin);
     let _locks = lock(&roles, &folder(socket))?;
     let listener = socket::listen(socket, inherited.admin)?;
+    let reports = reports(&roles, &configuration.admin, inherited.reports);
     let threads = |name: &str| {
         tokio::runtime::Builder::new_multi_thread().thread_name(name).enable_all().build()
     };
-    // Whoever asks for thousands of names that don't exist has as many tasks wait for their turn. Operators, the watchdog and
-    // the other roles do not stand in that line.
+    // Whoever asks for thousands of names that don't exist, or sends a thousand messages at once, has as many tasks wait for
+    // their turn. Operators, the watchdog and the other roles do not stand in that line.
     let resolving = roles.has(Role::Dns).then(|| threads("resolver")).transpose()?;
+    let posting = roles.has(Role::Mail).then(|| threads("mail")).transpose()?;
+    let apart = Apart {
+        resolving: resolving.as_ref().map(Runtime::handle).cloned(),
+        posting: posting.as_ref().map(Runtime::handle).cloned(),
+    };
+    let listeners = Listeners { admin: listener, reports };
     let served = threads("muralla")?.block_on(serve(
         path,
         configuration,
         roles,
-        listener,
+        listeners,
         inherited.kept,
         makers,
-        resolving.as_ref().map(Runtime::handle).cloned(),
+        apart,
     ));
-    if let Some(resolving) = resolving {
-        resolving.shutdown_background();
+    for runtime in [resolving, posting].into_iter().flatten() {
+        runtime.shutdown_background();
     }
     served
+}
+
+/// Where this process hears operators, and services that tell the wall what they saw.
+struct Listeners {
+    admin: std::os::unix::net::UnixListener,
+    reports: Option<std::os::unix::net::UnixListener>,
+}
+
+/// Threads of roles whose crowds must not have anybody else wait; none: those of everybody.
+#[derive(Default)]
+struct Apart {
+    resolving: Option<Handle>,
+    posting: Option<Handle>,
+}
+
+/// Where services tell the wall what they saw. It does its work without.
+fn reports(
+    roles: &Roles,
+    admin: &AdminConfig,
+    passed: Option<std::os::unix::net::UnixListener>,
+) -> Option<std::os::unix::net::UnixListener> {
+    if !roles.has(Role::Edge) {
+        return None;
+    }
+    socket::listen(&admin.reports_socket, passed)
+        .inspect_err(|error| warn!(%error, "services can't tell the wall who offends"))
+        .ok()
 }
 
 async fn serve(
     path: &Path,
     configuration: Configuration,
     roles: Roles,
-    listener: std::os::unix::net::UnixListener,
+    listeners: Listeners,
     kept: Vec<(String, OwnedFd)>,
     makers: Makers,
-    resolving: Option<Handle>,
+    apart: Apart,
 ) -> anyhow::Result<()> {
     // Before anything is up, so that no signal finds its default.
     let mut terminate = signal(SignalKind::terminate())?;
@@ -125,19 +159,26 @@ async fn serve(
             kept.into_iter().partition(|(name, _)| name.starts_with("mail-"));
         let (radius, dns) = others.into_iter().partition(|(name, _)| name.starts_with("radius-"));
         daemon
-            .start_dns(makers.dns.as_ref(), dns, resolving.unwrap_or_else(|| runtime.clone()))
+            .start_dns(makers.dns.as_ref(), dns, apart.resolving.unwrap_or_else(|| runtime.clone()))
             .context("DNS does not answer")?;
         daemon
             .start_radius(makers.radius.as_ref(), radius, runtime.clone())
             .context("RADIUS does not answer")?;
-        daemon.start_mail(makers.mail.as_ref(), mail, runtime).context("mail is not served")?;
+        daemon
+            .start_mail(makers.mail.as_ref(), mail, apart.posting.unwrap_or(runtime))
+            .context("mail is not served")?;
         daemon.keep_sockets(&before);
         anyhow::Ok(daemon)
     });
     let daemon = started.await?.map(Arc::new)?;
-    let listener = UnixListener::from_std(listener)?;
+    let listener = UnixListener::from_std(listeners.admin)?;
     let admin = server::router(Arc::clone(&daemon));
     tokio::spawn(async move { axum::serve(listener, admin).await });
+    if let Some(listener) = listeners.reports {
+        let listener = UnixListener::from_std(listener)?;
+        let router = server::reports_router(Arc::clone(&daemon));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+    }
     if let Some(listener) = metrics {
         let router = metrics::router(Arc::clone(&daemon));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -375,8 +416,10 @@ mod tests {
         let roles = Roles::of(&configuration, &[]).unwrap();
         let listener = socket::listen(&stand.socket(), None).unwrap();
         let makers = stand.makers();
+        let listeners = Listeners { admin: listener, reports: None };
         let daemon = tokio::spawn(async move {
-            serve(&path, configuration, roles, listener, Vec::new(), makers, None).await
+            serve(&path, configuration, roles, listeners, Vec::new(), makers, Apart::default())
+                .await
         });
         let client = Client::new(&stand.socket());
         let overview = async || client.get::<Overview>("/v1/status").await.ok();

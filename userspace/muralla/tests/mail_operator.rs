@@ -84,6 +84,94 @@ impl Provider {
 }
 
 #[test]
+fn a_subscriber_and_his_mail_have_one_password() {
+    let provider = Provider::new();
+    let mail_alone = fs::read_to_string(provider.file("muralla.toml")).unwrap();
+    let subscribers_at = |file: &str| {
+        let location = provider.file(file);
+        let section = format!("[radius.state]\nlocation = \"{}\"\n", location.display());
+        fs::write(provider.file("muralla.toml"), format!("{mail_alone}{section}")).unwrap();
+    };
+    let radius = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_muralla"));
+        command.arg("--config").arg(provider.file("muralla.toml")).arg("radius").args(arguments);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    let password = |text: &str| {
+        fs::write(provider.file("password"), text).unwrap();
+        provider.file("password").display().to_string()
+    };
+    let (ann, said) =
+        ("ann@isp.example", |output: Output| String::from_utf8(output.stderr).unwrap());
+    subscribers_at("mail.db");
+    radius(&[
+        "user",
+        "add",
+        "ann",
+        "--scheme",
+        "cleartext",
+        "--password-file",
+        &password("of access"),
+    ]);
+    assert!(provider.refuses(&["account", "link", ann, "nobody"]).contains("no subscriber nobody"));
+    let linked = provider.does(&["account", "link", ann, "ann"]);
+    assert!(linked.contains("has the password of subscriber ann"), "{linked}");
+    let shown = provider.account(ann);
+    assert_eq!(shown["subscriber"], "ann", "{shown}");
+    assert_eq!(shown["subscriber_state"], "active", "{shown}");
+    assert_eq!(
+        (&shown["password"], &shown["password_is_subscribers"]),
+        (&"clear text".into(), &true.into())
+    );
+    let changed =
+        provider.run(&["account", "password", ann, "--password-file", &password("of mail")]);
+    assert!(said(changed).contains("it is the password of subscriber ann, too"));
+    let (shown, _) = radius(&["user", "show", "ann", "--json"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["mail_accounts"][0], ann, "{shown}");
+    let (shown, _) = radius(&["user", "show", "ann"]);
+    assert!(shown.contains("clear text") && shown.contains(ann), "{shown}");
+    let (_, told) =
+        radius(&["user", "password", "ann", "--password-file", &password("of access again")]);
+    assert!(told.contains("it is the password of ann@isp.example, too"), "{told}");
+    radius(&["user", "disable", "ann"]);
+    let listed = provider.does(&["account", "list"]);
+    assert!(listed.contains("blocked as a subscriber"), "{listed}");
+    provider.does(&["account", "add", "shop@isp.example", "--subscriber", "ann"]);
+    assert_eq!(provider.account("shop@isp.example")["subscriber_state"], "blocked");
+    let refused =
+        provider.refuses(&["account", "add", "new@isp.example", "--subscriber", "nobody"]);
+    assert!(refused.contains("no subscriber nobody"), "{refused}");
+    assert!(provider.refuses(&["account", "show", "new@isp.example"]).contains("no account"));
+    provider.does(&["account", "unlink", ann]);
+    assert_eq!(provider.account(ann)["password_is_subscribers"], false);
+
+    // Where they lie in two databases nothing can be one.
+    subscribers_at("elsewhere.db");
+    radius(&["user", "add", "bob", "--scheme", "nt", "--password-file", &password("of bob")]);
+    let refused = provider.refuses(&["account", "link", ann, "bob"]);
+    assert!(refused.contains("one password for both takes one database"), "{refused}");
+    let csv = provider.file("note.csv");
+    fs::write(&csv, "name,subscriber\nbob@isp.example,bob\n").unwrap();
+    provider.does(&["directory", "import", "--csv", &csv.display().to_string()]);
+    assert_eq!(provider.account("bob@isp.example")["subscriber_state"], Value::Null);
+    let (_, told) =
+        radius(&["user", "password", "bob", "--password-file", &password("of bob again")]);
+    assert!(told.contains("bob@isp.example keeps the password that it has"), "{told}");
+    let changed = provider.run(&[
+        "account",
+        "password",
+        "bob@isp.example",
+        "--password-file",
+        &password("x"),
+    ]);
+    assert!(said(changed).contains("subscriber bob keeps the password that he has"));
+}
+
+#[test]
 fn a_plan_needs_no_configuration() {
     let run = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_muralla"));

@@ -27,7 +27,7 @@ impl Disk {
             "{} is in memory, where nothing is durable: give a folder on a disk by --disk",
             within.display()
         );
-        let folder = within.join(format!("muralla-bench-{name}"));
+        let folder = folder(within, name);
         empty(&folder)?;
         Ok(Self { folder })
     }
@@ -54,6 +54,11 @@ impl Drop for Disk {
             eprintln!("removing {}: {error}", self.folder.display());
         }
     }
+}
+
+/// The folder of a benchmark within another one.
+pub(super) fn folder(within: &Path, name: &str) -> PathBuf {
+    within.join(format!("muralla-bench-{name}"))
 }
 
 /// Makes a folder with nothing in it.

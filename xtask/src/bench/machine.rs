@@ -50,6 +50,13 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// The day, as 2026-11-30.
+    pub(crate) fn date(&self) -> &str {
+        &self.date
+    }
+}
+
 impl Display for Machine {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(

@@ -68,7 +68,7 @@ dpkg --install "$deb" >/tmp/install.log 2>&1 || { cat /tmp/install.log; die 'dpk
 dpkg --verify muralla
 [ "$(dpkg-query -W -f '${db:Status-Status}' muralla)" = installed ]
 muralla --version | grep -qF "$version"
-units='muralla.service muralla-admin.socket muralla-dns.service muralla-dns-admin.socket muralla-radius.service muralla-radius-admin.socket muralla-mail.service muralla-mail-admin.socket'
+units='muralla.service muralla-admin.socket muralla-reports.socket muralla-dns.service muralla-dns-admin.socket muralla-radius.service muralla-radius-admin.socket muralla-mail.service muralla-mail-admin.socket'
 # shellcheck disable=SC2086 # they are words
 systemd-analyze verify --man=no $units 2>&1 | { ! grep -i muralla; }
 say "installed: $(muralla --version), units verified"
@@ -199,6 +199,12 @@ muralla mail domain add example.net
 echo 'correct horse' | muralla mail account add ann@example.net --password-file -
 pid=$(systemctl show --property=MainPID --value muralla-mail.service)
 [ "$(stat -c %U "/proc/$pid")" = muralla-mail ] || die 'mail does not run as its own user'
+# It tells the wall who offends, and can do nothing else there.
+as_mail() { setpriv --reuid=muralla-mail --regid=muralla-mail --init-groups "$@"; }
+as_mail muralla offend 198.51.100.200 --service smtp --reason spam --handshake --socket /run/muralla/reports.sock >/tmp/offend.log 2>&1 ||
+    { cat /tmp/offend.log; die 'mail can not tell the wall who offends'; }
+! as_mail muralla block 198.51.100.200 --socket /run/muralla/reports.sock >/tmp/block.log 2>&1 || die 'mail can block whom it likes'
+! as_mail muralla ping --socket /run/muralla/admin.sock >/tmp/ping.log 2>&1 || die 'mail may use the admin socket of the wall'
 deliver() {
     for _ in $(seq 20); do
         if swaks --server 127.0.0.1 --from bob@example.org --to ann@example.net --helo host.example.org >/tmp/swaks.log 2>&1; then return; fi

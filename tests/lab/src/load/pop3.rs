@@ -199,6 +199,20 @@ pub fn count(namespace: &Namespace, target: SocketAddrV4, login: &Login) -> Resu
     Ok(visited.there)
 }
 
+/// Fetches all messages that somebody has, and looks at each of them: as it was sent, lines ended by CRLF.
+///
+/// # Errors
+/// When the server doesn't let him in, or doesn't give one of the messages.
+pub fn read<T: Send + 'static>(
+    namespace: &Namespace,
+    target: SocketAddrV4,
+    login: &Login,
+    look: impl FnMut(&[u8]) -> T + Send + 'static,
+) -> Result<Vec<T>> {
+    let login = login.clone();
+    namespace.inside(move || read_by(call(target)?, &login, look))
+}
+
 /// How long a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -268,6 +282,35 @@ fn visit_by<S: Read + Write>(stream: S, login: &Login, visit: Visit) -> Result<F
     Ok(fetched)
 }
 
+fn read_by<S: Read + Write, T>(
+    stream: S,
+    login: &Login,
+    mut look: impl FnMut(&[u8]) -> T,
+) -> Result<Vec<T>> {
+    let mut dialogue = Dialogue { stream, buffer: vec![0; BUFFER], start: 0, end: 0 };
+    dialogue.expect("greeting")?;
+    for command in [format!("USER {}\r\n", login.user), format!("PASS {}\r\n", login.password)] {
+        dialogue.say(&command)?;
+        dialogue.expect("the login")?;
+    }
+    dialogue.say("STAT\r\n")?;
+    let stat = dialogue.expect("STAT")?;
+    let count = stat.split(' ').next().and_then(|count| count.parse::<u64>().ok());
+    let count = count.with_context(|| format!("STAT says {stat:?}"))?;
+    let mut looked = Vec::new();
+    let mut message = Vec::new();
+    for number in 1..=count {
+        dialogue.say(&format!("RETR {number}\r\n"))?;
+        dialogue.expect("RETR")?;
+        message.clear();
+        dialogue.message(&mut message).with_context(|| format!("message {number}"))?;
+        looked.push(look(&message));
+    }
+    dialogue.say("QUIT\r\n")?;
+    dialogue.expect("QUIT")?;
+    Ok(looked)
+}
+
 struct Dialogue<S> {
     stream: S,
     buffer: Vec<u8>,
@@ -304,6 +347,18 @@ impl<S: Read + Write> Dialogue<S> {
             let dot = u64::from(line.first() == Some(&b'.'));
             lines += 1;
             bytes += line.len() as u64 + 2 - dot;
+        }
+    }
+
+    /// The same, and what it says.
+    fn message(&mut self, into: &mut Vec<u8>) -> Result<()> {
+        loop {
+            let line = self.line()?;
+            if line == b"." {
+                return Ok(());
+            }
+            into.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
+            into.extend_from_slice(b"\r\n");
         }
     }
 
@@ -410,6 +465,23 @@ mod tests {
         assert_eq!(outcome.unwrap(), Fetched { there: 50, messages: 50, bytes: 50 * 11 });
         for number in 1..=count {
             assert_eq!(heard.matches(&format!("RETR {number}\r\n")).count(), 1, "{number}");
+        }
+    }
+
+    #[test]
+    fn messages_are_read_as_they_were_sent() {
+        let answers = "+OK\r\n+OK\r\n+OK\r\n+OK 2 9\r\n\
+                       +OK\r\nA: 1\r\n\r\n..\r\n.\r\n+OK\r\n..x\r\n\r\n.\r\n+OK\r\n";
+        let login = Login { user: "ann@bench.test".to_owned(), password: "secret".to_owned() };
+        for piece in [1, 4_096] {
+            let heard = Arc::new(Mutex::new(Vec::new()));
+            let server =
+                Server { answers: answers.as_bytes().to_vec(), piece, heard: Arc::clone(&heard) };
+            let text = |message: &[u8]| String::from_utf8_lossy(message).into_owned();
+            let read = read_by(server, &login, text).unwrap();
+            assert_eq!(read, ["A: 1\r\n\r\n.\r\n", ".x\r\n\r\n"]);
+            let heard = String::from_utf8(heard.lock().unwrap().clone()).unwrap();
+            assert!(heard.ends_with("STAT\r\nRETR 1\r\nRETR 2\r\nQUIT\r\n"), "{heard}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::namespace::Namespace;
-use crate::process::Process;
+use crate::process::{Passing, Process};
 use crate::topology::Lab;
 
 /// Who gets mail.
@@ -161,8 +161,9 @@ impl Shared {
 
     fn send(&self, command: &mut Command) -> Result<()> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = Sender(child.spawn().context("is postfix installed?")?);
-        let mut counted = child.0.stdout.take().context("a process without output")?;
+        let mut child = Passing::start(child)?;
+        let child = child.child();
+        let mut counted = child.stdout.take().context("a process without output")?;
         let mut buffer = [0; 4_096];
         loop {
             let length = counted.read(&mut buffer).context("reading what smtp-source says")?;
@@ -174,10 +175,10 @@ impl Shared {
             let messages = told.iter().filter(|&&byte| byte == b'\r').count() as u64;
             self.sent.fetch_add(messages, Ordering::Relaxed);
         }
-        let status = child.0.wait().context("waiting for smtp-source")?;
+        let status = child.wait().context("waiting for smtp-source")?;
         if !status.success() {
             let mut complaint = String::new();
-            if let Some(mut errors) = child.0.stderr.take() {
+            if let Some(mut errors) = child.stderr.take() {
                 let _ = errors.read_to_string(&mut complaint);
             }
             bail!("smtp-source gave up ({status}): {}", complaint.trim());
@@ -211,17 +212,6 @@ impl Iterator for Commands {
         command.arg("-F").arg(letter).arg(format!("inet:{target}"));
         self.number += 1;
         Some(command)
-    }
-}
-
-/// A process that ends with its thread.
-struct Sender(Child);
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        // It has ended, or nobody waits for what it does.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

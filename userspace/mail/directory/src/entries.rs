@@ -260,12 +260,25 @@ pub struct AccountEntry {
     /// The subscriber of RADIUS who is the same person.
     #[serde(default)]
     pub subscriber: Option<String>,
+    /// How he is there; none if he does not lie in the same database, so that each has a password of his own. Told by what reads it.
+    #[serde(default)]
+    pub subscriber_state: Option<SubscriberState>,
     /// When it was entered, in seconds since 1970; set when it is.
     #[serde(default)]
     pub created: i64,
     /// For people.
     #[serde(default)]
     pub note: Option<String>,
+}
+
+/// How the subscriber is whose password an account has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SubscriberState {
+    /// He may have access.
+    Active,
+    /// He is refused there.
+    Blocked,
 }
 
 fn yes() -> bool {
@@ -291,6 +304,7 @@ impl AccountEntry {
             senders: Vec::new(),
             limits: SendingLimits::default(),
             subscriber: None,
+            subscriber_state: None,
             created: 0,
             note: None,
         }
@@ -325,16 +339,17 @@ impl AccountEntry {
         for sender in &self.senders {
             check_sender(sender).map_err(|error| DirectoryError::invalid(&what, error))?;
         }
-        if self
-            .subscriber
-            .as_ref()
-            .is_some_and(|subscriber| subscriber.is_empty() || subscriber.len() > 253)
-        {
+        if self.subscriber.as_ref().is_some_and(|subscriber| {
+            subscriber.is_empty() || subscriber.len() > LONGEST_SUBSCRIBER
+        }) {
             return Err(DirectoryError::invalid(what, "a subscriber's name has 1 to 253 bytes"));
         }
         check_names(&what, &self.backends)
     }
 }
+
+/// Longest name of a subscriber, in bytes: an attribute of RADIUS has no more (RFC 2865 section 5).
+pub(crate) const LONGEST_SUBSCRIBER: usize = 253;
 
 /// Most forwards, and most other senders, of an account.
 const MOST_FORWARDS: usize = 100;

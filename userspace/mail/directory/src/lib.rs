@@ -42,13 +42,13 @@ pub use directory::{Directory, Status};
 pub use entries::{
     AccountEntry, AccountId, AliasEntry, AppPasswordEntry, Backend, BackendEntry, BackendId,
     ContactEntry, ContactSource, DkimAlgorithm, DkimKeyEntry, DomainEntry, Protocol, Protocols,
-    SendingLimits, ShardEntry, ShardId,
+    SendingLimits, ShardEntry, ShardId, SubscriberState,
 };
 pub use error::DirectoryError;
 pub use import::{Import, Imported, Refused};
 pub use login::{Accepted, LoginAttempt, LoginCounts, LoginRefusal, ScramChallenge};
 pub use name::Name;
-pub use options::Options;
-pub use registry::{AppPassword, Progress, Registry};
+pub use options::{BlockedSubscribers, Options};
+pub use registry::{AppPassword, MoveBegun, MoveEntry, MoveLease, Progress, Registry};
 pub use resolve::{AccountView, Resolution, Target};
 pub use scram::ScramKeys;

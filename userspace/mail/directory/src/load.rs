@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::entries::{
     Backend, BackendEntry, DkimAlgorithm, DkimKeyEntry, DomainEntry, Protocols, SendingLimits,
-    ShardEntry, items,
+    ShardEntry, SubscriberState, items,
 };
 use crate::index::{Index, Small, SmallRows};
 use crate::record::{Lists, NewAccount, NewApp, pack_alias};
@@ -22,9 +22,10 @@ pub(crate) const LOG: ChangeLog = ChangeLog { table: "mail_change", frequent: &[
 pub(crate) const DECOY_SECRET: &str = "decoy_secret";
 
 const ACCOUNT: &str = "SELECT id, name, credential, scram, shard, backends, quota_bytes, disabled, may_send, keep_copy, senders, \
-     messages_per_hour, messages_per_day, recipients_per_hour, recipients_per_day, recipients_per_message FROM mail_account";
+     messages_per_hour, messages_per_day, recipients_per_hour, recipients_per_day, recipients_per_message, subscriber_state FROM mail_account";
 /// Who has nothing but a name, a password and a place, as most have.
-const PLAIN_ACCOUNT: &str = "SELECT id, name, credential, scram, shard FROM mail_account";
+const PLAIN_ACCOUNT: &str =
+    "SELECT id, name, credential, scram, shard, subscriber_state FROM mail_account";
 const PLAIN: &str = "backends = '' AND quota_bytes IS NULL AND disabled = 0 AND may_send = 1 AND keep_copy = 1 AND senders = '' AND \
      messages_per_hour IS NULL AND messages_per_day IS NULL AND recipients_per_hour IS NULL AND recipients_per_day IS NULL AND \
      recipients_per_message IS NULL";
@@ -216,6 +217,7 @@ fn account(
         shard: row.int(4)?,
         may_send: true,
         keep_copy: true,
+        subscriber: subscriber_state_of(row, if plain { 5 } else { 16 })?,
         credential,
         scram,
         lists,
@@ -301,6 +303,17 @@ impl Aliases<'_> {
             self.index.put_alias(pack_alias(&name, &targets).into());
         }
     }
+}
+
+/// How the subscriber is whose password an account has; none if it has one of its own.
+pub(crate) fn subscriber_state_of(
+    row: &Row,
+    column: usize,
+) -> Result<Option<SubscriberState>, DatabaseError> {
+    Ok(row.int_or_none(column)?.map(|state| match state {
+        0 => SubscriberState::Active,
+        _ => SubscriberState::Blocked,
+    }))
 }
 
 fn credential_of(row: &Row, column: usize) -> Result<Credential, String> {

@@ -46,7 +46,7 @@ pub enum LoginRefusal {
     /// There is no such account, or it has another password.
     #[error("the name or the password is wrong")]
     Wrong,
-    /// The password is the right one, and the account is disabled.
+    /// The password is the right one, and the account is disabled, or its owner blocked as a subscriber.
     #[error("this account is disabled: please call your provider")]
     Disabled,
     /// Too many log in at this moment.
@@ -201,7 +201,7 @@ impl LoginAttempt {
         let small = self.index.small();
         let account = AccountView::of(record, &small, &self.inner.registry.options)
             .ok_or(LoginRefusal::Wrong)?;
-        if account.disabled {
+        if account.disabled || account.refused {
             return Err(LoginRefusal::Disabled);
         }
         Ok(Accepted { account, app_password: (which != MAIN).then_some(which) })
@@ -211,8 +211,9 @@ impl LoginAttempt {
     fn upgrade(&self, password: &[u8]) {
         let options = &self.inner.registry.options;
         let Some(account) = self.record.as_deref().and_then(Account::read) else { return };
-        let ours = account.secret.scheme() == Scheme::Argon2
-            && (account.secret.has_scram() || !options.scram);
+        // A password that is a subscriber's as well stays in the form in which his logins need it.
+        let stays = account.subscriber.is_some() || account.secret.scheme() == Scheme::Argon2;
+        let ours = stays && (account.secret.has_scram() || !options.scram);
         if !options.upgrade || ours || self.inner.is_away() {
             return;
         }
@@ -225,7 +226,7 @@ impl LoginAttempt {
         tokio::spawn(async move {
             let _permit = permit;
             match registry.upgrade(id, &packed, password).await {
-                Ok(true) => debug!(account = id.0, "a password is stored as Argon2 from now on"),
+                Ok(true) => debug!(account = id.0, "a password is stored anew"),
                 // It was changed meanwhile, or the next login comes here again.
                 Ok(false) => {}
                 Err(error) => debug!(account = id.0, %error, "a password could not be stored anew"),

@@ -6,7 +6,23 @@ use std::time::Duration;
 
 use muralla_mail_envelope::{Address, Domain};
 
+use serde::{Deserialize, Serialize};
+
 use crate::SendingLimits;
+
+/// What somebody may do with his mail who is blocked as a subscriber of RADIUS. Mail for him is taken as before in any case, so that
+/// nothing is lost; an account that is to be closed is disabled itself.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BlockedSubscribers {
+    /// Whatever he may otherwise.
+    Serve,
+    /// He reads it, and sends nothing.
+    #[default]
+    Read,
+    /// He does not log in.
+    Refuse,
+}
 
 /// How a role uses the directory.
 #[derive(Clone, Debug)]
@@ -26,6 +42,8 @@ pub struct Options {
     pub quota_bytes: u64,
     /// How much an account may send if nothing else says it.
     pub limits: SendingLimits,
+    /// What a blocked subscriber may do with his mail.
+    pub blocked_subscribers: BlockedSubscribers,
     /// Costly password checks that run at once; each takes 19 MiB and a core.
     pub checks: usize,
     /// Logins that wait for one of them at most. More are told to come again.
@@ -49,6 +67,7 @@ impl Default for Options {
             postmaster: None,
             quota_bytes: 300_000_000,
             limits: SendingLimits::USUAL,
+            blocked_subscribers: BlockedSubscribers::default(),
             checks: available_parallelism().map_or(1, usize::from),
             waiting: 1_000,
             remember: Duration::from_secs(600),

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use muralla_credentials::{Credential, Scheme, View};
 use triomphe::ThinArc;
 
-use crate::entries::{Protocols, SendingLimits};
+use crate::entries::{Protocols, SendingLimits, SubscriberState};
 use crate::{AccountId, ScramKeys, ShardId};
 
 /// An account or an alias, packed and shared. A pointer to it has eight bytes, its length lies with it.
@@ -39,6 +39,10 @@ const HAS_QUOTA: u8 = 8;
 const HAS_LIMITS: u8 = 16;
 /// Senders, forwards and app passwords follow.
 const HAS_LISTS: u8 = 32;
+/// Its password is a subscriber's as well.
+const LINKED: u8 = 64;
+/// He is blocked.
+const BLOCKED: u8 = 128;
 
 /// What an account's record is made of.
 #[derive(Debug, Default)]
@@ -49,6 +53,8 @@ pub(crate) struct NewAccount<'a> {
     pub(crate) disabled: bool,
     pub(crate) may_send: bool,
     pub(crate) keep_copy: bool,
+    /// The subscriber whose password it has, if there is one.
+    pub(crate) subscriber: Option<SubscriberState>,
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) limits: SendingLimits,
     pub(crate) backends: &'a str,
@@ -91,7 +97,9 @@ impl NewAccount<'_> {
                 | flag(self.keep_copy, KEEP_COPY)
                 | flag(self.quota_bytes.is_some(), HAS_QUOTA)
                 | flag(limited, HAS_LIMITS)
-                | flag(lists, HAS_LISTS),
+                | flag(lists, HAS_LISTS)
+                | flag(self.subscriber.is_some(), LINKED)
+                | flag(self.subscriber == Some(SubscriberState::Blocked), BLOCKED),
         );
         out.number(self.shard.cast_unsigned());
         if let Some(quota) = self.quota_bytes {
@@ -134,6 +142,8 @@ pub(crate) struct Account<'a> {
     pub(crate) disabled: bool,
     pub(crate) may_send: bool,
     pub(crate) keep_copy: bool,
+    /// The subscriber whose password it has, if there is one.
+    pub(crate) subscriber: Option<SubscriberState>,
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) limits: SendingLimits,
     /// Names, one in each line.
@@ -194,6 +204,11 @@ impl<'a> Account<'a> {
             disabled: flags & DISABLED != 0,
             may_send: flags & MAY_SEND != 0,
             keep_copy: flags & KEEP_COPY != 0,
+            subscriber: match (flags & LINKED != 0, flags & BLOCKED != 0) {
+                (false, _) => None,
+                (true, false) => Some(SubscriberState::Active),
+                (true, true) => Some(SubscriberState::Blocked),
+            },
             quota_bytes,
             limits: SendingLimits::from_array(limits),
             backends: reader.text()?,
@@ -389,6 +404,7 @@ mod tests {
             disabled: true,
             may_send: true,
             keep_copy: true,
+            subscriber: Some(SubscriberState::Blocked),
             quota_bytes: Some(0),
             limits: SendingLimits {
                 messages_per_hour: Some(0),
@@ -422,6 +438,11 @@ mod tests {
         assert_eq!((account.shard, account.quota_bytes), (ShardId(300), Some(0)));
         assert_eq!(account.limits, full().limits);
         assert!(account.disabled && account.may_send && account.keep_copy);
+        assert_eq!(account.subscriber, Some(SubscriberState::Blocked));
+        for subscriber in [None, Some(SubscriberState::Active)] {
+            let packed = NewAccount { subscriber, ..full() }.pack();
+            assert_eq!(Account::read(&packed).unwrap().subscriber, subscriber);
+        }
         assert_eq!(account.backends, "store\nold");
         assert!(matches!(account.secret.credential().check(b"secret"), Check::Fits));
         assert!(account.secret.scram().unwrap().fits(b"secret"));

@@ -7,7 +7,9 @@ mod census;
 mod contacts;
 mod domains;
 mod keys;
+mod moves;
 mod passwords;
+mod people;
 mod places;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::schema::SCHEMA;
 use crate::{DirectoryError, Options};
 
 pub use aliases::AliasUse;
+pub use moves::{MoveBegun, MoveEntry, MoveLease};
 pub use passwords::AppPassword;
 
 /// How long others are let go first when the schema is made, and how often it is tried.
@@ -133,7 +136,9 @@ impl Registry {
             }
             sleep(RETRY).await;
         }
-        patiently!(self.ensure_secret())
+        patiently!(self.ensure_secret())?;
+        self.ensure_identity().await;
+        Ok(())
     }
 
     /// Whoever comes first makes it, for all.

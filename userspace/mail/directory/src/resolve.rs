@@ -14,7 +14,10 @@ use muralla_mail_envelope::Address;
 
 use crate::index::{Index, Small};
 use crate::record::{self, Account};
-use crate::{AccountId, BackendId, Name, Options, SendingLimits, ShardId};
+use crate::{
+    AccountId, BackendId, BlockedSubscribers, Name, Options, SendingLimits, ShardId,
+    SubscriberState,
+};
 
 /// Most names that are looked at for one address.
 const MOST_STEPS: usize = 20_000;
@@ -81,7 +84,9 @@ pub struct AccountView {
     pub quota_bytes: u64,
     /// Whether it, or its domain, takes neither mail nor a login.
     pub disabled: bool,
-    /// Whether it may send.
+    /// Whether it takes mail and no login, as its owner is blocked as a subscriber.
+    pub refused: bool,
+    /// Whether it may send, itself and as a subscriber.
     pub may_send: bool,
     /// How much it may send; whatever is none or 0 is not limited.
     pub limits: SendingLimits,
@@ -95,13 +100,16 @@ impl AccountView {
         let domain = small.domains.get(crate::name::split(account.name).1);
         let above = domain.map(|domain| domain.entry.limits).unwrap_or_default();
         let quota = domain.and_then(|domain| domain.entry.quota_bytes);
+        let blocked = account.subscriber == Some(SubscriberState::Blocked);
+        let rule = options.blocked_subscribers;
         Some(Self {
             id: account.id,
             name: Name::stored(account.name)?,
             shard: account.shard,
             quota_bytes: account.quota_bytes.or(quota).unwrap_or(options.quota_bytes),
             disabled: account.disabled || domain.is_none_or(|domain| domain.entry.disabled),
-            may_send: account.may_send,
+            refused: blocked && rule == BlockedSubscribers::Refuse,
+            may_send: account.may_send && (!blocked || rule == BlockedSubscribers::Serve),
             limits: account.limits.or(above).or(options.limits),
             backends: small.backends_of(&account),
         })

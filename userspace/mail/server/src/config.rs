@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use muralla_mail_directory::{Hidden, Location, SendingLimits};
+use muralla_mail_directory::{BlockedSubscribers, Hidden, Location, SendingLimits};
 use muralla_mail_envelope::{Address, Domain, Keys};
 use muralla_mail_store::{PackLocation, S3Location};
 use muralla_smtp::tls::CertificateFiles;
@@ -60,6 +60,12 @@ pub struct MailConfig {
     /// How much an account may send if nothing else says it.
     #[serde(default = "default_limits")]
     pub limits: SendingLimits,
+    /// What somebody may do with his mail who is blocked as a subscriber of RADIUS. Mail for him is taken in any case.
+    #[serde(default)]
+    pub blocked_subscribers: BlockedSubscribers,
+    /// After how many days messages in Inbox are removed, whether they were read or not; 0: never. POP3 tells it to clients.
+    #[serde(default)]
+    pub inbox_days: u32,
     /// After how many days messages in Spam are removed; 0: never.
     #[serde(default = "default_days")]
     pub spam_days: u32,
@@ -269,6 +275,9 @@ pub struct OutgoingConfig {
     pub mta_sts: bool,
     /// Where these are kept for the next start; empty for nowhere.
     pub policies: PathBuf,
+    /// Whether servers with TLSA records have to prove by them who they are (DANE, RFC 7672). It takes `resolvers` on this machine
+    /// that validate.
+    pub dane: bool,
     /// How long a connection is kept for the next message.
     #[serde(with = "units::duration")]
     pub keep: Duration,
@@ -295,8 +304,6 @@ pub struct Pop3Config {
     pub listen_tls: Vec<SocketAddr>,
     /// Whether anybody may log in without encryption. Only where all clients are on our own lines.
     pub unencrypted_login: bool,
-    /// After how many days messages are removed, if they are: told to clients.
-    pub expire_days: Option<u32>,
     /// Connections at once.
     pub connections: usize,
     /// Connections at once of one source.
@@ -423,6 +430,7 @@ impl Default for OutgoingConfig {
             sign_senders: true,
             mta_sts: true,
             policies: PathBuf::from("/var/lib/muralla-mail/policies"),
+            dane: false,
             keep: Duration::from_secs(15),
             lifetime: Duration::from_secs(5 * 86_400),
             tell_delay: Duration::from_secs(4 * 3600),
@@ -438,7 +446,6 @@ impl Default for Pop3Config {
             listen: everywhere(110),
             listen_tls: everywhere(995),
             unencrypted_login: false,
-            expire_days: None,
             connections: 10_000,
             connections_per_source: 20,
             memory: 256 << 20,
@@ -491,6 +498,8 @@ impl MailConfig {
             postmaster: None,
             quota: default_quota(),
             limits: default_limits(),
+            blocked_subscribers: BlockedSubscribers::default(),
+            inbox_days: 0,
             spam_days: default_days(),
             trash_days: default_days(),
             utc_offset_minutes: 0,

@@ -9,6 +9,7 @@ mod key;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use muralla_mail_directory::{Directory, DkimAlgorithm, DkimKeyEntry};
@@ -24,6 +25,25 @@ pub use key::{KeyError, SigningKey, new_key};
 pub(crate) struct Signer {
     directory: Directory,
     known: Arc<Mutex<Known>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    signed: AtomicU64,
+    unsigned: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// What became of messages that were to be signed, since the start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+pub struct DkimStatus {
+    /// They were.
+    pub signed: u64,
+    /// They were not, as there is no active key for their author's domain.
+    pub unsigned: u64,
+    /// They were not, although there is one: it can't be used, or the message's header is none.
+    pub failed: u64,
 }
 
 /// Keys that were read, by domain and selector, with the time at which they were entered; none where they can't be used.
@@ -62,7 +82,16 @@ const LARGE: usize = 64 << 10;
 
 impl Signer {
     pub(crate) fn new(directory: Directory) -> Self {
-        Self { directory, known: Arc::default() }
+        Self { directory, known: Arc::default(), counters: Arc::default() }
+    }
+
+    pub(crate) fn status(&self) -> DkimStatus {
+        let Counters { signed, unsigned, failed } = &*self.counters;
+        DkimStatus {
+            signed: signed.load(Relaxed),
+            unsigned: unsigned.load(Relaxed),
+            failed: failed.load(Relaxed),
+        }
     }
 
     /// The fields that sign a message whose author is of that domain; empty if there is no key for it. `head` stands above
@@ -74,20 +103,26 @@ impl Signer {
         message: &Bytes,
         now: i64,
     ) -> String {
-        let hands = self.hands(author);
-        if hands.is_empty() {
+        let Some(hands) = self.hands(author) else {
+            self.counters.unsigned.fetch_add(1, Relaxed);
             return String::new();
-        }
-        if message.len() < LARGE {
-            return signatures(&hands, head, message, now);
-        }
-        let (head, message) = (head.to_owned(), message.clone());
-        let signed = spawn_blocking(move || signatures(&hands, &head, &message, now));
-        signed.await.unwrap_or_default()
+        };
+        let signed = if message.len() < LARGE {
+            signatures(&hands, head, message, now)
+        } else {
+            let (head, message) = (head.to_owned(), message.clone());
+            let signed = spawn_blocking(move || signatures(&hands, &head, &message, now));
+            signed.await.unwrap_or_default()
+        };
+        let counters = &self.counters;
+        let counter = if signed.is_empty() { &counters.failed } else { &counters.signed };
+        counter.fetch_add(1, Relaxed);
+        signed
     }
 
-    /// The newest key of each algorithm, of the domain itself or of the nearest one above it that has any.
-    fn hands(&self, author: &Domain) -> Vec<Hand> {
+    /// The newest key of each algorithm that can be used, of the domain itself or of the nearest one above it that has any; nothing if
+    /// none has.
+    fn hands(&self, author: &Domain) -> Option<Vec<Hand>> {
         let mut domain = Some(author.clone());
         while let Some(signing) = domain {
             let keys = self.directory.dkim_keys(&signing);
@@ -98,12 +133,12 @@ impl Signer {
                             .filter(|key| key.algorithm == wanted)
                             .find_map(|key| self.hand(key))
                     });
-                return newest.into_iter().flatten().collect();
+                return Some(newest.into_iter().flatten().collect());
             }
             let above = signing.as_str().split_once('.').map(|(_, above)| above.to_owned());
             domain = above.and_then(|above| Domain::parse(&above).ok());
         }
-        Vec::new()
+        None
     }
 
     fn hand(&self, entry: &DkimKeyEntry) -> Option<Hand> {

@@ -11,6 +11,8 @@
 //! - [`perimeter`] is where the filter stands, [`sightings`] what the wall is told of clients;
 //! - [`tools`] are for commands that need no role;
 //! - `shards` are the stores that mailboxes live in, opened when they are needed and left alone while they are away;
+//! - `circuit` keeps everybody from waiting for what hangs, `measures` counts and times what is handed over;
+//! - `moves` ends moves of mailboxes that nobody goes on with;
 //! - `routes` says where something in the queue goes, `letter` is a message with what we write above it.
 //!
 //! # What 250 means
@@ -38,9 +40,12 @@ pub mod spool;
 pub mod submission;
 pub mod tools;
 
+mod circuit;
 mod clock;
 mod letter;
 mod listening;
+mod measures;
+mod moves;
 mod plan;
 mod post;
 mod recipients;

@@ -18,6 +18,7 @@ use tracing::{debug, error, info, warn};
 use crate::clock;
 use crate::config::WhenFull;
 use crate::letter::Letter;
+use crate::measures::{SessionCounts, Sessions};
 use crate::perimeter::{Arrival, Judgement, Perimeter, Placement};
 use crate::plan::{Known, Plan, Surroundings};
 use crate::post::{Post, Refusal};
@@ -61,10 +62,13 @@ pub(crate) struct Counters {
     unjudged: AtomicU64,
     no_room: AtomicU64,
     never: AtomicU64,
+    disabled: AtomicU64,
+    astray: AtomicU64,
+    ended: Sessions,
 }
 
 /// What became of connections and messages since the start.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct MxStatus {
     /// Connections that ended.
     pub sessions: u64,
@@ -92,6 +96,15 @@ pub struct MxStatus {
     pub no_room: u64,
     /// Messages that can't be stored at all: refused if they are too large, and put off otherwise.
     pub never: u64,
+    /// Recipients refused as they take no mail.
+    #[serde(default)]
+    pub disabled: u64,
+    /// Recipients put off as what was entered for them leads round in a circle, or to too many.
+    #[serde(default)]
+    pub astray: u64,
+    /// How connections ended, and what they were encrypted with.
+    #[serde(default)]
+    pub ended: SessionCounts,
 }
 
 /// What is remembered of a connection.
@@ -125,6 +138,9 @@ impl Mx {
             unjudged: read(&counters.unjudged),
             no_room: read(&counters.no_room),
             never: read(&counters.never),
+            disabled: read(&counters.disabled),
+            astray: read(&counters.astray),
+            ended: counters.ended.counts(),
         }
     }
 
@@ -299,7 +315,8 @@ impl Handler for Mx {
                         add(&self.counters.unknown);
                     }
                     Nobody::Unsigned => add(&self.counters.backscatter),
-                    Nobody::Disabled | Nobody::Astray => {}
+                    Nobody::Disabled => add(&self.counters.disabled),
+                    Nobody::Astray => add(&self.counters.astray),
                 }
                 nobody.decision()
             }
@@ -321,6 +338,7 @@ impl Handler for Mx {
 
     async fn closed(&self, memory: Memory, client: &Client, report: &Report) {
         add(&self.counters.sessions);
+        self.counters.ended.ended(client, report);
         if report.early {
             add(&self.counters.early);
         }

@@ -1,5 +1,6 @@
 //! Mail on its way out: what is due is taken from the queue and handed over, and senders are told what they are owed.
 
+pub(crate) mod dane;
 pub mod hosts;
 pub(crate) mod maildir;
 pub(crate) mod notices;
@@ -10,7 +11,7 @@ pub mod stub;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use muralla_database::Backoff;
@@ -27,10 +28,13 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::clock;
+use crate::dkim::Signer;
 use crate::letter::Letter;
+use crate::measures::Fates;
 use crate::post::{self, Post};
 use crate::recipients::Recipients;
 use crate::routes::Route;
+pub use remote::TransportStatus;
 use remote::{Called, Caller, Place};
 
 /// Takes from the queue and hands over. Clones are the same one.
@@ -96,6 +100,9 @@ pub struct OutgoingStatus {
     pub kept_connections: u64,
     /// Destinations that are left alone.
     pub left_alone: u64,
+    /// How other servers were spoken with.
+    #[serde(default)]
+    pub transport: TransportStatus,
 }
 
 /// Bytes that a permit of memory stands for.
@@ -132,6 +139,11 @@ impl Outgoing {
         }))
     }
 
+    /// Who signs notices, and users' mail where that is sent from here.
+    pub(crate) fn signer(&self) -> &Signer {
+        &self.0.notices.signer
+    }
+
     pub(crate) fn status(&self, transactions: usize) -> OutgoingStatus {
         let Inner { counters, destinations, caller, transactions: free, .. } = &*self.0;
         let read = |counter: &AtomicU64| counter.load(Relaxed);
@@ -146,6 +158,7 @@ impl Outgoing {
             under_way: count(transactions.saturating_sub(free.available_permits())),
             kept_connections: count(caller.kept()),
             left_alone: count(destinations.lock().left_alone(clock::now())),
+            transport: caller.status(),
         }
     }
 
@@ -331,8 +344,10 @@ impl Outgoing {
             Route::Domain(domain) => {
                 let place = Place::Domain(&domain);
                 let envelope = self.signed(&job.envelope);
+                let began = Instant::now();
                 let mut called =
                     self.0.caller.deliver(&domain, &place, &envelope, &content, job.more).await;
+                self.note("remote", &called, began);
                 self.bring_home(job, &content, &mut called.outcomes).await;
                 called
             }
@@ -456,8 +471,25 @@ impl Outgoing {
         }
     }
 
+    /// How handing something over fared.
+    fn note(&self, to: &str, called: &Called, began: Instant) {
+        self.0.post.deliveries().note(to, Fates::of(&called.outcomes), began.elapsed());
+    }
+
     /// Hands over to another store or server of the operator's.
     async fn to_backend(&self, job: &Job, content: &Bytes, id: BackendId) -> Called {
+        let began = Instant::now();
+        let called = self.call_backend(job, content, id).await;
+        // Our own store is counted by itself.
+        if id != BackendId::STORE {
+            let name = self.0.post.directory().backend_name(id);
+            let name = name.unwrap_or_else(|| id.to_string());
+            self.note(&format!("backend/{name}"), &called, began);
+        }
+        called
+    }
+
+    async fn call_backend(&self, job: &Job, content: &Bytes, id: BackendId) -> Called {
         let caller = &self.0.caller;
         let (host, port, speaks) = match self.0.post.directory().backend(id) {
             Some(Backend::Store) => return self.to_store(job, content, "Inbox").await,

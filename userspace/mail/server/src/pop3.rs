@@ -41,6 +41,7 @@ pub(crate) struct Counters {
     deleted: AtomicU64,
     unavailable: AtomicU64,
     crowded: AtomicU64,
+    encrypted: AtomicU64,
 }
 
 /// What became of sessions since the start.
@@ -62,6 +63,9 @@ pub struct Pop3Status {
     pub unavailable: u64,
     /// Connections that were turned away, as there were too many.
     pub crowded: u64,
+    /// Sessions that were encrypted at their end.
+    #[serde(default)]
+    pub encrypted: u64,
 }
 
 /// A question to the database or the packs. One that is given up, as its answer took too long, was not answered.
@@ -109,11 +113,13 @@ impl House {
             deleted: read(&counters.deleted),
             unavailable: read(&counters.unavailable),
             crowded: read(&counters.crowded),
+            encrypted: read(&counters.encrypted),
         }
     }
 
-    fn let_in(&self, account: &AccountView) -> Mailbox {
+    fn let_in(&self, client: &Client, account: &AccountView) -> Mailbox {
         self.counters.logins.fetch_add(1, Relaxed);
+        self.lookout.welcomed(client.peer.ip().to_canonical(), account.id);
         Mailbox {
             account: account.id,
             directory: self.directory.clone(),
@@ -140,10 +146,15 @@ impl Handler for House {
         self.certificates.as_ref().map(|certificates| certificates.server_config())
     }
 
-    async fn login(&self, _: &Client, user: &str, password: &Password) -> Result<Mailbox, Refused> {
+    async fn login(
+        &self,
+        client: &Client,
+        user: &str,
+        password: &Password,
+    ) -> Result<Mailbox, Refused> {
         let attempt = self.directory.login(user, Protocol::Pop3);
         match attempt.check(password.reveal()).await {
-            Ok(accepted) => Ok(self.let_in(&accepted.account)),
+            Ok(accepted) => Ok(self.let_in(client, &accepted.account)),
             Err(refusal) => Err(self.refuse(refusal)),
         }
     }
@@ -155,7 +166,7 @@ impl Handler for House {
 
     async fn prove(
         &self,
-        _: &Client,
+        client: &Client,
         user: &str,
         message: &[u8],
         proof: &[u8],
@@ -164,7 +175,7 @@ impl Handler for House {
         match challenge.verify(message, proof) {
             Ok((accepted, signature)) => Ok(Proved {
                 signature: signature.to_vec(),
-                maildrop: self.let_in(&accepted.account),
+                maildrop: self.let_in(client, &accepted.account),
             }),
             Err(refusal) => Err(self.refuse(refusal)),
         }
@@ -173,6 +184,7 @@ impl Handler for House {
     fn closed(&self, client: &Client, facts: &Facts) {
         let counters = &self.counters;
         counters.sessions.fetch_add(1, Relaxed);
+        counters.encrypted.fetch_add(u64::from(client.encrypted), Relaxed);
         counters.retrieved.fetch_add(u64::from(facts.retrieved), Relaxed);
         counters.octets.fetch_add(facts.octets, Relaxed);
         counters.deleted.fetch_add(u64::try_from(facts.deleted).unwrap_or(0), Relaxed);
@@ -261,12 +273,22 @@ impl Mailbox {
     async fn list(&self) -> Result<Listing, MaildropError> {
         let store = self.store().await?;
         let Some(folder) = self.folder(&store).await? else { return Ok(Listing::default()) };
-        let listed = store.listing(Account(self.account.0), folder).await;
-        let listed = listed.map_err(|error| self.failed(&error))?;
-        let validity = self.folder.get().and_then(Option::as_ref).map_or(0, |it| it.uidvalidity);
+        let listed = store.listing_with_names(Account(self.account.0), folder).await;
+        let (listed, names) = listed.map_err(|error| self.failed(&error))?;
+        let folder = self.folder.get().and_then(Option::as_ref);
+        let validity = folder.map_or(0, |it| it.uidvalidity);
         let mut listing = Listing::with_capacity(u64::from(validity), listed.len());
         for message in listed {
-            listing.push(u64::from(message.uid), u64::from(message.size));
+            let (uid, size) = (u64::from(message.uid), u64::from(message.size));
+            match names.get(&message.uid) {
+                // One that could be the name of another message of ours would be no name.
+                Some(name) if !folder.is_some_and(|folder| folder.may_call(name)) => {
+                    if listing.push_named(uid, size, name).is_err() {
+                        listing.push(uid, size);
+                    }
+                }
+                _ => listing.push(uid, size),
+            }
         }
         Ok(listing)
     }

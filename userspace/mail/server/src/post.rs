@@ -27,6 +27,7 @@ pub(crate) use outage::{is_outage, is_outage_of_queue};
 
 use crate::clock;
 use crate::letter::Letter;
+use crate::measures::Deliveries;
 use crate::plan::{Mailbox, Parcel, Plan};
 use crate::routes::Route;
 use crate::shards::Shards;
@@ -41,6 +42,7 @@ struct Inner {
     shards: Shards,
     spool: Spool,
     full: Full,
+    deliveries: Deliveries,
     counters: Counters,
 }
 
@@ -49,6 +51,7 @@ struct Counters {
     taken: AtomicU64,
     spooled: AtomicU64,
     refused: AtomicU64,
+    full: AtomicU64,
 }
 
 /// What became of messages since the start.
@@ -60,6 +63,9 @@ pub struct PostStatus {
     pub spooled: u64,
     /// Not taken.
     pub refused: u64,
+    /// Deliveries into a mailbox that was found full.
+    #[serde(default)]
+    pub full: u64,
 }
 
 /// Where a message that was taken is.
@@ -132,6 +138,17 @@ enum Fate {
     Fault(String),
 }
 
+impl Fate {
+    /// In words, where it is not done.
+    fn why(&self) -> &str {
+        match self {
+            Self::Done => "",
+            Self::Full => "the mailbox is full",
+            Self::Later(why) | Self::Waits(why) | Self::Never(why) | Self::Fault(why) => why,
+        }
+    }
+}
+
 /// What is left of a plan after all was done that can be.
 struct Rest {
     plan: Plan,
@@ -168,6 +185,7 @@ impl Post {
             shards,
             spool,
             full: Full::default(),
+            deliveries: Deliveries::default(),
             counters: Counters::default(),
         }))
     }
@@ -195,12 +213,18 @@ impl Post {
         &self.0.full
     }
 
+    /// How mail is handed over to each place.
+    pub(crate) fn deliveries(&self) -> &Deliveries {
+        &self.0.deliveries
+    }
+
     pub(crate) fn status(&self) -> PostStatus {
-        let Counters { taken, spooled, refused } = &self.0.counters;
+        let Counters { taken, spooled, refused, full } = &self.0.counters;
         PostStatus {
             taken: taken.load(Relaxed),
             spooled: spooled.load(Relaxed),
             refused: refused.load(Relaxed),
+            full: full.load(Relaxed),
         }
     }
 
@@ -212,7 +236,7 @@ impl Post {
         patience: Duration,
     ) -> Result<Taken, Refusal> {
         let taken = self.take_over(plan, letter, patience).await;
-        let Counters { taken: all, spooled, refused } = &self.0.counters;
+        let Counters { taken: all, spooled, refused, .. } = &self.0.counters;
         match &taken {
             Ok(Taken::There) => all.fetch_add(1, Relaxed),
             Ok(Taken::Spooled) => {
@@ -292,8 +316,8 @@ impl Post {
                     self.bring(key, patience).await;
                 })
                 .await;
-            // The database of nearly all of them: no need to read each file to find that out.
-            if self.shards().main().is_ok_and(|main| main.is_away()) {
+            // The store of nearly all of them: no need to read each file to find that out.
+            if self.shards().main().is_ok_and(|main| main.is_away() || main.is_shut()) {
                 return;
             }
         }
@@ -320,7 +344,7 @@ impl Post {
         key: (i64, MessageId),
         patience: Duration,
     ) -> Result<Stays, SpoolError> {
-        if self.shards().main().is_ok_and(|main| main.is_away()) {
+        if self.shards().main().is_ok_and(|main| main.is_away() || main.is_shut()) {
             return Ok(Stays::No);
         }
         let Some((plan, letter)) = self.spool().load(key).await? else { return Ok(Stays::No) };
@@ -430,6 +454,7 @@ impl Post {
                     }
                 }
                 Fate::Full => {
+                    self.0.counters.full.fetch_add(1, Relaxed);
                     self.0.full.is_full(one.account, Instant::now());
                     tried.full.push(one);
                 }

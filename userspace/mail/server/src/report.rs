@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::dkim::DkimStatus;
+pub use crate::measures::{DeliveryStatus, DiskStatus, SessionCounts};
 use crate::mx::MxStatus;
 pub use crate::operators::QueueFigures;
 use crate::outgoing::OutgoingStatus;
@@ -30,6 +32,15 @@ pub struct Status {
     pub queue: Option<QueueFigures>,
     /// Mailboxes that were full a moment ago.
     pub full_mailboxes: u64,
+    /// How mail is handed over to each store and back-end, and to other domains.
+    #[serde(default)]
+    pub deliveries: Vec<DeliveryStatus>,
+    /// Room on disks of this machine that mail is kept on.
+    #[serde(default)]
+    pub disks: Vec<DiskStatus>,
+    /// What became of messages that were to be signed.
+    #[serde(default)]
+    pub dkim: DkimStatus,
     /// Certificates: a file, and when it expires in seconds since 1970.
     pub certificates: Vec<(String, Option<i64>)>,
     /// Mail from other servers.
@@ -40,8 +51,28 @@ pub struct Status {
     pub outgoing: Option<OutgoingStatus>,
     /// Mailboxes for mail programs.
     pub pop3: Option<ServerStatus<Pop3Status>>,
+    /// What was tidied up.
+    #[serde(default)]
+    pub upkeep: UpkeepStatus,
     /// What an operator should look at, in words; empty when all is well.
     pub troubles: Vec<String>,
+}
+
+/// What was tidied up in all stores since the start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct UpkeepStatus {
+    /// Messages that were removed from Inbox, as they were there for too long.
+    pub expired_inbox: u64,
+    /// The same from Spam.
+    pub expired_spam: u64,
+    /// The same from Trash.
+    pub expired_trash: u64,
+    /// How often all folders of one kind in one store were looked at for them.
+    pub passes: u64,
+    /// Moves of mailboxes that ended, as nobody went on with them.
+    pub moves_ended: u64,
+    /// Mailboxes whose mail was removed, as their accounts are gone.
+    pub emptied: u64,
 }
 
 /// How a server is.

@@ -110,6 +110,7 @@ pub struct Role {
     behind: Mutex<JoinSet<()>>,
     queue: Arc<Mutex<Option<QueueFigures>>>,
     retention: Arc<ArcSwap<Retention>>,
+    upkeep: Upkeep,
     started: Instant,
 }
 
@@ -206,8 +207,17 @@ impl Role {
             }
         };
         let (stop, stop_behind) = (watch::Sender::new(false), watch::Sender::new(false));
+        let retention = Arc::new(ArcSwap::from_pointee(retention(&config)));
+        let upkeep = Upkeep::new(
+            directory,
+            shards,
+            outgoing.clone(),
+            Arc::clone(&retention),
+            format!("upkeep of {}", config.hostname),
+        );
         let role = Self {
-            retention: Arc::new(ArcSwap::from_pointee(retention(&config))),
+            retention,
+            upkeep,
             config: Mutex::new(config),
             listening,
             post,
@@ -277,13 +287,8 @@ impl Role {
                 warn!(%error, "the mail store can't be opened yet");
             }
         });
-        let upkeep = Upkeep::new(
-            self.post.directory().clone(),
-            self.post.shards().clone(),
-            self.outgoing.clone(),
-            Arc::clone(&self.retention),
-        );
-        behind.spawn(upkeep.keep(self.stop_behind.subscribe()));
+        behind.spawn(self.upkeep.clone().keep(self.stop_behind.subscribe()));
+        behind.spawn(self.upkeep.clone().keep_moves(self.stop_behind.subscribe()));
         let looking = standing::look(
             self.post.shards().clone(),
             Arc::clone(&self.queue),
@@ -339,10 +344,11 @@ impl Role {
             ("[mail.shards]", new.shards != old.shards),
             ("[mail.spool]", new.spool != old.spool),
             ("[mail] copy", new.copy != old.copy),
-            ("[mail] quota, limits, postmaster and default_domain", {
+            ("[mail] quota, limits, postmaster, default_domain and blocked_subscribers", {
                 let of = |config: &MailConfig| {
                     let MailConfig { quota, limits, postmaster, default_domain, .. } = config;
-                    (*quota, *limits, postmaster.clone(), default_domain.clone())
+                    let (postmaster, domain) = (postmaster.clone(), default_domain.clone());
+                    (*quota, *limits, postmaster, domain, config.blocked_subscribers)
                 };
                 of(&new) != of(old)
             }),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muralla_database::{Backoff, Location, dialect};
 use muralla_mail_directory::{Directory, ShardId};
@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OnceCell};
 use tracing::{debug, info, warn};
 
+use crate::circuit::{Change, Circuit, Pass};
 use crate::config::MailConfig;
 
 /// Why a shard can't be used now.
@@ -23,6 +24,9 @@ pub(crate) enum ShardError {
     /// It does not answer.
     #[error("shard {0} does not answer")]
     Away(String),
+    /// It answers, but takes no mail in time.
+    #[error("shard {0} takes no mail in time: one message at a time tries again")]
+    Hangs(String),
     /// Nobody knows where it is.
     #[error("nobody knows where shard {0} is: enter it, or name it under [mail.shards]")]
     Nowhere(ShardId),
@@ -65,6 +69,8 @@ pub(crate) struct Shard {
     doubted: AtomicBool,
     /// How often in a row it took too long.
     slow: AtomicU32,
+    /// Whether deliveries wait for it: its database may answer while its packs do not.
+    circuit: Circuit,
     /// Told when it is there again.
     back: Arc<Notify>,
 }
@@ -78,6 +84,15 @@ pub struct ShardStatus {
     pub open: bool,
     /// Whether it does not answer.
     pub away: bool,
+    /// Whether it kept deliveries waiting in vain, and only one at a time tries again.
+    #[serde(default)]
+    pub circuit_open: bool,
+    /// How often that came about since the start.
+    #[serde(default)]
+    pub circuit_opened: u64,
+    /// Deliveries that did not wait for it for that reason, since the start.
+    #[serde(default)]
+    pub circuit_refused: u64,
     /// Messages delivered into it since the start.
     pub delivered: u64,
     /// Microseconds that these took together.
@@ -184,6 +199,7 @@ impl Shard {
             away: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
             slow: AtomicU32::new(0),
+            circuit: Circuit::default(),
             back: Arc::clone(&inner.back),
         }))
     }
@@ -202,6 +218,12 @@ impl Shard {
             return Err(ShardError::Away(self.name.clone()));
         }
         self.open().await
+    }
+
+    /// Takes a store of a test's.
+    #[cfg(test)]
+    pub(crate) fn take_store(&self, store: Store) {
+        assert!(self.store.set(store).is_ok(), "it has one");
     }
 
     /// The queue.
@@ -269,6 +291,35 @@ impl Shard {
         self.slow.store(0, Relaxed);
     }
 
+    /// Lets a delivery through, unless it would wait in vain.
+    pub(crate) fn enter(&self) -> Result<Pass<'_>, ShardError> {
+        self.circuit.enter(Instant::now()).ok_or_else(|| ShardError::Hangs(self.name.clone()))
+    }
+
+    /// Whether no delivery would be let through now.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.circuit.is_shut(Instant::now())
+    }
+
+    /// A delivery was done.
+    pub(crate) fn answered(&self, pass: Pass<'_>) {
+        if pass.succeeded() == Change::Closed {
+            info!(shard = self.name, "the mail store takes mail in time again");
+            self.back.notify_one();
+        }
+    }
+
+    /// A delivery waited in vain, or the packs failed.
+    pub(crate) fn hung(&self, pass: Pass<'_>, why: &str) {
+        if pass.failed(Instant::now()) == Change::Opened {
+            warn!(
+                shard = self.name,
+                why,
+                "a mail store keeps mail waiting: what is for it waits elsewhere, and one message at a time tries again"
+            );
+        }
+    }
+
     async fn answers(self: &Arc<Self>) -> Result<(), ShardError> {
         let store = self.open().await?;
         let engine = store.bodies().engine().clone();
@@ -282,10 +333,14 @@ impl Shard {
 
     fn status(&self) -> ShardStatus {
         let store = self.store.get().map(Store::status).unwrap_or_default();
+        let circuit = self.circuit.status();
         ShardStatus {
             name: self.name.clone(),
             open: self.store.initialized(),
             away: self.is_away(),
+            circuit_open: circuit.open,
+            circuit_opened: circuit.opened,
+            circuit_refused: circuit.refused,
             delivered: store.delivered,
             delivery_us: store.delivery_us,
             put_bytes: store.bodies.put_bytes,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use muralla_mail_directory::AccountId;
 use muralla_smtp::server::Report;
 
 /// What a client did in one connection, as far as anybody should know.
@@ -65,6 +66,11 @@ pub enum Conduct {
 pub trait Lookout: Send + Sync + 'static {
     /// Somebody did something. Called from where mail is served: must not wait.
     fn saw(&self, sighting: Sighting);
+
+    /// A user proved to be himself: whoever else is behind that address, not all of them are strangers. Must not wait, either.
+    fn welcomed(&self, source: IpAddr, account: AccountId) {
+        let _ = (source, account);
+    }
 }
 
 /// Nobody.

@@ -25,6 +25,7 @@ use tracing::{debug, error, info, warn};
 use crate::clock;
 use crate::dkim::{self, Signer};
 use crate::letter::Letter;
+use crate::measures::{SessionCounts, Sessions};
 use crate::perimeter::Placement;
 use crate::plan::{Known, Plan, Surroundings};
 use crate::post::{Post, Refusal};
@@ -63,10 +64,11 @@ pub(crate) struct Counters {
     foreign_senders: AtomicU64,
     limited: AtomicU64,
     put_off: AtomicU64,
+    ended: Sessions,
 }
 
 /// What became of logins and messages since the start.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct SubmissionStatus {
     /// Users who were let in.
     pub logins: u64,
@@ -84,6 +86,9 @@ pub struct SubmissionStatus {
     pub limited: u64,
     /// Messages put off as they could not be kept.
     pub put_off: u64,
+    /// How connections ended, and what they were encrypted with.
+    #[serde(default)]
+    pub ended: SessionCounts,
 }
 
 /// What is remembered of a connection.
@@ -111,6 +116,7 @@ impl Submission {
             foreign_senders: read(&counters.foreign_senders),
             limited: read(&counters.limited),
             put_off: read(&counters.put_off),
+            ended: counters.ended.counts(),
         }
     }
 
@@ -358,6 +364,7 @@ impl Handler for Submission {
         match attempt.check(password.reveal()).await {
             Ok(accepted) => {
                 add(&self.counters.logins);
+                self.lookout.welcomed(about.client.ip, accepted.account.id);
                 memory.account = Some(accepted.account.id);
                 Ok(accepted.account.name.to_string())
             }
@@ -383,7 +390,7 @@ impl Handler for Submission {
     async fn proof(
         &self,
         memory: &mut Memory,
-        _: Conversation<'_>,
+        about: Conversation<'_>,
         user: &str,
         message: &[u8],
         proof: &[u8],
@@ -393,6 +400,7 @@ impl Handler for Submission {
         match challenge.verify(message, proof) {
             Ok((accepted, signature)) => {
                 add(&self.counters.logins);
+                self.lookout.welcomed(about.client.ip, accepted.account.id);
                 memory.account = Some(accepted.account.id);
                 let account = accepted.account.name.to_string();
                 Ok(Proved { account, signature: signature.to_vec() })
@@ -406,6 +414,7 @@ impl Handler for Submission {
     }
 
     async fn closed(&self, _: Memory, client: &Client, report: &Report) {
+        self.counters.ended.ended(client, report);
         for sighting in sightings::of_smtp(Service::Submission, client.ip, report, (0, 0)) {
             self.lookout.saw(sighting);
         }

@@ -3,9 +3,11 @@
 //! - [`places`] says where shards are, and what accounts have in them;
 //! - [`stores`] checks stores, gives room back, and removes what nobody owns;
 //! - [`moving`] brings a mailbox into another shard;
+//! - [`importing`] brings mailboxes from other servers;
 //! - [`capacity`] is what so many mailboxes take in boxes, disks and money.
 
 pub mod capacity;
+pub mod importing;
 pub mod moving;
 pub mod places;
 pub mod stores;
@@ -103,13 +105,45 @@ pub async fn directory(config: &MailConfig) -> Result<Directory, ToolsError> {
 ///
 /// [`ToolsError`].
 pub async fn mailbox(config: &MailConfig, name: &Name) -> Result<Mailbox, ToolsError> {
-    let directory = directory(config).await?;
-    let account =
-        directory.account_named(name).ok_or_else(|| ToolsError::NoAccount(name.clone()))?;
-    let queue = QueueOptions::new(config.hostname.as_str());
-    let shards = Shards::new(config, directory, StoreOptions::default(), queue);
-    let shards = shards.map_err(ToolsError::Config)?;
-    let store = shards.of(account.shard)?.store().await?;
-    let quota = Some(account.quota_bytes).filter(|quota| *quota > 0);
-    Ok(Mailbox { store, account: Account(account.id.0), quota })
+    Mailboxes::open(config).await?.of(name).await
+}
+
+/// Mailboxes of accounts, wherever they lie, and however many.
+pub struct Mailboxes {
+    directory: Directory,
+    shards: Shards,
+}
+
+impl Mailboxes {
+    /// With the directory as it is now, and as it becomes.
+    ///
+    /// # Errors
+    ///
+    /// [`ToolsError`].
+    pub async fn open(config: &MailConfig) -> Result<Self, ToolsError> {
+        let directory = directory(config).await?;
+        let queue = QueueOptions::new(config.hostname.as_str());
+        let shards = Shards::new(config, directory.clone(), StoreOptions::default(), queue);
+        let shards = shards.map_err(ToolsError::Config)?;
+        Ok(Self { directory, shards })
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    ///
+    /// [`ToolsError`].
+    pub async fn of(&self, name: &Name) -> Result<Mailbox, ToolsError> {
+        let account = self.directory.account_named(name);
+        let account = account.ok_or_else(|| ToolsError::NoAccount(name.clone()))?;
+        let store = self.shards.of(account.shard)?.store().await?;
+        let quota = Some(account.quota_bytes).filter(|quota| *quota > 0);
+        Ok(Mailbox { store, account: Account(account.id.0), quota })
+    }
+
+    /// Ends all connections.
+    pub async fn close(self) {
+        self.shards.close().await;
+        self.directory.registry().close().await;
+    }
 }

@@ -1,12 +1,16 @@
-//! TLS on both sides: certificates that are read from files and read again when they are renewed, whom a client believes, and a
-//! stream that becomes TLS in the middle.
+//! TLS on both sides: certificates that are read from files and read again when they are renewed, whom a client believes, by whom it
+//! was certified or by records of DNS, and a stream that becomes TLS in the middle.
 
 mod certificates;
+mod dane;
+mod der;
 mod trust;
 mod validity;
 mod wire;
 
 pub use certificates::{CertificateFacts, CertificateFiles, Certificates};
+pub(crate) use dane::refusal;
+pub use dane::{Dane, DaneError, Tlsa};
 pub use trust::Trust;
 pub use wire::Wire;
 

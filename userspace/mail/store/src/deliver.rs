@@ -20,6 +20,7 @@ use tracing::{error, warn};
 
 use crate::bodies::BodyRow;
 use crate::folders::{Account, BoxRow, Flags, FolderId, FolderPath, Message};
+use crate::imported::{Imported, remember};
 use crate::locked::Locked;
 use crate::outcome::StoreError;
 use crate::packs::now;
@@ -109,6 +110,8 @@ pub(crate) struct Placing {
     pub(crate) id: MessageId,
     pub(crate) body: BodyRow,
     pub(crate) destinations: Vec<Destination>,
+    /// What is remembered of it for good, if another server gave it.
+    pub(crate) imported: Option<Imported>,
 }
 
 /// One that somebody waits for.
@@ -130,7 +133,7 @@ impl Inner {
             let body = self.bodies.put(delivery.raw.clone()).await?;
             let (reply, answer) = oneshot::channel();
             let destinations = delivery.destinations.clone();
-            let placing = Placing { id: delivery.id, body, destinations };
+            let placing = Placing { id: delivery.id, body, destinations, imported: None };
             let job = Job { placing, reply };
             self.jobs.send_timeout(job, PATIENCE).await.map_err(|refused| match refused {
                 mpsc::error::SendTimeoutError::Timeout(_) => StoreError::Busy,
@@ -194,6 +197,7 @@ impl Inner {
         let mut locked = Locked::take(&mut work, &accounts).await?;
         let mut known = known(&mut work, batch.iter().map(|job| &job.id)).await?;
         let (mut rows, mut bodies, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut imported = Vec::new();
         for job in batch {
             let mut refs = 0;
             let mut delivered = Vec::with_capacity(job.destinations.len());
@@ -208,6 +212,9 @@ impl Inner {
                     known.insert(key, (message.folder, message.uid));
                     let id = job.id.as_bytes().to_vec();
                     rows.push(message.values(destination.account, Some(id)));
+                    if let Some(origin) = &job.imported {
+                        imported.push((destination.account, job.id, origin.clone()));
+                    }
                     refs += 1;
                 }
                 delivered.push(match outcome {
@@ -225,6 +232,7 @@ impl Inner {
         }
         locked.store(&mut work).await?;
         Message::insert(&mut work, rows).await?;
+        remember(&mut work, imported, now).await?;
         self.bodies.insert(&mut work, &bodies).await?;
         work.commit().await?;
         Ok(outcomes)

@@ -7,6 +7,7 @@ use muralla_database::{DatabaseError, Value};
 use sqlx::AssertSqlSafe;
 
 use crate::folders::{Account, BoxRow, FolderId, Purpose};
+use crate::imported::forget_what_is_gone;
 use crate::numbers::EPOCH;
 use crate::outcome::StoreError;
 use crate::store::Store;
@@ -17,15 +18,34 @@ const REMEMBERED: i64 = 30 * 86_400;
 /// Rows of what was removed that one transaction forgets.
 const FORGOTTEN: i64 = 5_000;
 
-/// Folders that are looked through at once.
+/// Folders that are asked for at once, and pages of them that are looked through in one go.
 const FOLDERS: i64 = 500;
+const PAGES: usize = 40;
 
 /// Messages that are removed in one transaction, so that nobody waits long for the account.
 const MESSAGES: i64 = 1_000;
 
+/// What one go of [`Store::expire`] did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Expired {
+    /// Messages that it removed.
+    pub removed: usize,
+    /// Beyond which account the next one goes on; none if all were looked at.
+    pub next: Option<Account>,
+}
+
+/// A folder that something may be removed from.
+struct Old {
+    account: Account,
+    folder: FolderId,
+    /// Since when its oldest message is there.
+    since: Option<i64>,
+}
+
 impl Store {
-    /// Removes what has been for too long in the folders of a purpose: `days` says for each account after how many; none for
-    /// never. Returns how many messages were removed; `most` or a few more at once.
+    /// Removes what has been for too long in the folders of a purpose, of accounts beyond one, in the order of their numbers: `days` says
+    /// for each after how many; none for never. One go removes `most` messages or a few more, and looks at 20,000 folders: whoever calls
+    /// it goes on where it ended. It may be abandoned; what was removed until then stays so.
     ///
     /// # Errors
     ///
@@ -34,20 +54,27 @@ impl Store {
         &self,
         purpose: Purpose,
         now: i64,
+        after: Option<Account>,
         most: usize,
         days: impl Fn(Account) -> Option<u32>,
-    ) -> Result<usize, StoreError> {
-        let (mut removed, mut after) = (0, i64::MIN);
-        loop {
-            let folders = self.folders_of(purpose, after).await?;
-            let Some((last, _)) = folders.last() else { return Ok(removed) };
-            after = last.0;
-            for (account, folder) in folders {
-                let Some(days) = days(account) else { continue };
-                let before = now.saturating_sub(i64::from(days) * 86_400);
+    ) -> Result<Expired, StoreError> {
+        let (mut removed, mut next) = (0, after);
+        for _ in 0..PAGES {
+            let folders = self.folders_of(purpose, next).await?;
+            if folders.is_empty() {
+                return Ok(Expired { removed, next: None });
+            }
+            for Old { account, folder, since } in folders {
+                let before = days(account).map(|days| now.saturating_sub(i64::from(days) * 86_400));
+                let Some(before) =
+                    before.filter(|before| since.is_some_and(|since| since < *before))
+                else {
+                    next = Some(account);
+                    continue;
+                };
                 loop {
                     if removed >= most {
-                        return Ok(removed);
+                        return Ok(Expired { removed, next });
                     }
                     let old = self.saved_before(account, folder, before).await?;
                     if old.is_empty() {
@@ -60,8 +87,10 @@ impl Store {
                         Err(error) => return Err(error),
                     }
                 }
+                next = Some(account);
             }
         }
+        Ok(Expired { removed, next })
     }
 
     /// Accounts that have mail here, in the order of their numbers, beyond one: at most so many, each with when its mail was last
@@ -91,7 +120,7 @@ impl Store {
         Ok(accounts)
     }
 
-    /// Forgets what was removed long ago, bit by bit. Returns how many rows that were.
+    /// Forgets what was removed long ago, and of long ago what was imported, bit by bit. Returns how many rows that were.
     ///
     /// # Errors
     ///
@@ -107,17 +136,19 @@ impl Store {
             work.commit().await?;
             forgotten += gone;
             if gone < FORGOTTEN as u64 {
-                return Ok(forgotten);
+                break;
             }
         }
+        Ok(forgotten + self.forget_imported(now).await?)
     }
 
-    /// What was removed of an account may be delivered again.
+    /// What was removed of an account may be delivered again, and imported.
     pub(crate) async fn forget_deliveries(&self, account: Account) -> Result<(), StoreError> {
         let mut work = self.inner.engine.write().await?;
         let sql = "UPDATE mail_expunged SET delivery = NULL \
                    WHERE account = $1 AND delivery IS NOT NULL";
         work.execute(sql, vec![account.0.into()]).await?;
+        forget_what_is_gone(&mut work, account).await?;
         Ok(work.commit().await?)
     }
 
@@ -125,18 +156,25 @@ impl Store {
     async fn folders_of(
         &self,
         purpose: Purpose,
-        after: i64,
-    ) -> Result<Vec<(Account, FolderId)>, DatabaseError> {
+        after: Option<Account>,
+    ) -> Result<Vec<Old>, DatabaseError> {
         let mut work = self.inner.engine.read().await?;
-        // The two purposes that are expired as a rule have an index, which the literal lets the engine see.
+        // The two purposes that are expired as a rule have an index, which the literal lets the engine see. Where the oldest is not old,
+        // as in most folders, nothing else is asked.
         let sql = format!(
-            "SELECT account, id FROM mail_folder WHERE purpose = {} AND account > $1 AND messages > 0 \
-             ORDER BY account LIMIT {FOLDERS}",
+            "SELECT account, id, (SELECT min(saved) FROM mail_message \
+             WHERE mail_message.account = mail_folder.account AND mail_message.folder = mail_folder.id) \
+             FROM mail_folder WHERE purpose = {} AND account > $1 AND messages > 0 ORDER BY account LIMIT {FOLDERS}",
             purpose.number()
         );
+        let after = after.map_or(i64::MIN, |account| account.0);
         let mut folders = Vec::new();
         work.each(AssertSqlSafe(sql), vec![Value::from(after)], |row| {
-            folders.push((Account(row.int(0)?), FolderId(row.int(1)?)));
+            folders.push(Old {
+                account: Account(row.int(0)?),
+                folder: FolderId(row.int(1)?),
+                since: row.int_or_none(2)?,
+            });
             Ok(())
         })
         .await?;

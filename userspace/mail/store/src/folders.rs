@@ -281,6 +281,8 @@ pub(crate) struct BoxRow {
     pub(crate) next_folder: i64,
     pub(crate) messages: i64,
     pub(crate) bytes: i64,
+    /// The greatest number by which anybody moved it.
+    pub(crate) fence: i64,
 }
 
 impl BoxRow {
@@ -289,9 +291,9 @@ impl BoxRow {
     pub(crate) const ELSEWHERE: i64 = 2;
 
     pub(crate) const NEW: Self =
-        Self { state: Self::HERE, modseq: 0, next_folder: 1, messages: 0, bytes: 0 };
+        Self { state: Self::HERE, modseq: 0, next_folder: 1, messages: 0, bytes: 0, fence: 0 };
 
-    pub(crate) const COLUMNS: &str = "account, state, modseq, next_folder, messages, bytes";
+    pub(crate) const COLUMNS: &str = "account, state, modseq, next_folder, messages, bytes, fence";
 
     /// Behind [`BoxRow::COLUMNS`] in a row.
     pub(crate) fn of(row: &Row) -> Result<(Account, Self), DatabaseError> {
@@ -301,23 +303,23 @@ impl BoxRow {
             next_folder: row.int(3)?,
             messages: row.int(4)?,
             bytes: row.int(5)?,
+            fence: row.int(6)?,
         };
         Ok((Account(row.int(0)?), this))
     }
 
     pub(crate) fn values(&self, account: Account) -> Vec<Value> {
-        [account.0, self.state, self.modseq, self.next_folder, self.messages, self.bytes]
-            .map(Value::from)
-            .to_vec()
+        let Self { state, modseq, next_folder, messages, bytes, fence } = *self;
+        [account.0, state, modseq, next_folder, messages, bytes, fence].map(Value::from).to_vec()
     }
 
     /// Writes locked rows back, as [`BoxRow::values`] has them.
     pub(crate) async fn store(work: &mut Work, rows: Vec<Vec<Value>>) -> Result<(), DatabaseError> {
         work.bulk(
-            "INSERT INTO mail_box (account, state, modseq, next_folder, messages, bytes)",
+            "INSERT INTO mail_box (account, state, modseq, next_folder, messages, bytes, fence)",
             "ON CONFLICT (account) DO UPDATE SET state = excluded.state, modseq = excluded.modseq, \
-             next_folder = excluded.next_folder, messages = excluded.messages, bytes = excluded.bytes",
-            6,
+             next_folder = excluded.next_folder, messages = excluded.messages, bytes = excluded.bytes, fence = excluded.fence",
+            7,
             rows,
         )
         .await
@@ -402,6 +404,12 @@ impl Folder {
     #[must_use]
     pub fn uidl(&self, uid: u32) -> String {
         format!("{:08x}{uid:08x}", self.uidvalidity)
+    }
+
+    /// Whether a message of this folder may be called so by [`Folder::uidl`].
+    #[must_use]
+    pub fn may_call(&self, name: &str) -> bool {
+        name.len() == 16 && name.starts_with(&format!("{:08x}", self.uidvalidity))
     }
 
     pub(crate) fn add(&mut self, size: u64, flags: Flags) {

@@ -14,7 +14,7 @@
 //!   transaction; [`folders`] are accounts, folders and flags as data, and [`mailboxes`] lists, reads and changes what is in them;
 //! - [`expiry`] removes what is old, [`moving`] brings a mailbox into another store while it is in use, [`counting`] counts again,
 //!   [`census`] tells how much there is;
-//! - [`transfer`] imports mail from Maildir and mbox, and exports it;
+//! - [`transfer`] imports mail from Maildir, mbox and whatever else is a source, and exports it;
 //! - [`schema`] has the tables.
 //!
 //! # What is durable when
@@ -55,6 +55,7 @@ pub mod schema;
 pub mod store;
 pub mod transfer;
 
+mod imported;
 mod locked;
 mod numbers;
 mod pieces;
@@ -65,8 +66,10 @@ pub use check::{CheckProgress, CheckReport, Fault};
 pub use collection::{Maintained, PackTotals};
 pub use deliver::{Delivered, Delivery, Destination};
 pub use error::BodyError;
+pub use expiry::Expired;
 pub use folders::{Account, Flags, Folder, FolderId, FolderPath, Message, Purpose, Usage};
 pub use mailboxes::{Append, Listed};
+pub use moving::Fence;
 pub use outcome::StoreError;
 pub use packs::{PackError, PackLocation, PackOptions, PackStore, Place, S3Location};
 pub use schema::SCHEMA;

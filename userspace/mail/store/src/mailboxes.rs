@@ -1,6 +1,6 @@
 //! What is in mailboxes: listed, read, marked, copied, moved and removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -114,6 +114,43 @@ impl Store {
         let row = work.row(AssertSqlSafe(sql), values).await?;
         let text = row.map(|row| row.text_or_none(0)).transpose()?.flatten().unwrap_or_default();
         Ok(listing(&text)?)
+    }
+
+    /// The same, with what POP3 called messages of it where they were imported from: clients keep those names, and would fetch all their
+    /// mail again if they changed. Asked in one statement, as hardly anybody has such names.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn listing_with_names(
+        &self,
+        account: Account,
+        folder: FolderId,
+    ) -> Result<(Vec<Listed>, HashMap<u32, String>), StoreError> {
+        let mut work = self.inner.engine.read().await?;
+        let (joined, names) = match work.flavour() {
+            Flavour::Sqlite => (
+                "group_concat(uid || ' ' || size || ' ' || body, ' ' ORDER BY uid)",
+                "group_concat(named.uid || ' ' || mail_imported.uidl, ' ')",
+            ),
+            Flavour::Postgres => (
+                "string_agg(concat_ws(' ', uid, size, body), ' ' ORDER BY uid)",
+                "string_agg(concat_ws(' ', named.uid, mail_imported.uidl), ' ')",
+            ),
+        };
+        let sql = format!(
+            "SELECT {joined}, (SELECT {names} FROM mail_imported JOIN mail_message AS named \
+             ON named.account = mail_imported.account AND named.delivery = mail_imported.identity \
+             AND named.delivery IS NOT NULL WHERE mail_imported.account = $1 \
+             AND mail_imported.uidl IS NOT NULL AND named.folder = $2) \
+             FROM mail_message WHERE account = $1 AND folder = $2"
+        );
+        let values = vec![account.0.into(), folder.0.into()];
+        let Some(row) = work.row(AssertSqlSafe(sql), values).await? else {
+            return Ok((Vec::new(), HashMap::new()));
+        };
+        let listed = listing(&row.text_or_none(0)?.unwrap_or_default())?;
+        Ok((listed, named(&row.text_or_none(1)?.unwrap_or_default())?))
     }
 
     /// A message, whole.
@@ -529,4 +566,16 @@ fn listing(text: &str) -> Result<Vec<Listed>, DatabaseError> {
         });
     }
     Ok(listed)
+}
+
+/// Reads `uid name` again and again; names have no spaces.
+fn named(text: &str) -> Result<HashMap<u32, String>, DatabaseError> {
+    let wrong = || DatabaseError::Row("names of messages that are none".to_owned());
+    let mut words = text.split_ascii_whitespace();
+    let mut names = HashMap::new();
+    while let Some(uid) = words.next() {
+        let name = words.next().ok_or_else(wrong)?;
+        names.insert(uid.parse().map_err(|_| wrong())?, name.to_owned());
+    }
+    Ok(names)
 }

@@ -17,7 +17,9 @@
 //! | elsewhere | here | new | what is left in the old place is removed |
 //!
 //! Two who move one mailbox at the same time do no harm: what is written in the new place is written in transactions that see
-//! that it is still leaving there, and only a mailbox that was leaving becomes one that is elsewhere.
+//! that it is still leaving there, and only a mailbox that was leaving becomes one that is elsewhere. Whoever moves it has a number, his
+//! [`Fence`], greater than that of whoever did before him; each place knows the greatest that it was shown, and takes nothing from who has a
+//! lesser one: he was taken for gone, and may have slept for an hour.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,6 +29,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::bodies::{BodyId, BodyRow};
 use crate::folders::{Account, BoxRow, Folder, FolderId, Message};
+use crate::imported;
 use crate::locked::Locked;
 use crate::mailboxes::{THESE, folders, stretches};
 use crate::outcome::StoreError;
@@ -46,6 +49,10 @@ const ATTEMPTS: usize = 5;
 /// So few messages that they are copied while it stands still.
 const FEW: usize = 100;
 
+/// The number of who moves a mailbox, or ends what somebody else began: greater than that of whoever did before him.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Fence(pub i64);
+
 /// A message with its delivery's id.
 type Row = (Message, Option<Vec<u8>>);
 
@@ -55,44 +62,47 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; it lives where it did.
+    /// [`StoreError`]; it lives where it did. [`StoreError::Elsewhere`] also if somebody with a greater number has taken it over.
     pub async fn move_account<S: Future<Output = Result<(), StoreError>>>(
         &self,
         account: Account,
         to: &Self,
+        fence: Fence,
         mut progress: impl FnMut(u64, u64),
         switch: impl FnOnce() -> S,
     ) -> Result<(), StoreError> {
-        to.change_state(account, |row| match row.state {
+        // Who moved it before has no say any more.
+        self.change_state(account, fence, |row| Some(row.state)).await?;
+        to.change_state(account, fence, |row| match row.state {
             // It has mail of its own: it lives there, or did, and is to be looked at first.
             BoxRow::HERE if row.messages > 0 => None,
             _ => Some(BoxRow::LEAVING),
         })
         .await?;
         for _ in 0..ROUNDS {
-            if self.bring(account, to, &mut progress).await? < FEW {
+            if self.bring(account, to, fence, &mut progress).await? < FEW {
                 break;
             }
         }
         // One that is elsewhere already was copied by a move that ended before the directory was told.
-        let stands = self.change_state(account, |row| match row.state {
+        let stands = self.change_state(account, fence, |row| match row.state {
             BoxRow::HERE => Some(BoxRow::LEAVING),
             state => Some(state),
         });
         stands.await?;
         let brought = async {
-            self.bring(account, to, &mut progress).await?;
-            self.bring_counts(account, to).await
+            self.bring(account, to, fence, &mut progress).await?;
+            self.bring_counts(account, to, fence).await
         };
         if let Err(error) = brought.await {
-            self.change_state(account, |row| match row.state {
+            self.change_state(account, fence, |row| match row.state {
                 BoxRow::LEAVING => Some(BoxRow::HERE),
                 state => Some(state),
             })
             .await?;
             return Err(error);
         }
-        self.change_state(account, |row| match row.state {
+        self.change_state(account, fence, |row| match row.state {
             // Somebody wants it to stay.
             BoxRow::HERE => None,
             _ => Some(BoxRow::ELSEWHERE),
@@ -102,18 +112,18 @@ impl Store {
             Ok(()) => {}
             Err(StoreError::Elsewhere(account)) => return Err(StoreError::Elsewhere(account)),
             Err(error) => {
-                self.change_state(account, |_| Some(BoxRow::HERE)).await?;
+                self.change_state(account, fence, |_| Some(BoxRow::HERE)).await?;
                 return Err(error);
             }
         }
-        let back = self.change_state(account, |_| Some(BoxRow::ELSEWHERE)).await?;
+        let back = self.change_state(account, fence, |_| Some(BoxRow::ELSEWHERE)).await?;
         if back == BoxRow::HERE {
             // Somebody gave it up while the directory did not answer: what came meanwhile is brought as well.
-            self.bring(account, to, &mut progress).await?;
-            self.bring_counts(account, to).await?;
+            self.bring(account, to, fence, &mut progress).await?;
+            self.bring_counts(account, to, fence).await?;
         }
-        to.thaw(account).await?;
-        self.drop_rest(account).await
+        to.thaw(account, fence).await?;
+        self.drop_rest(account, fence).await
     }
 
     /// A mailbox that stands still since a move was broken off takes changes again; nothing is changed of one that doesn't.
@@ -121,8 +131,8 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Elsewhere`] if the move had only to tell the directory: it is done again, and ends then.
-    pub async fn thaw(&self, account: Account) -> Result<(), StoreError> {
-        self.change_state(account, |row| match row.state {
+    pub async fn thaw(&self, account: Account, fence: Fence) -> Result<(), StoreError> {
+        self.change_state(account, fence, |row| match row.state {
             BoxRow::ELSEWHERE => None,
             _ => Some(BoxRow::HERE),
         })
@@ -136,8 +146,8 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn stay(&self, account: Account) -> Result<(), StoreError> {
-        self.change_state(account, |_| Some(BoxRow::HERE)).await?;
+    pub async fn stay(&self, account: Account, fence: Fence) -> Result<(), StoreError> {
+        self.change_state(account, fence, |_| Some(BoxRow::HERE)).await?;
         Ok(())
     }
 
@@ -147,7 +157,7 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn let_go(&self, account: Account) -> Result<bool, StoreError> {
+    pub async fn let_go(&self, account: Account, fence: Fence) -> Result<bool, StoreError> {
         let mut work = self.inner.engine.read().await?;
         let sql = "SELECT state, messages FROM mail_box WHERE account = $1";
         let row = work.row(sql, vec![account.0.into()]).await?;
@@ -157,7 +167,7 @@ impl Store {
             Some((BoxRow::HERE, messages)) => return Ok(messages == 0),
             Some(_) => {}
         }
-        let left = self.change_state(account, |row| match row.state {
+        let left = self.change_state(account, fence, |row| match row.state {
             BoxRow::HERE => None,
             _ => Some(BoxRow::ELSEWHERE),
         });
@@ -166,23 +176,27 @@ impl Store {
             Err(StoreError::Elsewhere(_)) => return Ok(false),
             Err(error) => return Err(error),
         }
-        self.drop_rest(account).await?;
+        self.drop_rest(account, fence).await?;
         Ok(true)
     }
 
-    /// Changes what a mailbox's row says, if `change` gives something. Tells what it said.
+    /// Changes what a mailbox's row says, if `change` gives something, and shows it the number. Tells what it said.
     async fn change_state(
         &self,
         account: Account,
+        fence: Fence,
         change: impl Fn(&BoxRow) -> Option<i64>,
     ) -> Result<i64, StoreError> {
         let mut work = self.inner.engine.write().await?;
         let mut locked = Locked::take(&mut work, &BTreeSet::from([account])).await?;
         let one = locked.of(account)?;
-        let before = one.row.state;
+        let BoxRow { state: before, fence: shown, .. } = one.row;
+        if shown > fence.0 {
+            return Err(StoreError::Elsewhere(account));
+        }
         let state = change(&one.row).ok_or(StoreError::Elsewhere(account))?;
-        if state != before {
-            one.row.state = state;
+        if (state, fence.0) != (before, shown) {
+            (one.row.state, one.row.fence) = (state, fence.0);
             one.change();
             locked.store(&mut work).await?;
             work.commit().await?;
@@ -195,16 +209,18 @@ impl Store {
         &self,
         account: Account,
         to: &Self,
+        fence: Fence,
         progress: &mut impl FnMut(u64, u64),
     ) -> Result<usize, StoreError> {
         let (here, there) = (self.rows(account).await?, to.rows(account).await?);
-        to.take_folders(account, BoxRow::LEAVING, &here.folders).await?;
+        self.bring_imported(account, to, fence).await?;
+        to.take_folders(account, BoxRow::LEAVING, fence, &here.folders).await?;
         let mut different = 0;
         let gone: Vec<(FolderId, u32)> =
             there.messages.keys().filter(|key| !here.messages.contains_key(key)).copied().collect();
         different += gone.len();
         for chunk in gone.chunks(1_000) {
-            to.drop_rows(account, BoxRow::LEAVING, chunk).await?;
+            to.drop_rows(account, BoxRow::LEAVING, fence, chunk).await?;
         }
         let changed: Vec<&Message> = here
             .messages
@@ -216,7 +232,7 @@ impl Store {
             .collect();
         different += changed.len();
         for chunk in changed.chunks(1_000) {
-            to.take_flags(account, chunk).await?;
+            to.take_flags(account, fence, chunk).await?;
         }
         let missing: Vec<&Row> = here
             .messages
@@ -230,7 +246,8 @@ impl Store {
         for chunk in in_pieces(missing, BATCH, BYTES, |(message, _)| message.size) {
             let bytes = chunk.iter().map(|(message, _)| message.size).sum();
             let mut attempt = 0;
-            while let Err(error) = self.bring_messages(account, to, &chunk, &mut known).await {
+            while let Err(error) = self.bring_messages(account, to, fence, &chunk, &mut known).await
+            {
                 attempt += 1;
                 // What was put there was tidied away before it had a row.
                 if !error.is_stale() || attempt > ATTEMPTS {
@@ -246,6 +263,7 @@ impl Store {
         &self,
         account: Account,
         to: &Self,
+        fence: Fence,
         rows: &[&Row],
         known: &mut HashMap<BodyId, BodyId>,
     ) -> Result<(), StoreError> {
@@ -274,7 +292,7 @@ impl Store {
             values.push(message.values(account, delivery.clone()));
         }
         let mut work = to.inner.engine.write().await?;
-        take_in(&mut work, account, BoxRow::LEAVING).await?;
+        take_in(&mut work, account, BoxRow::LEAVING, fence).await?;
         Message::insert(&mut work, values).await?;
         let inserted: Vec<(BodyRow, i64)> = put
             .into_iter()
@@ -287,6 +305,39 @@ impl Store {
         to.inner.bodies.insert(&mut work, &inserted).await?;
         work.commit().await?;
         known.extend(new);
+        Ok(())
+    }
+
+    /// What was imported, and is not imported again there.
+    async fn bring_imported(
+        &self,
+        account: Account,
+        to: &Self,
+        fence: Fence,
+    ) -> Result<(), StoreError> {
+        let mut work = self.inner.engine.read().await?;
+        let mut missing = imported::all(&mut work, account).await?;
+        drop(work);
+        let mut work = to.inner.engine.read().await?;
+        let there = imported::all(&mut work, account).await?;
+        drop(work);
+        // First what is another's here: two must not have one name of POP3, not even for a moment.
+        let other = there.iter().filter(|(identity, row)| missing.get(*identity) != Some(*row));
+        let other: Vec<Vec<u8>> = other.map(|(identity, _)| identity.clone()).collect();
+        for chunk in other.chunks(1_000) {
+            let mut work = to.inner.engine.write().await?;
+            take_in(&mut work, account, BoxRow::LEAVING, fence).await?;
+            imported::remove(&mut work, account, chunk).await?;
+            work.commit().await?;
+        }
+        missing.retain(|identity, row| there.get(identity) != Some(&*row));
+        let missing: Vec<_> = missing.into_iter().collect();
+        for chunk in missing.chunks(1_000) {
+            let mut work = to.inner.engine.write().await?;
+            take_in(&mut work, account, BoxRow::LEAVING, fence).await?;
+            imported::insert(&mut work, account, chunk).await?;
+            work.commit().await?;
+        }
         Ok(())
     }
 
@@ -310,10 +361,11 @@ impl Store {
         &self,
         account: Account,
         state: i64,
+        fence: Fence,
         wanted: &[Folder],
     ) -> Result<(), StoreError> {
         let mut work = self.inner.engine.write().await?;
-        take_in(&mut work, account, state).await?;
+        take_in(&mut work, account, state, fence).await?;
         let wanted_ids: BTreeSet<FolderId> = wanted.iter().map(|folder| folder.id).collect();
         let old = folders(&mut work, account).await?;
         let gone = old.iter().filter(|folder| !wanted_ids.contains(&folder.id));
@@ -336,6 +388,7 @@ impl Store {
         &self,
         account: Account,
         state: i64,
+        fence: Fence,
         keys: &[(FolderId, u32)],
     ) -> Result<(), StoreError> {
         let mut by_folder: BTreeMap<FolderId, Vec<u32>> = BTreeMap::new();
@@ -343,7 +396,7 @@ impl Store {
             by_folder.entry(*folder).or_default().push(*uid);
         }
         let mut work = self.inner.engine.write().await?;
-        take_in(&mut work, account, state).await?;
+        take_in(&mut work, account, state, fence).await?;
         let mut bodies = BTreeMap::new();
         let of = format!("mail_message WHERE {THESE}");
         let (select, delete) = (format!("SELECT uid, body FROM {of}"), format!("DELETE FROM {of}"));
@@ -362,9 +415,14 @@ impl Store {
         Ok(work.commit().await?)
     }
 
-    async fn take_flags(&self, account: Account, messages: &[&Message]) -> Result<(), StoreError> {
+    async fn take_flags(
+        &self,
+        account: Account,
+        fence: Fence,
+        messages: &[&Message],
+    ) -> Result<(), StoreError> {
         let mut work = self.inner.engine.write().await?;
-        take_in(&mut work, account, BoxRow::LEAVING).await?;
+        take_in(&mut work, account, BoxRow::LEAVING, fence).await?;
         for message in messages {
             let values = vec![
                 account.0.into(),
@@ -416,7 +474,12 @@ impl Store {
     }
 
     /// Numbers of the account itself, as nothing changes any more, and the memory of what was removed.
-    async fn bring_counts(&self, account: Account, to: &Self) -> Result<(), StoreError> {
+    async fn bring_counts(
+        &self,
+        account: Account,
+        to: &Self,
+        fence: Fence,
+    ) -> Result<(), StoreError> {
         let mut work = self.inner.engine.read().await?;
         let row = box_row(&mut work, account).await?;
         let mut removed: Vec<Vec<Value>> = Vec::new();
@@ -437,16 +500,17 @@ impl Store {
             removed,
         )
         .await?;
-        let mut locked = take_in(&mut work, account, BoxRow::LEAVING).await?;
+        let mut locked = take_in(&mut work, account, BoxRow::LEAVING, fence).await?;
         let one = locked.of(account)?;
-        one.row = BoxRow { state: BoxRow::LEAVING, modseq: row.modseq.max(one.row.modseq), ..row };
+        let modseq = row.modseq.max(one.row.modseq);
+        one.row = BoxRow { state: BoxRow::LEAVING, modseq, fence: fence.0, ..row };
         one.change();
         locked.store(&mut work).await?;
         Ok(work.commit().await?)
     }
 
     /// Removes what is left of a mailbox that lives elsewhere, but for the row that says so.
-    async fn drop_rest(&self, account: Account) -> Result<(), StoreError> {
+    async fn drop_rest(&self, account: Account, fence: Fence) -> Result<(), StoreError> {
         loop {
             let rows = self.rows(account).await?;
             if rows.messages.is_empty() {
@@ -454,14 +518,18 @@ impl Store {
             }
             let keys: Vec<(FolderId, u32)> = rows.messages.into_keys().collect();
             for chunk in keys.chunks(1_000) {
-                self.drop_rows(account, BoxRow::ELSEWHERE, chunk).await?;
+                self.drop_rows(account, BoxRow::ELSEWHERE, fence, chunk).await?;
             }
         }
-        self.take_folders(account, BoxRow::ELSEWHERE, &[]).await?;
+        self.take_folders(account, BoxRow::ELSEWHERE, fence, &[]).await?;
         let mut work = self.inner.engine.write().await?;
-        let mut locked = take_in(&mut work, account, BoxRow::ELSEWHERE).await?;
-        let sql = "DELETE FROM mail_expunged WHERE account = $1";
-        work.execute(sql, vec![account.0.into()]).await?;
+        let mut locked = take_in(&mut work, account, BoxRow::ELSEWHERE, fence).await?;
+        for sql in [
+            "DELETE FROM mail_expunged WHERE account = $1",
+            "DELETE FROM mail_imported WHERE account = $1",
+        ] {
+            work.execute(sql, vec![account.0.into()]).await?;
+        }
         let one = locked.of(account)?;
         (one.row.messages, one.row.bytes) = (0, 0);
         one.change();
@@ -476,10 +544,16 @@ struct Rows {
     messages: BTreeMap<(FolderId, u32), Row>,
 }
 
-/// Locks a mailbox whose row has to say so: somebody else may have ended the move, or broken it off.
-async fn take_in(work: &mut Work, account: Account, state: i64) -> Result<Locked, StoreError> {
+/// Locks a mailbox whose row has to say so: somebody else may have ended the move, broken it off, or taken it over.
+async fn take_in(
+    work: &mut Work,
+    account: Account,
+    state: i64,
+    fence: Fence,
+) -> Result<Locked, StoreError> {
     let mut locked = Locked::take(work, &BTreeSet::from([account])).await?;
-    if locked.of(account)?.row.state == state {
+    let row = locked.of(account)?.row;
+    if (row.state, row.fence) == (state, fence.0) {
         Ok(locked)
     } else {
         Err(StoreError::Elsewhere(account))

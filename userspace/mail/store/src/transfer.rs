@@ -17,6 +17,7 @@ use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::folders::{Flags, Folder, FolderPath, Message};
@@ -32,6 +33,11 @@ pub trait Source: Send {
     /// Everything that it has, in the order in which messages are to be numbered.
     fn list(&mut self) -> BoxFuture<'_, Result<Listing, TransferError>>;
 
+    /// Which of [`Listing::entries`] will be fetched, in their order: a server may be asked for several at once.
+    fn prepare(&mut self, entries: &[usize]) {
+        let _ = entries;
+    }
+
     /// One of [`Listing::entries`], by its position there.
     ///
     /// # Errors
@@ -39,6 +45,11 @@ pub trait Source: Send {
     /// [`TransferError`] if nothing more can be had of the source. What is wrong with this message alone is
     /// [`Fetched::Refused`].
     fn fetch(&mut self, entry: usize) -> BoxFuture<'_, Result<Fetched, TransferError>>;
+
+    /// Everything was fetched.
+    fn finish(&mut self) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
 }
 
 /// What a source has.
@@ -64,6 +75,9 @@ pub struct Entry {
     /// What the source calls this message and will never call another one, such as a server's name with a UIDL. One that was imported
     /// already isn't fetched again. Without it messages are told from each other by what they hold.
     pub identity: Option<String>,
+    /// What POP3 calls it there (RFC 1939 section 7, UIDL), which it is called here, too, if it has an identity and is in Inbox. What
+    /// can't be such a name, and what another message of the account is called, is passed over.
+    pub uidl: Option<String>,
 }
 
 /// A message that was fetched.
@@ -193,6 +207,14 @@ pub enum TransferError {
         /// What it said.
         reason: String,
     },
+    /// A server that was lost, or has no time now: the same may succeed later.
+    #[error("{server} can't be heard any more: {reason}")]
+    Lost {
+        /// Which one.
+        server: String,
+        /// What went wrong.
+        reason: String,
+    },
 }
 
 impl Report {
@@ -214,6 +236,16 @@ impl Report {
 }
 
 impl TransferError {
+    /// Whether the same may succeed in a moment.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Store(error) => error.may_pass(),
+            Self::Lost { .. } => true,
+            Self::File { .. } | Self::Format { .. } | Self::Server { .. } => false,
+        }
+    }
+
     pub(crate) fn file(what: &'static str, place: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::File { what, place: place.display().to_string(), source }
     }

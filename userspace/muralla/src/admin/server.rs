@@ -34,6 +34,9 @@ use crate::following::{self, encode};
 /// Largest body of a request.
 const LARGEST_BODY: usize = 64 << 10;
 
+/// Largest body of a report.
+const LARGEST_REPORT: usize = 4 << 10;
+
 type Shared = State<Arc<Daemon>>;
 
 /// The routes, all below `/v1`.
@@ -215,6 +218,36 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
             refusal(StatusCode::METHOD_NOT_ALLOWED, "not with this method".to_owned(), None)
         })
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(daemon)
+}
+
+/// The routes of the socket that the services behind the wall have: what they saw, and nothing besides. Whoever gets hold of such a service
+/// can have a source banned from services of its kind, as it does all day, but he can't let anybody through or take the wall down.
+pub(crate) fn reports_router(daemon: Arc<Daemon>) -> Router {
+    Router::new()
+        .route(
+            "/v1/offences",
+            post(async |State(daemon): Shared, Form(offence): Form<Offence>| {
+                answer(&daemon, move |d| d.report_of_service(offence)).await
+            }),
+        )
+        .route(
+            "/v1/customers-seen",
+            post(async |State(daemon): Shared, Form(seen): Form<CustomerSeen>| {
+                answer(&daemon, move |d| d.customer_seen(&seen)).await
+            }),
+        )
+        .fallback(async || {
+            refusal(
+                StatusCode::NOT_FOUND,
+                "there is no such call at this socket".to_owned(),
+                Some("it is for services behind the wall to tell what they saw; others are at [admin] socket"),
+            )
+        })
+        .method_not_allowed_fallback(async || {
+            refusal(StatusCode::METHOD_NOT_ALLOWED, "not with this method".to_owned(), None)
+        })
+        .layer(DefaultBodyLimit::max(LARGEST_REPORT))
         .with_state(daemon)
 }
 

@@ -117,6 +117,41 @@ async fn offences_and_customers_are_reported() {
     assert_eq!(deeds.customers_seen, [("198.51.100.7".parse().unwrap(), "mary".to_owned())]);
 }
 
+/// A service behind the wall that somebody got hold of bans from services of its kind, and does nothing else.
+#[tokio::test]
+async fn services_tell_what_they_saw_and_can_do_no_more() {
+    let stand = Stand::new();
+    let router: Router = server::reports_router(stand.daemon());
+    let path = stand.socket().with_file_name("reports.sock");
+    let listener = UnixListener::from_std(socket::listen(&path, None).unwrap()).unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let client = Client::new(&path);
+    let offence = |service: &str| json!({"source": "198.51.100.7", "service": service, "reason": "spam", "weight": 2.0, "handshake": true});
+    for service in ["smtp", "submission", "pop3", "imap", "web"] {
+        let judgement: Value = client.post("/v1/offences", &offence(service)).await.unwrap();
+        assert_eq!(judgement["judgement"], "noted", "{service}");
+    }
+    for service in ["dns_tcp", "other", ""] {
+        let refused = refusal(client.post::<Value>("/v1/offences", &offence(service)).await);
+        assert!(refused.contains("no service behind the wall reports"), "{refused}");
+    }
+    let seen = json!({"source": "198.51.100.7", "account": "mail 5"});
+    client.post::<Done>("/v1/customers-seen", &seen).await.unwrap();
+    for path in ["/v1/status", "/v1/blocks", "/v1/samples", "/v1/roles", "/v1/mail/status"] {
+        let refused = refusal(client.get::<Value>(path).await);
+        assert_eq!(refused, "there is no such call at this socket", "{path}");
+    }
+    for (path, form) in [
+        ("/v1/blocks", json!({"prefix": "198.51.100.7"})),
+        ("/v1/allow", json!({"prefix": "198.51.100.7"})),
+        ("/v1/reload", json!({})),
+        ("/v1/edge/detach", json!({})),
+    ] {
+        let refused = refusal(client.post::<Value>(path, &form).await);
+        assert_eq!(refused, "there is no such call at this socket", "{path}");
+    }
+}
+
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_in_json() {
     let stand = Stand::new();

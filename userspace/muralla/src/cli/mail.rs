@@ -1,5 +1,6 @@
 //! The command line of `muralla mail`.
 
+mod importing;
 mod personal;
 mod places;
 mod plan;
@@ -12,6 +13,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::radius::PasswordFile;
 use crate::configuration::size;
 
+pub(crate) use importing::{MailboxImport, ServerArgs};
 pub(crate) use personal::{AppPasswordCommand, ContactCommand};
 pub(crate) use places::{
     BackendCommand, BackendPlace, ShardCommand, ShardItems, StoreCommand, WhichShards,
@@ -84,23 +86,7 @@ Examples:
         what: String,
     },
     /// Bring mail from elsewhere into an account. To do it again adds nothing, so that it may be interrupted.
-    #[command(after_help = "\
-Examples:
-  muralla mail import ann@example.net --maildir /var/vmail/example.net/ann
-  muralla mail import ann@example.net --mbox /var/mail/ann
-  muralla mail import ann@example.net --mbox old.mbox --folder Archive")]
-    Import {
-        /// The account.
-        account: String,
-        #[command(flatten)]
-        from: ImportSource,
-        /// The folder that an mbox is for.
-        #[arg(long, default_value = "Inbox", conflicts_with = "maildir")]
-        folder: String,
-        /// What was imported once and removed by its owner since is brought again.
-        #[arg(long)]
-        removed_too: bool,
-    },
+    Import(Box<MailboxImport>),
     /// Write an account's mail into files. To do it again writes what is missing.
     #[command(after_help = "\
 Examples:
@@ -112,18 +98,6 @@ Examples:
         #[command(flatten)]
         to: ExportTarget,
     },
-}
-
-/// Where mail is imported from.
-#[derive(Args, Clone, Debug)]
-#[group(required = true, multiple = false)]
-pub(crate) struct ImportSource {
-    /// A Maildir, with its sub-folders (Maildir++).
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) maildir: Option<PathBuf>,
-    /// An mbox file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) mbox: Option<PathBuf>,
 }
 
 /// Where mail is exported to.
@@ -216,6 +190,7 @@ Examples:
 Examples:
   muralla mail account add ann@example.net                       asks for the password
   muralla mail account add ann@example.net --password-file -
+  muralla mail account add ann@example.net --subscriber ann      has the password of a subscriber of RADIUS
   muralla mail account add info@example.net --no-password --forward ann@example.net --keep-copy false")]
     Add {
         name: String,
@@ -224,6 +199,10 @@ Examples:
         /// No password will do.
         #[arg(long, conflicts_with = "password_file")]
         no_password: bool,
+        /// The subscriber of RADIUS who is the same person, as `link` says it: his password is the account's. With a password file, that
+        /// one is both's.
+        #[arg(long, value_name = "NAME", conflicts_with = "no_password")]
+        subscriber: Option<String>,
         /// The shard that it lives in. Without it, the domain's, or where the fewest do.
         #[arg(long, value_name = "NAME")]
         shard: Option<String>,
@@ -236,12 +215,33 @@ Examples:
         #[command(flatten)]
         items: Box<AccountItems>,
     },
-    /// Set an account's password.
+    /// Set an account's password. Of an account that is linked with a subscriber of RADIUS it is his as well.
     Password {
         name: String,
         #[command(flatten)]
         password: PasswordFile,
     },
+    /// Make an account one with a subscriber of RADIUS: one person, one password.
+    ///
+    /// The subscriber's password is the account's from then on, in the form in which it is stored; whoever changes it on either side, by
+    /// `muralla mail account password`, `muralla radius user password`, an import or SQL, changes both, in one transaction. So both have
+    /// to lie in one database: [mail] database and [radius.state] location name the same one. App passwords stay. What a blocked
+    /// subscriber may do with his mail is said by [mail] blocked_subscribers.
+    #[command(after_help = "\
+Examples:
+  muralla mail account link ann@example.net ann
+  muralla mail account show ann@example.net        tells whose it is, and whether he is blocked
+Several accounts may be one subscriber's.")]
+    Link {
+        name: String,
+        /// The subscriber, as `muralla radius user list` shows him.
+        subscriber: String,
+    },
+    /// Make an account nobody's but its own again. Both keep the password that they have, until it is changed on either side.
+    #[command(after_help = "\
+Example:
+  muralla mail account unlink ann@example.net")]
+    Unlink { name: String },
     /// Give an account another name. Its mail stays its own.
     Rename { from: String, to: String },
     /// Take an account out. Its mail can't be read any more, and is removed later.
@@ -272,9 +272,6 @@ pub(crate) struct AccountItems {
     /// Whether neither mail nor a login is taken.
     #[arg(long, value_name = "BOOL")]
     pub(crate) disabled: Option<bool>,
-    /// The subscriber of RADIUS who is the same person; empty for nobody.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) subscriber: Option<String>,
     /// For people.
     #[arg(long)]
     pub(crate) note: Option<String>,

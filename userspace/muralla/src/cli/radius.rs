@@ -360,7 +360,7 @@ CHAP and MS-CHAP work only with passwords stored in cleartext, MS-CHAP also with
         #[command(flatten)]
         items: Box<UserItems>,
     },
-    /// Give a new password.
+    /// Give a new password. It is the password of mail accounts that are linked with the subscriber, too (`muralla mail account link`).
     Password {
         name: String,
         #[command(flatten)]
@@ -380,11 +380,12 @@ What sessions use is taken off by itself. h, m and s are time; K, M, G and T are
         #[arg(value_name = "CHANGE", value_parser = credit_argument, allow_hyphen_values = true)]
         change: CreditChange,
     },
-    /// Keep a subscriber from logging in; what is open stays open until `disconnect`.
+    /// Keep a subscriber from logging in; what is open stays open until `disconnect`. What he may do with his mail is said by
+    /// [mail] blocked_subscribers.
     Disable { name: String },
     /// Let a subscriber log in again.
     Enable { name: String },
-    /// Remove a subscriber. The accounting stays.
+    /// Remove a subscriber. The accounting stays, and so do mail accounts that were linked with him, with their password.
     Remove { name: String },
 }
 

@@ -2,6 +2,8 @@
 
 mod accounts;
 mod directory;
+mod identity;
+mod importing;
 mod personal;
 mod places;
 mod plan;
@@ -16,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use muralla_mail::config::MailConfig;
 use muralla_mail::operators::{QueueAction, QueueEntry, QueueForm, QueueState, TraceEvent};
-use muralla_mail::report::Status;
+use muralla_mail::report::{DeliveryStatus, Status};
 use serde::Serialize;
 
 use super::{Call, code, out, show, word};
@@ -61,9 +63,7 @@ pub(crate) async fn act(call: &Call, command: MailCommand) -> anyhow::Result<Exi
             stores::move_mailbox(call, &configured(call)?, &account, &to).await
         }
         MailCommand::Plan(args) => plan::plan(call, *args),
-        MailCommand::Import { account, from, folder, removed_too } => {
-            transfer::import(call, &configured(call)?, &account, from, &folder, removed_too).await
-        }
+        MailCommand::Import(args) => importing::import(call, &configured(call)?, *args).await,
         MailCommand::Export { account, to } => {
             transfer::export(call, &configured(call)?, &account, to).await
         }
@@ -288,6 +288,51 @@ fn status_text(status: &Status) -> String {
             outgoing.unreachable,
             outgoing.under_way
         );
+        let transport = &outgoing.transport;
+        let _ = writeln!(
+            text,
+            "    connections: {} by DANE, {} by MTA-STS, {} encrypted, {} in the clear; without a proof that was due: {}",
+            transport.by_dane,
+            transport.by_sts,
+            transport.encrypted,
+            transport.clear,
+            transport.dane_lookups
+                + transport.dane_failed
+                + transport.sts_hosts
+                + transport.sts_failed
+        );
+    }
+    for one in &status.deliveries {
+        let _ = writeln!(
+            text,
+            "  to {}: {} delivered, {} put off, {} refused, {} unreachable{}{}",
+            one.to,
+            one.delivered,
+            one.deferred,
+            one.refused,
+            one.unreachable,
+            mean(one).map(|mean| format!("; {mean} each")).unwrap_or_default(),
+            if one.up || one.to == "remote" { "" } else { "; NOT REACHED the last time" }
+        );
+    }
+    for shard in status.shards.iter().filter(|shard| shard.circuit_opened > 0) {
+        let _ = writeln!(
+            text,
+            "  store {}: took no mail in time {} times, and {} deliveries did not wait for it; {}",
+            shard.name,
+            shard.circuit_opened,
+            shard.circuit_refused,
+            if shard.circuit_open { "ONE AT A TIME TRIES AGAIN" } else { "takes mail again" }
+        );
+    }
+    for disk in &status.disks {
+        let _ = writeln!(
+            text,
+            "  disk of {}: {} of {} free",
+            disk.what,
+            size::about(disk.free),
+            size::about(disk.size)
+        );
     }
     let spool = &status.spool;
     if spool.messages > 0 || spool.broken > 0 {
@@ -311,6 +356,13 @@ fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "  certificate {file}: {when}");
     }
     text
+}
+
+/// How long a message takes on average.
+fn mean(one: &DeliveryStatus) -> Option<String> {
+    let messages: u64 = one.buckets.iter().map(|(_, count)| count).sum();
+    let seconds = (messages > 0).then(|| one.seconds / messages as f64)?;
+    Some(if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { format!("{seconds:.1} s") })
 }
 
 fn span(seconds: i64) -> String {

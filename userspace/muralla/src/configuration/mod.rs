@@ -49,6 +49,9 @@ pub(crate) const DEFAULT_RADIUS_SOCKET: &str = "/run/muralla/radius.sock";
 /// Where a daemon with mail and none of the others listens unless told otherwise.
 pub(crate) const DEFAULT_MAIL_SOCKET: &str = "/run/muralla/mail.sock";
 
+/// The name of the socket that services tell the wall at, beside that of the daemon with the wall, unless told otherwise.
+const DEFAULT_REPORTS_SOCKET: &str = "reports.sock";
+
 /// Where programs are pinned unless told otherwise.
 pub(crate) const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/muralla";
 
@@ -103,6 +106,8 @@ pub(crate) struct AdminConfig {
     pub(crate) radius_socket: PathBuf,
     /// Of a process with mail alone.
     pub(crate) mail_socket: PathBuf,
+    /// Where the services behind the wall tell it what they saw, and can do nothing else; of a process with the wall.
+    pub(crate) reports_socket: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -198,13 +203,16 @@ fn read(
         dns_socket: PathBuf::from(DEFAULT_DNS_SOCKET),
         radius_socket: PathBuf::from(DEFAULT_RADIUS_SOCKET),
         mail_socket: PathBuf::from(DEFAULT_MAIL_SOCKET),
+        reports_socket: PathBuf::from(DEFAULT_SOCKET).with_file_name(DEFAULT_REPORTS_SOCKET),
     };
     if let Some(mut section) = document.section("admin") {
+        let mut reports = PathBuf::new();
         for (key, example, place) in [
             ("socket", DEFAULT_SOCKET, &mut admin.socket),
             ("dns_socket", DEFAULT_DNS_SOCKET, &mut admin.dns_socket),
             ("radius_socket", DEFAULT_RADIUS_SOCKET, &mut admin.radius_socket),
             ("mail_socket", DEFAULT_MAIL_SOCKET, &mut admin.mail_socket),
+            ("reports_socket", "/run/muralla/reports.sock", &mut reports),
         ] {
             let Some(socket) = section.path(key, example) else { continue };
             // sun_path has room for 107 bytes and a zero.
@@ -217,6 +225,11 @@ fn read(
             }
             *place = socket.into_inner();
         }
+        // Who has a daemon of his own somewhere has its sockets there.
+        admin.reports_socket = match reports.as_os_str().is_empty() {
+            true => admin.socket.with_file_name(DEFAULT_REPORTS_SOCKET),
+            false => reports,
+        };
         section.finish();
     }
     let local = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));

@@ -26,6 +26,7 @@ impl Configuration {
         pair(&mut text, "dns_socket", &path(&self.admin.dns_socket));
         pair(&mut text, "radius_socket", &path(&self.admin.radius_socket));
         pair(&mut text, "mail_socket", &path(&self.admin.mail_socket));
+        pair(&mut text, "reports_socket", &path(&self.admin.reports_socket));
         line(&mut text, "\n[metrics]");
         for (key, listen) in [
             ("listen", self.metrics.listen),

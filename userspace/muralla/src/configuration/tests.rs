@@ -123,7 +123,9 @@ fn interfaces_and_customers_are_enough() {
             "web"
         ]
     );
-    assert_eq!(accepted.configuration.admin.socket, Path::new(DEFAULT_SOCKET));
+    let admin = accepted.configuration.admin;
+    assert_eq!(admin.socket, Path::new(DEFAULT_SOCKET));
+    assert_eq!(admin.reports_socket, Path::new("/run/muralla/reports.sock"));
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl Daemon {
     ) -> anyhow::Result<()> {
         let (configured, wall) = {
             let configuration = lock(&self.configuration);
-            (configuration.mail.clone(), configuration.admin.socket.clone())
+            (configuration.mail.clone(), configuration.admin.reports_socket.clone())
         };
         if let Some(config) = configured.filter(|_| self.roles.has(Role::Mail)) {
             self.mail = Some(starter.start(config, inherited, &wall, runtime)?);

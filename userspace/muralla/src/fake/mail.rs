@@ -138,7 +138,18 @@ pub(crate) fn mail_status() -> Status {
         "shards": [{
             "name": "main", "open": true, "away": false, "delivered": 500,
             "delivery_us": 2_500_000, "put_bytes": 10_000, "stored_bytes": 4_000,
+            "circuit_open": false, "circuit_opened": 2, "circuit_refused": 70,
         }],
+        "deliveries": [
+            {
+                "to": "store/main", "up": true, "delivered": 500, "deferred": 2, "refused": 0,
+                "unreachable": 3, "buckets": [[0.001, 10], [0.002, 480], [0.004, 10]], "seconds": 1.25,
+            },
+            { "to": "backend/old", "up": false, "unreachable": 4 },
+            { "to": "remote", "up": true, "delivered": 6, "buckets": [[0.001, 0], [0.002, 6]], "seconds": 0.01 },
+        ],
+        "disks": [{ "what": "spool", "free": 5_000_000_000_u64, "size": 20_000_000_000_u64 }],
+        "dkim": { "signed": 5, "unsigned": 1, "failed": 0 },
         "spool": {
             "messages": 3, "bytes": 4096, "oldest": 1_795_536_000, "kept": 10, "brought_in": 7,
             "refused": 0, "broken": 0, "last_error": null,
@@ -154,16 +165,28 @@ pub(crate) fn mail_status() -> Status {
             "connections": 5, "memory": 1000, "turned_away": 1, "sessions": 90, "early": 2, "accepted": 500,
             "octets": 1_000_000, "unknown": 40, "relayed": 3, "backscatter": 2, "full": 1,
             "loops": 0, "refused": 6, "unjudged": 0, "no_room": 0, "never": 0,
+            "ended": {
+                "ends": { "quit": 80, "abusive": 10 }, "tls": { "none": 20, "TLSv1.2": 10, "TLSv1.3": 60 },
+                "line_ends": 2, "injected": 0,
+            },
         },
         "submission": null,
         "outgoing": {
             "taken": 9, "delivered": 6, "deferred": 2, "failed": 1, "unreachable": 0, "told": 1,
             "under_way": 1, "kept_connections": 2, "left_alone": 1,
+            "transport": {
+                "clear": 1, "encrypted": 4, "by_sts": 1, "by_dane": 2, "downgraded": 0, "sts_hosts": 0,
+                "sts_failed": 1, "dane_lookups": 3, "dane_failed": 0, "proved": 2, "unproved": 6,
+            },
         },
         "pop3": {
             "connections": 7, "memory": 2000, "turned_away": 0, "sessions": 70, "logins": 60,
             "refused": 4, "retrieved": 100, "octets": 500_000, "deleted": 50, "unavailable": 0,
-            "crowded": 0,
+            "crowded": 0, "encrypted": 66,
+        },
+        "upkeep": {
+            "expired_inbox": 4, "expired_spam": 30, "expired_trash": 20, "passes": 6, "moves_ended": 1,
+            "emptied": 2,
         },
         "troubles": ["3 messages wait on this machine's disk"],
     }))

@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use muralla_mail::outgoing::OutgoingStatus;
-use muralla_mail::report::{QueueFigures, ServerStatus, Status};
+use muralla_mail::report::{
+    DeliveryStatus, QueueFigures, ServerStatus, SessionCounts, Status, UpkeepStatus,
+};
 use muralla_telemetry::exposition::Family;
 
 use super::{counter, gauge, truth};
@@ -13,8 +15,13 @@ pub(super) fn role(status: &Status, canary: Option<&Result<Duration, String>>) -
     let mut families = servers(status);
     families.extend(messages(status));
     families.extend(directory(status));
+    families.extend(sessions(status));
     families.extend(waiting(status));
     families.extend(shards(status));
+    families.extend(deliveries(&status.deliveries));
+    families.extend(disks(status));
+    families.push(signatures(status));
+    families.extend(upkeep(&status.upkeep));
     families.extend(status.queue.as_ref().map(queue).unwrap_or_default());
     families.extend(status.outgoing.as_ref().map(outgoing).unwrap_or_default());
     families.push(certificates(status));
@@ -72,6 +79,11 @@ fn messages(status: &Status) -> Vec<Family> {
             ("refused", post.refused),
         ],
     )];
+    families.push(counter(
+        "muralla_mail_full_deliveries",
+        "Deliveries into a mailbox that was found full",
+        post.full,
+    ));
     if let Some(server) = &status.mx {
         let mx = &server.counts;
         families.extend([
@@ -95,6 +107,8 @@ fn messages(status: &Status) -> Vec<Family> {
                     ("relay", mx.relayed),
                     ("backscatter", mx.backscatter),
                     ("full", mx.full),
+                    ("disabled", mx.disabled),
+                    ("astray", mx.astray),
                 ],
             ),
             counter("muralla_mail_mx_bytes", "Bytes of messages that were accepted", mx.octets),
@@ -152,6 +166,48 @@ fn messages(status: &Status) -> Vec<Family> {
     families
 }
 
+/// How clients' sessions ended, and what they were encrypted with.
+fn sessions(status: &Status) -> Vec<Family> {
+    let mut ends =
+        Family::counter("muralla_mail_session_ends", "Sessions of SMTP by how they ended");
+    let mut tls = Family::counter(
+        "muralla_mail_session_tls",
+        "Sessions by what they were encrypted with at their end",
+    );
+    let mut abuse = Family::counter(
+        "muralla_mail_session_abuse",
+        "Sessions of SMTP with line ends that smuggle messages, or commands put before TLS",
+    );
+    let mut add = |service: &str, counts: &SessionCounts| {
+        let labels = |key: &'static str, value: &str| {
+            vec![("service", service.to_owned()), (key, value.to_owned())]
+        };
+        for (end, count) in &counts.ends {
+            ends.push(labels("end", end), *count as f64);
+        }
+        for (kind, count) in &counts.tls {
+            tls.push(labels("tls", kind), *count as f64);
+        }
+        for (what, count) in [("line_ends", counts.line_ends), ("injected", counts.injected)] {
+            abuse.push(labels("what", what), count as f64);
+        }
+    };
+    if let Some(mx) = &status.mx {
+        add("mx", &mx.counts.ended);
+    }
+    if let Some(submission) = &status.submission {
+        add("submission", &submission.counts.ended);
+    }
+    if let Some(pop3) = &status.pop3 {
+        let (all, encrypted) = (pop3.counts.sessions, pop3.counts.encrypted);
+        for (kind, count) in [("none", all.saturating_sub(encrypted)), ("TLS", encrypted)] {
+            let labels = vec![("service", "pop3".to_owned()), ("tls", kind.to_owned())];
+            tls.push(labels, count as f64);
+        }
+    }
+    vec![ends, tls, abuse]
+}
+
 fn directory(status: &Status) -> Vec<Family> {
     let directory = &status.directory;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -201,7 +257,14 @@ fn directory(status: &Status) -> Vec<Family> {
 
 fn waiting(status: &Status) -> Vec<Family> {
     let spool = &status.spool;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let oldest = spool.oldest.and_then(|since| u64::try_from(since).ok());
     vec![
+        gauge(
+            "muralla_mail_spool_oldest_seconds",
+            "Time since the oldest message that waits there came; 0 where none does",
+            oldest.map_or(0, |since| now.saturating_sub(since)),
+        ),
         gauge(
             "muralla_mail_spool_messages",
             "Messages that wait on this machine's disk for the mail store",
@@ -223,6 +286,16 @@ fn waiting(status: &Status) -> Vec<Family> {
 
 fn shards(status: &Status) -> Vec<Family> {
     let mut up = Family::gauge("muralla_mail_shard_up", "Whether a mail store answers");
+    let mut open = Family::gauge(
+        "muralla_mail_shard_circuit_open",
+        "Whether a mail store took no mail in time, and only one delivery at a time tries again",
+    );
+    let mut opened =
+        Family::counter("muralla_mail_shard_circuit_opened", "How often that came about");
+    let mut refused = Family::counter(
+        "muralla_mail_shard_circuit_refused",
+        "Deliveries that did not wait for a mail store for that reason",
+    );
     let mut delivered =
         Family::counter("muralla_mail_shard_delivered", "Messages delivered into a mail store");
     let mut took = Family::counter(
@@ -236,6 +309,9 @@ fn shards(status: &Status) -> Vec<Family> {
     for shard in &status.shards {
         let labels = || vec![("shard", shard.name.clone())];
         up.push(labels(), f64::from(u8::from(!shard.away)));
+        open.push(labels(), f64::from(u8::from(shard.circuit_open)));
+        opened.push(labels(), shard.circuit_opened as f64);
+        refused.push(labels(), shard.circuit_refused as f64);
         delivered.push(labels(), shard.delivered as f64);
         took.push(labels(), shard.delivery_us as f64 / 1e6);
         for (kind, count) in [("original", shard.put_bytes), ("stored", shard.stored_bytes)] {
@@ -243,7 +319,92 @@ fn shards(status: &Status) -> Vec<Family> {
             bytes.push(labels, count as f64);
         }
     }
-    vec![up, delivered, took, bytes]
+    vec![up, open, opened, refused, delivered, took, bytes]
+}
+
+/// How mail is handed over to stores and back-ends, and to other domains.
+fn deliveries(all: &[DeliveryStatus]) -> Vec<Family> {
+    let mut up = Family::gauge(
+        "muralla_mail_backend_up",
+        "Whether a back-end, or one of our stores, could be reached the last time",
+    );
+    let mut recipients = Family::counter(
+        "muralla_mail_delivery_recipients",
+        "Recipients by where their mail was handed over, and what became of that",
+    );
+    let mut took = Family::histogram(
+        "muralla_mail_delivery_seconds",
+        "Time that it took to hand a message over, of those that were taken",
+    );
+    for one in all {
+        let labels = || vec![("to", one.to.clone())];
+        // Of all other domains together, one can always be reached.
+        if one.to != "remote" {
+            up.push(labels(), f64::from(u8::from(one.up)));
+        }
+        for (outcome, count) in [
+            ("delivered", one.delivered),
+            ("deferred", one.deferred),
+            ("refused", one.refused),
+            ("unreachable", one.unreachable),
+        ] {
+            let labels = vec![("to", one.to.clone()), ("outcome", outcome.to_owned())];
+            recipients.push(labels, count as f64);
+        }
+        took.push_distribution(labels(), &one.buckets, one.seconds);
+    }
+    vec![up, recipients, took]
+}
+
+fn disks(status: &Status) -> Vec<Family> {
+    let mut free =
+        Family::gauge("muralla_mail_disk_free_bytes", "Bytes that may be written where mail is");
+    let mut size = Family::gauge("muralla_mail_disk_size_bytes", "Bytes of these disks");
+    for disk in &status.disks {
+        let labels = || vec![("what", disk.what.clone())];
+        free.push(labels(), disk.free as f64);
+        size.push(labels(), disk.size as f64);
+    }
+    vec![free, size]
+}
+
+fn signatures(status: &Status) -> Family {
+    let dkim = &status.dkim;
+    by_outcome(
+        "muralla_mail_dkim_messages",
+        "Messages that were to be signed; `unsigned` as their author's domain has no active key",
+        &[("signed", dkim.signed), ("unsigned", dkim.unsigned), ("failed", dkim.failed)],
+    )
+}
+
+fn upkeep(done: &UpkeepStatus) -> Vec<Family> {
+    let mut expired = Family::counter(
+        "muralla_mail_expired_messages",
+        "Messages that were removed as they were in a folder for too long, by folder",
+    );
+    for (folder, count) in
+        [("inbox", done.expired_inbox), ("spam", done.expired_spam), ("trash", done.expired_trash)]
+    {
+        expired.push(vec![("folder", folder.to_owned())], count as f64);
+    }
+    vec![
+        expired,
+        counter(
+            "muralla_mail_expiry_passes",
+            "How often all folders of one kind in one mail store were looked at for them",
+            done.passes,
+        ),
+        counter(
+            "muralla_mail_moves_ended",
+            "Moves of mailboxes that ended as nobody went on with them",
+            done.moves_ended,
+        ),
+        counter(
+            "muralla_mail_emptied_mailboxes",
+            "Mailboxes whose mail was removed as their accounts are gone",
+            done.emptied,
+        ),
+    ]
 }
 
 fn queue(queue: &QueueFigures) -> Vec<Family> {
@@ -287,7 +448,43 @@ fn queue(queue: &QueueFigures) -> Vec<Family> {
 }
 
 fn outgoing(outgoing: &OutgoingStatus) -> Vec<Family> {
+    let transport = &outgoing.transport;
+    let mut connections = Family::counter(
+        "muralla_mail_outgoing_connections",
+        "Connections to servers of other domains, by what protects them",
+    );
+    for (tls, count) in [
+        ("none", transport.clear),
+        ("unauthenticated", transport.encrypted),
+        ("mta_sts", transport.by_sts),
+        ("dane", transport.by_dane),
+    ] {
+        connections.push(vec![("tls", tls.to_owned())], count as f64);
+    }
+    let mut failures = Family::counter(
+        "muralla_mail_outgoing_tls_failures",
+        "Servers of other domains that were not spoken with over TLS as it should be, by why",
+    );
+    for (reason, count) in [
+        ("downgraded", transport.downgraded),
+        ("mta_sts_host", transport.sts_hosts),
+        ("mta_sts", transport.sts_failed),
+        ("dane_lookup", transport.dane_lookups),
+        ("dane", transport.dane_failed),
+    ] {
+        failures.push(vec![("reason", reason.to_owned())], count as f64);
+    }
+    let mut domains = Family::counter(
+        "muralla_mail_outgoing_domains",
+        "Look-ups of other domains' servers, by whether DNSSEC proves the answer; where DANE matters",
+    );
+    for (dnssec, count) in [("secure", transport.proved), ("insecure", transport.unproved)] {
+        domains.push(vec![("dnssec", dnssec.to_owned())], count as f64);
+    }
     vec![
+        connections,
+        failures,
+        domains,
         by_outcome(
             "muralla_mail_outgoing_recipients",
             "Attempts to deliver to a recipient by how they ended",
@@ -336,4 +533,50 @@ fn alive(canary: &Result<Duration, String>) -> Vec<Family> {
             .with(vec![], took.as_secs_f64())
     });
     [success].into_iter().chain(took).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use muralla_telemetry::exposition::{Exposition, Snapshot};
+
+    use super::*;
+    use crate::fake;
+
+    #[test]
+    fn what_is_seen_of_mail() {
+        let snapshot = Snapshot::default();
+        let mut exposition = Exposition::default();
+        exposition.gather(snapshot.clone());
+        snapshot.replace(role(&fake::mail::mail_status(), Some(&Ok(Duration::from_millis(2)))));
+        let text = exposition.encode().unwrap();
+        for line in [
+            "muralla_mail_taken_total{outcome=\"spooled\"} 10.0",
+            "muralla_mail_mx_refused_recipients_total{outcome=\"unknown\"} 40.0",
+            "muralla_mail_session_ends_total{service=\"mx\",end=\"abusive\"} 10.0",
+            "muralla_mail_session_tls_total{service=\"mx\",tls=\"TLSv1.3\"} 60.0",
+            "muralla_mail_session_tls_total{service=\"pop3\",tls=\"none\"} 4.0",
+            "muralla_mail_session_abuse_total{service=\"mx\",what=\"line_ends\"} 2.0",
+            "muralla_mail_shard_up{shard=\"main\"} 1.0",
+            "muralla_mail_shard_circuit_open{shard=\"main\"} 0.0",
+            "muralla_mail_shard_circuit_opened_total{shard=\"main\"} 2.0",
+            "muralla_mail_shard_circuit_refused_total{shard=\"main\"} 70.0",
+            "muralla_mail_backend_up{to=\"store/main\"} 1.0",
+            "muralla_mail_backend_up{to=\"backend/old\"} 0.0",
+            "muralla_mail_delivery_recipients_total{to=\"backend/old\",outcome=\"unreachable\"} 4.0",
+            "muralla_mail_delivery_seconds_bucket{to=\"store/main\",le=\"0.002\"} 490",
+            "muralla_mail_delivery_seconds_bucket{to=\"store/main\",le=\"+Inf\"} 500",
+            "muralla_mail_delivery_seconds_count{to=\"remote\"} 6",
+            "muralla_mail_disk_free_bytes{what=\"spool\"} 5000000000.0",
+            "muralla_mail_dkim_messages_total{outcome=\"signed\"} 5.0",
+            "muralla_mail_outgoing_connections_total{tls=\"dane\"} 2.0",
+            "muralla_mail_outgoing_tls_failures_total{reason=\"dane_lookup\"} 3.0",
+            "muralla_mail_outgoing_domains_total{dnssec=\"secure\"} 2.0",
+            "muralla_mail_canary_success 1.0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        // All other domains together are neither up nor down.
+        assert!(!text.contains("muralla_mail_backend_up{to=\"remote\"}"), "{text}");
+        assert!(text.contains("muralla_mail_spool_oldest_seconds "), "{text}");
+    }
 }

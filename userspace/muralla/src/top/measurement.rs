@@ -6,6 +6,8 @@ use std::time::Duration;
 use muralla_abi::verdict::Verdict;
 use muralla_dns::report::{Level, QueryCount, Status};
 use muralla_edge::talkers::Top;
+use muralla_mail::mx::MxStatus;
+use muralla_mail::report as mail;
 use muralla_radius::report as radius;
 use serde::Serialize;
 
@@ -36,6 +38,32 @@ pub(crate) struct Measurement {
     pub(crate) dns: Option<DnsRates>,
     /// None without a RADIUS role.
     pub(crate) radius: Option<RadiusRates>,
+    /// None without a mail role.
+    pub(crate) mail: Option<MailRates>,
+}
+
+/// Messages a second, and how they fared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct MailRates {
+    /// Messages that were taken.
+    pub(crate) taken: f64,
+    /// Of these, those that wait on this machine's disk.
+    pub(crate) spooled: f64,
+    /// Messages and recipients of other servers that were refused or put off.
+    pub(crate) refused: f64,
+    /// Why most of these were.
+    pub(crate) top_reason: Option<String>,
+    /// Sessions of POP3 that ended, and messages that were fetched.
+    pub(crate) sessions: f64,
+    pub(crate) fetched: f64,
+    /// Logins that were refused.
+    pub(crate) refused_logins: f64,
+    /// Recipients that got their mail out of the queue, that have to wait, and that were refused.
+    pub(crate) delivered: f64,
+    pub(crate) deferred: f64,
+    pub(crate) failed: f64,
+    /// Time within which 99 of 100 messages were in their mailboxes, in seconds. None if there was none.
+    pub(crate) p99: Option<f64>,
 }
 
 /// Answers of RADIUS a second, and how they fared.
@@ -102,6 +130,7 @@ pub(crate) struct Meter {
     histories: BTreeMap<String, VecDeque<u64>>,
     dns: Option<Status>,
     radius: Option<radius::Status>,
+    mail: Option<mail::Status>,
     begun: bool,
 }
 
@@ -176,6 +205,11 @@ impl Meter {
             before.map(|before| radius_rates(before, status, seconds)).unwrap_or_default()
         });
         self.radius.clone_from(&reading.overview.radius);
+        let mail = reading.overview.mail.as_ref().map(|status| {
+            let before = self.mail.as_ref().filter(|before| before.uptime <= status.uptime);
+            before.map(|before| mail_rates(before, status, seconds)).unwrap_or_default()
+        });
+        self.mail.clone_from(&reading.overview.mail);
         self.previous = current;
         self.begun = true;
 
@@ -195,7 +229,7 @@ impl Meter {
             other.rate.total_cmp(&one.rate).then(other.total.cmp(&one.total))
         });
         let Reading { overview, top, .. } = reading;
-        Measurement { overview, services, reasons, top, dns, radius }
+        Measurement { overview, services, reasons, top, dns, radius, mail }
     }
 
     fn remember(&mut self, reasons: &BTreeMap<String, (f64, u64)>) {
@@ -271,11 +305,67 @@ fn radius_rates(before: &radius::Status, now: &radius::Status, seconds: f64) -> 
     }
 }
 
-/// The latencies of all levels in one histogram: upper bounds and counts. All levels have the same bounds.
+type Count = fn(&MxStatus) -> u64;
+
+/// Why mail of other servers is refused or put off.
+const REFUSALS: [(&str, Count); 10] = [
+    ("unknown", |mx| mx.unknown),
+    ("relay", |mx| mx.relayed),
+    ("backscatter", |mx| mx.backscatter),
+    ("full", |mx| mx.full),
+    ("disabled", |mx| mx.disabled),
+    ("astray", |mx| mx.astray),
+    ("filter", |mx| mx.refused),
+    ("loop", |mx| mx.loops),
+    ("no_room", |mx| mx.no_room),
+    ("never", |mx| mx.never),
+];
+
+fn mail_rates(before: &mail::Status, now: &mail::Status, seconds: f64) -> MailRates {
+    let rate = |count: &dyn Fn(&mail::Status) -> u64| {
+        count(now).saturating_sub(count(before)) as f64 / seconds
+    };
+    let refusals = REFUSALS.map(|(reason, count)| {
+        let of = |status: &mail::Status| status.mx.as_ref().map_or(0, |mx| count(&mx.counts));
+        (reason, rate(&of))
+    });
+    let most = refusals.iter().filter(|(_, rate)| *rate > 0.0).max_by(|a, b| a.1.total_cmp(&b.1));
+    let refused_logins = |status: &mail::Status| {
+        let pop3 = status.pop3.as_ref().map_or(0, |pop3| pop3.counts.refused);
+        pop3 + status.submission.as_ref().map_or(0, |it| it.counts.refused_logins)
+    };
+    let stores = |status: &mail::Status| {
+        let stores = status.deliveries.iter().filter(|one| one.to.starts_with("store/"));
+        together(stores.map(|one| one.buckets.as_slice()))
+    };
+    let outgoing = |count: fn(&muralla_mail::outgoing::OutgoingStatus) -> u64| {
+        rate(&|status| status.outgoing.as_ref().map_or(0, count))
+    };
+    MailRates {
+        taken: rate(&|status| status.post.taken),
+        spooled: rate(&|status| status.post.spooled),
+        refused: refusals.iter().map(|(_, rate)| rate).sum(),
+        top_reason: most.map(|(reason, _)| (*reason).to_owned()),
+        sessions: rate(&|status| status.pop3.as_ref().map_or(0, |pop3| pop3.counts.sessions)),
+        fetched: rate(&|status| status.pop3.as_ref().map_or(0, |pop3| pop3.counts.retrieved)),
+        refused_logins: rate(&refused_logins),
+        delivered: outgoing(|outgoing| outgoing.delivered),
+        deferred: outgoing(|outgoing| outgoing.deferred + outgoing.unreachable),
+        failed: outgoing(|outgoing| outgoing.failed),
+        p99: quantile(&stores(before), &stores(now), 0.99),
+    }
+}
+
+/// The latencies of all levels in one histogram.
 fn buckets(status: &Status) -> Vec<(f64, u64)> {
+    together(status.latency.iter().map(|level| level.buckets.as_slice()))
+}
+
+/// Several histograms in one: upper bounds and counts. All of them have the same bounds.
+fn together<'a>(histograms: impl Iterator<Item = &'a [(f64, u64)]>) -> Vec<(f64, u64)> {
     let mut all: Vec<(f64, u64)> = Vec::new();
-    for level in &status.latency {
-        for (index, (bound, count)) in level.buckets.iter().enumerate() {
+    for buckets in histograms {
+        for (index, (bound, count)) in buckets.iter().enumerate() {
             match all.get_mut(index) {
                 Some((_, sum)) => *sum += count,
                 None => all.push((*bound, *count)),
@@ -437,6 +527,56 @@ mod tests {
         later.uptime = 1;
         let rates = meter.measure(with(later), Duration::from_secs(2)).radius.unwrap();
         assert_eq!(rates, RadiusRates::default());
+    }
+
+    #[test]
+    fn mail_is_measured_between_two_moments() {
+        let mut meter = Meter::default();
+        let with = |mail: mail::Status| {
+            let overview = Overview { mail: Some(mail), ..fake::overview() };
+            Reading { overview, counters: Vec::new(), top: Top::default() }
+        };
+        let status = fake::mail::mail_status;
+        let first = meter.measure(with(status()), Duration::ZERO).mail.unwrap();
+        assert_eq!(first, MailRates::default());
+        let mut later = status();
+        later.uptime += 2;
+        later.post.taken += 640;
+        later.post.spooled += 2;
+        let mx = &mut later.mx.as_mut().unwrap().counts;
+        mx.unknown += 20;
+        mx.refused += 4;
+        let pop3 = &mut later.pop3.as_mut().unwrap().counts;
+        pop3.sessions += 80;
+        pop3.retrieved += 60;
+        pop3.refused += 6;
+        let outgoing = later.outgoing.as_mut().unwrap();
+        outgoing.delivered += 40;
+        outgoing.deferred += 2;
+        outgoing.unreachable += 2;
+        outgoing.failed += 1;
+        for (bucket, more) in later.deliveries[0].buckets.iter_mut().zip([99, 1]) {
+            bucket.1 += more;
+        }
+        let mail = meter.measure(with(later.clone()), Duration::from_secs(2)).mail.unwrap();
+        let expected = MailRates {
+            taken: 320.0,
+            spooled: 1.0,
+            refused: 12.0,
+            top_reason: Some("unknown".to_owned()),
+            sessions: 40.0,
+            fetched: 30.0,
+            refused_logins: 3.0,
+            delivered: 20.0,
+            deferred: 2.0,
+            failed: 0.5,
+            p99: Some(0.001),
+        };
+        assert_eq!(mail, expected);
+        // A restart begins anew.
+        later.uptime = 1;
+        let mail = meter.measure(with(later), Duration::from_secs(2)).mail.unwrap();
+        assert_eq!(mail, MailRates::default());
     }
 
     #[test]

@@ -18,6 +18,10 @@ use muralla_edge::wall::Mode;
 /// Warnings that are shown; the rest is counted.
 const MOST_WARNINGS: usize = 3;
 
+/// What makes a line of a role red.
+const ALARMS: [&str; 6] =
+    ["IS GONE", "NOT ANSWERING", "DATABASE AWAY", " AWAY", " HANGS", "NOT REACHED"];
+
 const HEADING: Style = Style::new().add_modifier(Modifier::BOLD).fg(Color::Cyan);
 const ALARM: Style = Style::new().add_modifier(Modifier::BOLD).fg(Color::Red);
 const FAINT: Style = Style::new().fg(Color::DarkGray);
@@ -150,10 +154,11 @@ fn draw_keys(frame: &mut Frame<'_>, area: Rect, settings: &Settings) {
     frame.render_widget(Line::styled(keys, FAINT), area);
 }
 
-/// What there is to say of DNS and RADIUS, in a few lines.
+/// What there is to say of DNS, RADIUS and mail, in a few lines.
 pub(crate) fn role_lines(measurement: &Measurement) -> Vec<String> {
     let mut lines = dns_lines(measurement);
     lines.extend(radius_lines(measurement));
+    lines.extend(mail_lines(measurement));
     if measurement.overview.silent {
         lines.push("         NOT ANSWERING its own canary".to_owned());
     }
@@ -193,6 +198,59 @@ fn radius_lines(measurement: &Measurement) -> Vec<String> {
             short(behind as f64),
         ),
     ]
+}
+
+fn mail_lines(measurement: &Measurement) -> Vec<String> {
+    let Some((rates, status)) = measurement.mail.as_ref().zip(measurement.overview.mail.as_ref())
+    else {
+        return Vec::new();
+    };
+    let most = rates.top_reason.as_ref().map(|reason| format!(", most {reason}"));
+    let queue = match &status.queue {
+        Some(queue) if queue.messages == 0 => "queue empty".to_owned(),
+        Some(queue) => format!(
+            "queue {}, oldest {}, held {}",
+            many(queue.messages),
+            duration::write(Duration::from_secs(queue.oldest / 60 * 60)),
+            many(queue.held),
+        ),
+        None => "queue unknown".to_owned(),
+    };
+    let p99 = rates.p99.map_or_else(|| "-".to_owned(), |p99| format!("{:.0} ms", p99 * 1e3));
+    let mut lines = vec![
+        format!(
+            "MAIL     in {}/s, refused {}/s{}; out {}/s, put off {}/s, failed {}/s",
+            short(rates.taken),
+            short(rates.refused),
+            most.unwrap_or_default(),
+            short(rates.delivered),
+            short(rates.deferred),
+            short(rates.failed),
+        ),
+        format!(
+            "         pop3 {}/s, fetched {}/s, logins refused {}/s; p99 {p99}; spool {}; {queue}",
+            short(rates.sessions),
+            short(rates.fetched),
+            short(rates.refused_logins),
+            many(status.spool.messages),
+        ),
+    ];
+    for shard in &status.shards {
+        if shard.away {
+            lines.push(format!("         STORE {} AWAY", shard.name));
+        } else if shard.circuit_open {
+            lines.push(format!("         STORE {} HANGS", shard.name));
+        }
+    }
+    let unreached =
+        status.deliveries.iter().filter(|one| !one.up && one.to.starts_with("backend/"));
+    lines.extend(unreached.map(|one| format!("         {} NOT REACHED", one.to)));
+    lines
+}
+
+/// A number of things that are there, and none a second.
+fn many(count: u64) -> String {
+    if count < 1_000 { count.to_string() } else { short(count as f64) }
 }
 
 fn dns_lines(measurement: &Measurement) -> Vec<String> {
@@ -241,10 +299,10 @@ fn dns_lines(measurement: &Measurement) -> Vec<String> {
 
 fn draw_roles(frame: &mut Frame<'_>, area: Rect, lines: &[String]) {
     let styled = lines.iter().map(|line| {
-        let is_alarm =
-            ["IS GONE", "NOT ANSWERING", "DATABASE AWAY"].iter().any(|alarm| line.contains(alarm));
-        let named =
-            ["DNS", "RADIUS"].iter().find_map(|name| Some((*name, line.strip_prefix(name)?)));
+        let is_alarm = ALARMS.iter().any(|alarm| line.contains(alarm));
+        let named = ["DNS", "RADIUS", "MAIL"]
+            .iter()
+            .find_map(|name| Some((*name, line.strip_prefix(name)?)));
         match named {
             _ if is_alarm => Line::styled(line.as_str(), ALARM),
             Some((name, rest)) => Line::from(vec![Span::styled(name, HEADING), Span::raw(rest)]),
@@ -360,7 +418,7 @@ mod tests {
 
     use super::*;
     use crate::fake;
-    use crate::top::measurement::{Meter, RadiusRates, Reading};
+    use crate::top::measurement::{MailRates, Meter, RadiusRates, Reading};
 
     fn measurement() -> Measurement {
         let mut meter = Meter::default();
@@ -456,6 +514,30 @@ mod tests {
             "RADIUS   accepted 320/s, refused 12/s, accounted 0/s",
             "dropped 0/s, most wrong_password",
             "p99 0.26 ms, 41.0k sessions; journal",
+        ] {
+            assert!(all.contains(part), "{part} is missing in\n{all}");
+        }
+    }
+
+    #[test]
+    fn mail_has_two_lines_and_one_for_what_is_wrong() {
+        let mut shown = measurement();
+        let mut status = fake::mail::mail_status();
+        status.shards[0].circuit_open = true;
+        shown.overview.mail = Some(status);
+        shown.mail = Some(MailRates {
+            taken: 320.0,
+            refused: 12.0,
+            top_reason: Some("unknown".to_owned()),
+            p99: Some(0.016),
+            ..MailRates::default()
+        });
+        let all = text(&drawn(120, 24, &Settings::default(), Some(&shown))).join("\n");
+        for part in [
+            "MAIL     in 320/s, refused 12/s, most unknown; out 0/s, put off 0/s, failed 0/s",
+            "pop3 0/s, fetched 0/s, logins refused 0/s; p99 16 ms; spool 3; queue 4, oldest 1m, held 1",
+            "STORE main HANGS",
+            "backend/old NOT REACHED",
         ] {
             assert!(all.contains(part), "{part} is missing in\n{all}");
         }

@@ -242,6 +242,10 @@ impl State {
             Ok(())
         })
         .await?;
+        // RADIUS does without.
+        if let Err(error) = muralla_identity::ensure(&self.inner.engine).await {
+            warn!(%error, "passwords of subscribers and of mail accounts do not go along with each other");
+        }
         self.remember_time().await
     }
 

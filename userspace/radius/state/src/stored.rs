@@ -156,6 +156,19 @@ impl State {
         Ok(rows.into_iter().next())
     }
 
+    /// Names of mail accounts whose password is a subscriber's as well, at most [`muralla_identity::MOST_ACCOUNTS`]; none where mail
+    /// accounts lie in another database.
+    ///
+    /// # Errors
+    ///
+    /// If the database is away.
+    pub async fn mail_accounts(&self, subscriber: &str) -> Result<Vec<String>, StateError> {
+        self.watched(async {
+            Ok(muralla_identity::accounts(&self.inner.engine, subscriber).await?)
+        })
+        .await
+    }
+
     /// At most `most` subscribers after a name, in the order of their names.
     ///
     /// # Errors

@@ -91,14 +91,14 @@ impl Contender {
             format!("{}{wall}{dns}", preamble(folder))
         })?;
         role.wait_until_it_answers(address)?;
-        Ok(Standing::Muralla { role, prefix: prefix.to_owned() })
+        Ok(Standing::Muralla { role: Box::new(role), prefix: prefix.to_owned() })
     }
 }
 
 /// A contender that answers.
 pub(super) enum Standing<'g> {
     Peer(Resolver, Process),
-    Muralla { role: Role<'g>, prefix: String },
+    Muralla { role: Box<Role<'g>>, prefix: String },
 }
 
 impl Standing<'_> {

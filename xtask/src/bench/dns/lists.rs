@@ -53,7 +53,8 @@ fn one(ground: &Ground, binary: &Path, format: Format, duration: Duration) -> Re
         )
     })?;
     role.wait_until_it_answers(address)?;
-    let standing = Standing::Muralla { role, prefix: ground.lab.prefix().to_owned() };
+    let standing =
+        Standing::Muralla { role: Box::new(role), prefix: ground.lab.prefix().to_owned() };
     let Standing::Muralla { role, .. } = &standing else { return Ok(Vec::new()) };
 
     let questions: Vec<(String, u16)> =

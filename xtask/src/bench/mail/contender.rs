@@ -44,7 +44,7 @@ pub(super) enum Job {
 const DELIVERIES: u32 = 20;
 
 /// Connections that every server has room for.
-const CONNECTIONS: u32 = 250;
+pub(super) const CONNECTIONS: u32 = 250;
 
 /// How long Postfix may take for what it has taken.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -177,6 +177,14 @@ impl<'g> Standing<'g> {
         match &mut self.server {
             Server::Muralla(role) => Ok(role),
             _ => bail!("{} is not ours", self.contender.name(self.job)),
+        }
+    }
+
+    /// The process number of ours.
+    pub(super) fn role_pid(&self) -> Result<u32> {
+        match &self.server {
+            Server::Muralla(role) => role.pid(),
+            _ => bail!("{} is not ours", self.name()),
         }
     }
 

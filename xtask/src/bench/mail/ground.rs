@@ -2,11 +2,12 @@
 //! other core, and a folder on a disk that lasts.
 
 use std::cell::OnceCell;
+use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use muralla_lab::corpus::Corpus;
 use muralla_lab::flushes::Flushes;
 use muralla_lab::load::pop3::Login;
@@ -33,7 +34,7 @@ pub(super) const NAMES: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 53);
 pub(super) const SMALL_BOXES: u32 = 16;
 pub(super) const LARGE_BOXES: u32 = 2;
 /// Who logs in has this.
-const PASSWORD: &str = "correct-horse-battery";
+pub(super) const PASSWORD: &str = "correct-horse-battery";
 
 /// The lab, and which core does what.
 pub(super) struct Ground {
@@ -57,6 +58,8 @@ impl Ground {
         let lab = Lab::up(PREFIX, LabOptions::default())?;
         let link = |side| Polling::divide(&lab, side, division.serving, division.asking);
         let links = [link(Side::Internet)?, link(Side::Customers)?];
+        // Hundreds of connections at once would lose packets now and then that no network card loses, and wait for each.
+        lab.queue_links()?;
         // What an earlier one has left there has no server any more, as that ended with its lab.
         let disk = Disk::prepare(disk, "mail")?;
         let flushes = match Flushes::count(&disk.folder) {
@@ -96,28 +99,32 @@ impl Ground {
         let role = Role::prepare(&self.lab, "accounts", binary, core, |own| {
             preamble(own) + &section(&folder, Ipv4Addr::LOCALHOST, roles)
         })?;
-        let secret = folder.join("password");
-        fs::write(&secret, format!("{PASSWORD}\n")).context("writing a password")?;
-        let secret = secret.to_string_lossy();
-        let add = |name: &str, more: &[&str]| {
-            role.command(&[&["mail", "account", "add", name][..], more].concat()).map(drop)
-        };
         eprintln!("mail: entering accounts");
-        role.command(&["mail", "domain", "add", DOMAIN])?;
+        let table = folder.join("accounts.csv");
+        fs::write(&table, self.table_of_accounts()).context("writing a table of accounts")?;
+        let table = table.to_string_lossy();
+        role.command(&["mail", "directory", "import", "--csv", &*table, "--create-domains"])?;
+        let database = folder.join("mail.db");
+        let log = fs::metadata(folder.join("mail.db-wal")).map_or(0, |log| log.len());
+        ensure!(log == 0, "accounts are in the log of {} still", database.display());
+        Ok(database)
+    }
+
+    /// Users without passwords but for those who log in, and addresses whose mail goes elsewhere.
+    fn table_of_accounts(&self) -> String {
         let logins = self.logins();
-        for number in 1..=USERS {
-            let name = user(number);
-            if logins.iter().all(|login| login.user != name) {
-                add(&name, &["--no-password"])?;
-            }
+        let mut table = String::from("name,password,forwards,keep_copy\n");
+        for Login { user, password } in &logins {
+            let _ = writeln!(table, "{user},{password},,");
         }
-        for login in &logins {
-            add(&login.user, &["--password-file", &*secret])?;
+        let others = (1..=USERS).map(user);
+        for name in others.filter(|name| logins.iter().all(|login| login.user != *name)) {
+            let _ = writeln!(table, "{name},,,");
         }
         for (ours, theirs, _) in self.forwards() {
-            add(&ours, &["--no-password", "--forward", theirs.as_str(), "--keep-copy", "false"])?;
+            let _ = writeln!(table, "{ours},,{theirs},no");
         }
-        Ok(folder.join("mail.db"))
+        table
     }
 
     /// All who log in: the first user, whose messages are counted, and those with mailboxes to be visited.

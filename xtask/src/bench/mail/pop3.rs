@@ -11,6 +11,7 @@ use muralla_lab::corpus::write_maildir;
 use muralla_lab::dovecot::owner;
 use muralla_lab::load::pop3::{Login, Options, Outcome, Programs, Visit};
 
+use super::super::progress::Progress;
 use super::super::table::Row;
 use super::contender::{Contender, Job, Standing};
 use super::ground::{Ground, LARGE_BOXES, SMALL_BOXES, large_box, small_box};
@@ -53,9 +54,13 @@ pub(super) fn rows(ground: &Ground, quick: bool) -> Result<Vec<Row>> {
         .collect::<Result<_>>()?;
     let boxes =
         small.iter().map(|login| (login, FEW)).chain(large.iter().map(|login| (login, many)));
+    let progress = Progress::of("pop3: filling mailboxes", u64::from(SMALL_BOXES + LARGE_BOXES));
     for (number, (login, messages)) in boxes.enumerate() {
+        progress.say(format!("pop3: {messages} messages for {}", login.user));
         fill(ground, &mut standing, login, number as u64, messages)?;
+        progress.step();
     }
+    drop(progress);
     let mut rows = Vec::new();
     for (logins, messages) in [(small, FEW), (large, many)] {
         for standing in &standing {
@@ -95,7 +100,6 @@ fn fill(
     number: u64,
     messages: u64,
 ) -> Result<()> {
-    eprintln!("pop3: filling the mailbox of {} with {messages} messages", login.user);
     let maildir = ground.disk.folder.join("maildir");
     let first = number * MANY;
     let letters = (first..first + messages).map(|number| ground.corpus.letter(number));

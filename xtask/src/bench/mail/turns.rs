@@ -21,7 +21,7 @@ pub(super) struct Figure {
 pub(super) const BUSY: &str = "generator.busy";
 
 /// From this share on it is the limit.
-const LIMIT: f64 = 0.97;
+pub(super) const LIMIT: f64 = 0.97;
 
 impl Figure {
     /// One that is only told.

@@ -9,32 +9,36 @@ use sqlx::AssertSqlSafe;
 use super::domains::{backend_names, bytes};
 use super::{PIECE, Progress, numbers, patiently};
 use crate::entries::{AccountEntry, check_sender, items, lines};
-use crate::load::limits_of;
+use crate::load::{limits_of, subscriber_state_of};
 use crate::{AccountId, DirectoryError, Hidden, Name, Registry, ShardId};
 
 const ACCOUNT: &str = "SELECT id, name, credential, scram, shard, backends, quota_bytes, disabled, may_send, keep_copy, senders, \
-     messages_per_hour, messages_per_day, recipients_per_hour, recipients_per_day, recipients_per_message, subscriber, created, note \
-     FROM mail_account";
+     messages_per_hour, messages_per_day, recipients_per_hour, recipients_per_day, recipients_per_message, subscriber, created, note, \
+     subscriber_state FROM mail_account";
 
 const INSERT: &str = "INSERT INTO mail_account (id, name, domain, credential, scram, shard, backends, quota_bytes, disabled, may_send, \
      keep_copy, senders, messages_per_hour, messages_per_day, recipients_per_hour, recipients_per_day, recipients_per_message, \
      subscriber, created, note)";
 
-/// Without a credential, the one that is there stays: who lists accounts and enters them again does not see any.
+/// Without a credential, the one that is there stays: who lists accounts and enters them again does not see any. So does one that is a
+/// subscriber's as well, whose logins may need its form, and the subscriber where none is named: he is unlinked in so many words.
 const INSTEAD: &str = "ON CONFLICT (name) DO UPDATE SET \
-     scram = CASE WHEN excluded.credential <> '' OR excluded.scram IS NOT NULL THEN excluded.scram ELSE mail_account.scram END, \
-     credential = CASE WHEN excluded.credential <> '' OR excluded.scram IS NOT NULL THEN excluded.credential ELSE mail_account.credential END, \
+     scram = CASE WHEN (excluded.credential <> '' OR excluded.scram IS NOT NULL) AND mail_account.subscriber_state IS NULL \
+     THEN excluded.scram ELSE mail_account.scram END, \
+     credential = CASE WHEN (excluded.credential <> '' OR excluded.scram IS NOT NULL) AND mail_account.subscriber_state IS NULL \
+     THEN excluded.credential ELSE mail_account.credential END, \
      backends = excluded.backends, quota_bytes = excluded.quota_bytes, disabled = excluded.disabled, may_send = excluded.may_send, \
      keep_copy = excluded.keep_copy, senders = excluded.senders, messages_per_hour = excluded.messages_per_hour, \
      messages_per_day = excluded.messages_per_day, recipients_per_hour = excluded.recipients_per_hour, \
      recipients_per_day = excluded.recipients_per_day, recipients_per_message = excluded.recipients_per_message, \
-     subscriber = excluded.subscriber, note = excluded.note";
+     subscriber = coalesce(excluded.subscriber, mail_account.subscriber), note = excluded.note";
 
 const COLUMNS: usize = 20;
 
 impl Registry {
     /// Enters an account, new or instead of the one of its name, and gives its number. Without a credential, the password of
-    /// before stays; its shard stays in any case (see [`Registry::switch_shard`]).
+    /// before stays, as does one that is a subscriber's as well; without a subscriber, the one of before stays (see
+    /// [`Registry::unlink_subscriber`]), and in any case its shard (see [`Registry::switch_shard`]).
     ///
     /// # Errors
     ///
@@ -339,36 +343,6 @@ impl Registry {
         let condition = "WHERE subscriber = $1 ORDER BY name";
         Ok(entries(&mut work, condition, vec![subscriber.into()], "").await?)
     }
-
-    /// Says that an account's mail lives elsewhere now, if it still lives where it is said to have; false if it does not.
-    /// What moves mail calls this when the mail is there.
-    ///
-    /// # Errors
-    ///
-    /// [`DirectoryError`].
-    pub async fn switch_shard(
-        &self,
-        account: AccountId,
-        from: ShardId,
-        to: ShardId,
-    ) -> Result<bool, DirectoryError> {
-        patiently!(self.switch_once(account, from, to))
-    }
-
-    async fn switch_once(
-        &self,
-        account: AccountId,
-        from: ShardId,
-        to: ShardId,
-    ) -> Result<bool, DirectoryError> {
-        let mut work = self.engine.write().await?;
-        super::domains::check_shard(&mut work, to).await?;
-        let sql = "UPDATE mail_account SET shard = $3 WHERE id = $1 AND shard = $2";
-        let switched =
-            work.execute(sql, vec![account.0.into(), from.0.into(), to.0.into()]).await?;
-        self.commit(work).await?;
-        Ok(switched > 0)
-    }
 }
 
 pub(super) fn missing(name: &Name) -> DirectoryError {
@@ -460,6 +434,7 @@ fn entry_of(row: &Row) -> Result<AccountEntry, muralla_database::DatabaseError> 
         subscriber: row.text_or_none(16)?,
         created: row.int(17)?,
         note: row.text_or_none(18)?,
+        subscriber_state: subscriber_state_of(row, 19)?,
     })
 }
 

@@ -3,9 +3,10 @@
 use muralla_credentials::{Credential, Storage};
 use muralla_database::{Value, Work, dialect};
 use sha2::{Digest, Sha256};
+use sqlx::AssertSqlSafe;
 
 use super::accounts::missing;
-use super::{numbers, patiently};
+use super::{MOST_TRIES, numbers, patiently};
 use crate::directory::blocking;
 use crate::entries::{AppPasswordEntry, Protocols};
 use crate::scram::ITERATIONS;
@@ -24,7 +25,8 @@ pub struct AppPassword {
 }
 
 impl Registry {
-    /// Sets an account's password: stored as Argon2id, with keys of SCRAM-SHA-256 beside it unless the options say otherwise.
+    /// Sets an account's password: stored as Argon2id, with keys of SCRAM-SHA-256 beside it unless the options say otherwise. One that is
+    /// a subscriber's as well is his from then on, and stored in the form in which his was, which his logins may need.
     ///
     /// # Errors
     ///
@@ -35,66 +37,113 @@ impl Registry {
         name: &Name,
         password: &[u8],
     ) -> Result<AccountId, DirectoryError> {
-        let account = self.id_of(name).await?;
-        let secret = self.secret(account, password.to_vec(), true).await?;
-        let set = patiently!(self.write_password(account, &secret, None))?;
-        if set { Ok(account) } else { Err(missing(name)) }
+        let mut tries = 0;
+        loop {
+            let (account, form) = self.form_of(name).await?;
+            let secret = self.secret(account, password.to_vec(), form.making()).await?;
+            if patiently!(self.write_password(account, &secret, &form))? {
+                return Ok(account);
+            }
+            // It was linked with a subscriber, or his password was changed, meanwhile; or it is gone, which the next look tells.
+            tries += 1;
+            if tries > MOST_TRIES {
+                return Err(missing(name));
+            }
+        }
     }
 
     /// Takes an account's password away; app passwords stay.
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Missing`] if there is no such account.
+    /// [`DirectoryError::Missing`] if there is no such account, [`DirectoryError::Invalid`] if its password is a subscriber's as well, who
+    /// would have no access any more.
     pub async fn remove_password(&self, name: &Name) -> Result<(), DirectoryError> {
-        let account = self.id_of(name).await?;
+        let (account, form) = self.form_of(name).await?;
         let none = Secret { credential: String::new(), scram: None };
-        let set = patiently!(self.write_password(account, &none, None))?;
-        if set { Ok(()) } else { Err(missing(name)) }
+        if matches!(form, Form::Own) && patiently!(self.write_password(account, &none, &form))? {
+            return Ok(());
+        }
+        Err(DirectoryError::invalid(
+            format!("account {name}"),
+            "its password is a subscriber's as well: unlink them first",
+        ))
     }
 
-    /// Stores a password anew that was just found to fit, if what it was compared with is still there; false if not.
+    /// How an account's password is to be stored.
+    async fn form_of(&self, name: &Name) -> Result<(AccountId, Form), DirectoryError> {
+        let mut work = self.engine.read().await?;
+        let sql = "SELECT id, subscriber_state, credential FROM mail_account WHERE name = $1";
+        let row = work.row(sql, vec![name.as_str().into()]).await?.ok_or_else(|| missing(name))?;
+        let form = match row.int_or_none(1)? {
+            None => Form::Own,
+            Some(_) => Form::Shared(Hidden::new(row.text(2)?)),
+        };
+        Ok((AccountId(row.int(0)?), form))
+    }
+
+    /// False if the account is not there any more as it was when its form was looked at.
+    async fn write_password(
+        &self,
+        account: AccountId,
+        secret: &Secret,
+        form: &Form,
+    ) -> Result<bool, DirectoryError> {
+        let mut values: Vec<Value> =
+            vec![account.0.into(), secret.credential.as_str().into(), secret.scram.clone().into()];
+        let sql = match form {
+            Form::Own => {
+                "UPDATE mail_account SET credential = $2, scram = $3 WHERE id = $1 AND subscriber_state IS NULL"
+            }
+            Form::Shared(before) => {
+                values.push(before.reveal().into());
+                "UPDATE mail_account SET credential = $2, scram = $3 \
+                 WHERE id = $1 AND subscriber_state IS NOT NULL AND credential = $4"
+            }
+        };
+        let mut work = self.engine.write().await?;
+        let set = work.execute(sql, values).await?;
+        self.commit(work).await?;
+        Ok(set > 0)
+    }
+
+    /// Stores a password anew that was just found to fit, if what it was compared with is still there; false if not. Of one that is a
+    /// subscriber's as well only keys of SCRAM are made.
     pub(crate) async fn upgrade(
         &self,
         account: AccountId,
         packed: &[u8],
         password: Vec<u8>,
     ) -> Result<bool, DirectoryError> {
-        let secret = self.secret(account, password, true).await?;
-        patiently!(self.write_password(account, &secret, Some(packed)))
+        let secret = self.secret(account, password, Making::Person(Storage::Argon2)).await?;
+        patiently!(self.write_upgrade(account, &secret, packed))
     }
 
-    async fn write_password(
+    async fn write_upgrade(
         &self,
         account: AccountId,
         secret: &Secret,
-        only_if: Option<&[u8]>,
+        packed: &[u8],
     ) -> Result<bool, DirectoryError> {
         let mut work = self.engine.write().await?;
-        if let Some(packed) = only_if {
-            let sql = match work.flavour() {
-                muralla_database::Flavour::Sqlite => {
-                    "SELECT credential FROM mail_account WHERE id = $1"
-                }
-                muralla_database::Flavour::Postgres => {
-                    "SELECT credential FROM mail_account WHERE id = $1 FOR UPDATE"
-                }
-            };
-            let Some(row) = work.row(sql, vec![account.0.into()]).await? else { return Ok(false) };
-            let mut now = Vec::new();
-            Credential::parse(&row.text(0)?).unwrap_or_default().pack(&mut now);
-            if now != packed {
-                return Ok(false);
-            }
+        let sql = format!(
+            "SELECT credential, subscriber_state FROM mail_account WHERE id = $1{}",
+            work.flavour().for_update()
+        );
+        let row = work.row(AssertSqlSafe(sql), vec![account.0.into()]).await?;
+        let Some(row) = row else { return Ok(false) };
+        let before = row.text(0)?;
+        let mut now = Vec::new();
+        Credential::parse(&before).unwrap_or_default().pack(&mut now);
+        if now != packed {
+            return Ok(false);
         }
+        let credential =
+            if row.int_or_none(1)?.is_some() { before } else { secret.credential.clone() };
         let set = work
             .execute(
                 "UPDATE mail_account SET credential = $2, scram = $3 WHERE id = $1",
-                vec![
-                    account.0.into(),
-                    secret.credential.as_str().into(),
-                    secret.scram.clone().into(),
-                ],
+                vec![account.0.into(), credential.into(), secret.scram.clone().into()],
             )
             .await?;
         self.commit(work).await?;
@@ -123,7 +172,7 @@ impl Registry {
         }
         let account = self.id_of(name).await?;
         let password = generated(rand::random());
-        let secret = self.secret(account, password.clone().into_bytes(), false).await?;
+        let secret = self.secret(account, password.clone().into_bytes(), Making::App).await?;
         let entry =
             patiently!(self.write_app_password(account, label, protocols, expires, &secret))?;
         Ok(AppPassword { entry, password: Hidden::new(password) })
@@ -241,21 +290,23 @@ impl Registry {
         &self,
         account: AccountId,
         password: Vec<u8>,
-        by_person: bool,
+        making: Making,
     ) -> Result<Secret, DirectoryError> {
         let shared = if self.options.scram {
             let mut work = self.engine.read().await?;
-            Some(shared_salt(&mut work, account, by_person).await?)
+            let main = matches!(making, Making::Person(_));
+            Some(shared_salt(&mut work, account, main).await?)
         } else {
             None
         };
         let salts: ([u8; 16], [u8; 16]) = rand::random();
         blocking("a password", move || {
             let invalid = |error| DirectoryError::invalid("password", format!("{error}"));
-            let credential = if by_person {
-                Credential::store(Storage::Argon2, &password, salts.0).map_err(invalid)?.to_text()
-            } else {
-                quick(&password, &salts.0)
+            let credential = match making {
+                Making::Person(storage) => {
+                    Credential::store(storage, &password, salts.0).map_err(invalid)?.to_text()
+                }
+                Making::App => quick(&password, &salts.0),
             };
             let scram = shared.map(|shared| {
                 let (salt, iterations) = shared.unwrap_or((salts.1.into(), ITERATIONS));
@@ -265,6 +316,34 @@ impl Registry {
         })
         .await
     }
+}
+
+/// Whose an account's password is.
+enum Form {
+    /// Its own.
+    Own,
+    /// A subscriber's as well: what is stored of it now.
+    Shared(Hidden),
+}
+
+impl Form {
+    fn making(&self) -> Making {
+        Making::Person(match self {
+            Self::Own => Storage::Argon2,
+            Self::Shared(before) => {
+                Storage::like(&Credential::parse(before.reveal()).unwrap_or_default())
+            }
+        })
+    }
+}
+
+/// What kind of a password is made.
+#[derive(Clone, Copy)]
+enum Making {
+    /// One that a person chose.
+    Person(Storage),
+    /// One that we made, for an app.
+    App,
 }
 
 struct Secret {

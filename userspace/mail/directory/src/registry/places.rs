@@ -179,6 +179,12 @@ impl Registry {
                 "domains whose new accounts would live in it",
                 "give them another one first",
             ),
+            (
+                "SELECT count(*) FROM mail_move WHERE from_shard IN (SELECT id FROM mail_shard WHERE name = $1) \
+                 OR to_shard IN (SELECT id FROM mail_shard WHERE name = $1)",
+                "mailboxes that are moved",
+                "let that end first",
+            ),
         ] {
             refuse_use(&mut work, "shard", name, sql, what, hint).await?;
         }

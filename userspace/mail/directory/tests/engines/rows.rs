@@ -8,8 +8,8 @@ use muralla_mail_directory::import::{
 };
 use muralla_mail_directory::{
     AccountEntry, AccountId, AliasEntry, Backend, BackendEntry, ContactEntry, ContactSource,
-    DirectoryError, DkimAlgorithm, DkimKeyEntry, DomainEntry, Hidden, Imported, Name, Options,
-    Protocol, Registry, SendingLimits, ShardEntry, ShardId,
+    DirectoryError, DkimAlgorithm, DkimKeyEntry, DomainEntry, Hidden, Imported, MoveBegun,
+    MoveLease, Name, Options, Protocol, Registry, SendingLimits, ShardEntry, ShardId,
 };
 use muralla_mail_envelope::{Address, Domain};
 use muralla_test_database::on_both_engines;
@@ -24,6 +24,7 @@ on_both_engines![
     numbers_are_never_given_out_twice,
     two_who_change_one_account_do_not_undo_each_other,
     accounts_are_spread_over_shards_and_moved,
+    one_moves_a_mailbox_at_a_time,
     contacts_are_known,
     tables_of_others_are_taken_over,
 ];
@@ -70,7 +71,7 @@ async fn the_schema_is_made_once(database: Database) {
     );
     other.unwrap().put_domain(&DomainEntry::new(domain("a.example"))).await.unwrap();
     assert_eq!(one.unwrap().domains().await.unwrap().len(), 1);
-    assert_eq!(database.number("SELECT count(*) FROM mail_directory_schema").await, 1);
+    assert_eq!(database.number("SELECT count(*) FROM mail_directory_schema").await, 2);
     assert_eq!(database.number("SELECT count(*) FROM mail_setting").await, 1, "one secret for all");
     database.sql("INSERT INTO mail_directory_schema (version, name) VALUES (99, 'later')").await;
     let error = Registry::open(database.location(), Options::default()).await.unwrap_err();
@@ -366,10 +367,18 @@ async fn accounts_are_spread_over_shards_and_moved(database: Database) {
         Some(ShardId::MAIN) => (ShardId::MAIN, second),
         _ => (second, ShardId::MAIN),
     };
-    assert!(!registry.switch_shard(ids[0], closed, to).await.unwrap(), "it does not live there");
-    assert!(registry.switch_shard(ids[0], from, ShardId(99)).await.is_err());
-    assert!(registry.switch_shard(ids[0], from, to).await.unwrap());
-    assert!(!registry.switch_shard(ids[0], from, to).await.unwrap(), "it has moved already");
+    assert!(registry.begin_move(ids[0], ShardId(99), "a").await.is_err());
+    assert_eq!(registry.begin_move(ids[0], from, "a").await.unwrap(), MoveBegun::There);
+    let begun = registry.begin_move(ids[0], to, "a").await.unwrap();
+    let MoveBegun::Copy(lease) = begun else { panic!("{begun:?}") };
+    let error = registry.remove_shard("third").await.unwrap_err().to_string();
+    assert!(!error.contains("moved"), "{error}");
+    let elsewhere = MoveLease { from: closed, ..lease };
+    assert!(!registry.switch_shard(&elsewhere).await.unwrap(), "it does not live there");
+    assert!(registry.switch_shard(&lease).await.unwrap());
+    assert!(!registry.switch_shard(&lease).await.unwrap(), "it has moved already");
+    assert!(registry.end_move(&lease).await.unwrap());
+    assert!(!registry.end_move(&lease).await.unwrap());
     let placed = registry.placed(&[ids[0], AccountId(7_777)]).await.unwrap();
     assert_eq!(placed, [(ids[0], (first.name, to))].into());
     let listed = registry.shards().await.unwrap();
@@ -378,6 +387,56 @@ async fn accounts_are_spread_over_shards_and_moved(database: Database) {
     registry.put_shard(&ShardEntry { closed: true, ..shard("main") }).await.unwrap();
     let error = registry.put_account(&AccountEntry::new(name("x@a.example"))).await.unwrap_err();
     assert!(error.to_string().contains("closed"), "{error}");
+}
+
+async fn one_moves_a_mailbox_at_a_time(database: Database) {
+    let registry = registry(&database).await;
+    let second = registry.put_shard(&shard("second")).await.unwrap();
+    let third = registry.put_shard(&shard("third")).await.unwrap();
+    let mut ann = AccountEntry::new(name("ann@a.example"));
+    ann.shard = Some(ShardId::MAIN);
+    let id = registry.put_account(&ann).await.unwrap();
+    let begin = async |to, who: &str| registry.begin_move(id, to, who).await.unwrap();
+    let MoveBegun::Copy(first) = begin(second, "first").await else { panic!("it is to be copied") };
+    assert!(registry.renew_move(&first).await.unwrap());
+    // Who moves it to the same place goes on instead of him, and he has no say any more.
+    let MoveBegun::Copy(other) = begin(second, "other").await else { panic!("it is to be copied") };
+    assert!(other.fence > first.fence && (other.from, other.to) == (first.from, first.to));
+    for gone in [
+        registry.renew_move(&first).await.unwrap(),
+        registry.switch_shard(&first).await.unwrap(),
+        registry.end_move(&first).await.unwrap(),
+    ] {
+        assert!(!gone);
+    }
+    let moves = registry.moves().await.unwrap();
+    assert_eq!((moves.len(), moves[0].mover.as_str(), moves[0].to), (1, "other", second));
+    let used = registry.remove_shard("second").await.unwrap_err().to_string();
+    assert!(used.contains("that are moved"), "{used}");
+    // To another place it is to be ended first: as it lives where it did, it is undone.
+    let MoveBegun::End(before) = begin(third, "third").await else { panic!("it is to be ended") };
+    assert_eq!((before.from, before.to), (ShardId::MAIN, second));
+    assert!(!registry.switch_shard(&other).await.unwrap());
+    assert!(registry.end_move(&before).await.unwrap());
+    let MoveBegun::Copy(third_one) = begin(third, "third").await else {
+        panic!("it is to be copied")
+    };
+    // Nobody takes over from who is there.
+    assert_eq!(registry.take_over_moves("upkeep", 9).await.unwrap(), []);
+    database.sql("UPDATE mail_move SET until = 1").await;
+    assert!(registry.switch_shard(&third_one).await.unwrap(), "nobody took it over yet");
+    let taken = registry.take_over_moves("upkeep", 9).await.unwrap();
+    assert_eq!(taken.len(), 1);
+    assert!(taken[0].fence > third_one.fence && taken[0].to == third);
+    assert_eq!(registry.take_over_moves("another", 9).await.unwrap(), []);
+    assert!(!registry.end_move(&third_one).await.unwrap());
+    // It lives there, and the move is to be ended nevertheless.
+    let MoveBegun::End(left) = begin(third, "again").await else { panic!("it is to be ended") };
+    assert!(registry.end_move(&left).await.unwrap());
+    assert_eq!(begin(third, "again").await, MoveBegun::There);
+    assert!(registry.fence().await.unwrap() > left.fence);
+    let nobody = registry.begin_move(AccountId(7_777), third, "x").await.unwrap_err();
+    assert!(matches!(nobody, DirectoryError::Missing { .. }), "{nobody}");
 }
 
 async fn contacts_are_known(database: Database) {

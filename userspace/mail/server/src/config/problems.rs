@@ -110,6 +110,13 @@ impl MailConfig {
                 "[mail.outgoing] transactions and per_destination are 1 at least",
             );
             demand(!outgoing.lifetime.is_zero(), "[mail.outgoing] lifetime is more than nothing");
+            // Whoever is between us and a server of DNS elsewhere may say that anything is proved, or that nothing is.
+            let near = |server: &SocketAddr| server.ip().to_canonical().is_loopback();
+            demand(
+                !outgoing.dane
+                    || !outgoing.resolvers.is_empty() && outgoing.resolvers.iter().all(near),
+                "[mail.outgoing] dane needs `resolvers` on this machine that validate: [\"127.0.0.1:53\"] with [dns] here",
+            );
             demand(
                 outgoing.waits.iter().all(|wait| *wait > 0),
                 "[mail.outgoing] waits are seconds, each of them 1 at least",

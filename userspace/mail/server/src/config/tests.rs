@@ -48,6 +48,8 @@ fn everything_that_may_be_written() {
         [submission]
         [outgoing]
         tell_delay = "0"
+        resolvers = ["127.0.0.1:53", "[::1]:53"]
+        dane = true
         [pop3]
         idle = "15m"
         "#,
@@ -82,6 +84,12 @@ fn what_is_wrong_is_said() {
             "two roles",
         ),
         ("hostname = \"mx.example.org\"\n[outgoing]\nwaits = [0]\n", "waits"),
+        // Nobody elsewhere is believed that an answer is authentic, nor whoever resolv.conf names.
+        ("hostname = \"mx.example.org\"\n[outgoing]\ndane = true\n", "dane"),
+        (
+            "hostname = \"mx.example.org\"\n[outgoing]\ndane = true\nresolvers = [\"127.0.0.1:53\", \"192.0.2.53:53\"]\n",
+            "dane",
+        ),
     ] {
         let problems = read(text).unwrap().problems();
         assert!(problems.iter().any(|problem| problem.contains(word)), "{text}: {problems:?}");

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use futures_util::future::BoxFuture;
 use muralla_mail_envelope::{Domain, EnhancedCode, Reply};
+use muralla_smtp::tls::Tlsa;
 
 /// Who answers for names.
 pub trait Names: Send + Sync + 'static {
@@ -11,13 +12,39 @@ pub trait Names: Send + Sync + 'static {
     fn exchanges<'a>(
         &'a self,
         domain: &'a Domain,
-    ) -> BoxFuture<'a, Result<Vec<Exchange>, LookupError>>;
+    ) -> BoxFuture<'a, Result<Answer<Exchange>, LookupError>>;
 
     /// The addresses of a host, the preferred ones first; none if it has none and exists.
-    fn addresses<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, LookupError>>;
+    fn addresses<'a>(&'a self, host: &'a str)
+    -> BoxFuture<'a, Result<Answer<IpAddr>, LookupError>>;
 
     /// The `TXT` records of a name, the strings of each put together.
     fn texts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, LookupError>>;
+
+    /// The `TLSA` records of a name such as `_25._tcp.mx.example.org`; none if it has none and exists.
+    fn associations<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Answer<Tlsa>, LookupError>>;
+}
+
+/// What is said to a question.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answer<T> {
+    /// The records; none if the name has none and exists.
+    pub records: Vec<T>,
+    /// Whose they are: where aliases (`CNAME`) lead from the name that was asked for, in ASCII and lower case, without a dot at its
+    /// end.
+    pub name: String,
+    /// Whether DNSSEC proves all of that, as far as whoever answers can be believed.
+    pub secure: bool,
+}
+
+impl<T> Default for Answer<T> {
+    /// There is nothing, and nothing proves that.
+    fn default() -> Self {
+        Self { records: Vec::new(), name: String::new(), secure: false }
+    }
 }
 
 /// An `MX` record.
@@ -43,16 +70,26 @@ pub enum LookupError {
 /// Servers of a domain that are called at most.
 const MOST: usize = 10;
 
-/// The servers that take mail for a domain, in the order in which they are called; or why there are none, for now (4xx) or for
-/// good (5xx).
+/// The servers that take mail for a domain.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// In the order in which they are called.
+    pub(crate) hosts: Vec<String>,
+    /// Where the domain's aliases lead.
+    pub(crate) name: String,
+    /// Whether DNSSEC proves that it is these.
+    pub(crate) secure: bool,
+}
+
+/// The servers that take mail for a domain; or why there are none, for now (4xx) or for good (5xx).
 pub(crate) async fn find(
     names: &dyn Names,
     domain: &Domain,
     own: &Domain,
     chance: &mut (dyn FnMut() -> u32 + Send),
-) -> Result<Vec<String>, Reply> {
-    let exchanges = match names.exchanges(domain).await {
-        Ok(exchanges) => exchanges,
+) -> Result<Found, Reply> {
+    let Answer { records, name, secure } = match names.exchanges(domain).await {
+        Ok(answer) => answer,
         Err(LookupError::NoName) => {
             return Err(reply(550, 1, 2, &format!("there is no domain {domain}")));
         }
@@ -61,7 +98,7 @@ pub(crate) async fn find(
             return Err(reply(451, 4, 3, &text));
         }
     };
-    in_order(exchanges, domain, own, chance)
+    Ok(Found { hosts: in_order(records, domain, own, chance)?, name, secure })
 }
 
 fn in_order(

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use muralla_mail_envelope::{Address, AddressDomain, Domain, EnhancedCode, Envelope, Reply};
@@ -13,8 +14,9 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use super::hosts::{self, LookupError, Names};
-use super::sts::{Mode, Sts};
+use super::dane::{self, Demand, NextHop};
+use super::hosts::{self, Answer, Found, LookupError, Names};
+use super::sts::{Mode, Policy, Sts};
 use crate::clock;
 
 /// Who calls other servers.
@@ -31,7 +33,72 @@ pub(crate) struct Caller {
     pub(crate) loopback: bool,
     /// Who knows which domains want TLS; nobody if it does not matter.
     pub(crate) sts: Option<Sts>,
+    /// Whether servers with TLSA records have to prove by them who they are.
+    pub(crate) dane: bool,
     kept: Mutex<HashMap<String, Vec<Kept>>>,
+    counters: Counters,
+}
+
+/// Counts since the start, of servers of other domains.
+#[derive(Debug, Default)]
+struct Counters {
+    clear: AtomicU64,
+    encrypted: AtomicU64,
+    by_sts: AtomicU64,
+    by_dane: AtomicU64,
+    downgraded: AtomicU64,
+    sts_hosts: AtomicU64,
+    sts_failed: AtomicU64,
+    dane_lookups: AtomicU64,
+    dane_failed: AtomicU64,
+    proved: AtomicU64,
+    unproved: AtomicU64,
+}
+
+/// How servers of other domains were spoken with since the start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(default)]
+pub struct TransportStatus {
+    /// Connections in the clear.
+    pub clear: u64,
+    /// Connections over TLS with whatever certificate.
+    pub encrypted: u64,
+    /// Connections to servers that proved who they are, as MTA-STS wants it.
+    pub by_sts: u64,
+    /// Connections to servers that proved who they are by their TLSA records.
+    pub by_dane: u64,
+    /// Servers that offered TLS and could not do it, and were called again without.
+    pub downgraded: u64,
+    /// Servers that were not called, as their domain's policy of MTA-STS does not name them.
+    pub sts_hosts: u64,
+    /// Servers that did not prove who they are, though MTA-STS wants it.
+    pub sts_failed: u64,
+    /// Servers that were not called, as their TLSA records could not be found out.
+    pub dane_lookups: u64,
+    /// Servers that have TLSA records and did not prove who they are, or offered no TLS.
+    pub dane_failed: u64,
+    /// Domains whose servers were found, and DNSSEC proved that it is these: counted where DANE matters.
+    pub proved: u64,
+    /// The same without such a proof.
+    pub unproved: u64,
+}
+
+/// What a domain demands of how its servers are called.
+struct Demands<'a> {
+    next_hop: NextHop<'a>,
+    /// Its policy of MTA-STS, where that is enforced.
+    policy: Option<Policy>,
+}
+
+/// How one server is called, and who wants that.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Protection {
+    /// With TLS if it can: nobody demands anything.
+    Opportunistic,
+    /// As its domain's policy of MTA-STS has it.
+    Sts,
+    /// As its TLSA records have it.
+    Dane(Demand),
 }
 
 struct Kept {
@@ -72,7 +139,27 @@ impl Caller {
             keep: Duration::from_secs(15),
             loopback: false,
             sts: None,
+            dane: false,
             kept: Mutex::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn status(&self) -> TransportStatus {
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        let counters = &self.counters;
+        TransportStatus {
+            clear: read(&counters.clear),
+            encrypted: read(&counters.encrypted),
+            by_sts: read(&counters.by_sts),
+            by_dane: read(&counters.by_dane),
+            downgraded: read(&counters.downgraded),
+            sts_hosts: read(&counters.sts_hosts),
+            sts_failed: read(&counters.sts_failed),
+            dane_lookups: read(&counters.dane_lookups),
+            dane_failed: read(&counters.dane_failed),
+            proved: read(&counters.proved),
+            unproved: read(&counters.unproved),
         }
     }
 
@@ -185,26 +272,24 @@ impl Caller {
             Place::Server { host, port, speaks } => {
                 let mut options = Options::new(speaks, self.name.clone());
                 options.source = self.source;
-                self.connect_to(&[host.to_owned()], port, &options, true).await
+                self.connect_to(&[host.to_owned()], port, &options, true, None).await
             }
             Place::Domain(domain) => {
                 let mut options = Options::new(Speaks::Smtp, self.name.clone());
                 options.source = self.source;
-                options.tls = TlsPolicy::Opportunistic;
                 match AddressDomain::parse(domain) {
                     Ok(AddressDomain::Domain(domain)) => {
                         let mut chance = rand::random::<u32>;
                         let found =
                             hosts::find(&*self.names, &domain, &self.name, &mut chance).await;
-                        let mut servers = found.map_err(Failed::of_lookup)?;
-                        if self.wants_proof(&domain, &mut servers).await? {
-                            options.tls = TlsPolicy::Verified;
-                        }
-                        self.connect_to(&servers, self.port, &options, self.loopback).await
+                        let found = found.map_err(Failed::of_lookup)?;
+                        let demands = self.demands(&domain, &found).await;
+                        let (port, demands) = (self.port, Some(&demands));
+                        self.connect_to(&found.hosts, port, &options, self.loopback, demands).await
                     }
                     Ok(AddressDomain::Literal(address)) => {
                         let server = [address.to_string()];
-                        self.connect_to(&server, self.port, &options, self.loopback).await
+                        self.connect_to(&server, self.port, &options, self.loopback, None).await
                     }
                     Err(error) => {
                         let text = format!("{domain} is no domain: {error}");
@@ -216,27 +301,58 @@ impl Caller {
         }
     }
 
-    /// Whether a domain wants its servers to prove who they are: then only those are left that its policy names (RFC 8461 section 5).
-    async fn wants_proof(
-        &self,
-        domain: &Domain,
-        servers: &mut Vec<String>,
-    ) -> Result<bool, Failed> {
-        let Some(sts) = &self.sts else { return Ok(false) };
-        let Some(policy) = sts.policy(domain, clock::now()).await else { return Ok(false) };
-        let strange = servers.iter().find(|host| !policy.allows(host)).cloned();
-        if let (Some(host), Mode::Enforce | Mode::Testing) = (&strange, policy.mode) {
+    async fn demands<'a>(&self, domain: &'a Domain, found: &'a Found) -> Demands<'a> {
+        if self.dane {
+            let counters = &self.counters;
+            add(if found.secure { &counters.proved } else { &counters.unproved });
+        }
+        let policy = match &self.sts {
+            Some(sts) => sts.policy(domain, clock::now()).await,
+            None => None,
+        };
+        if let Some(policy) = &policy
+            && let Some(host) = found.hosts.iter().find(|host| !policy.allows(host))
+            && policy.mode != Mode::None
+        {
             debug!(%domain, host, "a server is none that the domain's policy names");
         }
-        if policy.mode != Mode::Enforce {
-            return Ok(false);
+        let policy = policy.filter(|policy| policy.mode == Mode::Enforce);
+        Demands { next_hop: NextHop::new(domain, found), policy }
+    }
+
+    /// How a server is called; or why it is not. What its TLSA records have counts, and nothing beside it (RFC 8461 section 2); where
+    /// they say no more than that there has to be TLS, or nothing, the domain's policy does.
+    async fn protection(
+        &self,
+        demands: &Demands<'_>,
+        host: &str,
+        addresses: &Answer<IpAddr>,
+        port: u16,
+    ) -> Result<Protection, Failed> {
+        let Demands { next_hop, policy } = demands;
+        let demand = if self.dane {
+            dane::demand(&*self.names, *next_hop, host, addresses, port).await
+        } else {
+            Ok(Demand::Nothing)
+        };
+        let demand = demand.map_err(|why| {
+            add(&self.counters.dane_lookups);
+            Failed::new(451, 4, 7, 5, &why, host)
+        })?;
+        match (demand, policy) {
+            (demand @ Demand::Proof(_), _) | (demand @ Demand::Encryption(_), None) => {
+                Ok(Protection::Dane(demand))
+            }
+            (_, Some(policy)) if policy.allows(host) => Ok(Protection::Sts),
+            // Section 5 of RFC 8461.
+            (_, Some(_)) => {
+                add(&self.counters.sts_hosts);
+                let domain = next_hop.domain;
+                let text = format!("no server of {domain} is one that its policy (MTA-STS) names");
+                Err(Failed::new(451, 4, 7, 0, &text, ""))
+            }
+            (Demand::Nothing, None) => Ok(Protection::Opportunistic),
         }
-        servers.retain(|host| policy.allows(host));
-        if servers.is_empty() {
-            let text = format!("no server of {domain} is one that its policy (MTA-STS) names");
-            return Err(Failed::new(451, 4, 7, 0, &text, ""));
-        }
-        Ok(true)
     }
 
     /// Writes down policies that are new.
@@ -253,12 +369,13 @@ impl Caller {
         port: u16,
         options: &Options,
         loopback: bool,
+        demands: Option<&Demands<'_>>,
     ) -> Result<(Connection<TcpStream>, String), Failed> {
         let mut failed: Option<Failed> = None;
         let mut called = 0;
         for host in servers {
             let addresses = match host.parse::<IpAddr>() {
-                Ok(address) => Ok(vec![address]),
+                Ok(address) => Ok(Answer { records: vec![address], ..Answer::default() }),
                 Err(_) => self.names.addresses(host).await,
             };
             let addresses = match addresses {
@@ -268,15 +385,31 @@ impl Caller {
                     failed = Some(Failed::new(451, 4, 4, 3, &text, host));
                     continue;
                 }
-                Err(LookupError::NoName) => Vec::new(),
+                Err(LookupError::NoName) => Answer::default(),
             };
-            if addresses.is_empty() {
+            if addresses.records.is_empty() {
                 let text = format!("{host} has no address");
                 // Another of them may be away for now only.
                 failed.get_or_insert_with(|| Failed::new(550, 5, 1, 2, &text, host));
                 continue;
             }
-            for address in addresses {
+            let protection = match demands {
+                None => Ok(Protection::Opportunistic),
+                Some(demands) => self.protection(demands, host, &addresses, port).await,
+            };
+            let protection = match protection {
+                Ok(protection) => protection,
+                Err(why) => {
+                    debug!(host, reply = %why.reply, "a server is not called");
+                    // What passes, or is the domain's to mend, is said before what does not.
+                    if failed.as_ref().is_none_or(|failed| failed.reply.is_permanent()) {
+                        failed = Some(why);
+                    }
+                    continue;
+                }
+            };
+            let options = Options { tls: protection.policy(), ..options.clone() };
+            for address in addresses.records {
                 if !loopback && !hosts::may_be_called(address) {
                     let text = format!("{host} has the address {address}, where no server can be");
                     failed.get_or_insert_with(|| Failed::new(554, 5, 4, 6, &text, host));
@@ -287,17 +420,78 @@ impl Caller {
                 }
                 called += 1;
                 let address = SocketAddr::new(address, port);
-                match Connection::connect(address, host, options, &self.trust).await {
-                    Ok(connection) => return Ok((connection, host.clone())),
+                match Connection::connect(address, host, &options, &self.trust).await {
+                    Ok(connection) => {
+                        if demands.is_some() {
+                            self.count(&protection, &connection);
+                        }
+                        return Ok((connection, host.clone()));
+                    }
                     Err(error) => {
                         debug!(host, %address, %error, "a server can't be spoken with");
-                        failed = Some(Failed { reply: error.reply(), host: Some(host.clone()) });
+                        let reply = self.refused(&protection, &error);
+                        failed = Some(Failed { reply, host: Some(host.clone()) });
                     }
                 }
             }
         }
         Err(failed.unwrap_or_else(|| Failed::new(451, 4, 4, 1, "no server was called", "")))
     }
+
+    fn count(&self, protection: &Protection, connection: &Connection<TcpStream>) {
+        let counters = &self.counters;
+        add(match protection {
+            _ if connection.tls().is_none() => &counters.clear,
+            Protection::Dane(Demand::Proof(_)) => &counters.by_dane,
+            Protection::Sts => &counters.by_sts,
+            Protection::Dane(_) | Protection::Opportunistic => &counters.encrypted,
+        });
+        if let Some(why) = connection.downgraded() {
+            debug!(why, "a server offers TLS and can't do it");
+            add(&counters.downgraded);
+        }
+    }
+
+    /// What is said of a server that can't be spoken with: if it is for want of a proof, who wants that.
+    fn refused(&self, protection: &Protection, error: &ClientError) -> Reply {
+        let reply = error.reply();
+        if !error.is_tls() {
+            return reply;
+        }
+        let who = match protection {
+            Protection::Opportunistic => return reply,
+            Protection::Sts => {
+                add(&self.counters.sts_failed);
+                "its domain's policy (MTA-STS) wants a proof of who it is".to_owned()
+            }
+            Protection::Dane(demand) => {
+                add(&self.counters.dane_failed);
+                match demand {
+                    Demand::Proof(dane) => {
+                        format!("TLSA records of {} (DANE) want TLS", dane.base())
+                    }
+                    Demand::Encryption(base) => format!("TLSA records of {base} (DANE) want TLS"),
+                    Demand::Nothing => return reply,
+                }
+            }
+        };
+        Reply::new(reply.code, reply.enhanced, &format!("{error}; {who}"))
+    }
+}
+
+impl Protection {
+    fn policy(&self) -> TlsPolicy {
+        match self {
+            Self::Opportunistic | Self::Dane(Demand::Nothing) => TlsPolicy::Opportunistic,
+            Self::Sts => TlsPolicy::Verified,
+            Self::Dane(Demand::Proof(dane)) => TlsPolicy::Dane(Arc::clone(dane)),
+            Self::Dane(Demand::Encryption(_)) => TlsPolicy::Encrypted,
+        }
+    }
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
 }
 
 /// Why nothing could be handed over.

@@ -10,24 +10,27 @@ use futures_util::future::{BoxFuture, FutureExt};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use muralla_mail_envelope::Domain;
+use muralla_smtp::tls::Tlsa;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-use super::hosts::{Exchange, LookupError, Names};
+use super::hosts::{Answer, Exchange, LookupError, Names};
 
 /// Asks servers of DNS, one after the other until one answers.
 #[derive(Debug)]
 pub struct Stub {
     servers: Vec<SocketAddr>,
+    /// Whether those on this machine validate, and are believed that an answer is authentic.
+    validating: bool,
     known: Mutex<HashMap<(Name, RecordType), Known>>,
 }
 
 #[derive(Clone, Debug)]
 struct Known {
     until: Instant,
-    answer: Result<Vec<RData>, LookupError>,
+    answer: Result<Answer<RData>, LookupError>,
 }
 
 /// How long a server has for an answer.
@@ -43,6 +46,9 @@ const NOTHING: u32 = 30;
 /// Answers that are kept.
 const MOST: usize = 20_000;
 
+/// Aliases of aliases that are followed.
+const MOST_ALIASES: usize = 16;
+
 /// Octets of an answer over UDP (DNS flag day 2020).
 const PAYLOAD: u16 = 1232;
 
@@ -50,7 +56,14 @@ impl Stub {
     /// Asks these.
     #[must_use]
     pub fn new(servers: Vec<SocketAddr>) -> Self {
-        Self { servers, known: Mutex::default() }
+        Self { servers, validating: false, known: Mutex::default() }
+    }
+
+    /// The same, where the servers on this machine validate: then what they say to be authentic (AD, RFC 6840 section 5.8) is
+    /// [`secure`](Answer::secure). What a server elsewhere says never is, as anybody between it and us may say the same.
+    #[must_use]
+    pub fn validating(self) -> Self {
+        Self { validating: true, ..self }
     }
 
     /// Asks those that a file names as resolv.conf(5) does; the machine itself if it names none.
@@ -62,7 +75,7 @@ impl Stub {
         Ok(Self::new(servers(&std::fs::read_to_string(path)?)))
     }
 
-    async fn ask(&self, name: &Name, kind: RecordType) -> Result<Vec<RData>, LookupError> {
+    async fn ask(&self, name: &Name, kind: RecordType) -> Result<Answer<RData>, LookupError> {
         let key = (name.clone(), kind);
         let now = Instant::now();
         if let Some(known) = self.known.lock().get(&key).filter(|known| known.until > now) {
@@ -70,8 +83,9 @@ impl Stub {
         }
         let mut last = LookupError::Failed("no server of DNS is known".to_owned());
         for server in self.servers.iter().cycle().take(self.servers.len() * ROUNDS) {
-            match timeout(PATIENCE, exchange(*server, name, kind)).await {
-                Ok(Ok(message)) => match read(&message, kind) {
+            let believed = self.validating && server.ip().to_canonical().is_loopback();
+            match timeout(PATIENCE, exchange(*server, name, kind, believed)).await {
+                Ok(Ok(message)) => match read(&message, name, kind, believed) {
                     Ok((answer, seconds)) => {
                         let until = now + Duration::from_secs(u64::from(seconds));
                         let mut known = self.known.lock();
@@ -92,23 +106,52 @@ impl Stub {
 }
 
 /// What an answer says, and for how many seconds; or that it says nothing.
-type Read = (Result<Vec<RData>, LookupError>, u32);
+type Read = (Result<Answer<RData>, LookupError>, u32);
 
-fn read(message: &Message, kind: RecordType) -> Result<Read, String> {
+fn read(message: &Message, asked: &Name, kind: RecordType, believed: bool) -> Result<Read, String> {
     match message.metadata.response_code {
         ResponseCode::NoError => {}
         ResponseCode::NXDomain => return Ok((Err(LookupError::NoName), NOTHING)),
         other => return Err(other.to_string()),
     }
     // Of a chain of aliases, the end.
-    let found = message.answers.iter().filter(|record| record.record_type() == kind);
+    let name = end_of_aliases(message, asked);
+    let found = message.answers.iter();
+    let found = found.filter(|record| record.record_type() == kind && record.name == name);
     let seconds = found.clone().map(|record| record.ttl).min().unwrap_or(NOTHING).min(LONGEST);
-    Ok((Ok(found.map(|record| record.data.clone()).collect()), seconds))
+    let answer = Answer {
+        records: found.map(|record| record.data.clone()).collect(),
+        name: name.to_ascii().trim_end_matches('.').to_ascii_lowercase(),
+        secure: believed && message.metadata.authentic_data,
+    };
+    Ok((Ok(answer), seconds))
 }
 
-async fn exchange(server: SocketAddr, name: &Name, kind: RecordType) -> io::Result<Message> {
+fn end_of_aliases(message: &Message, asked: &Name) -> Name {
+    let mut name = asked.clone();
+    for _ in 0..MOST_ALIASES {
+        let next = message.answers.iter().find_map(|record| match &record.data {
+            RData::CNAME(target) if record.name == name => Some(target.0.clone()),
+            _ => None,
+        });
+        match next {
+            Some(next) => name = next,
+            None => break,
+        }
+    }
+    name
+}
+
+async fn exchange(
+    server: SocketAddr,
+    name: &Name,
+    kind: RecordType,
+    believed: bool,
+) -> io::Result<Message> {
     let mut query = Message::new(rand::random(), MessageType::Query, OpCode::Query);
     query.metadata.recursion_desired = true;
+    // That we want to hear whether the answer is authentic: RFC 6840 section 5.7.
+    query.metadata.authentic_data = believed;
     query.add_query(Query::query(name.clone(), kind));
     let mut edns = Edns::new();
     edns.set_max_payload(PAYLOAD).set_version(0);
@@ -168,53 +211,91 @@ impl Names for Stub {
     fn exchanges<'a>(
         &'a self,
         domain: &'a Domain,
-    ) -> BoxFuture<'a, Result<Vec<Exchange>, LookupError>> {
+    ) -> BoxFuture<'a, Result<Answer<Exchange>, LookupError>> {
         async move {
-            let records = self.ask(&name(domain.as_str())?, RecordType::MX).await?;
-            let exchanges = records.into_iter().filter_map(|data| match data {
+            let answer = self.ask(&name(domain.as_str())?, RecordType::MX).await?;
+            Ok(of_kind(answer, |data| match data {
                 RData::MX(mx) => {
                     Some(Exchange { preference: mx.preference, host: mx.exchange.to_ascii() })
                 }
                 _ => None,
-            });
-            Ok(exchanges.collect())
+            }))
         }
         .boxed()
     }
 
-    fn addresses<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, LookupError>> {
+    fn addresses<'a>(
+        &'a self,
+        host: &'a str,
+    ) -> BoxFuture<'a, Result<Answer<IpAddr>, LookupError>> {
         async move {
             let name = name(host)?;
             let (six, four) =
                 tokio::join!(self.ask(&name, RecordType::AAAA), self.ask(&name, RecordType::A));
             // One of the two is enough; that there is nothing both have to say.
             let both = match (six, four) {
-                (Ok(six), Ok(four)) => six.into_iter().chain(four).collect(),
-                (Ok(some), Err(_)) | (Err(_), Ok(some)) if !some.is_empty() => some,
+                (Ok(six), Ok(four)) => both(six, four),
+                (Ok(some), Err(_)) | (Err(_), Ok(some)) if !some.records.is_empty() => some,
                 (Err(error), _) | (_, Err(error)) => return Err(error),
             };
-            let addresses = both.into_iter().filter_map(|data| match data {
+            Ok(of_kind(both, |data| match data {
                 RData::A(address) => Some(IpAddr::V4(address.0)),
                 RData::AAAA(address) => Some(IpAddr::V6(address.0)),
                 _ => None,
-            });
-            Ok(addresses.collect())
+            }))
         }
         .boxed()
     }
 
     fn texts<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<Vec<String>, LookupError>> {
         async move {
-            let records = self.ask(&name(text)?, RecordType::TXT).await?;
-            let texts = records.into_iter().filter_map(|data| match data {
+            let answer = self.ask(&name(text)?, RecordType::TXT).await?;
+            let texts = of_kind(answer, |data| match data {
                 RData::TXT(txt) => {
                     Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned())
                 }
                 _ => None,
             });
-            Ok(texts.collect())
+            Ok(texts.records)
         }
         .boxed()
+    }
+
+    fn associations<'a>(
+        &'a self,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<Answer<Tlsa>, LookupError>> {
+        async move {
+            let answer = self.ask(&name(text)?, RecordType::TLSA).await?;
+            Ok(of_kind(answer, |data| match data {
+                RData::TLSA(tlsa) => Some(Tlsa {
+                    usage: tlsa.cert_usage.into(),
+                    selector: tlsa.selector.into(),
+                    matching: tlsa.matching.into(),
+                    data: tlsa.cert_data,
+                }),
+                _ => None,
+            }))
+        }
+        .boxed()
+    }
+}
+
+fn of_kind<T>(answer: Answer<RData>, read: impl FnMut(RData) -> Option<T>) -> Answer<T> {
+    let Answer { records, name, secure } = answer;
+    Answer { records: records.into_iter().filter_map(read).collect(), name, secure }
+}
+
+/// Two answers about one host. It is of the one that has something that the name is, and that has to be proved.
+fn both(mut one: Answer<RData>, other: Answer<RData>) -> Answer<RData> {
+    match (one.records.is_empty(), other.records.is_empty()) {
+        (true, _) => other,
+        (_, true) => one,
+        (false, false) => {
+            one.secure &= other.secure && one.name == other.name;
+            one.records.extend(other.records);
+            one
+        }
     }
 }
 
@@ -240,7 +321,8 @@ fn servers(text: &str) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use hickory_proto::rr::Record;
-    use hickory_proto::rr::rdata::{A, MX, TXT};
+    use hickory_proto::rr::rdata::tlsa::{CertUsage, Matching, Selector};
+    use hickory_proto::rr::rdata::{A, CNAME, MX, TLSA, TXT};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -294,7 +376,10 @@ mod tests {
         let mut answer = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
         let asked = query.queries[0].clone();
         answer.add_query(asked.clone());
+        // As our own resolver does: RFC 6840 section 5.8.
+        answer.metadata.authentic_data = query.metadata.authentic_data;
         let host = Name::from_ascii("mx.example.org.").unwrap();
+        let alias = Name::from_ascii("alias.example.org.").unwrap();
         match (asked.name.to_ascii().as_str(), asked.query_type) {
             ("example.org.", RecordType::MX) => {
                 answer.metadata.truncation = true;
@@ -307,6 +392,30 @@ mod tests {
             ("mx.example.org.", RecordType::A) => {
                 let address = RData::A(A::new(192, 0, 2, 1));
                 answer.add_answer(Record::from_rdata(asked.name.clone(), 60, address));
+            }
+            ("www.example.org.", kind) => {
+                let next = RData::CNAME(CNAME(alias.clone()));
+                answer.add_answer(Record::from_rdata(asked.name.clone(), 60, next));
+                let next = RData::CNAME(CNAME(host.clone()));
+                answer.add_answer(Record::from_rdata(alias, 60, next));
+                if kind == RecordType::A {
+                    let address = RData::A(A::new(192, 0, 2, 1));
+                    answer.add_answer(Record::from_rdata(host, 60, address));
+                }
+                // What nobody asked for.
+                let other = Name::from_ascii("other.example.org.").unwrap();
+                let address = RData::A(A::new(192, 0, 2, 66));
+                answer.add_answer(Record::from_rdata(other, 60, address));
+            }
+            ("loop.example.org.", _) => {
+                let next = RData::CNAME(CNAME(asked.name.clone()));
+                answer.add_answer(Record::from_rdata(asked.name.clone(), 60, next));
+            }
+            ("_25._tcp.mx.example.org.", RecordType::TLSA) => {
+                let tlsa =
+                    TLSA::new(CertUsage::DaneEe, Selector::Spki, Matching::Sha256, vec![7; 32]);
+                let tlsa = RData::TLSA(tlsa);
+                answer.add_answer(Record::from_rdata(asked.name.clone(), 60, tlsa));
             }
             ("_mta-sts.example.org.", RecordType::TXT) => {
                 let text = vec!["v=STSv1; ".to_owned(), "id=one".to_owned()];
@@ -328,15 +437,77 @@ mod tests {
         let stub = Stub::new(vec![server().await]);
         let domain = |text: &str| Domain::parse(text).unwrap();
         let found = stub.exchanges(&domain("example.org")).await.unwrap();
-        assert_eq!(found, [Exchange { preference: 10, host: "mx.example.org.".into() }]);
+        assert_eq!(found.records, [Exchange { preference: 10, host: "mx.example.org.".into() }]);
         let found = stub.addresses("mx.example.org").await.unwrap();
-        assert_eq!(found, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(found.records, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
         let found = stub.texts("_mta-sts.example.org").await.unwrap();
         assert_eq!(found, ["v=STSv1; id=one"]);
-        assert_eq!(stub.exchanges(&domain("plain.example.org")).await, Ok(Vec::new()));
+        let nothing = Answer { name: "plain.example.org".to_owned(), ..Answer::default() };
+        assert_eq!(stub.exchanges(&domain("plain.example.org")).await, Ok(nothing));
         assert_eq!(stub.exchanges(&domain("none.example.org")).await, Err(LookupError::NoName));
         let failed = stub.exchanges(&domain("broken.example.org")).await.unwrap_err();
         assert!(matches!(failed, LookupError::Failed(_)), "{failed}");
+    }
+
+    #[tokio::test]
+    async fn aliases_lead_to_their_end() {
+        let stub = Stub::new(vec![server().await]);
+        let found = stub.addresses("www.example.org").await.unwrap();
+        assert_eq!(found.records, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(found.name, "mx.example.org");
+        let found = stub.addresses("loop.example.org").await.unwrap();
+        assert_eq!(found.records, Vec::<IpAddr>::new());
+    }
+
+    /// A server is believed that an answer is authentic if it is on this machine, and the operator says that it validates.
+    #[tokio::test]
+    async fn whose_word_counts() {
+        let server = server().await;
+        let wanted = Tlsa { usage: 3, selector: 1, matching: 1, data: vec![7; 32] };
+        for (stub, secure) in
+            [(Stub::new(vec![server]), false), (Stub::new(vec![server]).validating(), true)]
+        {
+            // The second time from what is known.
+            for _ in 0..2 {
+                let found = stub.associations("_25._tcp.mx.example.org").await.unwrap();
+                assert_eq!((found.records, found.secure), (vec![wanted.clone()], secure));
+                let found = stub.addresses("www.example.org").await.unwrap();
+                assert_eq!(found.secure, secure);
+                let domain = Domain::parse("example.org").unwrap();
+                assert_eq!(stub.exchanges(&domain).await.unwrap().secure, secure);
+            }
+        }
+        let mut message = Message::new(1, MessageType::Response, OpCode::Query);
+        message.metadata.authentic_data = true;
+        let asked = name("example.org").unwrap();
+        for believed in [false, true] {
+            let (answer, _) = read(&message, &asked, RecordType::MX, believed).unwrap();
+            assert_eq!(answer.unwrap().secure, believed, "whatever anybody else says");
+        }
+    }
+
+    #[test]
+    fn two_answers_about_one_host() {
+        let answer = |records: usize, name: &str, secure| Answer {
+            records: vec![RData::A(A::new(192, 0, 2, 1)); records],
+            name: name.to_owned(),
+            secure,
+        };
+        for (one, other, records, name, secure) in [
+            (answer(1, "a", true), answer(2, "a", true), 3, "a", true),
+            (answer(1, "a", true), answer(1, "a", false), 2, "a", false),
+            (answer(1, "a", false), answer(1, "a", true), 2, "a", false),
+            (answer(1, "a", true), answer(1, "b", true), 2, "a", false),
+            (answer(0, "a", false), answer(1, "b", true), 1, "b", true),
+            (answer(1, "a", true), answer(0, "b", false), 1, "a", true),
+            (answer(0, "a", true), answer(0, "b", false), 0, "b", false),
+        ] {
+            let both = both(one, other);
+            assert_eq!(
+                (both.records.len(), both.name.as_str(), both.secure),
+                (records, name, secure)
+            );
+        }
     }
 
     #[tokio::test]

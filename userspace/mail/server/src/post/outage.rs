@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use muralla_database::DatabaseError;
 use muralla_mail_queue::QueueError;
-use muralla_mail_store::{BodyError, StoreError};
+use muralla_mail_store::{BodyError, PackError, StoreError};
 
 use super::Fate;
 use crate::shards::Shard;
@@ -29,10 +29,8 @@ pub(super) fn of_store(shard: &Arc<Shard>, error: &StoreError) -> Fate {
 }
 
 /// What becomes of what the queue refused.
-pub(super) fn of_queue(shard: Option<&Arc<Shard>>, error: &QueueError) -> Fate {
-    if is_outage_of_queue(error)
-        && let Some(shard) = shard
-    {
+pub(super) fn of_queue(shard: &Arc<Shard>, error: &QueueError) -> Fate {
+    if is_outage_of_queue(error) {
         shard.failed(error);
     }
     fate(queue_fault(error), error.to_string())
@@ -83,6 +81,24 @@ fn queue_fault(error: &QueueError) -> Fault {
     }
 }
 
+/// Whether a bucket did not take what was to be written. What is wrong with a disk, or full, is said at once, and keeps nobody waiting.
+pub(crate) fn is_of_packs(error: &StoreError) -> bool {
+    match error {
+        StoreError::Body(BodyError::Pack(PackError::Bucket { .. })) => true,
+        StoreError::Together(error) => is_of_packs(error),
+        _ => false,
+    }
+}
+
+/// The same of the queue.
+pub(crate) fn is_of_packs_of_queue(error: &QueueError) -> bool {
+    match error {
+        QueueError::Body(BodyError::Pack(PackError::Bucket { .. })) => true,
+        QueueError::Together(error) => is_of_packs_of_queue(error),
+        _ => false,
+    }
+}
+
 /// Whether the connection to the database failed, and not only what was asked over it. A pack that can't be read or written is no such
 /// failure: others can.
 pub(crate) fn is_outage(error: &StoreError) -> bool {
@@ -111,7 +127,7 @@ mod tests {
     use std::io;
 
     use muralla_mail_envelope::MessageId;
-    use muralla_mail_store::{Account, BodyId, PackError};
+    use muralla_mail_store::{Account, BodyId};
 
     use super::*;
 
@@ -149,6 +165,21 @@ mod tests {
         ] {
             assert_eq!(queue_fault(&error), fault, "{error}");
         }
+    }
+
+    #[test]
+    fn only_a_bucket_keeps_waiting() {
+        let bucket = || {
+            let (place, reason) = ("a bucket".to_owned(), "503 Slow Down".to_owned());
+            PackError::Bucket { what: "writing a pack", place, reason }
+        };
+        assert!(is_of_packs(&StoreError::Body(bucket().into())));
+        assert!(is_of_packs(&StoreError::Together(Arc::new(StoreError::Body(bucket().into())))));
+        assert!(is_of_packs_of_queue(&QueueError::Body(bucket().into())));
+        for error in [disk(), PackError::Full("a disk".to_owned()), PackError::Closed] {
+            assert!(!is_of_packs(&StoreError::Body(error.into())));
+        }
+        assert!(!is_of_packs(&StoreError::Busy) && !is_of_packs_of_queue(&QueueError::Busy));
     }
 
     #[test]

@@ -1,9 +1,15 @@
 use std::path::Path;
 
-use muralla_mail_directory::{Hidden, Options as DirectoryOptions};
+use bytes::Bytes;
+use muralla_mail_directory::{
+    AccountEntry, DomainEntry, Hidden, Location, Name, Options as DirectoryOptions,
+};
 use muralla_mail_envelope::{Client, Domain, MailParameters, ReversePath};
 use muralla_mail_queue::Options;
-use muralla_mail_store::StoreOptions;
+use muralla_mail_store::frame::Frame;
+use muralla_mail_store::packs::memory::MemoryPacks;
+use muralla_mail_store::packs::{Identity, PackId, PackInfo, PackStatus};
+use muralla_mail_store::{Account, BodyOptions, PackError, PackStore, Place, Store, StoreOptions};
 
 use super::*;
 use crate::config::{MailConfig, PacksConfig, SpoolConfig};
@@ -18,7 +24,12 @@ async fn post(folder: &Path) -> Post {
     let directory = Directory::open(&location, DirectoryOptions::default()).await.unwrap();
     let queue = Options::new("mx");
     let shards = Shards::new(&config, directory.clone(), StoreOptions::default(), queue).unwrap();
-    let spool = SpoolConfig { folder: folder.join("spool"), reserve: 0, ..SpoolConfig::default() };
+    let spool = SpoolConfig {
+        folder: folder.join("spool"),
+        reserve: 0,
+        retry: Duration::from_millis(100),
+        ..SpoolConfig::default()
+    };
     Post::new(directory, shards, Spool::open(spool).await.unwrap())
 }
 
@@ -117,5 +128,146 @@ async fn one_that_is_refused_holds_up_nobody() {
     assert_eq!((status.messages, status.brought_in, status.aside), (0, 1, 1));
     let file = format!("{}.aside", MessageId([1; 16]));
     assert!(folder.path().join("spool").join(file).exists());
+    post.shards().close().await;
+}
+
+/// Packs that take nothing, and say nothing, while a test wants it.
+#[derive(Debug, Default)]
+struct Sluggish {
+    packs: MemoryPacks,
+    hang: watch::Sender<bool>,
+    asked: AtomicU64,
+}
+
+impl PackStore for Sluggish {
+    fn append(
+        &self,
+        frames: Vec<Frame>,
+        identity: &Identity,
+    ) -> BoxFuture<'_, Result<Vec<Place>, PackError>> {
+        let identity = identity.clone();
+        async move {
+            self.asked.fetch_add(1, Relaxed);
+            let _ = self.hang.subscribe().wait_for(|hang| !hang).await;
+            self.packs.append(frames, &identity).await
+        }
+        .boxed()
+    }
+
+    fn read(&self, place: Place) -> BoxFuture<'_, Result<Bytes, PackError>> {
+        self.packs.read(place)
+    }
+
+    fn read_some(
+        &self,
+        pack: PackId,
+        start: u64,
+        length: u32,
+    ) -> BoxFuture<'_, Result<Bytes, PackError>> {
+        self.packs.read_some(pack, start, length)
+    }
+
+    fn is_sealed(&self, pack: PackId) -> BoxFuture<'_, Result<bool, PackError>> {
+        self.packs.is_sealed(pack)
+    }
+
+    fn seal(&self) {
+        self.packs.seal();
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<PackInfo>, PackError>> {
+        self.packs.list()
+    }
+
+    fn delete(&self, pack: PackId) -> BoxFuture<'_, Result<(), PackError>> {
+        self.packs.delete(pack)
+    }
+
+    fn keep(&self, name: String, object: Bytes) -> BoxFuture<'_, Result<(), PackError>> {
+        self.packs.keep(name, object)
+    }
+
+    fn kept(&self, name: String) -> BoxFuture<'_, Result<Bytes, PackError>> {
+        self.packs.kept(name)
+    }
+
+    fn all_kept(&self) -> BoxFuture<'_, Result<Vec<String>, PackError>> {
+        self.packs.all_kept()
+    }
+
+    fn small(&self) -> u64 {
+        self.packs.small()
+    }
+
+    fn status(&self) -> PackStatus {
+        self.packs.status()
+    }
+}
+
+/// Enters somebody.
+async fn enter(post: &Post, name: &str) -> AccountId {
+    let registry = post.directory().registry();
+    registry.put_domain(&DomainEntry::new(Domain::parse("isp.example").unwrap())).await.unwrap();
+    let name = Name::parse(name).unwrap();
+    registry.put_account(&AccountEntry::new(name.clone())).await.unwrap();
+    post.directory().catch_up().await.unwrap();
+    post.directory().account_named(&name).unwrap().id
+}
+
+/// What is written to hangs: a few wait in vain, and then nobody; what waits is brought in when one finds that it answers.
+#[tokio::test]
+async fn a_store_that_hangs_keeps_few_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let post = post(folder.path()).await;
+    let packs = Arc::new(Sluggish::default());
+    let database = Location::Sqlite(folder.path().join("mail.db"));
+    let within = Arc::clone(&packs) as Arc<dyn PackStore>;
+    let store = Store::with_packs(&database, within, BodyOptions::default()).await.unwrap();
+    post.shards().main().unwrap().take_store(store.clone());
+    let ann = enter(&post, "ann@isp.example").await;
+    let patience = Duration::from_secs(1);
+    let send = async |number: u8| {
+        let plan = match number % 2 {
+            0 => for_the_queue(number, &["x@example.org"]),
+            _ => {
+                let envelope = envelope(number, &["ann@isp.example"], clock::now());
+                of_account(&envelope, ann, "Inbox", false)
+            }
+        };
+        let began = Instant::now();
+        let taken = post.take(plan.clone(), &letter(&plan), patience).await.unwrap();
+        (taken, began.elapsed() >= patience)
+    };
+    assert_eq!(send(1).await.0, Taken::There);
+
+    packs.hang.send_replace(true);
+    for number in 2..=20 {
+        // As many as it takes, and no more.
+        assert_eq!(send(number).await, (Taken::Spooled, number <= 4), "{number}");
+    }
+    let status = &post.shards().status()[0];
+    assert!(status.circuit_open && !status.away, "{status:?}");
+    assert_eq!((status.circuit_opened, status.circuit_refused), (1, 16));
+    // Nor does what waits, and none of it is read in vain.
+    let asked = packs.asked.load(Relaxed);
+    post.bring_all(patience).await;
+    assert_eq!(packs.asked.load(Relaxed), asked);
+    assert_eq!(post.spool().status().messages, 19);
+
+    packs.hang.send_replace(false);
+    let stop = watch::Sender::new(false);
+    let bringing = tokio::spawn(post.clone().bring_in(PATIENCE, stop.subscribe()));
+    let brought = async {
+        while post.spool().status().messages > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, brought).await.unwrap();
+    stop.send_replace(true);
+    bringing.await.unwrap();
+    let status = &post.shards().status()[0];
+    assert!(!status.circuit_open, "{status:?}");
+    assert_eq!(store.usage(Account(ann.0)).await.unwrap().messages, 10);
+    assert_eq!(send(21).await, (Taken::There, false));
     post.shards().close().await;
 }

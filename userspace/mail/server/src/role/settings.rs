@@ -33,6 +33,7 @@ pub(crate) fn directory_options(config: &MailConfig) -> DirectoryOptions {
         postmaster: config.postmaster.clone(),
         quota_bytes: config.quota,
         limits: config.limits,
+        blocked_subscribers: config.blocked_subscribers,
         ..DirectoryOptions::default()
     }
 }
@@ -52,7 +53,11 @@ pub(super) fn queue_options(config: &MailConfig) -> QueueOptions {
 
 pub(super) fn retention(config: &MailConfig) -> Retention {
     let days = |days: u32| (days > 0).then_some(days);
-    Retention { spam: days(config.spam_days), trash: days(config.trash_days) }
+    Retention {
+        inbox: days(config.inbox_days),
+        spam: days(config.spam_days),
+        trash: days(config.trash_days),
+    }
 }
 
 pub(super) fn mx_settings(config: &MailConfig, mx: &MxConfig) -> mx::Settings {
@@ -126,7 +131,8 @@ pub(super) fn pop3_server(
         name: config.hostname.as_str().to_owned(),
         unencrypted_login: pop3.unencrypted_login,
         scram,
-        expire_days: pop3.expire_days,
+        // What is told is what is done (RFC 2449 section 6.7).
+        expire_days: retention(config).inbox,
         connections: pop3.connections,
         connections_per_source: pop3.connections_per_source,
         memory: pop3.memory,
@@ -158,6 +164,7 @@ pub(super) fn parts(
     caller.source = outgoing.source;
     caller.keep = outgoing.keep;
     caller.loopback = around.loopback;
+    caller.dane = outgoing.dane;
     caller.sts = outgoing.mta_sts.then(|| {
         let file = Some(outgoing.policies.clone()).filter(|file| *file != PathBuf::new());
         Sts::new(Arc::clone(&around.names), Arc::clone(&around.policies), file)

@@ -1,8 +1,11 @@
 //! How the roles are, and how much is in the queue.
 
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muralla_mail_directory::{Hidden, Location};
 use muralla_smtp::server::Server;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -10,9 +13,16 @@ use tokio::time::timeout;
 
 use super::Role;
 use crate::clock;
+use crate::config::{MailConfig, PacksConfig};
+use crate::dkim::Signer;
+use crate::measures::DiskStatus;
 use crate::operators::QueueFigures;
+use crate::outgoing::Outgoing;
 use crate::report::{ServerStatus, Status};
 use crate::shards::Shards;
+
+/// So many domains without one that DNSSEC proves are none of chance: one in twenty is signed.
+const MANY: u64 = 1_000;
 
 /// How often it is looked how much is in the queue.
 const LOOK: Duration = Duration::from_secs(15);
@@ -24,10 +34,18 @@ impl Role {
         let spool = self.post.spool().status();
         let shards = self.post.shards().status();
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let transactions = {
+        let (transactions, dane, places) = {
             let config = self.config.lock();
-            config.outgoing.as_ref().map_or(0, |outgoing| outgoing.transactions)
+            let outgoing = config.outgoing.as_ref();
+            (
+                outgoing.map_or(0, |outgoing| outgoing.transactions),
+                outgoing.is_some_and(|outgoing| outgoing.dane),
+                places(&config),
+            )
         };
+        let outgoing = self.outgoing.as_ref().map(|outgoing| outgoing.status(transactions));
+        let signer = self.submission.as_ref().map(|server| &server.handler().signer);
+        let signer = signer.or_else(|| self.outgoing.as_ref().map(Outgoing::signer));
         let mut troubles = Vec::new();
         if let Some(since) = directory.away_since {
             troubles.push(format!(
@@ -47,6 +65,12 @@ impl Role {
         for shard in shards.iter().filter(|shard| shard.away) {
             troubles.push(format!("the mail store {} does not answer", shard.name));
         }
+        for shard in shards.iter().filter(|shard| shard.circuit_open && !shard.away) {
+            troubles.push(format!(
+                "the mail store {} takes no mail in time: what is for it waits elsewhere, and one message at a time tries again",
+                shard.name
+            ));
+        }
         if spool.messages > 0 {
             troubles.push(format!("{} messages wait on this machine's disk", spool.messages));
         }
@@ -62,6 +86,16 @@ impl Role {
                 spool.broken
             ));
         }
+        if let Some(transport) = outgoing.as_ref().map(|outgoing| outgoing.transport)
+            && dane
+            && transport.proved == 0
+            && transport.unproved >= MANY
+        {
+            troubles.push(
+                "[mail.outgoing] dane: the resolver proves nothing by DNSSEC, and so nothing is protected: does it validate?"
+                    .to_owned(),
+            );
+        }
         let certificates = self.certificates.iter().flat_map(|all| all.facts());
         Status {
             listening: self
@@ -76,6 +110,12 @@ impl Role {
             post: self.post.status(),
             queue: *self.queue.lock(),
             full_mailboxes: count(self.post.full().len()),
+            deliveries: self.post.deliveries().status(),
+            disks: places
+                .into_iter()
+                .filter_map(|(what, path)| DiskStatus::of(what, &path))
+                .collect(),
+            dkim: signer.map(Signer::status).unwrap_or_default(),
             certificates: certificates
                 .map(|facts| (facts.file.display().to_string(), facts.expires))
                 .collect(),
@@ -84,7 +124,7 @@ impl Role {
                 .submission
                 .as_ref()
                 .map(|server| of_server(server, server.handler().status())),
-            outgoing: self.outgoing.as_ref().map(|outgoing| outgoing.status(transactions)),
+            outgoing,
             pop3: self.pop3.as_ref().map(|(server, house)| {
                 let status = server.status();
                 let counts = house.status();
@@ -95,9 +135,28 @@ impl Role {
                     counts,
                 }
             }),
+            upkeep: self.upkeep.status(),
             troubles,
         }
     }
+}
+
+/// Files and folders of this machine that mail is kept in.
+fn places(config: &MailConfig) -> Vec<(String, PathBuf)> {
+    let mut places = vec![("spool".to_owned(), config.spool.folder.clone())];
+    let mut add = |end: &str, database: &Hidden, packs: &PacksConfig| {
+        if let Ok(Location::Sqlite(file)) = Location::from_str(database.reveal()) {
+            places.push((format!("database{end}"), file));
+        }
+        if let PacksConfig::Folder(folder) = packs {
+            places.push((format!("packs{end}"), folder.clone()));
+        }
+    };
+    add("", &config.database, &config.packs);
+    for (name, shard) in &config.shards {
+        add(&format!("/{name}"), &shard.database, &shard.packs);
+    }
+    places
 }
 
 /// Looks now and then how much is in the queue.

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use muralla_mail_directory::{AccountId, Directory, ShardId};
-use muralla_mail_store::{Account, BodyError, Purpose, Store, StoreError};
+use muralla_mail_directory::{AccountId, Directory, MoveLease, ShardId};
+use muralla_mail_store::{Account, BodyError, Expired, Fence, Purpose, Store, StoreError};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,12 +21,15 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::clock;
+use crate::moves;
 use crate::outgoing::Outgoing;
+use crate::report::UpkeepStatus;
 use crate::shards::{Shard, Shards};
 
 /// After how many days messages are removed; none for never.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Retention {
+    pub(super) inbox: Option<u32>,
     pub(super) spam: Option<u32>,
     pub(super) trash: Option<u32>,
 }
@@ -40,7 +44,21 @@ struct Inner {
     /// Whose the queue's upkeep is, where this process hands mail on.
     outgoing: Option<Outgoing>,
     retention: Arc<ArcSwap<Retention>>,
+    /// Who it is, for people.
+    name: String,
     seen: Mutex<Seen>,
+    done: Counts,
+}
+
+/// What was done since the start.
+#[derive(Default)]
+struct Counts {
+    expired_inbox: AtomicU64,
+    expired_spam: AtomicU64,
+    expired_trash: AtomicU64,
+    passes: AtomicU64,
+    moves_ended: AtomicU64,
+    emptied: AtomicU64,
 }
 
 /// What this process saw, and when, in seconds since 1970.
@@ -54,6 +72,17 @@ struct Seen {
     gone: Since,
     /// When it was looked for those.
     looked: HashMap<ShardId, i64>,
+    /// How far it was looked for what is old.
+    passes: HashMap<(ShardId, Purpose), Pass>,
+}
+
+/// One look at all folders of a purpose, for what is old.
+#[derive(Clone, Copy, Debug)]
+struct Pass {
+    /// When it began, in seconds since 1970.
+    began: i64,
+    /// Beyond which account it goes on; none when it has ended.
+    next: Option<Account>,
 }
 
 type Since = HashMap<(ShardId, Account), i64>;
@@ -70,8 +99,14 @@ const ROUNDS: usize = 50;
 /// Messages that one go removes because they are old.
 const EXPIRED: usize = 20_000;
 
-/// How long a mailbox stands still before its move is taken for broken off, in seconds: the last step of a move copies the few messages
-/// that came during the one before.
+/// How often all folders are looked at for what is old, in seconds: it is counted in days.
+const PASS: i64 = 3600;
+
+/// Moves that nobody goes on with which one go ends.
+const MOVES: u32 = 20;
+
+/// How long a mailbox stands still of whose move the directory knows nothing, before it takes mail again, in seconds: some other version
+/// of this program may be moving it.
 const STILL: i64 = 3 * 3600;
 
 /// How often it is looked for mailboxes without an account, in seconds.
@@ -98,9 +133,23 @@ impl Upkeep {
         shards: Shards,
         outgoing: Option<Outgoing>,
         retention: Arc<ArcSwap<Retention>>,
+        name: String,
     ) -> Self {
-        let seen = Mutex::default();
-        Self(Arc::new(Inner { directory, shards, outgoing, retention, seen }))
+        let (seen, done) = (Mutex::default(), Counts::default());
+        Self(Arc::new(Inner { directory, shards, outgoing, retention, name, seen, done }))
+    }
+
+    /// What was done since the start.
+    pub(super) fn status(&self) -> UpkeepStatus {
+        let done = &self.0.done;
+        UpkeepStatus {
+            expired_inbox: done.expired_inbox.load(Relaxed),
+            expired_spam: done.expired_spam.load(Relaxed),
+            expired_trash: done.expired_trash.load(Relaxed),
+            passes: done.passes.load(Relaxed),
+            moves_ended: done.moves_ended.load(Relaxed),
+            emptied: done.emptied.load(Relaxed),
+        }
     }
 
     /// Works until told to stop.
@@ -133,6 +182,60 @@ impl Upkeep {
         }
     }
 
+    /// Ends moves of mailboxes whose movers are gone, until told to stop: their owners wait for it, so nothing that takes long is before it.
+    pub(super) async fn keep_moves(self, mut stop: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = sleep(EVERY) => {}
+            }
+            let ended = AssertUnwindSafe(self.end_moves()).catch_unwind();
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                ended = timeout(LONGEST, ended) => match ended {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => error!("the end of a move broke down"),
+                    Err(_) => warn!("moves that were broken off take long to end: they are gone on with later"),
+                }
+            }
+        }
+    }
+
+    async fn end_moves(&self) {
+        if !self.knows() {
+            return;
+        }
+        let registry = self.0.directory.registry();
+        let leases = match registry.take_over_moves(&self.0.name, MOVES).await {
+            Ok(leases) => leases,
+            Err(error) => return debug!(%error, "it is not known whose moves were broken off"),
+        };
+        for lease in leases {
+            let account = lease.account.0;
+            match self.end_move(&lease).await {
+                Ok(()) => {
+                    self.0.done.moves_ended.fetch_add(1, Relaxed);
+                    info!(account, from = %lease.from, to = %lease.to, "a move that was broken off has ended: the mailbox takes mail");
+                }
+                Err(error) => {
+                    warn!(account, %error, "a move that was broken off can not be ended yet")
+                }
+            }
+        }
+    }
+
+    async fn end_move(&self, lease: &MoveLease) -> Result<(), String> {
+        let from = self.store(lease.from).await?;
+        let to = self.store(lease.to).await?;
+        let registry = self.0.directory.registry();
+        moves::end(registry, lease, &from, &to).await.map_err(|error| error.to_string())
+    }
+
+    async fn store(&self, id: ShardId) -> Result<Store, String> {
+        let shard = self.0.shards.of(id).map_err(|error| error.to_string())?;
+        shard.store().await.map_err(|error| error.to_string())
+    }
+
     fn stores(&self) -> HashSet<ShardId> {
         let known = self.0.directory.shards();
         known.iter().filter_map(|shard| shard.id).chain([ShardId::MAIN]).collect()
@@ -155,10 +258,12 @@ impl Upkeep {
         duty(&shard, "the packs are not tidied up", packs(&store, now)).await;
         let forgotten = store.forget_removed(now);
         duty(&shard, "what was removed is not forgotten", forgotten).await;
-        let Retention { spam, trash } = **self.0.retention.load();
-        for (purpose, days) in [(Purpose::Spam, spam), (Purpose::Trash, trash)] {
+        let Retention { inbox, spam, trash } = **self.0.retention.load();
+        for (purpose, days) in
+            [(Purpose::Inbox, inbox), (Purpose::Spam, spam), (Purpose::Trash, trash)]
+        {
             if let Some(days) = days {
-                let expired = self.expire(&store, purpose, days, now);
+                let expired = self.expire(id, &store, purpose, days, now);
                 duty(&shard, "what is old is not removed", expired).await;
             }
         }
@@ -168,42 +273,69 @@ impl Upkeep {
         duty(&shard, "mail of accounts that are gone is not removed", emptied).await;
     }
 
+    /// Removes what is old, a piece in each go, until all was looked at; then it rests.
     async fn expire(
         &self,
+        id: ShardId,
         store: &Store,
         purpose: Purpose,
         days: u32,
         now: i64,
     ) -> Result<(), StoreError> {
+        let last = self.0.seen.lock().passes.get(&(id, purpose)).copied();
+        let (began, after) = match last {
+            Some(Pass { began, next: Some(next) }) => (began, Some(next)),
+            Some(Pass { began, next: None }) if (0..PASS).contains(&(now - began)) => return Ok(()),
+            _ => (now, None),
+        };
         let directory = &self.0.directory;
         // Whose account is gone has another end.
         let of = |account: Account| directory.account(AccountId(account.0)).map(|_| days);
-        let removed = store.expire(purpose, now, EXPIRED, of).await?;
+        let Expired { removed, next } = store.expire(purpose, now, after, EXPIRED, of).await?;
+        self.0.seen.lock().passes.insert((id, purpose), Pass { began, next });
+        let done = &self.0.done;
+        let expired = match purpose {
+            Purpose::Spam => &done.expired_spam,
+            Purpose::Trash => &done.expired_trash,
+            _ => &done.expired_inbox,
+        };
+        expired.fetch_add(removed as u64, Relaxed);
+        if next.is_none() {
+            done.passes.fetch_add(1, Relaxed);
+        }
         if removed > 0 {
             debug!(removed, ?purpose, "old messages are removed");
         }
         Ok(())
     }
 
-    /// Mailboxes whose move was broken off, and that live here, take mail again.
-    async fn thaw(&self, id: ShardId, store: &Store, now: i64) -> Result<(), StoreError> {
-        let still = store.standing_still().await?;
-        let old = ripe(&mut self.0.seen.lock().still, id, &still, now, STILL);
-        for account in old {
-            let lives = self.0.directory.account(AccountId(account.0));
-            if lives.is_some_and(|view| view.shard == id) && self.knows() {
-                store.thaw(account).await?;
-                info!(account = account.0, "a mailbox whose move was broken off takes mail again");
-            }
-        }
+    /// Mailboxes that live here, and of whose move nobody knows any more, take mail again.
+    async fn thaw(&self, id: ShardId, store: &Store, now: i64) -> Result<(), String> {
+        let said = |error: StoreError| error.to_string();
+        let still = store.standing_still().await.map_err(said)?;
         // Those of whose move the directory was never told.
-        let left = store.left_behind().await?;
-        let old = ripe(&mut self.0.seen.lock().left, id, &left, now, STILL);
-        for account in old {
+        let left = store.left_behind().await.map_err(said)?;
+        let (still, left) = {
+            let mut seen = self.0.seen.lock();
+            let still = ripe(&mut seen.still, id, &still, now, STILL);
+            (still, ripe(&mut seen.left, id, &left, now, STILL))
+        };
+        if still.is_empty() && left.is_empty() {
+            return Ok(());
+        }
+        let lives_here = |account: &Account| {
             let lives = self.0.directory.account(AccountId(account.0));
-            if lives.is_some_and(|view| view.shard == id) && self.knows() {
-                store.stay(account).await?;
-                info!(account = account.0, "a mailbox that did not get away takes mail again");
+            lives.is_some_and(|view| view.shard == id)
+        };
+        let registry = self.0.directory.registry();
+        let moves = registry.moves().await.map_err(|error| error.to_string())?;
+        // Who moves one that the directory knows of is at work, or is taken over.
+        let moved = |account: &Account| moves.iter().any(|entry| entry.account.0 == account.0);
+        for account in still.into_iter().chain(left) {
+            if self.knows() && lives_here(&account) && !moved(&account) {
+                let fence = registry.fence().await.map_err(|error| error.to_string())?;
+                store.stay(account, Fence(fence)).await.map_err(said)?;
+                info!(account = account.0, "a mailbox whose move was broken off takes mail again");
             }
         }
         Ok(())
@@ -249,6 +381,7 @@ impl Upkeep {
             let row = self.0.directory.registry().account_of(AccountId(account.0)).await;
             if row.map_err(|error| error.to_string())?.is_none() {
                 store.clear(account).await.map_err(said)?;
+                self.0.done.emptied.fetch_add(1, Relaxed);
                 info!(account = account.0, "the mail of an account that is gone is removed");
             }
         }

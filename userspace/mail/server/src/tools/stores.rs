@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use muralla_mail_directory::{AccountId, Name, Progress, Registry, ShardId};
 use muralla_mail_store::counting::{Miscount, Uncounted};
-use muralla_mail_store::{Account, Bodies, BodyError, Fault, Maintained, Store, Usage};
+use muralla_mail_store::{Account, Bodies, BodyError, Fault, Fence, Maintained, Store, Usage};
 use serde::Serialize;
 
 use super::ToolsError;
@@ -341,7 +341,7 @@ pub async fn purge(
         return Ok(false);
     }
     // What a move has left goes in another way.
-    if !store.let_go(account).await? {
+    if !store.let_go(account, Fence(registry.fence().await?)).await? {
         store.clear(account).await?;
     }
     Ok(true)

@@ -11,7 +11,7 @@ use muralla_mail::config::{
     CertificateConfig, MailConfig, MxConfig, OutgoingConfig, PacksConfig, Pop3Config, SpoolConfig,
     SubmissionConfig,
 };
-use muralla_mail::outgoing::hosts::{Exchange, LookupError, Names};
+use muralla_mail::outgoing::hosts::{Answer, Exchange, LookupError, Names};
 use muralla_mail::outgoing::sts::Policies;
 use muralla_mail::perimeter::{Open, Perimeter};
 use muralla_mail::sightings::{Lookout, Sighting};
@@ -21,7 +21,7 @@ use muralla_mail_directory::{
 };
 use muralla_mail_envelope::{Address, Domain};
 use muralla_mail_store::{Account, FolderPath, Purpose};
-use muralla_smtp::tls::Trust;
+use muralla_smtp::tls::{Tlsa, Trust};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::RootCertStore;
 
@@ -34,6 +34,10 @@ pub(crate) const PASSWORD: &str = "tanstaafl, as they say";
 pub(crate) struct Book {
     exchanges: Mutex<HashMap<String, Vec<(u16, String)>>>,
     failing: Mutex<bool>,
+    /// Whether DNSSEC proves what it says.
+    secure: Mutex<bool>,
+    /// TLSA records by the name that is asked for; nothing where they can't be found out.
+    pub(crate) associations: Mutex<HashMap<String, Option<Vec<Tlsa>>>>,
     /// Policies of MTA-STS by domain.
     pub(crate) policies: Mutex<HashMap<String, String>>,
 }
@@ -47,13 +51,21 @@ impl Book {
     pub(crate) fn fail(&self, failing: bool) {
         *self.failing.lock().unwrap() = failing;
     }
+
+    pub(crate) fn sign(&self, secure: bool) {
+        *self.secure.lock().unwrap() = secure;
+    }
+
+    fn answer<T>(&self, records: Vec<T>, name: &str) -> Answer<T> {
+        Answer { records, name: name.to_owned(), secure: *self.secure.lock().unwrap() }
+    }
 }
 
 impl Names for Book {
     fn exchanges<'a>(
         &'a self,
         domain: &'a Domain,
-    ) -> BoxFuture<'a, Result<Vec<Exchange>, LookupError>> {
+    ) -> BoxFuture<'a, Result<Answer<Exchange>, LookupError>> {
         async move {
             if *self.failing.lock().unwrap() {
                 return Err(LookupError::Failed("no answer came".to_owned()));
@@ -64,13 +76,31 @@ impl Names for Book {
                 preference: *preference,
                 host: host.clone(),
             };
-            Ok(found.iter().map(exchange).collect())
+            Ok(self.answer(found.iter().map(exchange).collect(), domain.as_str()))
         }
         .boxed()
     }
 
-    fn addresses<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, LookupError>> {
-        async { Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]) }.boxed()
+    fn addresses<'a>(
+        &'a self,
+        host: &'a str,
+    ) -> BoxFuture<'a, Result<Answer<IpAddr>, LookupError>> {
+        async move { Ok(self.answer(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], host)) }.boxed()
+    }
+
+    fn associations<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Answer<Tlsa>, LookupError>> {
+        async move {
+            let all = self.associations.lock().unwrap();
+            match all.get(name) {
+                None => Err(LookupError::NoName),
+                Some(None) => Err(LookupError::Failed("no answer came".to_owned())),
+                Some(Some(records)) => Ok(self.answer(records.clone(), name)),
+            }
+        }
+        .boxed()
     }
 
     fn texts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, LookupError>> {

@@ -1,4 +1,5 @@
-//! Domains that want their mail over TLS, and only to servers that they name (MTA-STS, RFC 8461).
+//! Domains that want their mail over TLS, and only to servers that they name (MTA-STS, RFC 8461), or that prove by records of DNS who
+//! they are (DANE, RFC 7672).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,9 +9,11 @@ use muralla_mail::outgoing::sts::Policies;
 use muralla_mail::outgoing::sts::https::Https;
 use muralla_mail::perimeter::Open;
 use muralla_mail_envelope::Domain;
-use muralla_smtp::tls::{CertificateFiles, Certificates, Trust, Wire};
+use muralla_smtp::tls::{CertificateFiles, Certificates, Tlsa, Trust, Wire};
 use muralla_test_database::on_both_engines;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -96,7 +99,121 @@ async fn mail_goes_where_the_policy_says_and_nowhere_else(database: Database) {
     house.role.stop().await;
 }
 
-on_both_engines!(mail_goes_where_the_policy_says_and_nowhere_else);
+/// What servers have in their TLSA records counts, and no policy beside it; and nothing goes in the clear for want of an answer.
+async fn servers_prove_by_their_records_who_they_are(database: Database) {
+    let folder = database.folder().to_owned();
+    let authority = Authority::new();
+    let other = Other::default();
+    let mut config = config_of_all(&database.location, &folder);
+    let certificates = authority.certify(&folder, "mx.elsewhere.example");
+    let shown = CertificateDer::from_pem_file(folder.join("mx.elsewhere.example.chain")).unwrap();
+    let port = other.listen_with(Some(certificates)).await;
+    let outgoing = config.outgoing.as_mut().unwrap();
+    outgoing.port = port;
+    outgoing.dane = true;
+    outgoing.resolvers = vec![([127, 0, 0, 1], 53).into()];
+    let house = House::start_among(config, Arc::new(Open), authority.trust(&folder)).await;
+    house.furnish().await;
+    house.names.sign(true);
+    let own = Tlsa { usage: 3, selector: 0, matching: 0, data: shown.to_vec() };
+    let strange = Tlsa { usage: 3, selector: 1, matching: 1, data: vec![7; 32] };
+    let unusable = Tlsa { usage: 1, selector: 1, matching: 1, data: vec![7; 32] };
+    for (host, records) in [
+        ("mx.good.example", Some(vec![strange.clone(), own.clone()])),
+        ("mx.forged.example", Some(vec![strange.clone()])),
+        ("mx.away.example", None),
+        ("mx.odd.example", Some(vec![unusable])),
+        ("mx.spare.example", None),
+        ("mx2.spare.example", Some(vec![own])),
+    ] {
+        let name = format!("_{port}._tcp.{host}");
+        house.names.associations.lock().unwrap().insert(name, records);
+    }
+    let strict = |host: &str| policy("enforce", host);
+    for (domain, hosts, policy) in [
+        // Its policy names somebody else, and DANE comes first.
+        ("good.example", &[(10, "mx.good.example")][..], Some(strict("mx.elsewhere.example"))),
+        // Its policy would be content: the certificate is signed, and for that name.
+        ("forged.example", &[(10, "mx.forged.example")], Some(strict("mx.forged.example"))),
+        ("away.example", &[(10, "mx.away.example")], Some(policy("testing", "mx.away.example"))),
+        ("odd.example", &[(10, "mx.odd.example")], None),
+        ("spare.example", &[(10, "mx.spare.example"), (20, "mx2.spare.example")], None),
+        ("none.example", &[(10, "mx.none.example")], None),
+        ("named.example", &[(10, "mx.elsewhere.example")], Some(strict("mx.elsewhere.example"))),
+    ] {
+        house.names.enter(domain, hosts);
+        if let Some(policy) = policy {
+            house.names.policies.lock().unwrap().insert(domain.to_owned(), policy);
+        }
+    }
+    let domains = ["good", "forged", "away", "odd", "spare", "none", "named"];
+    let to: Vec<String> = domains.iter().map(|domain| format!("'x@{domain}.example'")).collect();
+    let script = format!(
+        "{LOGIN}server.sendmail('ann@isp.example', [{}], 'From: ann@isp.example\\n\\nhello')\nserver.quit()\n",
+        to.join(", ")
+    );
+    send(&house, "submission", &script).await.unwrap();
+    until("the others were tried", || async {
+        let entries = house.role.list_queue(&QueueForm::default()).await.unwrap();
+        entries.len() == 2 && entries.iter().all(|entry| entry.reply.is_some())
+    })
+    .await;
+    let entries = house.role.list_queue(&QueueForm::default()).await.unwrap();
+    for (recipient, words) in [
+        ("x@forged.example", "none of the 1 TLSA records that can be used fits"),
+        (
+            "x@away.example",
+            "whether mx.away.example has TLSA records (DANE) can't be found out now",
+        ),
+    ] {
+        let entry = entries.iter().find(|entry| entry.recipient == recipient).unwrap();
+        let reply = entry.reply.clone().unwrap();
+        assert!(reply.starts_with("451 4.7.5 ") && reply.contains(words), "{reply}");
+        // And so does whoever asks for the message's life.
+        let events = house.role.trace(recipient).await.unwrap();
+        let deferred = |kind: &str, text: &str| kind == "deferred" && text.contains(words);
+        assert!(events.iter().any(|event| deferred(&event.kind, &event.text)), "{events:?}");
+    }
+    let recipients = other.recipients();
+    assert_eq!(recipients.len(), 5, "{recipients:?}");
+    assert!(recipients.iter().all(|(_, encrypted)| *encrypted), "{recipients:?}");
+    let transport = house.role.status().outgoing.unwrap().transport;
+    assert_eq!((transport.by_dane, transport.by_sts, transport.encrypted), (2, 1, 2));
+    assert!(transport.dane_failed > 0 && transport.dane_lookups > 1, "{transport:?}");
+    assert_eq!((transport.clear, transport.unproved), (0, 0));
+    house.role.stop().await;
+}
+
+/// Records that nothing proves demand nothing: a forger could have made them as well.
+async fn records_without_a_proof_demand_nothing(database: Database) {
+    let other = Other::default();
+    let mut config = config_of_all(&database.location, database.folder());
+    let port = other.listen_with(None).await;
+    let outgoing = config.outgoing.as_mut().unwrap();
+    outgoing.port = port;
+    outgoing.dane = true;
+    outgoing.resolvers = vec![([127, 0, 0, 1], 53).into()];
+    let house = House::start(config).await;
+    house.furnish().await;
+    house.names.enter("plain.example", &[(10, "mx.plain.example")]);
+    let strange = Tlsa { usage: 3, selector: 1, matching: 1, data: vec![7; 32] };
+    let name = format!("_{port}._tcp.mx.plain.example");
+    house.names.associations.lock().unwrap().insert(name, Some(vec![strange]));
+    let script = format!(
+        "{LOGIN}server.sendmail('ann@isp.example', ['x@plain.example'], 'From: ann@isp.example\\n\\nhello')\nserver.quit()\n"
+    );
+    send(&house, "submission", &script).await.unwrap();
+    until("it arrived", || async { other.recipients().len() == 1 }).await;
+    let transport = house.role.status().outgoing.unwrap().transport;
+    assert_eq!((transport.clear, transport.unproved), (1, 1));
+    house.role.stop().await;
+}
+
+on_both_engines!(
+    mail_goes_where_the_policy_says_and_nowhere_else,
+    servers_prove_by_their_records_who_they_are,
+    records_without_a_proof_demand_nothing,
+);
 
 /// Answers each connection with the next of these.
 async fn web(certificates: Arc<Certificates>, answers: Vec<&'static str>) -> u16 {

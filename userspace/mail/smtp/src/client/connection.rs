@@ -1,6 +1,7 @@
 //! A connection to a server, greeted, encrypted and logged in as wanted.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use data_encoding::BASE64;
 use muralla_mail_envelope::{MailParameters, Recipient, ReversePath, TlsFacts};
@@ -15,7 +16,7 @@ use super::options::{Login, Options, Speaks, TlsPolicy};
 use super::replies::Answer;
 use super::talk::Talk;
 use super::transaction::{self, Delivery};
-use crate::tls::Trust;
+use crate::tls::{self, DaneError, Trust};
 
 /// A connection on which messages can be handed over.
 #[derive(Debug)]
@@ -224,22 +225,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn secure(&mut self, host: &str, trust: &Trust) -> Result<(), ClientError> {
-        let verified = self.options.tls == TlsPolicy::Verified;
+        let verified = matches!(self.options.tls, TlsPolicy::Verified | TlsPolicy::Dane(_));
+        let (config, host) = match &self.options.tls {
+            TlsPolicy::Dane(dane) => {
+                let config = Trust::by_dane(Arc::clone(dane))
+                    .map_err(|error| ClientError::Tls(error.to_string()))?;
+                (config, dane.base())
+            }
+            policy => (trust.client_config(*policy == TlsPolicy::Verified), host),
+        };
         let name = match ServerName::try_from(host.trim_end_matches('.').to_owned()) {
             Ok(name) => name,
+            Err(_) if matches!(self.options.tls, TlsPolicy::Dane(_)) => {
+                return Err(DaneError::Host(host.to_owned()).into());
+            }
             Err(_) if verified => {
                 return Err(ClientError::Tls(format!("no certificate can prove {host:?}")));
             }
             // Some name is needed, and nobody looks at it.
             Err(_) => ServerName::IpAddress(IpAddr::from([0, 0, 0, 0]).into()),
         };
-        let handshake = self.talk.wire.connect(trust, name, verified);
+        let handshake = self.talk.wire.shake_hands(config, name);
         match timeout(self.options.waits.handshake, handshake).await {
             Ok(Ok(())) => {
                 self.verified = verified;
                 Ok(())
             }
-            Ok(Err(error)) => Err(ClientError::Tls(error.to_string())),
+            Ok(Err(error)) => match tls::refusal(&error) {
+                Some(refused) => Err(refused.into()),
+                None => Err(ClientError::Tls(error.to_string())),
+            },
             Err(_) => Err(ClientError::Tls("the server took too long to start TLS".to_owned())),
         }
     }

@@ -5,6 +5,7 @@ use std::io;
 use muralla_mail_envelope::{EnhancedCode, Reply};
 
 use super::replies::Malformed;
+use crate::tls::DaneError;
 
 /// Why nothing can be handed over on a connection. All of it may pass; [`ClientError::reply`] has it in the words of a reply.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,9 @@ pub enum ClientError {
     /// A handshake failed: the server's certificate is not what it has to be, or it has nothing in common with us.
     #[error("no TLS: {0}")]
     Tls(String),
+    /// The server has not proved by its records of DNS who it is.
+    #[error("DANE: {0}")]
+    Dane(#[from] DaneError),
     /// It sent something in the clear that would have been taken for something that was said inside TLS.
     #[error("the server, or somebody in between, said something between STARTTLS and TLS")]
     Injected,
@@ -65,7 +69,7 @@ impl ClientError {
             Self::Malformed(_) | Self::Senseless(_) => (451, 5, 0),
             // RFC 3463 section 3.8: security features not supported, and cryptographic failure.
             Self::NoTls | Self::NoLogin => (451, 7, 4),
-            Self::Tls(_) | Self::Injected => (451, 7, 5),
+            Self::Tls(_) | Self::Dane(_) | Self::Injected => (451, 7, 5),
             Self::Login(_) => (451, 7, 8),
         };
         Reply::new(code, Some(EnhancedCode::new(4, subject, detail)), &self.to_string())
@@ -74,6 +78,6 @@ impl ClientError {
     /// Whether it was TLS that failed.
     #[must_use]
     pub const fn is_tls(&self) -> bool {
-        matches!(self, Self::NoTls | Self::Tls(_) | Self::Injected)
+        matches!(self, Self::NoTls | Self::Tls(_) | Self::Dane(_) | Self::Injected)
     }
 }

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use muralla_mail_envelope::Domain;
+
+use crate::tls::Dane;
 
 /// How to call a server, and what to do there.
 #[derive(Clone, Debug)]
@@ -39,7 +42,7 @@ pub enum Speaks {
 }
 
 /// Whether and how a connection is encrypted.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TlsPolicy {
     /// Not at all.
     Never,
@@ -49,6 +52,8 @@ pub enum TlsPolicy {
     Encrypted,
     /// Always, and the server proves that it is who it is called: MTA-STS (RFC 8461 section 4), and smarthosts.
     Verified,
+    /// Always, and the server proves by records of DNS that it is who it is called: RFC 7672.
+    Dane(Arc<Dane>),
 }
 
 /// A name and its password, for a smarthost. They are said over TLS alone.
@@ -113,8 +118,8 @@ impl Options {
 impl TlsPolicy {
     /// Whether mail goes nowhere without TLS.
     #[must_use]
-    pub const fn is_required(self) -> bool {
-        matches!(self, Self::Encrypted | Self::Verified)
+    pub const fn is_required(&self) -> bool {
+        matches!(self, Self::Encrypted | Self::Verified | Self::Dane(_))
     }
 }
 

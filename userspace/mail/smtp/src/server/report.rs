@@ -63,3 +63,34 @@ pub enum End {
     /// The server was stopped.
     Stopped,
 }
+
+impl End {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Open,
+        Self::Quit,
+        Self::Lost,
+        Self::TimedOut,
+        Self::Refused,
+        Self::Abusive,
+        Self::Closed,
+        Self::Tls,
+        Self::Stopped,
+    ];
+
+    /// Its name, as metrics have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Quit => "quit",
+            Self::Lost => "lost",
+            Self::TimedOut => "timed_out",
+            Self::Refused => "refused",
+            Self::Abusive => "abusive",
+            Self::Closed => "closed",
+            Self::Tls => "tls",
+            Self::Stopped => "stopped",
+        }
+    }
+}

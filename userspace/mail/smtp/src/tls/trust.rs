@@ -4,11 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::dane::{self, Dane};
 use super::{TlsError, provider};
 
 /// Root certificates, and what rustls makes of them. Cheap to clone.
@@ -76,6 +78,22 @@ impl Trust {
     #[must_use]
     pub fn client_config(&self, verified: bool) -> Arc<ClientConfig> {
         Arc::clone(if verified { &self.verified } else { &self.anybody })
+    }
+
+    /// For a connection whose other end has to prove by its records of DNS who it is.
+    ///
+    /// # Errors
+    ///
+    /// None that could happen.
+    pub fn by_dane(dane: Arc<Dane>) -> Result<Arc<ClientConfig>, TlsError> {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(dane::Verifier(dane)))
+            .with_no_client_auth();
+        // Who is resumed proves nothing, and the records may be others by then.
+        config.resumption = Resumption::disabled();
+        Ok(Arc::new(config))
     }
 }
 

@@ -1,51 +1,24 @@
-//! When a certificate expires. That is all we want to know of it beside what webpki tells, and not worth a parser of X.509.
+//! When a certificate expires.
+
+use super::der::{self, TIME, UTC_TIME};
 
 /// `notAfter` of a certificate, in seconds since 1970: RFC 5280 section 4.1.
 pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
-    let (certificate, _) = take(certificate, SEQUENCE)?;
-    let (mut rest, _) = take(certificate, SEQUENCE)?;
-    // The version has a default, and so may be missing.
-    if let Some((_, behind)) = take(rest, VERSION) {
-        rest = behind;
-    }
-    let (_serial, rest) = take(rest, INTEGER)?;
-    let (_algorithm, rest) = take(rest, SEQUENCE)?;
-    let (_issuer, rest) = take(rest, SEQUENCE)?;
-    let (validity, _) = take(rest, SEQUENCE)?;
-    let (_not_before, rest) = take(validity, UTC_TIME).or_else(|| take(validity, TIME))?;
-    match take(rest, UTC_TIME) {
+    let validity = der::certificate(certificate)?.validity;
+    let (_not_before, rest) =
+        der::take(validity, UTC_TIME).or_else(|| der::take(validity, TIME))?;
+    match der::take(rest, UTC_TIME) {
         // Section 4.1.2.5.1: two digits of a year mean 1950 to 2049.
         Some((time, _)) => {
             let (year, rest) = number(time, 2)?;
             seconds(if year < 50 { 2000 + year } else { 1900 + year }, rest)
         }
         None => {
-            let (time, _) = take(rest, TIME)?;
+            let (time, _) = der::take(rest, TIME)?;
             let (year, rest) = number(time, 4)?;
             seconds(year, rest)
         }
     }
-}
-
-const INTEGER: u8 = 0x02;
-const UTC_TIME: u8 = 0x17;
-const TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
-const VERSION: u8 = 0xa0;
-
-/// Content of an element, and what is behind it.
-fn take(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let [first, length, rest @ ..] = der else { return None };
-    if *first != tag {
-        return None;
-    }
-    let octets = usize::from(*length);
-    if octets < 0x80 {
-        return rest.split_at_checked(octets);
-    }
-    let (bytes, rest) = rest.split_at_checked(octets & 0x7f).filter(|(it, _)| it.len() <= 4)?;
-    let length = bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte));
-    rest.split_at_checked(length)
 }
 
 fn number(text: &[u8], digits: usize) -> Option<(i64, &[u8])> {

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use muralla_mail_envelope::TlsFacts;
-use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
@@ -49,11 +50,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         name: ServerName<'static>,
         verified: bool,
     ) -> io::Result<()> {
+        self.shake_hands(trust.client_config(verified), name).await
+    }
+
+    /// The same with what the server has to prove in `config`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wire::connect`].
+    pub async fn shake_hands(
+        &mut self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<()> {
         let Self::Plain(stream) = std::mem::replace(self, Self::Gone) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        let connector = TlsConnector::from(trust.client_config(verified));
-        let stream = connector.connect(name, stream).await?;
+        let stream = TlsConnector::from(config).connect(name, stream).await?;
         *self = Self::Tls(Box::new(stream.into()));
         Ok(())
     }

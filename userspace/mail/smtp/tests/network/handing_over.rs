@@ -1,5 +1,6 @@
 //! A client, with servers that do what they should, and with others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -10,9 +11,11 @@ use muralla_smtp::client::{
     ClientError, Connection, Delivery, EightBit, Login, Options, Outcome, Speaks, TlsPolicy,
 };
 use muralla_smtp::server::{Mode, Security};
-use muralla_smtp::tls::Trust;
+use muralla_smtp::tls::{Certificates, Dane, Tlsa, Trust};
 use proptest::prelude::*;
 use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -809,7 +812,7 @@ async fn policies() {
         (without, TlsPolicy::Encrypted, "mx.example.net", "NoTls"),
         (without, TlsPolicy::Verified, "mx.example.net", "NoTls"),
     ] {
-        let options = Options { tls: policy, ..options(Speaks::Smtp) };
+        let options = Options { tls: policy.clone(), ..options(Speaks::Smtp) };
         let got = match Connection::connect(server, host, &options, &trust).await {
             Ok(one) if one.is_verified() => "verified",
             Ok(one) if one.tls().is_some() => "encrypted",
@@ -819,6 +822,50 @@ async fn policies() {
             Err(other) => panic!("{other}"),
         };
         assert_eq!(got, expected, "{policy:?} {host}");
+    }
+}
+
+/// DANE: the server proves by its records who it is; it is asked for by their name, and never called without TLS.
+#[tokio::test]
+async fn proof_by_records_of_dns() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let keeper = Keeper::default();
+    let mut with = config(Mode::Mx);
+    let files = authority.certify(folder.path(), "mx.example.net");
+    let shown = CertificateDer::from_pem_file(&files.chain).unwrap();
+    with.certificates = Some(Arc::new(Certificates::load(vec![files]).unwrap()));
+    let (_with, with) = start(with, &keeper, Security::StartTls).await;
+    let (_without, without) = start(config(Mode::Mx), &keeper, Security::StartTls).await;
+    let good = Tlsa { usage: 3, selector: 0, matching: 0, data: shown.to_vec() };
+    let bad = Tlsa { usage: 3, selector: 0, matching: 1, data: vec![7; 32] };
+    for (server, base, record, expected) in [
+        (with, "mx.example.net", &good, "proved"),
+        (with, "alias.example.net", &good, "proved"),
+        (with, "mx.example.net", &bad, "fits the server's certificates"),
+        (with, "no name at all", &good, "TLS can't ask for \"no name at all\""),
+        (without, "mx.example.net", &good, "does not offer TLS"),
+    ] {
+        let dane = Dane::new(base, [], [record.clone()]).unwrap();
+        let tls = TlsPolicy::Dane(Arc::new(dane));
+        let options = Options { tls, ..options(Speaks::Smtp) };
+        match Connection::connect(server, "mx.example.net", &options, &no_trust()).await {
+            Ok(mut connection) => {
+                assert!(connection.is_verified());
+                let (sender, to) = (from("a@example.net"), recipients(&["b@example.org"]));
+                let nothing = MailParameters::default();
+                let delivery = connection.deliver(&sender, &nothing, &to, MESSAGE).await;
+                assert_eq!(codes(&delivery), "+250 2.0.0");
+                connection.quit().await;
+                let client = keeper.messages().pop().unwrap().0.client;
+                assert_eq!(client.tls.unwrap().server_name.as_deref(), Some(base));
+                assert_eq!(expected, "proved");
+            }
+            Err(error) => {
+                assert!(error.is_tls() && !error.reply().is_permanent());
+                assert!(error.to_string().contains(expected), "{error}");
+            }
+        }
     }
 }
 

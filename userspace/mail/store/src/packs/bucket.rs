@@ -3,7 +3,8 @@
 //! An object is written at once, so each batch is a pack of its own: what comes while a PUT is under way makes the next one. A
 //! second PUT begins beside it when enough has come to fill an object, or when the first takes long, so that one connection that
 //! hangs holds nobody up. A PUT that fails is tried again under another name: the first may yet arrive, and is then an orphan
-//! that collection finds.
+//! that collection finds. One that nobody waits for any more is given up, so that a bucket which hung is written to again as soon as
+//! it answers.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -399,7 +400,11 @@ struct Upload(Arc<Shared>);
 impl Upload {
     async fn run(self) {
         while let Some(mut jobs) = self.batch() {
-            match self.0.put(&jobs).await {
+            let put = tokio::select! {
+                put = self.0.put(&jobs) => put,
+                () = nobody_waits(&jobs) => Err(PackError::Closed),
+            };
+            match put {
                 Ok(places) => {
                     self.0.counters.appended(&places);
                     let mut places = places.into_iter();
@@ -439,6 +444,13 @@ impl Upload {
             }
         }
         (!jobs.is_empty()).then_some(jobs)
+    }
+}
+
+/// Waits until nobody waits for any of them.
+async fn nobody_waits(jobs: &[Job]) {
+    while jobs.iter().any(|job| !job.answer.is_closed()) {
+        sleep(HELD_UP).await;
     }
 }
 

@@ -14,6 +14,7 @@ use crate::bodies::BodyRow;
 use crate::deliver::{Delivered, Destination, Placing, known};
 use crate::folders::{Account, Flags, FolderPath};
 use crate::frame::MOST;
+use crate::imported::{Imported, are_imported};
 use crate::outcome::StoreError;
 use crate::packs::now;
 use crate::store::Store;
@@ -34,7 +35,8 @@ const ATTEMPTS: usize = 5;
 pub struct ImportOptions {
     /// Bytes that the account may have; none for no limit.
     pub quota: Option<u64>,
-    /// What was imported once and removed by its owner since is brought again. Otherwise that is remembered for a month.
+    /// What was imported once and removed by its owner since is brought again. Otherwise that is remembered: for a month of what came
+    /// from files, and for half a year of what came from a server.
     pub removed_too: bool,
 }
 
@@ -44,6 +46,7 @@ struct Waiting {
     raw: Bytes,
     destination: Destination,
     place: String,
+    imported: Option<Imported>,
 }
 
 impl Store {
@@ -76,13 +79,25 @@ impl Store {
             self.forget_deliveries(account).await?;
         }
         let imported = self.imported(account, &entries).await?;
+        let is_there = |named: Option<MessageId>| named.is_some_and(|id| imported.contains(&id));
+        let wanted = entries.iter().enumerate().filter(|(_, entry)| {
+            let named = entry.identity.as_deref().map(of_identity);
+            !is_there(named)
+        });
+        source.prepare(&wanted.map(|(at, _)| at).collect::<Vec<_>>());
+        let named = entries.iter().filter_map(|entry| {
+            let id = of_identity(entry.identity.as_deref()?);
+            let one = Imported::new(entry.uidl.as_deref());
+            (one.is_named() && imported.contains(&id)).then_some((id, one))
+        });
+        self.name_imported(account, &named.collect()).await?;
         let mut ids = Ids::default();
         let (mut waiting, mut bytes) = (Vec::new(), 0);
         for (at, entry) in entries.iter().enumerate() {
             far.done += 1;
             far.bytes += entry.bytes;
             let named = entry.identity.as_deref().map(of_identity);
-            if named.is_some_and(|id| imported.contains(&id)) {
+            if is_there(named) {
                 report.already += 1;
                 progress(far);
                 continue;
@@ -109,6 +124,7 @@ impl Store {
                         raw,
                         destination: destination(account, &entry.folder, flags, received, options),
                         place: entry.place.clone(),
+                        imported: named.map(|_| Imported::new(entry.uidl.as_deref())),
                     });
                 }
             }
@@ -119,6 +135,7 @@ impl Store {
             progress(far);
         }
         self.add(account, waiting, &mut report).await?;
+        source.finish().await;
         progress(far);
         Ok(report)
     }
@@ -163,6 +180,7 @@ impl Store {
             let mut work = self.inner.engine.read().await?;
             let known = known(&mut work, ids.iter()).await?;
             found.extend(known.into_keys().filter(|(_, of)| *of == account).map(|(id, _)| id));
+            are_imported(&mut work, account, ids, &mut found).await?;
         }
         Ok(found)
     }
@@ -194,7 +212,7 @@ impl Store {
                 .await?;
             let placings = waiting.iter().zip(bodies).map(|(one, body)| {
                 let destinations = vec![one.destination.clone()];
-                Placing { id: one.id, body, destinations }
+                Placing { id: one.id, body, destinations, imported: one.imported.clone() }
             });
             match self.inner.commit_together(&placings.collect::<Vec<_>>()).await {
                 Err(error) if error.is_stale() && attempt < ATTEMPTS => attempt += 1,

@@ -181,7 +181,8 @@ fn list_folder(path: &Path, folder: &FolderPath, listing: &mut Listing, files: &
     });
     for (_, bytes, mail) in mails {
         let place = mail.path.display().to_string();
-        listing.entries.push(Entry { folder: folder.clone(), place, bytes, identity: None });
+        let folder = folder.clone();
+        listing.entries.push(Entry { folder, place, bytes, identity: None, uidl: None });
         files.push(mail);
     }
 }

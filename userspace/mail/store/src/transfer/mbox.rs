@@ -174,6 +174,7 @@ fn list_file(
                 place: format!("{}, at byte {}", path.display(), stretch.start),
                 bytes: end - stretch.start,
                 identity: None,
+                uidl: None,
             });
             messages.push(Stretch { end, ..stretch });
         }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use muralla_database::Value;
 use muralla_mail_store::counting::Uncounted;
 use muralla_mail_store::packs::memory::{Faults, MemoryPacks};
-use muralla_mail_store::{BodyId, BodyOptions, Delivered, Purpose, Store, StoreError};
+use muralla_mail_store::{BodyId, BodyOptions, Delivered, Fence, Purpose, Store, StoreError};
 use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
-use crate::mailboxes::{ANN, BEN, assert_counted, delivery, message, open, uids};
+use crate::mailboxes::{ANN, BEN, FENCE, assert_counted, delivery, message, open, uids};
 
 on_both_engines!(
     what_was_fetched_and_removed_is_not_delivered_again,
@@ -20,6 +20,7 @@ on_both_engines!(
     a_move_goes_on_where_it_was_broken_off,
     a_move_that_was_broken_off_is_undone,
     two_who_move_one_mailbox_lose_nothing,
+    who_was_taken_for_gone_changes_nothing_any_more,
     what_comes_while_the_directory_is_asked_is_brought,
     a_body_that_is_counted_too_low_is_kept,
     packs_that_fail_lose_and_double_nothing,
@@ -226,7 +227,7 @@ async fn a_move_goes_on_where_it_was_broken_off(database: Database) {
         }
     };
     tokio::select! {
-        moved = from.move_account(ANN, to, progress, async || Ok(())) => panic!("{moved:?}"),
+        moved = from.move_account(ANN, to, FENCE, progress, async || Ok(())) => panic!("{moved:?}"),
         _ = stopped => {}
     }
     let brought = to.usage(ANN).await.unwrap();
@@ -238,14 +239,14 @@ async fn a_move_goes_on_where_it_was_broken_off(database: Database) {
         std::future::pending().await
     };
     tokio::select! {
-        moved = from.move_account(ANN, to, |_, _| (), switch) => panic!("{moved:?}"),
+        moved = from.move_account(ANN, to, FENCE, |_, _| (), switch) => panic!("{moved:?}"),
         _ = tell => {}
     }
     assert_eq!(from.deliver(delivery(201, &[ANN])).await.unwrap(), [Delivered::Elsewhere]);
     assert_eq!(to.deliver(delivery(201, &[ANN])).await.unwrap(), [Delivered::Leaving]);
     assert_eq!(to.standing_still().await.unwrap(), [ANN]);
     assert_eq!(from.left_behind().await.unwrap(), [ANN]);
-    from.move_account(ANN, to, |_, _| (), async || Ok(())).await.unwrap();
+    from.move_account(ANN, to, FENCE, |_, _| (), async || Ok(())).await.unwrap();
     assert!(to.deliver(delivery(201, &[ANN])).await.unwrap()[0].is_there());
     let usage = to.usage(ANN).await.unwrap();
     assert_eq!((usage.messages, brought.messages), (201, 0), "what is brought counts at the end");
@@ -266,7 +267,7 @@ async fn a_move_goes_on_where_it_was_broken_off(database: Database) {
         assert_eq!(work.number(sql, vec![]).await.unwrap(), 0);
     }
     // Back again, to where it was.
-    to.move_account(ANN, from, |_, _| (), async || Ok(())).await.unwrap();
+    to.move_account(ANN, from, FENCE, |_, _| (), async || Ok(())).await.unwrap();
     assert_eq!(from.usage(ANN).await.unwrap(), usage);
     assert_eq!(uids(from, ANN, inbox.id).await[..199], at);
     let again = from.deliver(delivery(3, &[ANN])).await.unwrap();
@@ -289,23 +290,23 @@ async fn a_move_that_was_broken_off_is_undone(database: Database) {
         }
     };
     tokio::select! {
-        moved = from.move_account(ANN, to, progress, async || Ok(())) => panic!("{moved:?}"),
+        moved = from.move_account(ANN, to, FENCE, progress, async || Ok(())) => panic!("{moved:?}"),
         _ = stopped => {}
     }
-    from.thaw(ANN).await.unwrap();
-    assert!(to.let_go(ANN).await.unwrap());
-    assert!(to.let_go(ANN).await.unwrap(), "once more");
-    assert!(!from.let_go(ANN).await.unwrap(), "one that is in use stays");
+    from.thaw(ANN, FENCE).await.unwrap();
+    assert!(to.let_go(ANN, FENCE).await.unwrap());
+    assert!(to.let_go(ANN, FENCE).await.unwrap(), "once more");
+    assert!(!from.let_go(ANN, FENCE).await.unwrap(), "one that is in use stays");
     assert_eq!(from.usage(ANN).await.unwrap(), usage);
     let mut work = to.bodies().engine().read().await.unwrap();
     let sql = "SELECT CAST(count(*) AS BIGINT) FROM mail_message";
     assert_eq!(work.number(sql, vec![]).await.unwrap(), 0);
     drop(work);
     assert!(from.deliver(delivery(200, &[ANN])).await.unwrap()[0].is_there());
-    from.move_account(ANN, to, |_, _| (), async || Ok(())).await.unwrap();
+    from.move_account(ANN, to, FENCE, |_, _| (), async || Ok(())).await.unwrap();
     assert_eq!(to.usage(ANN).await.unwrap().messages, 201);
-    assert!(from.let_go(ANN).await.unwrap());
-    let back = from.move_account(ANN, to, |_, _| (), async || Ok(())).await;
+    assert!(from.let_go(ANN, FENCE).await.unwrap());
+    let back = from.move_account(ANN, to, FENCE, |_, _| (), async || Ok(())).await;
     assert!(matches!(back, Err(StoreError::Elsewhere(ANN))), "{back:?}");
     assert_eq!(to.usage(ANN).await.unwrap().messages, 201, "what lives there is not written over");
 }
@@ -327,16 +328,16 @@ async fn two_who_move_one_mailbox_lose_nothing(database: Database) {
                 // The directory says that it lives there already.
                 Err(StoreError::Elsewhere(ANN))
             };
-            from.move_account(ANN, &to, |_, _| (), switch).await
+            from.move_account(ANN, &to, FENCE, |_, _| (), switch).await
         }
     });
     let _ = tell.await;
-    let thawed = from.thaw(ANN).await;
+    let thawed = from.thaw(ANN, FENCE).await;
     assert!(
         matches!(thawed, Err(StoreError::Elsewhere(ANN))),
         "the directory may be told: {thawed:?}"
     );
-    from.move_account(ANN, to, |_, _| (), async || Ok(())).await.unwrap();
+    from.move_account(ANN, to, FENCE, |_, _| (), async || Ok(())).await.unwrap();
     assert!(to.deliver(delivery(100, &[ANN])).await.unwrap()[0].is_there());
     drop(decide);
     let first = first.await.unwrap();
@@ -347,6 +348,45 @@ async fn two_who_move_one_mailbox_lose_nothing(database: Database) {
     assert_counted(to, ANN).await;
 }
 
+/// Who moves a mailbox sleeps, and somebody else ends what he began; then he wakes up, wherever he was.
+async fn who_was_taken_for_gone_changes_nothing_any_more(database: Database) {
+    let other = if database.is_postgres() { Database::postgres() } else { Database::sqlite() };
+    let (from, to) = (&open(database.location()).await, &open(other.location()).await);
+    for number in 0..100 {
+        from.deliver(delivery(number, &[ANN])).await.unwrap();
+    }
+    // He believes that he has told the directory.
+    let asleep = async || {
+        from.stay(ANN, Fence(2)).await?;
+        assert!(to.let_go(ANN, Fence(2)).await?);
+        let came = from.deliver(delivery(100, &[ANN])).await?;
+        assert!(came[0].is_there(), "{came:?}");
+        Ok::<_, StoreError>(())
+    };
+    let moved = from.move_account(ANN, to, Fence(1), |_, _| (), asleep).await;
+    assert!(matches!(moved, Err(StoreError::Elsewhere(ANN))), "{moved:?}");
+    assert_eq!(from.usage(ANN).await.unwrap().messages, 101);
+    for (store, what) in [(from, "where it lives"), (to, "where it was brought")] {
+        for gone in [
+            store.thaw(ANN, Fence(1)).await.unwrap_err(),
+            store.stay(ANN, Fence(1)).await.unwrap_err(),
+        ] {
+            assert!(matches!(gone, StoreError::Elsewhere(ANN)), "{what}: {gone}");
+        }
+    }
+    let again = from.move_account(ANN, to, Fence(1), |_, _| (), async || Ok(())).await;
+    assert!(matches!(again, Err(StoreError::Elsewhere(ANN))), "{again:?}");
+    assert!(from.deliver(delivery(101, &[ANN])).await.unwrap()[0].is_there());
+    // Whoever comes after both moves it.
+    from.move_account(ANN, to, Fence(3), |_, _| (), async || Ok(())).await.unwrap();
+    assert_eq!(to.usage(ANN).await.unwrap().messages, 102);
+    // Long after it has come back, the first one would remove what is left in the old place.
+    to.move_account(ANN, from, Fence(4), |_, _| (), async || Ok(())).await.unwrap();
+    assert!(!from.let_go(ANN, Fence(1)).await.unwrap());
+    assert_eq!(from.usage(ANN).await.unwrap().messages, 102);
+    assert_counted(from, ANN).await;
+}
+
 /// The directory doesn't answer the one who moves, and somebody lets the mailbox stay meanwhile.
 async fn what_comes_while_the_directory_is_asked_is_brought(database: Database) {
     let other = if database.is_postgres() { Database::postgres() } else { Database::sqlite() };
@@ -355,12 +395,12 @@ async fn what_comes_while_the_directory_is_asked_is_brought(database: Database) 
         from.deliver(delivery(number, &[ANN])).await.unwrap();
     }
     let switch = async || {
-        from.stay(ANN).await?;
+        from.stay(ANN, FENCE).await?;
         let came = from.deliver(delivery(10, &[ANN])).await?;
         assert!(came[0].is_there(), "{came:?}");
         Ok::<_, StoreError>(())
     };
-    from.move_account(ANN, to, |_, _| (), switch).await.unwrap();
+    from.move_account(ANN, to, FENCE, |_, _| (), switch).await.unwrap();
     assert_eq!(to.usage(ANN).await.unwrap().messages, 11);
     assert_eq!(from.usage(ANN).await.unwrap().messages, 0);
     assert_counted(to, ANN).await;

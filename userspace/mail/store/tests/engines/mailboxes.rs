@@ -9,8 +9,8 @@ use muralla_mail_envelope::MessageId;
 use muralla_mail_store::census::usages;
 use muralla_mail_store::packs::memory::MemoryPacks;
 use muralla_mail_store::{
-    Account, Append, BodyOptions, Delivered, Delivery, Destination, Flags, FolderId, FolderPath,
-    Purpose, Store, StoreError,
+    Account, Append, BodyOptions, Delivered, Delivery, Destination, Expired, Fence, Flags,
+    FolderId, FolderPath, Purpose, Store, StoreError,
 };
 use muralla_test_database::on_both_engines;
 
@@ -24,6 +24,7 @@ on_both_engines!(
     folders_are_made_renamed_and_removed,
     everything_at_once_leaves_what_it_should,
     old_spam_expires_where_its_owner_lets_it,
+    what_is_old_goes_bit_by_bit,
     wrong_counts_are_found_and_mended,
     a_mailbox_moves_while_mail_comes,
     a_folder_whose_count_is_wrong_can_be_removed,
@@ -33,6 +34,9 @@ on_both_engines!(
 
 pub(crate) const ANN: Account = Account(1);
 pub(crate) const BEN: Account = Account(2);
+
+/// Of who moves mailboxes.
+pub(crate) const FENCE: Fence = Fence(1);
 
 pub(crate) fn message(number: usize) -> Bytes {
     format!(
@@ -291,13 +295,40 @@ async fn old_spam_expires_where_its_owner_lets_it(database: Database) {
     let Delivered::Stored { folder, uid } = stored[0] else { panic!("{stored:?}") };
     store.relocate(ANN, folder, &[uid], &Purpose::Spam.into()).await.unwrap();
     let days = |account| (account == ANN).then_some(30);
-    assert_eq!(store.expire(Purpose::Spam, now, 1_000, days).await.unwrap(), 2);
-    assert_eq!(store.expire(Purpose::Spam, now, 1_000, days).await.unwrap(), 0);
+    let expire = async |now| store.expire(Purpose::Spam, now, None, 1_000, days).await.unwrap();
+    assert_eq!(expire(now).await, Expired { removed: 2, next: None });
+    assert_eq!(expire(now).await, Expired::default());
     assert_eq!(store.usage(ANN).await.unwrap().messages, 3);
     assert_eq!(store.usage(BEN).await.unwrap().messages, 4, "he keeps it");
     let later = now + 31 * 86_400;
-    assert_eq!(store.expire(Purpose::Spam, later, 1_000, days).await.unwrap(), 3);
+    assert_eq!(expire(later).await.removed, 3);
     assert_eq!(store.forget_removed(now + 10 * 365 * 86_400).await.unwrap(), 6);
+    assert!(store.recount(false, |_| ()).await.unwrap().is_empty());
+}
+
+/// No go takes long, and each goes on where the one before ended, so that nobody is passed over for ever.
+async fn what_is_old_goes_bit_by_bit(database: Database) {
+    let store = &open(database.location()).await;
+    let accounts: Vec<Account> = (1..=30).map(Account).collect();
+    for number in 0..3 {
+        store.deliver(delivery(number, &accounts)).await.unwrap();
+    }
+    let later = 4_000_000_000;
+    let (mut after, mut removed, mut goes) = (None, 0, 0);
+    loop {
+        let gone = store.expire(Purpose::Inbox, later, after, 10, |_| Some(30)).await.unwrap();
+        assert!(gone.removed <= 12, "{gone:?}");
+        (removed, goes) = (removed + gone.removed, goes + 1);
+        after = gone.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(removed, 90);
+    assert!(goes > 7, "{goes}");
+    for account in accounts {
+        assert_eq!(store.usage(account).await.unwrap().messages, 0);
+    }
     assert!(store.recount(false, |_| ()).await.unwrap().is_empty());
 }
 
@@ -350,10 +381,12 @@ async fn a_mailbox_moves_while_mail_comes(database: Database) {
     let senders: Vec<_> = senders.collect();
     let mut copied = 0;
     let refused = async || Err(StoreError::Closing);
-    from.move_account(ANN, to, |messages, _| copied += messages, refused).await.unwrap_err();
+    from.move_account(ANN, to, FENCE, |messages, _| copied += messages, refused).await.unwrap_err();
     // The directory could not be written: it lives where it did, and the second time goes on.
     from.deliver(delivery(500, &[ANN])).await.unwrap();
-    from.move_account(ANN, to, |messages, _| copied += messages, async || Ok(())).await.unwrap();
+    from.move_account(ANN, to, FENCE, |messages, _| copied += messages, async || Ok(()))
+        .await
+        .unwrap();
     for sender in senders {
         sender.await.unwrap();
     }

@@ -277,6 +277,7 @@ impl Source for Named {
             place: name.clone(),
             bytes: text.len() as u64,
             identity: Some(format!("pop.example.net/ben/{name}")),
+            uidl: None,
         });
         let listing = Listing { entries: entries.collect(), ..Listing::default() };
         async move { Ok(listing) }.boxed()

@@ -5,9 +5,12 @@ use std::collections::HashMap;
 use anyhow::Context;
 use muralla_mail::config::MailConfig;
 use muralla_mail::tools::places::Places;
-use muralla_mail_directory::{AccountEntry, AccountId, AppPasswordEntry, Name, Registry};
+use muralla_mail_directory::{
+    AccountEntry, AccountId, AppPasswordEntry, Name, Registry, SubscriberState,
+};
 use muralla_mail_envelope::Domain;
 use muralla_mail_store::Usage;
+use muralla_radius_policy::Credential;
 use serde::Serialize;
 
 use super::directory::{no_account, pretty, quota};
@@ -88,6 +91,10 @@ pub(super) async fn show(
         listed: Listed,
         /// The shard's name.
         lives_in: Option<String>,
+        /// How the password is stored, in a word.
+        password: &'static str,
+        /// Whether it is the subscriber's as well.
+        password_is_subscribers: bool,
         app_passwords: Vec<AppPasswordEntry>,
     }
     let entry = registry.account(name).await?.with_context(|| no_account(name))?;
@@ -97,9 +104,13 @@ pub(super) async fn show(
     };
     let shards = registry.shards().await?;
     let lives_in = shards.into_iter().find(|shard| shard.id == entry.shard).map(|shard| shard.name);
+    let password = Credential::parse(entry.credential.reveal())
+        .map_or("unreadable", |credential| credential.scheme().name());
+    let password_is_subscribers = entry.subscriber_state.is_some();
     let listed = with_usage(config, registry, vec![entry]).await?;
     let listed = listed.into_iter().next().with_context(|| no_account(name))?;
-    tell(call, &Shown { listed, lives_in, app_passwords }, pretty)
+    let shown = Shown { listed, lives_in, password, password_is_subscribers, app_passwords };
+    tell(call, &shown, pretty)
 }
 
 fn accounts_text(accounts: &[Listed]) -> String {
@@ -112,6 +123,9 @@ fn accounts_text(accounts: &[Listed]) -> String {
             }
             if !entry.may_send {
                 state.push("may not send");
+            }
+            if entry.subscriber_state == Some(SubscriberState::Blocked) {
+                state.push("blocked as a subscriber");
             }
             let forwards: Vec<String> = entry.forwards.iter().map(ToString::to_string).collect();
             let unknown = || "?".to_owned();

@@ -14,7 +14,7 @@ use muralla_mail_directory::{
 use muralla_mail_envelope::{Address, Domain};
 use serde::Serialize;
 
-use super::{accounts, tell};
+use super::{accounts, identity, tell};
 use crate::cli::mail::{
     AccountCommand, AccountItems, Algorithm, AliasCommand, DkimCommand, DomainCommand, DomainItems,
 };
@@ -101,7 +101,7 @@ pub(super) async fn account(
             let name = parsed_name(&name)?;
             accounts::show(call, config, &registry, &name).await?;
         }
-        AccountCommand::Add { name, password, no_password, shard: named, items } => {
+        AccountCommand::Add { name, password, no_password, subscriber, shard: named, items } => {
             let name = parsed_name(&name)?;
             if registry.account(&name).await?.is_some() {
                 bail!(
@@ -112,15 +112,25 @@ pub(super) async fn account(
             let mut entry = AccountEntry::new(name.clone());
             entry.shard = shard(&registry, named.as_deref()).await?.flatten();
             Given::parse(*items)?.apply(&mut entry);
-            let password = match no_password {
+            // Who is a subscriber has a password.
+            let none = no_password || (subscriber.is_some() && password.password_file.is_none());
+            let password = match none {
                 true => None,
                 false => Some(read_password(&password, &format!("password of {name}: "))?),
             };
             registry.put_account(&entry).await?;
+            if let Some(subscriber) = &subscriber
+                && let Err(error) = identity::link(call, &registry, &name, subscriber).await
+            {
+                registry.remove_account(&name).await?;
+                return Err(error);
+            }
             if let Some(password) = password {
                 registry.set_password(&name, password.as_bytes()).await?;
             }
-            done(call, &name)?;
+            if subscriber.is_none() {
+                done(call, &name)?;
+            }
         }
         AccountCommand::Set { name, items } => {
             let name = parsed_name(&name)?;
@@ -131,10 +141,17 @@ pub(super) async fn account(
         AccountCommand::Password { name, password } => {
             let name = parsed_name(&name)?;
             // Nobody is asked for the password of who is not there.
-            registry.account(&name).await?.with_context(|| no_account(&name))?;
+            let entry = registry.account(&name).await?.with_context(|| no_account(&name))?;
             let password = read_password(&password, &format!("new password of {name}: "))?;
             registry.set_password(&name, password.as_bytes()).await?;
+            identity::tell_of_password(&entry);
             done(call, &name)?;
+        }
+        AccountCommand::Link { name, subscriber } => {
+            identity::link(call, &registry, &parsed_name(&name)?, &subscriber).await?;
+        }
+        AccountCommand::Unlink { name } => {
+            identity::unlink(call, &registry, &parsed_name(&name)?).await?;
         }
         AccountCommand::Rename { from, to } => {
             let (from, to) = (parsed_name(&from)?, parsed_name(&to)?);
@@ -351,9 +368,6 @@ impl Given {
         }
         if let Some(backends) = &items.backend {
             entry.backends = given(backends);
-        }
-        if let Some(subscriber) = &items.subscriber {
-            entry.subscriber = Some(subscriber.clone()).filter(|name| !name.is_empty());
         }
         if let Some(note) = &items.note {
             entry.note = Some(note.clone()).filter(|note| !note.is_empty());

@@ -20,11 +20,11 @@ pub(super) fn plan(call: &Call, args: PlanArgs) -> anyhow::Result<ExitCode> {
     struct Whole {
         #[serde(flatten)]
         plan: Plan,
-        figures: [Figure; 12],
+        figures: &'static [Figure],
     }
     let plan = capacity::plan(&Wish::from(args))?;
     let good = plan.remarks.is_empty();
-    let whole = Whole { plan, figures: capacity::FIGURES };
+    let whole = Whole { plan, figures: &capacity::FIGURES };
     tell(call, &whole, |whole| plan_text(&whole.plan))?;
     Ok(code(good))
 }

@@ -51,6 +51,21 @@ fn a_life_is_told_in_its_order() {
 }
 
 #[test]
+fn how_mail_is_handed_over_is_told() {
+    let text = status_text(&crate::fake::mail::mail_status());
+    for line in [
+        "    connections: 2 by DANE, 1 by MTA-STS, 4 encrypted, 1 in the clear; without a proof that was due: 4",
+        "  to store/main: 500 delivered, 2 put off, 0 refused, 3 unreachable; 2 ms each",
+        "  to backend/old: 0 delivered, 0 put off, 0 refused, 4 unreachable; NOT REACHED the last time",
+        "  to remote: 6 delivered, 0 put off, 0 refused, 0 unreachable; 2 ms each",
+        "  store main: took no mail in time 2 times, and 70 deliveries did not wait for it; takes mail again",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
+    }
+    assert!(text.contains("  disk of spool: "), "{text}");
+}
+
+#[test]
 fn an_empty_queue_has_no_oldest() {
     let mut status = crate::fake::mail::mail_status();
     assert!(summary(&status).contains("the oldest of 1m ago"), "{}", summary(&status));

@@ -132,6 +132,9 @@ pub(super) struct Known<'a> {
     pub(super) user: &'a SubscriberEntry,
     /// Null if no daemon is there.
     pub(super) limits: Option<&'a UserLimits>,
+    /// Mail accounts whose password his is.
+    #[serde(rename = "mail_accounts")]
+    pub(super) mail: &'a [String],
 }
 
 impl Known<'_> {
@@ -204,12 +207,12 @@ mod tests {
             seconds: 7,
         };
         let limits = UserLimits { user: "alice".to_owned(), seconds: Some(90), lines: vec![line] };
-        let known = Known { user: &user, limits: Some(&limits) };
+        let known = Known { user: &user, limits: Some(&limits), mail: &[] };
         let text = known.limits_text();
         assert!(text.contains("for 1m30s"), "{text}");
         assert!(text.contains("port ge-0/0/1 of the box at 192.0.2.1: for 7s"), "{text}");
         let json = serde_json::to_value(&known).unwrap();
         assert_eq!((&json["name"], &json["limits"]["seconds"]), (&"alice".into(), &90.into()));
-        assert_eq!(Known { user: &user, limits: None }.limits_text(), "");
+        assert_eq!(Known { user: &user, limits: None, mail: &[] }.limits_text(), "");
     }
 }

@@ -49,8 +49,9 @@ impl Https {
 
     async fn ask(&self, host: &str) -> Result<String, String> {
         let words = |error: &dyn std::fmt::Display| format!("{host}: {error}");
-        let addresses = self.names.addresses(host).await.map_err(|error| words(&error))?;
-        let usable = addresses.into_iter().filter(|one| self.loopback || may_be_called(*one));
+        let found = self.names.addresses(host).await.map_err(|error| words(&error))?;
+        let usable = found.records.into_iter();
+        let usable = usable.filter(|one| self.loopback || may_be_called(*one));
         let mut last = format!("{host} has no address");
         for address in usable.take(MOST_CALLED) {
             match self.call(host, address).await {

@@ -1,8 +1,10 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use muralla_smtp::tls::Tlsa;
+
 use super::*;
-use crate::outgoing::hosts::Exchange;
+use crate::outgoing::hosts::{Answer, Exchange};
 
 const POLICY: &str = "version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmx: *.example.net\r\nmax_age: 604800\r\n";
 
@@ -71,11 +73,18 @@ struct Domains {
 }
 
 impl Names for Domains {
-    fn exchanges<'a>(&'a self, _: &'a Domain) -> BoxFuture<'a, Result<Vec<Exchange>, LookupError>> {
+    fn exchanges<'a>(
+        &'a self,
+        _: &'a Domain,
+    ) -> BoxFuture<'a, Result<Answer<Exchange>, LookupError>> {
         async { Err(LookupError::NoName) }.boxed()
     }
 
-    fn addresses<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, LookupError>> {
+    fn addresses<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Answer<IpAddr>, LookupError>> {
+        async { Err(LookupError::NoName) }.boxed()
+    }
+
+    fn associations<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Answer<Tlsa>, LookupError>> {
         async { Err(LookupError::NoName) }.boxed()
     }
 

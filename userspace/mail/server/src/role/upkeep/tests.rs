@@ -3,7 +3,7 @@ use std::path::Path;
 use bytes::Bytes;
 use muralla_database::Value;
 use muralla_mail_directory::{
-    AccountEntry, DomainEntry, Hidden, Name, Options as DirectoryOptions, ShardEntry,
+    AccountEntry, DomainEntry, Hidden, MoveBegun, Name, Options as DirectoryOptions, ShardEntry,
 };
 use muralla_mail_envelope::Domain;
 use muralla_mail_queue::Options;
@@ -57,8 +57,13 @@ impl House {
         let queue = Options::new("mx");
         let shards =
             Shards::new(&config, directory.clone(), StoreOptions::default(), queue).unwrap();
-        let retention = Arc::new(ArcSwap::from_pointee(Retention { spam: Some(30), trash: None }));
-        let upkeep = Upkeep::new(directory.clone(), shards.clone(), None, retention);
+        let retention = Arc::new(ArcSwap::from_pointee(Retention {
+            inbox: Some(60),
+            spam: Some(30),
+            trash: None,
+        }));
+        let name = "upkeep of mx".to_owned();
+        let upkeep = Upkeep::new(directory.clone(), shards.clone(), None, retention, name);
         Self { directory, upkeep, shards, two, now: clock::now() }
     }
 
@@ -107,7 +112,20 @@ async fn old_spam_goes_in_every_store_whatever_else_fails() {
         assert_eq!(house.count(id, account).await, 3);
         house.upkeep.once(id, house.now + 31 * DAY).await;
         assert_eq!(house.count(id, account).await, 2, "of {id}");
+        if id == ShardId::MAIN {
+            // Not before an hour has passed, whatever has become old meanwhile.
+            house.add(id, account, Purpose::Spam).await;
+            house.upkeep.once(id, house.now + 31 * DAY + PASS - 1).await;
+            assert_eq!(house.count(id, account).await, 3);
+            house.upkeep.once(id, house.now + 31 * DAY + PASS).await;
+            assert_eq!(house.count(id, account).await, 2);
+        }
+        house.upkeep.once(id, house.now + 61 * DAY).await;
+        assert_eq!(house.count(id, account).await, 1, "what is in Trash stays");
     }
+    let status = house.upkeep.status();
+    assert_eq!((status.expired_inbox, status.expired_spam, status.expired_trash), (2, 3, 0));
+    assert!(status.passes >= 10, "{status:?}");
     house.shards.close().await;
 }
 
@@ -149,6 +167,84 @@ async fn a_move_that_was_broken_off_ends() {
     house.upkeep.once(house.two, house.now + 2 * STILL).await;
     assert!(two.left_behind().await.unwrap().is_empty());
     house.add(house.two, eve, Purpose::Inbox).await;
+    house.shards.close().await;
+}
+
+impl House {
+    /// Begins to bring bob into the first store, and dies when the directory is to be told, or just after it was.
+    async fn die_moving(&self, told: bool) {
+        let (one, two) = (self.store(ShardId::MAIN).await, self.store(self.two).await);
+        let registry = self.directory.registry();
+        let bob = self.account("bob");
+        let begun = registry.begin_move(AccountId(bob.0), ShardId::MAIN, "who dies").await.unwrap();
+        let MoveBegun::Copy(lease) = begun else { panic!("{begun:?}") };
+        let (asked, ask) = tokio::sync::oneshot::channel::<()>();
+        let switch = async || {
+            if told {
+                assert!(registry.switch_shard(&lease).await.unwrap());
+            }
+            drop(asked);
+            std::future::pending().await
+        };
+        tokio::select! {
+            moved = two.move_account(bob, &one, Fence(lease.fence), |_, _| (), switch) => panic!("{moved:?}"),
+            _ = ask => {}
+        }
+        self.directory.catch_up().await.unwrap();
+    }
+
+    /// Nothing was heard of who moves for long.
+    async fn lose_patience(&self) {
+        let engine = self.store(ShardId::MAIN).await;
+        let mut work = engine.bodies().engine().write().await.unwrap();
+        work.execute("UPDATE mail_move SET until = 1", vec![]).await.unwrap();
+        work.commit().await.unwrap();
+    }
+
+    async fn moves(&self) -> usize {
+        self.directory.registry().moves().await.unwrap().len()
+    }
+}
+
+#[tokio::test]
+async fn a_move_whose_mover_died_is_undone_until_the_directory_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::new(folder.path()).await;
+    let bob = house.account("bob");
+    house.add(house.two, bob, Purpose::Inbox).await;
+    house.die_moving(false).await;
+    house.upkeep.end_moves().await;
+    let left = house.store(house.two).await.left_behind().await.unwrap();
+    assert_eq!((left, house.moves().await), (vec![bob], 1), "it may be under way");
+    house.lose_patience().await;
+    house.upkeep.end_moves().await;
+    assert_eq!((house.moves().await, house.upkeep.status().moves_ended), (0, 1));
+    house.add(house.two, bob, Purpose::Inbox).await;
+    assert_eq!(house.count(house.two, bob).await, 2);
+    let one = house.store(ShardId::MAIN).await;
+    assert_eq!(house.count(ShardId::MAIN, bob).await, 0);
+    assert_eq!(one.standing_still().await.unwrap(), [], "nothing is left of the copy");
+    // And it can be moved.
+    house.die_moving(true).await;
+    house.shards.close().await;
+}
+
+#[tokio::test]
+async fn a_move_whose_mover_died_ends_where_the_directory_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::new(folder.path()).await;
+    let bob = house.account("bob");
+    house.add(house.two, bob, Purpose::Inbox).await;
+    house.die_moving(true).await;
+    let one = house.store(ShardId::MAIN).await;
+    assert_eq!(one.standing_still().await.unwrap(), [bob]);
+    house.lose_patience().await;
+    house.upkeep.end_moves().await;
+    assert_eq!(house.moves().await, 0);
+    house.add(ShardId::MAIN, bob, Purpose::Inbox).await;
+    assert_eq!(house.count(ShardId::MAIN, bob).await, 2);
+    let two = house.store(house.two).await;
+    assert_eq!(two.left_behind().await.unwrap(), [], "nothing is left where it was");
     house.shards.close().await;
 }
 

@@ -188,6 +188,24 @@ async fn a_put_that_fails_is_tried_under_another_name() {
     packs.append(vec![frame(3, 10)], &identity).await.unwrap();
 }
 
+/// Whoever comes when the bucket answers again doesn't wait for what hung before.
+#[tokio::test]
+async fn what_nobody_waits_for_is_given_up() {
+    let moody = Arc::new(Moody::default());
+    let packs = open(&moody, PATIENCE);
+    let identity = Identity::new(1, 1);
+    moody.hang.store(u32::MAX, Relaxed);
+    for id in 0..20 {
+        let append = packs.append(vec![frame(id, 10)], &identity);
+        assert!(timeout(HELD_UP / 5, append).await.is_err());
+    }
+    assert!(moody.puts.load(Relaxed) > 0);
+    moody.hang.store(0, Relaxed);
+    let append = packs.append(vec![frame(100, 10)], &identity);
+    timeout(PATIENCE / 4, append).await.unwrap().unwrap();
+    assert_eq!(packs.status().queued, 0);
+}
+
 #[tokio::test]
 async fn one_that_hangs_holds_nobody_up() {
     let moody = Arc::new(Moody::default());

@@ -4,15 +4,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use muralla_database::Engine;
 use muralla_radius_dictionary::Zone;
-use muralla_radius_policy::{Credential, Scheme, Storage};
+use muralla_radius_policy::{Credential, Storage};
 use muralla_radius_state::{Hidden, SubscriberEntry};
 use serde_json::json;
 
 use super::{Work, written};
 use crate::cli::radius::{CreditChange, Given, PasswordFile, UserCommand, UserItems, When};
 use crate::commands::radius::{read_password, refusals, tell};
-use crate::configuration::{duration, moment};
+use crate::configuration::{self, duration, moment};
 use crate::top::table;
 
 impl Work<'_> {
@@ -28,8 +29,11 @@ impl Work<'_> {
             UserCommand::Show { name } => {
                 let user = self.subscriber(&name).await?;
                 let limits = refusals::limits(self.call, &user.name).await;
-                let known = refusals::Known { user: &user, limits: limits.as_ref() };
-                tell(self.call, &known, |known| user_text(known.user) + &known.limits_text())?;
+                let mail = self.state.mail_accounts(&user.name).await?;
+                let known = refusals::Known { user: &user, limits: limits.as_ref(), mail: &mail };
+                tell(self.call, &known, |known| {
+                    user_text(known.user, &mail) + &known.limits_text()
+                })?;
                 Ok(ExitCode::SUCCESS)
             }
             UserCommand::Add { name, password, scheme, items } => {
@@ -60,9 +64,13 @@ impl Work<'_> {
             UserCommand::Password { name, password, scheme } => {
                 // Nobody is asked for the password of who is not there.
                 let user = self.subscriber(&name).await?;
-                let storage = scheme.as_deref().map_or_else(|| storage_before(&user), storage);
+                let before = Credential::parse(user.credential.reveal()).unwrap_or_default();
+                let storage = scheme.as_deref().map_or_else(|| Storage::like(&before), storage);
                 let credential = stored(&password, &name, storage)?;
-                self.change_user(&name, |user| SubscriberEntry { credential, ..user }).await
+                let done =
+                    self.change_user(&name, |user| SubscriberEntry { credential, ..user }).await?;
+                self.tell_of_mail(&name).await?;
+                Ok(done)
             }
             UserCommand::Credit { name, change } => {
                 let (seconds, bytes) = match change {
@@ -101,6 +109,34 @@ impl Work<'_> {
         self.done(name)
     }
 
+    /// Says whose mail accounts' password a subscriber's new one is as well, and whose it is not.
+    async fn tell_of_mail(&self, name: &str) -> anyhow::Result<()> {
+        let linked = self.state.mail_accounts(name).await?;
+        for account in &linked {
+            eprintln!("it is the password of {account}, too");
+        }
+        for account in self.noted(name).await.iter().filter(|account| !linked.contains(account)) {
+            eprintln!(
+                "{account} keeps the password that it has: `muralla mail account password {account}` changes it, or \
+                 `muralla mail account link {account} {name}` makes it one"
+            );
+        }
+        Ok(())
+    }
+
+    /// Mail accounts that say to be a subscriber's, as far as their database is within reach.
+    async fn noted(&self, name: &str) -> Vec<String> {
+        let mail = configuration::load(&self.call.config).ok();
+        let mail = mail.and_then(|accepted| accepted.configuration.mail);
+        let location = mail.and_then(|mail| mail.location().ok());
+        // It is another role's: nothing is made here, not even its file.
+        let engine = location.and_then(|location| Engine::foreign(&location, "muralla").ok());
+        let Some(engine) = engine else { return Vec::new() };
+        let noted = muralla_identity::noted(&engine, name).await.unwrap_or_default();
+        engine.close().await;
+        noted
+    }
+
     async fn able(&self, name: &str, disabled: bool) -> anyhow::Result<ExitCode> {
         self.change_user(name, |user| SubscriberEntry { disabled, ..user }).await
     }
@@ -137,17 +173,6 @@ fn storage(scheme: &str) -> Storage {
         "ssha" => Storage::Ssha,
         "nt" => Storage::Nt,
         "cleartext" => Storage::Cleartext,
-        _ => Storage::Argon2,
-    }
-}
-
-/// How the password is stored that a new one takes the place of: what could be checked by it can be still.
-fn storage_before(user: &SubscriberEntry) -> Storage {
-    match Credential::parse(user.credential.reveal()).map(|credential| credential.scheme()) {
-        Ok(Scheme::Cleartext) => Storage::Cleartext,
-        Ok(Scheme::NtHash) => Storage::Nt,
-        Ok(Scheme::Digest) => Storage::Ssha,
-        Ok(Scheme::Bcrypt) => Storage::Bcrypt,
         _ => Storage::Argon2,
     }
 }
@@ -209,7 +234,7 @@ fn users_text(users: &[SubscriberEntry]) -> String {
     table(["user", "profile", "until", ""], &rows)
 }
 
-fn user_text(user: &SubscriberEntry) -> String {
+fn user_text(user: &SubscriberEntry, mail: &[String]) -> String {
     let scheme = Credential::parse(user.credential.reveal())
         .map_or("unreadable", |credential| credential.scheme().name());
     let time = |at: Option<i64>| at.and_then(|at| u64::try_from(at).ok()).map(moment);
@@ -230,6 +255,7 @@ fn user_text(user: &SubscriberEntry) -> String {
         ("pool", user.pool.clone()),
         ("pool of IPv6 prefixes", user.pool6.clone()),
         ("pool of delegated prefixes", user.delegated_pool6.clone()),
+        ("mail with that password", Some(mail.join(" ")).filter(|names| !names.is_empty())),
         ("note", user.note.clone()),
     ] {
         rows.extend(value.map(|value| [name.to_owned(), value]));
