@@ -92,9 +92,8 @@ fn a_provider_s_mailboxes_come_over() {
         let name = south.user("ann");
         let location = format!("pop3s://{}@{NORTH}/", north.user("ann"));
         let password = south.folder().join("password").display().to_string();
-        let arguments =
-            ["import", &name, "--from", &location, "--password-file", &password].as_slice();
-        let error = south.command(&[arguments, trust].concat()).unwrap_err();
+        let arguments = ["import", &name, "--from", &location, "--password-file", &password];
+        let error = south.command(&[&arguments, trust].concat()).unwrap_err();
         assert!(format!("{error:?}").contains("not to be trusted"), "{error:?}");
     }
     assert_eq!(import(&south), [300, 3, 0]);
