@@ -58,6 +58,19 @@ pub enum BudgetKind {
     Reserve = 1,
     /// For TCP segments without a known connection.
     Stray = 2,
+    /// For familiar sources whose address may be forged: they take from [`Self::Reserve`], with credits of their own.
+    Unproven = 3,
+}
+
+impl BudgetKind {
+    /// The word of the service's line that it is counted in.
+    const fn word(self) -> u32 {
+        match self {
+            Self::Global => 0,
+            Self::Reserve | Self::Unproven => 1,
+            Self::Stray => 2,
+        }
+    }
 }
 
 /// What was decided, and why.
@@ -699,15 +712,28 @@ impl<W: World> Asked<'_, W> {
         crowded: bool,
         now: u64,
     ) -> Result<u8, Reason> {
-        let known = self.known(bounds.has(Bounds::PEACE), seconds(now));
+        let seconds = seconds(now);
+        let proven = knows(self.world, self.headers, Proof::Handshake, seconds);
         if bounds.has(Bounds::STRAY) {
             // Not bounded any further: these are the packets of everybody's standing connections.
-            return if known { Ok(bounds.pass()) } else { Err(Reason::StrayLimit) };
+            return if proven { Ok(bounds.pass()) } else { Err(Reason::StrayLimit) };
         }
         let reserve = service.rate(service::RESERVE);
-        if known
-            && (crowded || !reserve.is_unlimited())
-            && self.take(service, reserve, BudgetKind::Reserve, now)
+        // Whoever forges the addresses of a whole access network forges those of familiar sources, too. Half of what the
+        // reserve gives at once is out of their reach, so that those who have proven their address find some of it.
+        let (rate, budget) = if proven {
+            (reserve, BudgetKind::Reserve)
+        } else {
+            (reserve.halved(), BudgetKind::Unproven)
+        };
+        let known = || {
+            proven
+                || bounds.has(Bounds::PEACE)
+                    && knows(self.world, self.headers, Proof::Peace, seconds)
+        };
+        if (crowded || !reserve.is_unlimited())
+            && known()
+            && self.take(service, rate, budget, now)
         {
             return Ok(Reason::Familiar as u8);
         }
@@ -732,20 +758,12 @@ impl<W: World> Asked<'_, W> {
             return true;
         };
         budget::take(
-            line.word(kind as u32),
+            line.word(kind.word()),
             &mut credits,
             rate,
             service.chunk(),
             now >> limit::TICK_SHIFT,
         )
-    }
-
-    /// Whether the source has proven itself; a handshake is worth more than passing in peace.
-    #[inline(always)]
-    fn known(&self, peace: bool, seconds: u32) -> bool {
-        let Self { world, headers, .. } = *self;
-        knows(world, headers, Proof::Handshake, seconds)
-            || peace && knows(world, headers, Proof::Peace, seconds)
     }
 }
 

@@ -41,6 +41,13 @@ impl Rate {
     /// Least tolerance in ticks: the clock that the kernel reads advances in steps of up to 10 ms.
     pub const LEAST_TOLERANCE: u32 = 20_000_000 >> TICK_SHIFT;
 
+    /// The same rate with half as much at once, but one packet at least.
+    pub const fn halved(self) -> Self {
+        let half = self.tolerance / 2;
+        let tolerance = if half > self.interval { half } else { self.interval };
+        Self { interval: self.interval, tolerance }
+    }
+
     /// From packets a second and packets at once. A rate below one in 270 s, or above one in a tick, is
     /// taken as that.
     pub fn per_second(rate: f64, burst: f64) -> Self {
