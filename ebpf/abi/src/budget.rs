@@ -35,13 +35,11 @@ pub fn take<W: Word, C: Credits>(
     let mut tries = 0;
     while tries < 2 {
         let old = word.load();
-        // A time far ahead is left from before a restart of the clock.
-        let base = if old > now && old - now <= u64::from(u32::MAX) { old } else { now };
-        let new = base + u64::from(rate.interval) * u64::from(chunk);
-        if new - now > u64::from(rate.tolerance) {
+        let ahead = ahead(old, now) + u64::from(rate.interval) * u64::from(chunk);
+        if ahead > u64::from(rate.tolerance) {
             return false;
         }
-        if word.replace(old, new) == 0 {
+        if word.replace(old, now + ahead) == 0 {
             credits.store(chunk - 1);
             return true;
         }
@@ -49,6 +47,19 @@ pub fn take<W: Word, C: Credits>(
     }
     // Twice another CPU was faster: then it is busy, but nobody's packet is worth less for that.
     true
+}
+
+/// Whether half of what the budget gives at once is free, as it is while nobody comes near its rate. `now` is in ticks.
+#[inline(always)]
+pub fn is_half_free<W: Word>(word: W, rate: Rate, now: u64) -> bool {
+    rate.is_unlimited() || ahead(word.load(), now) <= u64::from(rate.tolerance / 2)
+}
+
+/// Ticks that a budget is ahead of its rate. A time far ahead is left from before a restart of the clock.
+#[inline(always)]
+fn ahead(arrival: u64, now: u64) -> u64 {
+    let ahead = arrival.saturating_sub(now);
+    if ahead <= u32::MAX as u64 { ahead } else { 0 }
 }
 
 /// Packets to take at once: as many as share the budget fairly among CPUs without being noticed in it.

@@ -302,7 +302,8 @@ pub fn bound<W: World>(world: &W, case: &mut Case) -> Decision {
     match asked.limits(&service, bounds) {
         Ok(reason) => {
             let peaceful = bounds.has(Bounds::PEACE) && reason == bounds.pass();
-            let memorable = peaceful && asked.dice(&case.question) & 3 == 0;
+            let memorable =
+                peaceful && asked.dice(&case.question) & 3 == 0 && asked.is_calm(&service);
             case.memorable = u8::from(memorable);
             case.answerable = u8::from(bounds.has(Bounds::ANSWER));
             Decision { verdict: Verdict::Pass, reason, service: number }
@@ -703,6 +704,16 @@ impl<W: World> Asked<'_, W> {
         Ok(reason)
     }
 
+    /// Whether there is far more room than the service needs. In a flood that takes what the budget gives, some forged addresses
+    /// pass, too: none of them is to be remembered for it.
+    #[inline(always)]
+    fn is_calm(&self, service: &Service<<W::Table as Lines>::Line>) -> bool {
+        let rate = service.rate(service::GLOBAL);
+        let Some(line) = self.world.budgets().line(u32::from(self.number)) else { return false };
+        let word = line.word(BudgetKind::Global.word());
+        budget::is_half_free(word, rate, self.world.now() >> limit::TICK_SHIFT)
+    }
+
     /// What is left for familiar sources when a network or the whole service is above its bound.
     #[inline(always)]
     fn reserve(
@@ -731,9 +742,7 @@ impl<W: World> Asked<'_, W> {
                 || bounds.has(Bounds::PEACE)
                     && knows(self.world, self.headers, Proof::Peace, seconds)
         };
-        if (crowded || !reserve.is_unlimited())
-            && known()
-            && self.take(service, rate, budget, now)
+        if (crowded || !reserve.is_unlimited()) && known() && self.take(service, rate, budget, now)
         {
             return Ok(Reason::Familiar as u8);
         }

@@ -63,3 +63,19 @@ fn times_of_another_boot_are_forgotten() {
     let rate = Rate { interval: 10, tolerance: 100 };
     assert!(take(&word, &mut Cpu(0), rate, 1, 5));
 }
+
+#[test]
+fn a_budget_is_half_free_until_half_of_it_was_taken() {
+    let rate = Rate { interval: 10, tolerance: 100 };
+    for (word, now, expected) in [
+        (0, 1_000, true),
+        (1_050, 1_000, true),
+        (1_051, 1_000, false),
+        (1_100, 1_000, false),
+        (1_100, 1_050, true),
+        (1 << 50, 1_000, true),
+    ] {
+        assert_eq!(is_half_free(&AtomicU64::new(word), rate, now), expected, "{word} at {now}");
+    }
+    assert!(is_half_free(&AtomicU64::new(u64::MAX), Rate::UNLIMITED, 0));
+}

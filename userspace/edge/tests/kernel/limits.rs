@@ -231,11 +231,14 @@ fn peace(fixture: &mut Fixture) {
     }
     let unnoted = "100.64.40.2";
     assert_eq!(fixture.judge(&ask(unnoted, 1)), (Pass, Clean));
-    for index in 0..7 {
+    for index in 0..6 {
         let source = format!("100.64.41.{index}");
         assert_eq!(fixture.judge(&ask(&source, 1)), (Pass, Clean));
     }
-    for source in ["100.64.42.1", "2001:db8:142::1", unnoted] {
+    // The budget is all but used up: passing is no sign of peace.
+    let late = "100.64.41.6";
+    assert_eq!(fixture.judge(&ask(late, 4)), (Pass, Clean));
+    for source in ["100.64.42.1", "2001:db8:142::1", unnoted, late] {
         assert_eq!(fixture.judge(&ask(source, 4)), (Drop, GlobalLimit), "{source}");
     }
     for source in known {
