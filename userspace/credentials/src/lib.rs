@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cram;
 mod crypt;
 mod des;
 mod hidden;
@@ -59,6 +60,8 @@ pub enum Credential {
     Bcrypt(Box<str>),
     /// One of crypt(3), as text: SHA-512, SHA-256, MD5 or DES.
     Crypt(Box<str>),
+    /// What CRAM-MD5 (RFC 2195) works with: the states of MD5 after the outer and the inner pad of HMAC (RFC 2104 section 4).
+    CramMd5([u8; 32]),
 }
 
 /// A hash that is quick to make.
@@ -111,13 +114,15 @@ pub enum Scheme {
     Bcrypt,
     /// crypt(3).
     Crypt,
+    /// States of HMAC-MD5.
+    CramMd5,
 }
 
 impl Credential {
     /// Reads a credential as it is stored: `{SCHEME}text`, or one of crypt's.
     ///
     /// Schemes, in any letters: `CLEARTEXT` (`CLEAR`, `PLAIN`), `NT` (`NTHASH`, `X-NTHASH`), `MD5`, `SMD5`, `SHA`
-    /// (`SHA1`), `SSHA`, `SHA224` to `SHA512`, `SSHA224` to `SSHA512`, `ARGON2` (`ARGON2I`, `ARGON2D`, `ARGON2ID`),
+    /// (`SHA1`), `SSHA`, `SHA224` to `SHA512`, `SSHA224` to `SSHA512`, `CRAM-MD5` (`HMAC-MD5`), `ARGON2` (`ARGON2I`, `ARGON2D`, `ARGON2ID`),
     /// `BCRYPT` (`BLF-CRYPT`), `CRYPT` (`MD5-CRYPT`, `SHA256-CRYPT`, `SHA512-CRYPT`), `NONE`, `ANYTHING`. `.HEX` or
     /// `.B64` after one says how the bytes are written; without it, a hash may be in either, and a password is taken
     /// as it stands. Empty text is [`Credential::None`].
@@ -169,6 +174,7 @@ impl Credential {
             Self::Argon2(_) => Scheme::Argon2,
             Self::Bcrypt(_) => Scheme::Bcrypt,
             Self::Crypt(_) => Scheme::Crypt,
+            Self::CramMd5(_) => Scheme::CramMd5,
         }
     }
 
@@ -186,6 +192,7 @@ impl Credential {
             Self::None | Self::Anything => {}
             Self::Cleartext(password) => out.extend_from_slice(password),
             Self::NtHash(hash) => out.extend_from_slice(hash),
+            Self::CramMd5(states) => out.extend_from_slice(states),
             Self::Digest { algorithm, digest, salt } => {
                 out.push(*algorithm as u8);
                 out.extend_from_slice(digest);
@@ -205,6 +212,7 @@ impl Credential {
                 *password = Box::new([0; 16]);
             }
             Self::NtHash(hash) => *hash = [0; 16],
+            Self::CramMd5(states) => *states = [0; 32],
             Self::Digest { digest, .. } => digest.fill(0),
             Self::Argon2(argon2) => argon2.hash.fill(0),
             // These keep their cost in the text; the outcome is thrown away in any case.
@@ -245,6 +253,7 @@ impl Scheme {
             Self::Argon2 => "Argon2",
             Self::Bcrypt => "bcrypt",
             Self::Crypt => "crypt",
+            Self::CramMd5 => "CRAM-MD5",
         }
     }
 
@@ -253,7 +262,8 @@ impl Scheme {
         matches!(self, Self::Argon2 | Self::Bcrypt | Self::Crypt)
     }
 
-    const ALL: [Self; 8] = [
+    /// In the order of their numbers, by which they are packed.
+    const ALL: [Self; 9] = [
         Self::None,
         Self::Anything,
         Self::Cleartext,
@@ -262,6 +272,7 @@ impl Scheme {
         Self::Argon2,
         Self::Bcrypt,
         Self::Crypt,
+        Self::CramMd5,
     ];
 }
 
@@ -372,6 +383,7 @@ pub enum View<'a> {
     Anything,
     Cleartext(&'a [u8]),
     NtHash(&'a [u8; 16]),
+    CramMd5(&'a [u8; 32]),
     Digest {
         algorithm: Algorithm,
         digest: &'a [u8],
@@ -394,6 +406,7 @@ impl<'a> View<'a> {
             Scheme::Anything => Self::Anything,
             Scheme::Cleartext => Self::Cleartext(rest),
             Scheme::NtHash => Self::NtHash(rest.try_into().ok()?),
+            Scheme::CramMd5 => Self::CramMd5(rest.try_into().ok()?),
             Scheme::Digest => {
                 let (algorithm, rest) = rest.split_first()?;
                 let algorithm = *Algorithm::ALL.iter().find(|known| **known as u8 == *algorithm)?;
@@ -411,6 +424,7 @@ impl<'a> View<'a> {
             Self::Anything => Scheme::Anything,
             Self::Cleartext(_) => Scheme::Cleartext,
             Self::NtHash(_) => Scheme::NtHash,
+            Self::CramMd5(_) => Scheme::CramMd5,
             Self::Digest { .. } => Scheme::Digest,
             Self::Costly(packed) => {
                 packed.first().and_then(|scheme| scheme_of(*scheme)).unwrap_or(Scheme::None)
@@ -425,6 +439,7 @@ impl<'a> View<'a> {
             Self::Anything => Check::Fits,
             Self::Cleartext(stored) => Check::of(equal(password, stored)),
             Self::NtHash(hash) => Check::of(equal(&nt_hash(password), hash)),
+            Self::CramMd5(states) => Check::of(equal(&cram::states(password), states)),
             Self::Digest { algorithm, digest, salt } => {
                 Check::of(algorithm.fits(password, salt, digest))
             }

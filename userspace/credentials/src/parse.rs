@@ -28,7 +28,7 @@ pub enum CredentialError {
     /// Its scheme is not known.
     #[error(
         "its scheme is not known: use CLEARTEXT, NT, MD5, SMD5, SHA, SSHA, SHA256, SSHA256, SHA512, SSHA512, \
-         ARGON2ID, BCRYPT or CRYPT, or set a new password"
+         CRAM-MD5, ARGON2ID, BCRYPT or CRYPT, or set a new password"
     )]
     UnknownScheme,
     /// It is too long.
@@ -84,6 +84,7 @@ enum Meaning {
     Anything,
     Cleartext,
     Nt,
+    CramMd5,
     Digest(Algorithm, bool),
     Argon2,
     Bcrypt,
@@ -92,7 +93,7 @@ enum Meaning {
 
 const NAMES: &[(&str, Meaning)] = {
     use Algorithm::{Md5, Sha1, Sha224, Sha256, Sha384, Sha512};
-    use Meaning::{Anything, Argon2, Bcrypt, Cleartext, Crypt, Digest, Nt};
+    use Meaning::{Anything, Argon2, Bcrypt, Cleartext, CramMd5, Crypt, Digest, Nt};
     &[
         ("cleartext", Cleartext),
         ("clear", Cleartext),
@@ -115,6 +116,8 @@ const NAMES: &[(&str, Meaning)] = {
         ("ssha384", Digest(Sha384, true)),
         ("sha512", Digest(Sha512, false)),
         ("ssha512", Digest(Sha512, true)),
+        ("cram-md5", CramMd5),
+        ("hmac-md5", CramMd5),
         ("argon2", Argon2),
         ("argon2i", Argon2),
         ("argon2d", Argon2),
@@ -250,6 +253,11 @@ fn with_scheme(
             let hash = bytes_of("NT", written, value, 16)?;
             let length = CredentialError::Length { scheme: "NT", expected: 16 };
             Ok(Credential::NtHash(hash.try_into().map_err(|_| length)?))
+        }
+        Meaning::CramMd5 => {
+            let states = bytes_of("CRAM-MD5", written, value, 32)?;
+            let length = CredentialError::Length { scheme: "CRAM-MD5", expected: 32 };
+            Ok(Credential::CramMd5(states.try_into().map_err(|_| length)?))
         }
         Meaning::Digest(algorithm, salted) => digest(algorithm, salted, written, value),
         Meaning::Argon2 => {
@@ -446,5 +454,6 @@ pub(super) fn to_text(credential: &Credential) -> String {
         }
         Credential::Bcrypt(text) => text.to_string(),
         Credential::Crypt(text) => format!("{{CRYPT}}{text}"),
+        Credential::CramMd5(states) => format!("{{CRAM-MD5}}{}", HEXLOWER.encode(states)),
     }
 }

@@ -47,7 +47,8 @@ impl Storage {
             Credential::None
             | Credential::Anything
             | Credential::Argon2(_)
-            | Credential::Crypt(_) => Self::Argon2,
+            | Credential::Crypt(_)
+            | Credential::CramMd5(_) => Self::Argon2,
         }
     }
 }

@@ -20,6 +20,16 @@ const KNOWN: &[(&str, Scheme, &str)] = &[
     ("{MD5}5f4dcc3b5aa765d61d8327deb882cf99", Scheme::Digest, "password"),
     ("{md5}X03MO1qnZdYdgyfeuILPmQ==", Scheme::Digest, "password"),
     ("{MD5.B64}X03MO1qnZdYdgyfeuILPmQ", Scheme::Digest, "password"),
+    (
+        "{CRAM-MD5}cd3ba7deaad6e5ca23448ba42e379747a9e0f7f1fbc00c8a81bbaac395731b56",
+        Scheme::CramMd5,
+        "secret",
+    ),
+    (
+        "{hmac-md5.hex}CD3BA7DEAAD6E5CA23448BA42E379747A9E0F7F1FBC00C8A81BBAAC395731B56",
+        Scheme::CramMd5,
+        "secret",
+    ),
     ("{SMD5}QkqrgnDx2pc535dzWKOZ6U5hQ2wtMTIh", Scheme::Digest, "password"),
     ("{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", Scheme::Digest, "password"),
     ("{SHA1}5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8", Scheme::Digest, "password"),
