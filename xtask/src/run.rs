@@ -25,7 +25,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use muralla_lab::topology::DEFAULT_PREFIX;
+use muralla_lab::peers::MAILBOX;
+use muralla_lab::topology::{DEFAULT_PREFIX, SERVICE_V4};
 use muralla_lab::{Lab, LabOptions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -33,7 +34,7 @@ use crate::build::{self, Profile};
 use crate::house::{House, is_root};
 use crate::process::aloud;
 use crate::setup::{self, Purpose};
-use appliance::Appliance;
+use appliance::{Appliance, MAIL_PASSWORD};
 use attack::Attack;
 use scene::Scene;
 
@@ -83,6 +84,11 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
     let wall = if args.no_wall { "without the wall" } else { "and putting the wall up" };
     println!("Starting DNS, RADIUS and mail at the edge, {wall} ...");
     let appliance = Appliance::with_services(&lab, &binary, !args.no_wall, &server)?;
+    println!(
+        "Mail: {MAILBOX} with the password {MAIL_PASSWORD} sends by {SERVICE_V4}:587 and fetches by {SERVICE_V4}:110 or 995,\n\
+         from `nsenter --net=/run/netns/{}`.",
+        lab.customers().name()
+    );
     let mut scene = Scene::new(&lab, appliance, attacker)?;
     let mut second = 0;
     let each_second = |scene: &mut Scene<'_>| {

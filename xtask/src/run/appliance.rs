@@ -15,9 +15,17 @@ use muralla_lab::topology::{
     CUSTOMERS_INTERFACE, CUSTOMERS_V4, CUSTOMERS_V6, INTERNET_INTERFACE, NAS_V4, NAS_V6,
     SERVICE_V4, SERVICE_V6,
 };
+use rcgen::CertifiedKey;
 use rustix::process::Signal;
 
 use super::admin::{Admin, Overview};
+
+/// The password of the lab's user, who is shown with it.
+pub(crate) const MAIL_PASSWORD: &str = "letmein";
+
+/// Where its certificate lies, below the folder of mail.
+const CHAIN: &str = "chain.pem";
+const KEY: &str = "key.pem";
 
 /// How long the daemon may take until the wall stands, and until it ends.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -175,11 +183,21 @@ fn add_subscriber(lab: &Lab, binary: &Path, config: &Path) -> Result<()> {
     command(binary, config, &[&add[..], &items].concat()).context("entering a subscriber")
 }
 
-/// The user that the Internet writes to.
+/// The user that the Internet writes to, and who may send and fetch.
 fn add_mailbox(lab: &Lab, binary: &Path, config: &Path) -> Result<()> {
-    fs::create_dir_all(mail_folder(lab)).context("making a folder for mail")?;
+    let folder = mail_folder(lab);
+    fs::create_dir_all(&folder).context("making a folder for mail")?;
+    let name = format!("mx.{ZONE}");
+    let CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed([name, SERVICE_V4.to_string()])
+            .context("making a certificate")?;
+    fs::write(folder.join(CHAIN), cert.pem()).context("writing a certificate")?;
+    fs::write(folder.join(KEY), signing_key.serialize_pem()).context("writing its key")?;
     command(binary, config, &["mail", "domain", "add", ZONE]).context("entering a domain")?;
-    command(binary, config, &["mail", "account", "add", MAILBOX, "--no-password"])
+    let password = folder.join("password");
+    fs::write(&password, MAIL_PASSWORD).context("writing a password")?;
+    let password = password.display().to_string();
+    command(binary, config, &["mail", "account", "add", MAILBOX, "--password-file", &password])
         .context("entering an account")
 }
 
@@ -286,12 +304,24 @@ database = "{folder}/mail.db"
 packs = "{folder}/packs"
 copy = "{folder}/directory.copy"
 
+[[mail.certificates]]
+chain = "{folder}/{CHAIN}"
+key = "{folder}/{KEY}"
+
 [mail.spool]
 folder = "{folder}/spool"
 
 [mail.mx]
 listen = ["{SERVICE_V4}:25", "[{SERVICE_V6}]:25"]
 greeting_pause = "0s"
+
+[mail.submission]
+listen = ["{SERVICE_V4}:587", "[{SERVICE_V6}]:587"]
+listen_tls = ["{SERVICE_V4}:465", "[{SERVICE_V6}]:465"]
+
+[mail.pop3]
+listen = ["{SERVICE_V4}:110", "[{SERVICE_V6}]:110"]
+listen_tls = ["{SERVICE_V4}:995", "[{SERVICE_V6}]:995"]
 "#
     )
 }

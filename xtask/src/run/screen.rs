@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use muralla_lab::peers::MAILBOX;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
 
+use super::appliance::MAIL_PASSWORD;
 use super::attack::Attack;
 use super::scene::{NO_ANSWER, Scene, View, milliseconds, percent, short};
 use super::traffic::{Experience, Service};
@@ -93,7 +95,8 @@ fn head_line(frame: &mut Frame<'_>, area: Rect, view: &View, up: Duration) {
         Span::from(format!("wall: {}", view.mode)).fg(color)
     };
     let time = format!("{}:{:02}", up.as_secs() / 60, up.as_secs() % 60);
-    let line = Line::from(vec![" Muralla ".bold().reversed(), "  ".into(), wall]);
+    let user = Span::from(format!("  mail: {MAILBOX} {MAIL_PASSWORD}")).dim();
+    let line = Line::from(vec![" Muralla ".bold().reversed(), "  ".into(), wall, user]);
     frame.render_widget(line, area);
     frame.render_widget(Line::from(format!("{time} ")).right_aligned(), area);
 }
@@ -278,7 +281,8 @@ mod tests {
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
         terminal.draw(|frame| draw(frame, &view, Duration::from_secs(61))).unwrap();
         let screen = terminal.backend().to_string();
-        for text in ["1:01", "100 M", "123 k", "SMTP", "again to stop"] {
+        for text in ["1:01", "someone@lab.test letmein", "100 M", "123 k", "SMTP", "again to stop"]
+        {
             assert!(screen.contains(text), "{text} in\n{screen}");
         }
         for reason in reasons {
