@@ -52,6 +52,24 @@ pub async fn running(work: &mut Work) -> Result<Option<Running>, DatabaseError> 
     row.map(|row| Ok(Running { ended: row.int(0)?, next: row.int(1)? })).transpose()
 }
 
+/// Settings of the database that are off, without any of which a power cut may take along what was committed. SQLite's are our own.
+pub async fn careless(work: &mut Work) -> Result<Vec<&'static str>, DatabaseError> {
+    const SETTINGS: [&str; 3] = ["fsync", "full_page_writes", "synchronous_commit"];
+    const SQL: &str = "SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')";
+    if work.flavour() == Flavour::Sqlite {
+        return Ok(Vec::new());
+    }
+    let mut off = Vec::new();
+    if let Some(row) = work.row(SQL, Vec::new()).await? {
+        for (column, name) in SETTINGS.into_iter().enumerate() {
+            if row.text(column)? == "off" {
+                off.push(name);
+            }
+        }
+    }
+    Ok(off)
+}
+
 /// Waits until no other server migrates or numbers itself. Of SQLite the transaction has been alone from its beginning.
 pub async fn alone(work: &mut Work) -> Result<(), DatabaseError> {
     match work.flavour() {

@@ -708,8 +708,13 @@ fn show(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Like `print!`, but without a panic when the reader is gone.
 pub(crate) fn out(text: &str) -> anyhow::Result<()> {
+    out_octets(text.as_bytes())
+}
+
+/// The same of what may be no text.
+fn out_octets(octets: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(octets)?;
     Ok(stdout.flush()?)
 }
 

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use muralla_edge::offenders::Offence;
 use muralla_mail::config::MailConfig;
-use muralla_mail::operators::{QueueAction, QueueEntry, QueueForm, TraceEvent};
+use muralla_mail::operators::{
+    MessageForm, QueueAction, QueueEntry, QueueForm, QueuedMessage, TraceEvent,
+};
 use muralla_mail::outgoing::hosts::Names;
 use muralla_mail::outgoing::sts::https::Https;
 use muralla_mail::outgoing::sts::{NoPolicies, Policies};
@@ -45,6 +47,8 @@ pub(crate) trait Mail: Send + Sync {
         form: QueueForm,
         action: QueueAction,
     ) -> Pending<'_, anyhow::Result<u64>>;
+    /// A message in the queue.
+    fn read_queued(&self, form: MessageForm) -> Pending<'_, anyhow::Result<QueuedMessage>>;
     /// What happened to a message, or to those of an address.
     fn trace(&self, what: String) -> Pending<'_, anyhow::Result<Vec<TraceEvent>>>;
     /// Copies of the sockets, with the names under which systemd keeps them.
@@ -266,6 +270,12 @@ impl Mail for Running {
         Box::pin(async move {
             self.running()?.change_queue(&form, action).await.map_err(anyhow::Error::msg)
         })
+    }
+
+    fn read_queued(&self, form: MessageForm) -> Pending<'_, anyhow::Result<QueuedMessage>> {
+        Box::pin(
+            async move { self.running()?.read_queued(&form).await.map_err(anyhow::Error::msg) },
+        )
     }
 
     fn trace(&self, what: String) -> Pending<'_, anyhow::Result<Vec<TraceEvent>>> {

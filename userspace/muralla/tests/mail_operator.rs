@@ -172,6 +172,44 @@ fn a_subscriber_and_his_mail_have_one_password() {
 }
 
 #[test]
+fn limits_and_a_domain_that_relays_are_entered_and_taken_away() {
+    let provider = Provider::new();
+    let (ann, isp) = ("ann@isp.example", "isp.example");
+    let limits = ["--messages-per-hour", "10", "--recipients-per-day", "0"];
+    provider.does(&[&["account", "set", ann], &limits[..]].concat());
+    let shown = provider.account(ann)["limits"].clone();
+    assert_eq!(
+        (&shown["messages_per_hour"], &shown["recipients_per_day"]),
+        (&10.into(), &0.into())
+    );
+    assert_eq!(shown["messages_per_day"], Value::Null, "{shown}");
+    provider.does(&["account", "set", ann, "--messages-per-hour", "none", "--quota", "1GiB"]);
+    let shown = provider.account(ann)["limits"].clone();
+    assert_eq!(
+        (&shown["messages_per_hour"], &shown["recipients_per_day"]),
+        (&Value::Null, &0.into())
+    );
+
+    let refused = provider.refuses(&["domain", "set", isp, "--relay", "true"]);
+    assert!(refused.contains("needs a back-end"), "{refused}");
+    provider.does(&["backend", "set", "old", "--lmtp", "old.isp.example:24"]);
+    let items = ["--backend", "old", "--relay", "true", "--separator", "-"];
+    provider.does(&[&["domain", "set", isp, "--recipients-per-message", "5"], &items[..]].concat());
+    let shown = provider.tells(&["domain", "show", isp], 0);
+    assert_eq!((&shown["relay"], &shown["separator"]), (&true.into(), &"-".into()), "{shown}");
+    assert_eq!(shown["limits"]["recipients_per_message"], 5, "{shown}");
+    assert!(provider.does(&["domain", "list"]).contains("relays"));
+    provider.does(&["domain", "set", isp, "--relay", "false", "--separator", "none"]);
+    let shown = provider.tells(&["domain", "show", isp], 0);
+    assert_eq!((&shown["relay"], &shown["separator"]), (&false.into(), &Value::Null), "{shown}");
+
+    let csv = provider.file("limits.csv");
+    fs::write(&csv, "name,messages_per_day\nann@isp.example,77\n").unwrap();
+    provider.does(&["directory", "import", "--csv", &csv.display().to_string()]);
+    assert_eq!(provider.account(ann)["limits"]["messages_per_day"], 77);
+}
+
+#[test]
 fn a_plan_needs_no_configuration() {
     let run = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_muralla"));

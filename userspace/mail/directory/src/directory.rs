@@ -13,13 +13,13 @@ use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::entries::{Backend, DkimKeyEntry, DomainEntry, ShardEntry};
-use crate::index::Index;
+use crate::index::{Index, Small};
 use crate::load::Problems;
 use crate::login::Doorman;
 use crate::resolve::{self, AccountView, Resolution};
 use crate::{
-    AccountId, BackendId, DirectoryError, LoginAttempt, Name, Options, Protocol, Registry, ShardId,
-    copy, load,
+    AccountId, BackendId, DirectoryError, LoginAttempt, Name, Options, Protocol, Registry,
+    SendingLimits, ShardId, copy, load,
 };
 
 /// Domains, accounts, aliases and where mail goes. Clones are the same one.
@@ -38,6 +38,8 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) index: ArcSwap<Index>,
     pub(crate) doorman: Doorman,
+    /// How much an account may send if nothing else says it, as of now.
+    limits: ArcSwap<SendingLimits>,
     seed: [u64; 2],
     /// Up to where the log of changes was read; none if everything is still to be read.
     pub(crate) position: tokio::sync::Mutex<Option<Position>>,
@@ -124,10 +126,12 @@ impl Directory {
         let registry = Registry::connect(location, options)?;
         let seed = rand::random();
         let doorman = Doorman::new(&registry.options, rand::random());
+        let limits = ArcSwap::from_pointee(registry.options.limits);
         let inner = Arc::new(Inner {
             registry,
             index: ArcSwap::from_pointee(Index::new(seed)),
             doorman,
+            limits,
             seed,
             position: tokio::sync::Mutex::new(None),
             migrated: AtomicBool::new(false),
@@ -156,6 +160,11 @@ impl Directory {
         &self.inner.registry.options
     }
 
+    /// Says anew how much an account may send if nothing else says it.
+    pub fn set_limits(&self, limits: SendingLimits) {
+        self.inner.limits.store(Arc::new(limits));
+    }
+
     /// What becomes of mail for an address.
     #[must_use]
     pub fn resolve(&self, address: &Address) -> Resolution {
@@ -181,7 +190,7 @@ impl Directory {
     pub fn account(&self, id: AccountId) -> Option<AccountView> {
         let index = self.inner.index.load();
         let record = index.account_of(id.0)?;
-        AccountView::of(&record, &index.small(), self.options())
+        self.inner.view(&record, &index.small())
     }
 
     /// The account of a name; a domain that is an alias leads to the domain that it is an alias of.
@@ -192,7 +201,7 @@ impl Directory {
         let ours = small.domain(name.domain())?;
         let name = Name::join(name.local(), ours.entry.name.as_str())?;
         let record = index.account(name.as_str())?;
-        AccountView::of(&record, &small, self.options())
+        self.inner.view(&record, &small)
     }
 
     /// Whether an account may send as an address: its own with any detail, in any domain that is an alias of its own, an
@@ -268,6 +277,12 @@ impl Directory {
         self.inner.catch_up().await
     }
 
+    /// Whether the database did not answer the last time.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.inner.is_away()
+    }
+
     /// Writes the copy now; false if there is none to be written, or another process writes it.
     ///
     /// # Errors
@@ -306,6 +321,11 @@ impl Directory {
 }
 
 impl Inner {
+    /// An account as the servers see it now.
+    pub(crate) fn view(&self, record: &[u8], small: &Small) -> Option<AccountView> {
+        AccountView::of(record, small, &self.registry.options, **self.limits.load())
+    }
+
     /// Reads what is new, or everything if it has to be.
     pub(crate) async fn catch_up(&self) -> Result<(), DirectoryError> {
         let mut position = self.position.lock().await;

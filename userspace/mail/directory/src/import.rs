@@ -427,7 +427,7 @@ fn secret(text: &str) -> Result<Secret, String> {
         }
         "PLAIN-MD5" | "LDAP-MD5" => "MD5",
         "DES-CRYPT" => "CRYPT",
-        "CRAM-MD5" | "HMAC-MD5" | "DIGEST-MD5" | "RPA" | "LANMAN" | "LM" | "SKEY" | "OTP" => {
+        "DIGEST-MD5" | "RPA" | "LANMAN" | "LM" | "SKEY" | "OTP" => {
             return Err(format!("{{{base}}} is good for its own method alone: set a new password"));
         }
         other => other,
@@ -575,7 +575,12 @@ mod tests {
                 "credential",
             ),
             (scram.as_str(), "scram"),
+            (
+                "{CRAM-MD5}cd3ba7deaad6e5ca23448ba42e379747a9e0f7f1fbc00c8a81bbaac395731b56",
+                "credential",
+            ),
             ("{CRAM-MD5}00", "refused"),
+            ("{DIGEST-MD5}5ebe2294ecd0e0f08eab7690d2a6ee69", "refused"),
             ("{NOVEL}00", "refused"),
             ("{ANYTHING}", "refused"),
             ("secret in clear", "refused"),

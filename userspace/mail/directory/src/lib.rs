@@ -49,6 +49,6 @@ pub use import::{Import, Imported, Refused};
 pub use login::{Accepted, LoginAttempt, LoginCounts, LoginRefusal, ScramChallenge};
 pub use name::Name;
 pub use options::{BlockedSubscribers, Options};
-pub use registry::{AppPassword, MoveBegun, MoveEntry, MoveLease, Progress, Registry};
+pub use registry::{AppPassword, MoveBegun, MoveEntry, MoveLease, Progress, Registry, Sent};
 pub use resolve::{AccountView, Resolution, Target};
 pub use scram::ScramKeys;

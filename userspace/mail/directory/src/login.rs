@@ -199,8 +199,7 @@ impl LoginAttempt {
     fn accepted(&self, which: i64) -> Result<Accepted, LoginRefusal> {
         let record = self.record.as_deref().ok_or(LoginRefusal::Wrong)?;
         let small = self.index.small();
-        let account = AccountView::of(record, &small, &self.inner.registry.options)
-            .ok_or(LoginRefusal::Wrong)?;
+        let account = self.inner.view(record, &small).ok_or(LoginRefusal::Wrong)?;
         if account.disabled || account.refused {
             return Err(LoginRefusal::Disabled);
         }

@@ -40,7 +40,8 @@ pub struct Options {
     pub postmaster: Option<Address>,
     /// Bytes that an account may have if nothing else says it; 0: no limit.
     pub quota_bytes: u64,
-    /// How much an account may send if nothing else says it.
+    /// How much an account may send if nothing else says it, until [`Directory::set_limits`](crate::Directory::set_limits) says
+    /// something else.
     pub limits: SendingLimits,
     /// What a blocked subscriber may do with his mail.
     pub blocked_subscribers: BlockedSubscribers,

@@ -11,6 +11,7 @@ mod moves;
 mod passwords;
 mod people;
 mod places;
+mod sent;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use crate::{DirectoryError, Options};
 pub use aliases::AliasUse;
 pub use moves::{MoveBegun, MoveEntry, MoveLease};
 pub use passwords::AppPassword;
+pub use sent::Sent;
 
 /// How long others are let go first when the schema is made, and how often it is tried.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -5,7 +5,8 @@
 //! before the separator, the domain's catch-all, the domain's back-ends if it relays, and for `postmaster` (RFC 5321 section
 //! 4.5.1) whoever is configured. A name among its own alias' targets is the account of that name, as in Postfix.
 //!
-//! Nobody is asked, be the name known or not: what is told by time is a fraction of a microsecond.
+//! Nobody is asked, be the name known or not: what is told by time is a fraction of a microsecond. Whether a domain's back-ends know
+//! whom we don't is for whoever takes the mail to ask.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -95,7 +96,13 @@ pub struct AccountView {
 }
 
 impl AccountView {
-    pub(crate) fn of(record: &[u8], small: &Small, options: &Options) -> Option<Self> {
+    /// `limits` are those of who has none otherwise: they may have changed since the options were made.
+    pub(crate) fn of(
+        record: &[u8],
+        small: &Small,
+        options: &Options,
+        limits: SendingLimits,
+    ) -> Option<Self> {
         let account = Account::read(record)?;
         let domain = small.domains.get(crate::name::split(account.name).1);
         let above = domain.map(|domain| domain.entry.limits).unwrap_or_default();
@@ -110,7 +117,7 @@ impl AccountView {
             disabled: account.disabled || domain.is_none_or(|domain| domain.entry.disabled),
             refused: blocked && rule == BlockedSubscribers::Refuse,
             may_send: account.may_send && (!blocked || rule == BlockedSubscribers::Serve),
-            limits: account.limits.or(above).or(options.limits),
+            limits: account.limits.or(above).or(limits),
             backends: small.backends_of(&account),
         })
     }

@@ -18,5 +18,11 @@ pub(crate) const SCHEMA: Schema = Schema {
             sqlite: "",
             postgres: "",
         },
+        Step {
+            name: "what accounts sent lately",
+            tables: include_str!("../migrations/0003_sent.sql"),
+            sqlite: "",
+            postgres: "",
+        },
     ],
 };

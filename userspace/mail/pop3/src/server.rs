@@ -423,7 +423,7 @@ impl<H: Handler> Run<'_, H> {
     /// Whoever guesses waits.
     async fn hold_back(&self, session: &Session, refused: Refused) -> Refused {
         if refused != Refused::Unavailable {
-            let times = session.facts().failures.saturating_add(1);
+            let times = session.facts().refused_logins().saturating_add(1);
             sleep(self.config.failure_delay.saturating_mul(times)).await;
         }
         refused

@@ -127,8 +127,10 @@ pub struct Facts {
     pub user: Option<String>,
     /// Whether the connection was encrypted at its end.
     pub encrypted: bool,
-    /// Refused logins.
+    /// Logins with a wrong name or password, or too many of them.
     pub failures: u32,
+    /// Logins with the right password that were refused all the same.
+    pub disabled: u32,
     /// Mistakes: what is no command, or none where it was said.
     pub errors: u32,
     /// Whether there was anything behind `STLS` that somebody wanted to be taken for encrypted.
@@ -143,6 +145,14 @@ pub struct Facts {
     pub deleted: usize,
     /// Why it ended.
     pub end: Option<End>,
+}
+
+impl Facts {
+    /// Logins that were refused, guessed or not.
+    #[must_use]
+    pub const fn refused_logins(&self) -> u32 {
+        self.failures.saturating_add(self.disabled)
+    }
 }
 
 /// A session with one client.
@@ -710,7 +720,11 @@ impl Session {
         self.phase = Phase::Authorization(None);
         match refused {
             Refused::Credentials => self.say("-ERR [AUTH] Wrong name or password"),
-            Refused::Disabled => self.say("-ERR [AUTH] This account is not open for POP3"),
+            Refused::Disabled => {
+                self.say("-ERR [AUTH] This account is not open for POP3");
+                self.facts.disabled = self.facts.disabled.saturating_add(1);
+                return self.bound_logins();
+            }
             Refused::Unavailable => {
                 self.say("-ERR [SYS/TEMP] Nobody can log in now: please try again later");
                 return;
@@ -728,7 +742,11 @@ impl Session {
     /// A login was refused. Not for long.
     fn fail(&mut self) {
         self.facts.failures = self.facts.failures.saturating_add(1);
-        if self.facts.failures >= self.settings.most_failures {
+        self.bound_logins();
+    }
+
+    fn bound_logins(&mut self) {
+        if self.facts.refused_logins() >= self.settings.most_failures {
             self.end(End::Failures);
         }
     }

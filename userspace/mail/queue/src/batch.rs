@@ -11,7 +11,7 @@ use muralla_database::{Value, Work};
 use muralla_mail_envelope::MessageId;
 use muralla_mail_store::BodyRow;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::error::{QueueError, again};
 use crate::events::{Event, EventKind};
@@ -36,6 +36,9 @@ pub(crate) enum Step {
     Queue(Box<Queueing>),
     Report(Arc<Reporting>),
     Settle(Settling),
+    /// What a test brings a committer down with.
+    #[cfg(test)]
+    Panic,
 }
 
 /// A message whose body is durable.
@@ -62,6 +65,8 @@ pub(crate) struct Reporting {
 pub(crate) struct Settling {
     message: MessageId,
     about: Vec<(i64, Owed)>,
+    /// Why nobody can be told, if so.
+    untold: Option<String>,
     now: i64,
 }
 
@@ -76,7 +81,12 @@ pub(crate) enum Answer {
 
 impl Settling {
     pub(crate) fn of(notice: &Notice, now: i64) -> Self {
-        Self { message: notice.message, about: notice.about.clone(), now }
+        Self { message: notice.message, about: notice.about.clone(), untold: None, now }
+    }
+
+    /// Of one that nobody can be told.
+    pub(crate) fn untold(notice: &Notice, why: &str, now: i64) -> Self {
+        Self { untold: Some(why.to_owned()), ..Self::of(notice, now) }
     }
 }
 
@@ -87,6 +97,8 @@ impl Step {
             Self::Queue(queueing) => queueing.settles.as_ref().map(|settling| settling.message),
             Self::Report(reporting) => Some(reporting.message),
             Self::Settle(settling) => Some(settling.message),
+            #[cfg(test)]
+            Self::Panic => panic!("a step of a test"),
         }
     }
 
@@ -95,6 +107,8 @@ impl Step {
             Self::Queue(queueing) => queueing.coming.0.created,
             Self::Report(reporting) => reporting.now,
             Self::Settle(settling) => settling.now,
+            #[cfg(test)]
+            Self::Panic => 0,
         }
     }
 }
@@ -113,7 +127,13 @@ pub(crate) async fn commit_tasks(queue: Weak<Inner>, tasks: Tasks) {
         // Whoever waits for an answer holds the queue.
         let Some(queue) = queue.upgrade() else { return };
         queue.counters.batches.fetch_add(1, Relaxed);
-        queue.commit(batch).await;
+        // In a task of its own: should one batch bring it down, those who wait for it are told to come again, and the next is committed.
+        let working = Arc::clone(&queue);
+        let committed = tokio::spawn(async move { working.commit(batch).await }).await;
+        if committed.is_err_and(|ended| ended.is_panic()) {
+            queue.counters.panics.fetch_add(1, Relaxed);
+            error!("a batch of what was to be queued caused a panic; please report it");
+        }
     }
 }
 
@@ -178,6 +198,8 @@ impl Inner {
                     Answer::Reported(self.report_one(&mut locked, reporting))
                 }
                 Step::Settle(settling) => settle(&mut locked, settling),
+                #[cfg(test)]
+                Step::Panic => Answer::Done,
                 Step::Queue(queueing) => {
                     let settled = match &queueing.settles {
                         Some(settling) => settle(&mut locked, settling),
@@ -346,7 +368,7 @@ fn said(reply: &muralla_mail_envelope::Reply, host: Option<&str>) -> String {
 
 /// Clears what a notice is about; or nothing of it, if something of it is otherwise by now.
 fn settle(locked: &mut Locked, settling: &Settling) -> Answer {
-    let Settling { message, about, now } = settling;
+    let Settling { message, about, untold, now } = settling;
     let is_owed = |(number, owed): &(i64, Owed)| {
         locked.recipient((*message, *number)).is_some_and(|row| row.owed == Some(*owed))
     };
@@ -355,19 +377,8 @@ fn settle(locked: &mut Locked, settling: &Settling) -> Answer {
     }
     for (number, owed) in about {
         let key = (*message, *number);
-        let Some(mut row) = locked.recipient(key).cloned() else { continue };
-        let what = match owed {
-            Owed::Delayed => "its sender was told that it takes long",
-            Owed::Relayed | Owed::Delivered => "its sender was told that it arrived",
-            Owed::Failed => "its sender was told that it failed",
-        };
-        locked.event(*message, EventKind::Notified, Some(&row), what.to_owned(), *now);
-        if row.state == OVER {
-            locked.remove(key);
-        } else {
-            row.owed = None;
-            locked.change(key, row);
-        }
+        let Some(row) = locked.recipient(key).cloned() else { continue };
+        locked.settle(key, row, *owed, untold.as_deref(), *now);
     }
     Answer::Done
 }

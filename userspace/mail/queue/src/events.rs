@@ -11,7 +11,7 @@ use muralla_database::{DatabaseError, Engine, Value, Work};
 use muralla_mail_envelope::{Address, MessageId, scan};
 use sqlx::AssertSqlSafe;
 use tokio::sync::{mpsc, oneshot};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::rows::{clean, message_id};
 
@@ -322,21 +322,35 @@ async fn write(engine: Engine, mut notes: mpsc::Receiver<Note>, lost: Arc<Atomic
                 Note::Flush(done) => flushes.push(done),
             }
         }
-        let mut backoff = muralla_database::Backoff::default();
-        let mut attempt = 0;
-        while let Err(error) = insert(&engine, &events).await {
-            attempt += 1;
-            if !error.may_pass() || attempt > PATIENCE {
-                warn!(%error, events = events.len(), "events are forgotten");
-                lost.fetch_add(events.len() as u64, Relaxed);
-                break;
-            }
-            tokio::time::sleep(backoff.failed(rand::random())).await;
+        let count = events.len();
+        // In a task of its own: should these bring it down, the next are written.
+        let written = tokio::spawn(insist(engine.clone(), events)).await;
+        let panicked = written.as_ref().is_err_and(tokio::task::JoinError::is_panic);
+        if panicked {
+            error!(events = count, "events caused a panic, and are forgotten; please report it");
+        }
+        if panicked || matches!(written, Ok(false)) {
+            lost.fetch_add(count as u64, Relaxed);
         }
         for done in flushes {
             let _ = done.send(());
         }
     }
+}
+
+/// Writes events, again and again for a while. Tells whether they are written.
+async fn insist(engine: Engine, events: Vec<Event>) -> bool {
+    let mut backoff = muralla_database::Backoff::default();
+    let mut attempt = 0;
+    while let Err(error) = insert(&engine, &events).await {
+        attempt += 1;
+        if !error.may_pass() || attempt > PATIENCE {
+            warn!(%error, events = events.len(), "events are forgotten");
+            return false;
+        }
+        tokio::time::sleep(backoff.failed(rand::random())).await;
+    }
+    true
 }
 
 async fn insert(engine: &Engine, events: &[Event]) -> Result<(), DatabaseError> {

@@ -1,7 +1,8 @@
 //! Which senders are told of what. Pure but for reading what is owed.
 //!
 //! A notice goes to a message's sender, so it must never go to somebody who did not send it, and never be answered by another:
-//! - never about a message from `<>`: it may be a notice itself (RFC 5321 section 4.5.5);
+//! - never about a message from `<>`: it may be a notice itself (RFC 5321 section 4.5.5). It is held if it fails, unless it is one of
+//!   ours, which goes;
 //! - never to a sender that anybody could have written there: only to one that proved who he is, or that we made ourselves;
 //! - of a failure and a delay unless he asked not to be told, of a success only if he asked (RFC 3461 section 5.2).
 //!

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use muralla_database::{DatabaseError, Row, Value};
 use muralla_mail_envelope::{EnhancedCode, Envelope, MessageId, Reply};
+use muralla_mail_store::BodyId;
 use sqlx::AssertSqlSafe;
 
 use crate::error::{QueueError, again};
@@ -35,7 +36,7 @@ pub enum State {
     Waiting,
     /// Somebody is trying it.
     Trying,
-    /// An operator holds it.
+    /// It waits for an operator: he holds it, or it failed and nobody could be told.
     Held,
     /// It is over, and its sender is to be told.
     Over,
@@ -193,6 +194,19 @@ impl Queue {
         Ok(Some((envelope, self.list(&filter, None, usize::MAX, now).await?)))
     }
 
+    /// A message's content, to be read of [`Queue::bodies`], with how many bytes it has; nothing if it is not in the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError`].
+    pub async fn body(&self, message: MessageId) -> Result<Option<(BodyId, u64)>, QueueError> {
+        let mut work = self.inner.engine.read().await?;
+        let sql = "SELECT body, size FROM mail_queue WHERE id = $1";
+        let row = work.row(sql, vec![message.as_bytes().as_slice().into()]).await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some((BodyId(row.int(0)?), u64::try_from(row.int(1)?).unwrap_or(0))))
+    }
+
     /// Changes the recipients that are meant. Tells how many were changed. An empty filter means all.
     ///
     /// # Errors
@@ -233,7 +247,7 @@ impl Queue {
         Ok(count)
     }
 
-    /// How much there is. Reads all of it.
+    /// How much there is. Reads indexes alone, and these whole: it is no question for each second.
     ///
     /// # Errors
     ///
@@ -247,20 +261,20 @@ impl Queue {
             (counts.messages, counts.bytes, counts.oldest) =
                 (row.int(0)?, row.int(1)?, row.int_or_none(2)?);
         }
-        let sql = "SELECT state, CAST(CASE WHEN due <= $1 THEN 0 WHEN owner IS NOT NULL THEN 1 ELSE 2 END AS BIGINT), count(*) \
-                   FROM mail_queue_recipient GROUP BY 1, 2";
+        // Conditions are those of the indexes: (destination, due), (owner) and (state), each of a part of the rows.
+        let sql = "SELECT count(*), CAST(coalesce(sum(CASE WHEN due <= $1 THEN 1 ELSE 0 END), 0) AS BIGINT) \
+                   FROM mail_queue_recipient WHERE state = 0";
+        let mut open = 0;
         work.each_of_many(sql, vec![now.into()], |row| {
-            let (state, when, number) = (row.int(0)?, row.int(1)?, row.int(2)?);
-            match (state, when) {
-                (WAITING, 0) => counts.due += number,
-                (WAITING, 1) => counts.trying += number,
-                (WAITING, _) => counts.waiting += number,
-                (HELD, _) => counts.held += number,
-                _ => {}
-            }
+            (open, counts.due) = (row.int(0)?, row.int(1)?);
             Ok(())
         })
         .await?;
+        let sql = "SELECT count(*) FROM mail_queue_recipient WHERE owner IS NOT NULL AND state = 0 AND due > $1";
+        counts.trying = work.number(sql, vec![now.into()]).await?;
+        counts.waiting = open.saturating_sub(counts.due).saturating_sub(counts.trying);
+        let sql = "SELECT count(*) FROM mail_queue_recipient WHERE state > 0 AND state = $1";
+        counts.held = work.number(sql, vec![HELD.into()]).await?;
         let sql = "SELECT count(*) FROM mail_queue_recipient WHERE owed > 0";
         counts.owed = work.number(sql, Vec::new()).await?;
         let sql = "SELECT count(*) FROM mail_queue_destination";

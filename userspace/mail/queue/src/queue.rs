@@ -190,8 +190,8 @@ pub struct QueueStatus {
     pub deferred: u64,
     /// Recipients that a server refused for good.
     pub failed: u64,
-    /// Recipients that failed, refused or expired, of whom nobody could be told, as their messages' senders may be forged: they
-    /// are held, for an operator to look at.
+    /// Recipients that failed, refused or expired, of whom nobody could be told, as their messages have no sender, or one that may be
+    /// forged, or that takes no mail himself: they are held, for an operator to look at.
     pub untold: u64,
     /// Outcomes that came too late.
     pub late: u64,
@@ -203,6 +203,8 @@ pub struct QueueStatus {
     pub waiting: u64,
     /// Events that were forgotten.
     pub events_lost: u64,
+    /// Transactions that caused a panic: what was in them is tried again by who wanted it.
+    pub panics: u64,
 }
 
 pub(crate) struct Inner {
@@ -230,6 +232,7 @@ pub(crate) struct Counters {
     pub(crate) late: AtomicU64,
     pub(crate) notices: AtomicU64,
     pub(crate) batches: AtomicU64,
+    pub(crate) panics: AtomicU64,
 }
 
 /// How often what others were faster at is tried again.
@@ -372,13 +375,32 @@ impl Queue {
         }
     }
 
-    /// Clears what a notice is about, as it was brought in another way, or can't be.
+    /// Clears what a notice is about, as it was brought in another way.
     ///
     /// # Errors
     ///
     /// [`QueueError`]: it is still owed.
     pub async fn settle(&self, notice: &Notice, now: i64) -> Result<Told, QueueError> {
-        match self.inner.write(Step::Settle(batch::Settling::of(notice, now))).await? {
+        self.settled(batch::Settling::of(notice, now)).await
+    }
+
+    /// Nobody can be told what a notice is about, for that reason: what failed is held for an operator, and counted as
+    /// [untold](QueueStatus::untold).
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError`]: it is still owed.
+    pub async fn settle_untold(
+        &self,
+        notice: &Notice,
+        why: &str,
+        now: i64,
+    ) -> Result<Told, QueueError> {
+        self.settled(batch::Settling::untold(notice, why, now)).await
+    }
+
+    async fn settled(&self, settling: batch::Settling) -> Result<Told, QueueError> {
+        match self.inner.write(Step::Settle(settling)).await? {
             Answer::Late => Ok(Told::Late),
             _ => Ok(Told::Told),
         }
@@ -428,6 +450,7 @@ impl Queue {
             batches: counters.batches.load(Relaxed),
             waiting: tasks.max_capacity().saturating_sub(tasks.capacity()) as u64,
             events_lost: events.lost(),
+            panics: counters.panics.load(Relaxed),
         }
     }
 }
@@ -561,3 +584,6 @@ impl std::fmt::Debug for Queue {
         write!(f, "Queue({})", self.inner.options.owner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muralla_database::{DatabaseError, Row, Value, Work};
 use muralla_mail_envelope::dsn::Fate;
-use muralla_mail_envelope::{Address, Envelope, MessageId, RcptParameters, Reply};
+use muralla_mail_envelope::{Address, Envelope, MessageId, Protocol, RcptParameters, Reply};
 use muralla_mail_store::BodyId;
 
 use crate::error::QueueError;
@@ -102,6 +102,23 @@ impl MessageRow {
 
     pub(crate) fn envelope(&self, id: MessageId) -> Result<Envelope, QueueError> {
         Envelope::decode(&self.envelope).map_err(|source| QueueError::Envelope { id, source })
+    }
+
+    /// Whether it is a notice of ours: nothing else comes from nobody and from ourselves.
+    fn is_notice(&self, id: MessageId) -> bool {
+        self.sender.is_empty()
+            && self.envelope(id).is_ok_and(|envelope| envelope.client.protocol == Protocol::Local)
+    }
+
+    /// Why nobody can be told if it fails. Nothing if its sender can, or if it is a notice: what that tells of failed before, and
+    /// nothing must ever answer it.
+    fn untold(&self, id: MessageId) -> Option<&'static str> {
+        match (self.sender.is_empty(), self.known) {
+            (true, _) if self.is_notice(id) => None,
+            (true, _) => Some("it has no sender who could be told"),
+            (false, true) => None,
+            (false, false) => Some("anybody may have written the sender there"),
+        }
     }
 
     /// What its sender is owed if this happens.
@@ -284,16 +301,21 @@ impl Locked {
         }
     }
 
-    /// It will not be tried again. If nobody can be told of that, it is held: what was taken over is not lost without a word.
-    pub(crate) fn fail(&mut self, key: Key, mut row: RecipientRow, why: &str, now: i64) {
-        let message = self.messages.get(&key.0);
-        if message.is_none_or(|message| message.known || message.sender.is_empty()) {
-            return self.give_up(key, row, why, now);
+    /// It will not be tried again. If nobody can be told of that, it is held: what was taken over is not lost without a word. A notice
+    /// of ours is not.
+    pub(crate) fn fail(&mut self, key: Key, row: RecipientRow, why: &str, now: i64) {
+        let untold = self.messages.get(&key.0).and_then(|message| message.untold(key.0));
+        match untold {
+            None => self.give_up(key, row, why, now),
+            Some(untold) => self.hold(key, row, format!("{why}; it is held, as {untold}"), now),
         }
+    }
+
+    /// It failed, and nobody can be told: an operator sees to it.
+    fn hold(&mut self, key: Key, mut row: RecipientRow, text: String, now: i64) {
         self.untold += 1;
-        let text = format!("{why}; it is held, as anybody may have written the sender there");
         self.event(key.0, EventKind::Held, Some(&row), text, now);
-        (row.state, row.owner) = (HELD, None);
+        (row.state, row.owner, row.owed) = (HELD, None, None);
         self.change(key, row);
     }
 
@@ -303,6 +325,37 @@ impl Locked {
         let owed = message.and_then(|message| message.owes(&row, Happened::Failed));
         self.event(key.0, EventKind::Failed, Some(&row), why.to_owned(), now);
         self.end(key, row, owed);
+    }
+
+    /// What is owed of it is done with: its sender was told, or nobody can be, for that reason. Of what failed, an operator has to know.
+    pub(crate) fn settle(
+        &mut self,
+        key: Key,
+        mut row: RecipientRow,
+        owed: Owed,
+        untold: Option<&str>,
+        now: i64,
+    ) {
+        let what = match owed {
+            Owed::Delayed => "that it takes long",
+            Owed::Relayed | Owed::Delivered => "that it arrived",
+            Owed::Failed => "that it failed",
+        };
+        let (kind, text) = match untold {
+            None => (EventKind::Notified, format!("its sender was told {what}")),
+            Some(why) if owed == Owed::Failed => {
+                let text = format!("nobody could be told {what}, as {why}; it is held");
+                return self.hold(key, row, text, now);
+            }
+            Some(why) => (EventKind::Other, format!("nobody could be told {what}, as {why}")),
+        };
+        self.event(key.0, kind, Some(&row), text, now);
+        if row.state == OVER {
+            self.remove(key);
+        } else {
+            row.owed = None;
+            self.change(key, row);
+        }
     }
 
     /// Nobody is told of its delay any more.

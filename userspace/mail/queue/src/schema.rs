@@ -18,5 +18,11 @@ pub const SCHEMA: Schema = Schema {
             sqlite: "",
             postgres: "",
         },
+        Step {
+            name: "counts out of indexes",
+            tables: include_str!("../migrations/0003_counts.sql"),
+            sqlite: "",
+            postgres: "",
+        },
     ],
 };

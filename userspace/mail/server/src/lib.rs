@@ -11,8 +11,11 @@
 //! - [`perimeter`] is where the filter stands, [`sightings`] what the wall is told of clients;
 //! - [`tools`] are for commands that need no role;
 //! - `shards` are the stores that mailboxes live in, opened when they are needed and left alone while they are away;
+//! - `folder` makes folders that are there after a power cut;
 //! - `circuit` keeps everybody from waiting for what hangs, `measures` counts and times what is handed over;
+//! - `inquiry` asks back-ends for recipients who are not known here;
 //! - `moves` ends moves of mailboxes that nobody goes on with;
+//! - `sandbox` knows what systemd lets the service write to;
 //! - `routes` says where something in the queue goes, `letter` is a message with what we write above it.
 //!
 //! # What 250 means
@@ -42,6 +45,8 @@ pub mod tools;
 
 mod circuit;
 mod clock;
+mod folder;
+mod inquiry;
 mod letter;
 mod listening;
 mod measures;
@@ -50,6 +55,7 @@ mod plan;
 mod post;
 mod recipients;
 mod routes;
+mod sandbox;
 mod units;
 
 pub use config::MailConfig;

@@ -87,7 +87,7 @@ struct Delivering {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct DeliveryStatus {
-    /// `store/` and a shard, `backend/` and a name, or `remote` for other domains.
+    /// `store/` and a shard, `backend/` and a name, `remote` for other domains, or `spool` for what waited on this machine's disk before.
     pub to: String,
     /// Whether it could be reached the last time.
     pub up: bool,
@@ -113,6 +113,9 @@ pub(crate) struct Fates {
     pub(crate) refused: u64,
     pub(crate) unreachable: u64,
 }
+
+/// What messages are counted under that waited on this machine's disk, with the time from their 250 until all had them.
+pub(crate) const SPOOL: &str = "spool";
 
 /// Places that are told apart at most.
 const MOST: usize = 1_000;

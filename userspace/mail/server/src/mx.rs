@@ -10,18 +10,22 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use muralla_mail_directory::Target;
 use muralla_mail_envelope::headers::{self, Received};
-use muralla_mail_envelope::{Address, Client, Domain, Envelope, Recipient, scan};
+use muralla_mail_envelope::{
+    Address, Client, Domain, Envelope, MessageId, Recipient, Reply, ReversePath, scan,
+};
+use muralla_mail_queue::EventKind;
 use muralla_smtp::server::{Conversation, Decision, Handler, MailFrom, Peer, Report, Welcome};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use crate::clock;
 use crate::config::WhenFull;
+use crate::inquiry::{Found, Inquiry, InquiryStatus};
 use crate::letter::Letter;
 use crate::measures::{SessionCounts, Sessions};
 use crate::perimeter::{Arrival, Judgement, Perimeter, Placement};
 use crate::plan::{Known, Plan, Surroundings};
-use crate::post::{Post, Refusal};
+use crate::post::{Post, Refusal, Refused};
 use crate::recipients::{Nobody, Recipients};
 use crate::sightings::{self, Lookout, Service};
 
@@ -43,6 +47,7 @@ pub(crate) struct Mx {
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) perimeter: Arc<dyn Perimeter>,
     pub(crate) lookout: Arc<dyn Lookout>,
+    pub(crate) inquiry: Inquiry,
     pub(crate) counters: Counters,
 }
 
@@ -102,6 +107,9 @@ pub struct MxStatus {
     /// Recipients put off as what was entered for them leads round in a circle, or to too many.
     #[serde(default)]
     pub astray: u64,
+    /// What back-ends said of recipients who are not known here.
+    #[serde(default)]
+    pub inquiries: InquiryStatus,
     /// How connections ended, and what they were encrypted with.
     #[serde(default)]
     pub ended: SessionCounts,
@@ -112,6 +120,8 @@ pub struct MxStatus {
 pub(crate) struct Memory {
     /// Recipients of the message that is being sent, as they were found.
     found: HashMap<Address, Known>,
+    /// What its recipients are called together in traces who were refused.
+    refused: Option<MessageId>,
     from_nobody: bool,
     relayed: u32,
     spam: u32,
@@ -140,6 +150,7 @@ impl Mx {
             never: read(&counters.never),
             disabled: read(&counters.disabled),
             astray: read(&counters.astray),
+            inquiries: self.inquiry.status(),
             ended: counters.ended.counts(),
         }
     }
@@ -151,6 +162,22 @@ impl Mx {
                 Decision::temporary(452, 2, 2, "The mailbox is full: try again later")
             }
             WhenFull::Refuse => Decision::permanent(552, 2, 2, "The mailbox is full"),
+        }
+    }
+
+    /// Whether he is taken where his mail goes, where others know more than we do.
+    async fn is_taken(&self, known: &Known) -> Result<(), Decision> {
+        let Known::Targets(targets) = known else { return Ok(()) };
+        match self.inquiry.ask(self.post.directory(), targets).await {
+            Found::Known => Ok(()),
+            Found::Unsure => Err(Nobody::UnknownForNow.decision()),
+            Found::Unknown(reply) => {
+                // What does not say that nobody has the address is told as it was said: RFC 3463 section 3.2.
+                Err(match reply.enhanced.filter(|code| code.subject != 1) {
+                    None => Nobody::Unknown.decision(),
+                    Some(_) => Decision::Say(Reply::new(550, reply.enhanced, &reply.text)),
+                })
+            }
         }
     }
 
@@ -173,6 +200,40 @@ impl Mx {
             Ok((recipient.clone(), known))
         });
         found.collect()
+    }
+
+    /// Whether somebody gets what is sent there.
+    async fn resolve(&self, memory: &mut Memory, recipient: &Recipient) -> Decision {
+        let recipients = self.recipients.load_full();
+        let found = recipients.find(&recipient.address, memory.from_nobody, clock::now());
+        match found {
+            Ok(known) if self.post.is_full(&known).await => self.when_full(),
+            Ok(known) => match self.is_taken(&known).await {
+                Ok(()) => {
+                    memory.found.insert(recipient.address.clone(), known);
+                    Decision::Accept
+                }
+                Err(decision) => {
+                    add(&self.counters.unknown);
+                    decision
+                }
+            },
+            Err(nobody) => {
+                match nobody {
+                    Nobody::NotOurs => {
+                        memory.relayed += 1;
+                        add(&self.counters.relayed);
+                    }
+                    Nobody::Unknown | Nobody::UnknownForNow | Nobody::Forged => {
+                        add(&self.counters.unknown);
+                    }
+                    Nobody::Unsigned => add(&self.counters.backscatter),
+                    Nobody::Disabled => add(&self.counters.disabled),
+                    Nobody::Astray => add(&self.counters.astray),
+                }
+                nobody.decision()
+            }
+        }
     }
 
     async fn judge(&self, envelope: &Envelope, message: &Bytes, report: &Report) -> Judgement {
@@ -251,6 +312,11 @@ impl Mx {
                 Decision::Accept
             }
             Err(Refusal::Full) => self.when_full(),
+            // Since they were named.
+            Err(Refusal::Nobody) => {
+                add(&self.counters.unknown);
+                Nobody::Unknown.decision()
+            }
             Err(Refusal::NoRoom(error)) => {
                 add(&self.counters.no_room);
                 warn!(id = %plan.envelope.id, %error, "a message is put off");
@@ -287,6 +353,7 @@ impl Handler for Mx {
 
     async fn mail(&self, memory: &mut Memory, _: Conversation<'_>, mail: &MailFrom) -> Decision {
         memory.found.clear();
+        memory.refused = None;
         memory.from_nobody = mail.from.is_null();
         Decision::Accept
     }
@@ -294,33 +361,24 @@ impl Handler for Mx {
     async fn rcpt(
         &self,
         memory: &mut Memory,
-        _: Conversation<'_>,
+        about: Conversation<'_>,
         recipient: &Recipient,
     ) -> Decision {
-        let recipients = self.recipients.load_full();
-        let found = recipients.find(&recipient.address, memory.from_nobody, clock::now());
-        match found {
-            Ok(known) if self.post.is_full(&known).await => self.when_full(),
-            Ok(known) => {
-                memory.found.insert(recipient.address.clone(), known);
-                Decision::Accept
-            }
-            Err(nobody) => {
-                match nobody {
-                    Nobody::NotOurs => {
-                        memory.relayed += 1;
-                        add(&self.counters.relayed);
-                    }
-                    Nobody::Unknown | Nobody::UnknownForNow | Nobody::Forged => {
-                        add(&self.counters.unknown);
-                    }
-                    Nobody::Unsigned => add(&self.counters.backscatter),
-                    Nobody::Disabled => add(&self.counters.disabled),
-                    Nobody::Astray => add(&self.counters.astray),
-                }
-                nobody.decision()
-            }
+        let decision = self.resolve(memory, recipient).await;
+        if !decision.is_positive() {
+            let id = *memory.refused.get_or_insert_with(|| MessageId(rand::random()));
+            let from = about.transaction.map_or(&ReversePath::Null, |begun| &begun.mail.from);
+            self.post.note_refused(&Refused {
+                kind: EventKind::Refused,
+                id,
+                client: about.client,
+                from,
+                recipients: std::slice::from_ref(recipient),
+                message: &[],
+                decision: &decision,
+            });
         }
+        decision
     }
 
     async fn message(
@@ -330,10 +388,30 @@ impl Handler for Mx {
         envelope: Envelope,
         message: Bytes,
     ) -> Decision {
-        let id = envelope.id;
+        let Envelope { id, from, recipients, .. } = envelope.clone();
+        let spam = memory.spam;
         let decision = self.take(memory, about.report, envelope, &message).await;
-        debug!(%id, client = %about.client.ip, octets = message.len(), ?decision, "a message came");
+        let (client, octets) = (about.client, message.len());
+        if decision.is_positive() {
+            info!(%id, %from, recipients = recipients.len(), client = %client.ip, octets, "a message is taken");
+        } else {
+            debug!(%id, client = %client.ip, octets, ?decision, "a message came");
+            let filtered = memory.spam > spam;
+            self.post.note_refused(&Refused {
+                kind: if filtered { EventKind::Filtered } else { EventKind::Refused },
+                id,
+                client,
+                from: &from,
+                recipients: &recipients,
+                message: &message,
+                decision: &decision,
+            });
+        }
         decision
+    }
+
+    fn crowded(&self, source: IpAddr) {
+        self.lookout.saw(sightings::crowded(Service::Smtp, source));
     }
 
     async fn closed(&self, memory: Memory, client: &Client, report: &Report) {

@@ -1,7 +1,13 @@
 //! What operators see of the queue and of a message's life, and what they do about it. All of it can be written as JSON.
 
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use muralla_mail_envelope::MessageId;
 use muralla_mail_queue::{self as queue, Change, Filter, State, Traced};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use tracing::info;
 
 use crate::clock;
 use crate::role::Role;
@@ -91,6 +97,36 @@ pub struct QueueEntry {
     pub host: Option<String>,
 }
 
+/// Which message in the queue is read.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageForm {
+    /// Our id of it.
+    pub message: String,
+    /// Whether its header is enough.
+    #[serde(default)]
+    pub header: bool,
+}
+
+/// A message in the queue.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct QueuedMessage {
+    /// Our id of it.
+    pub message: String,
+    /// Bytes of it.
+    pub size: u64,
+    /// All of it, or its header, in base64.
+    pub content: String,
+}
+
+impl QueuedMessage {
+    /// What it has; nothing if that is no base64.
+    #[must_use]
+    pub fn octets(&self) -> Option<Vec<u8>> {
+        BASE64.decode(self.content.as_bytes()).ok()
+    }
+}
+
 /// Something that happened to a message.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct TraceEvent {
@@ -138,6 +174,12 @@ pub struct QueueFigures {
 /// Recipients that are listed if nobody says how many.
 const LISTED: usize = 1_000;
 
+/// Bytes of a message that are shown at most: it is in memory a few times meanwhile.
+const LARGEST_SHOWN: u64 = 40 << 20;
+
+/// How long it may take to read one.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Destinations that an operator's wish is told to at most.
 const MOST_LANES: usize = 100_000;
 
@@ -179,6 +221,39 @@ impl Role {
         queue.change(&filter, action.into(), now).await.map_err(|error| error.to_string())
     }
 
+    /// A message in the queue, as it came, or its header.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, for people.
+    pub async fn read_queued(&self, form: &MessageForm) -> Result<QueuedMessage, String> {
+        let id = message_id(&form.message)?;
+        let queue = self.open_queue().await?;
+        let reading = async {
+            let found = queue.body(id).await.map_err(|error| error.to_string())?;
+            let (body, size) = found.ok_or_else(|| format!("{id} is not in the queue"))?;
+            if !form.header && size > LARGEST_SHOWN {
+                return Err(format!(
+                    "{id} has {size} bytes, and at most {LARGEST_SHOWN} are shown: its header is less"
+                ));
+            }
+            let bodies = queue.bodies();
+            let content = match form.header {
+                true => bodies.head(body, 0).await,
+                false => bodies.get(body).await,
+            };
+            Ok((size, content.map_err(|error| error.to_string())?))
+        };
+        let read = timeout(PATIENCE, reading).await;
+        let (size, content) = read.map_err(|_| format!("{id} can't be read now"))??;
+        let shown = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        if shown > LARGEST_SHOWN {
+            return Err(format!("{id} has a header of {shown} bytes: that is too much"));
+        }
+        info!(%id, header = form.header, "an operator reads a message in the queue");
+        Ok(QueuedMessage { message: id.to_string(), size, content: BASE64.encode(&content) })
+    }
+
     /// What happened to messages: by our id, by what they call themselves, or of an address. The latest come last.
     ///
     /// # Errors
@@ -197,12 +272,14 @@ impl Role {
     }
 }
 
+fn message_id(text: &str) -> Result<MessageId, String> {
+    text.parse()
+        .map_err(|_| format!("{text} is no id of ours: `muralla mail queue list` shows them"))
+}
+
 impl QueueForm {
     fn filter(&self) -> Result<Filter, String> {
-        let message = self.message.as_ref().map(|id| {
-            id.parse()
-                .map_err(|_| format!("{id} is no id of ours: `muralla mail queue list` shows them"))
-        });
+        let message = self.message.as_deref().map(message_id);
         Ok(Filter {
             message: message.transpose()?,
             destination: self.destination.clone(),

@@ -9,11 +9,13 @@ pub mod sts;
 pub mod stub;
 
 use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use muralla_database::Backoff;
 use muralla_mail_directory::{AccountId, Backend, BackendId, Name};
 use muralla_mail_envelope::{Address, EnhancedCode, Envelope, Reply, ReversePath, prvs};
@@ -77,6 +79,7 @@ struct Counters {
     failed: AtomicU64,
     unreachable: AtomicU64,
     told: AtomicU64,
+    panics: AtomicU64,
 }
 
 /// What became of what was due, since the start.
@@ -103,6 +106,9 @@ pub struct OutgoingStatus {
     /// How other servers were spoken with.
     #[serde(default)]
     pub transport: TransportStatus,
+    /// Panics: of a delivery, which is tried again later, of a notice, or of what is done now and then.
+    #[serde(default)]
+    pub panics: u64,
 }
 
 /// Bytes that a permit of memory stands for.
@@ -119,6 +125,9 @@ const SWEEP: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether anybody is owed a notice.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// How long after a panic something begins again.
+const RECOVERY: Duration = Duration::from_secs(1);
 
 impl Outgoing {
     pub(crate) fn new(parts: Parts) -> Self {
@@ -145,7 +154,7 @@ impl Outgoing {
     }
 
     pub(crate) fn status(&self, transactions: usize) -> OutgoingStatus {
-        let Inner { counters, destinations, caller, transactions: free, .. } = &*self.0;
+        let Inner { counters, destinations, caller, notices, transactions: free, .. } = &*self.0;
         let read = |counter: &AtomicU64| counter.load(Relaxed);
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         OutgoingStatus {
@@ -159,6 +168,7 @@ impl Outgoing {
             kept_connections: count(caller.kept()),
             left_alone: count(destinations.lock().left_alone(clock::now())),
             transport: caller.status(),
+            panics: read(&counters.panics).saturating_add(read(&notices.panics)),
         }
     }
 
@@ -171,8 +181,8 @@ impl Outgoing {
     /// Works until told to stop, and then until what is under way has ended.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut aside = JoinSet::new();
-        aside.spawn(self.clone().tidy());
-        aside.spawn(self.clone().tell());
+        aside.spawn(self.clone().unending("the upkeep of connections", Self::tidy));
+        aside.spawn(self.clone().unending("telling senders", Self::tell));
         let mut jobs = JoinSet::new();
         let mut backoff = Backoff::default();
         while !*stop.borrow() {
@@ -180,8 +190,13 @@ impl Outgoing {
             let worked = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                worked = self.begin(&mut jobs) => worked,
+                worked = AssertUnwindSafe(self.begin(&mut jobs)).catch_unwind() => worked,
             };
+            let worked = worked.unwrap_or_else(|_| {
+                self.0.counters.panics.fetch_add(1, Relaxed);
+                error!("taking from the queue caused a panic; please report it");
+                Err("it caused a panic".to_owned())
+            });
             let pause = async {
                 match worked {
                     Ok(queue) => {
@@ -256,9 +271,10 @@ impl Outgoing {
     /// Tries one job, and says what became of it.
     async fn work(&self, queue: &Queue, job: &Job, ticket: Ticket) {
         let tried = tokio::select! {
-            called = self.attempt(queue, job) => Some(called),
+            called = AssertUnwindSafe(self.attempt(queue, job)).catch_unwind() => Some(called),
             () = self.keep(queue, job) => None,
         };
+        let tried = tried.map(|called| called.unwrap_or_else(|_| self.broke_down(job)));
         let now = clock::now();
         let (outcomes, ended) = match tried {
             Some(Called { outcomes, ended }) => (outcomes, ended),
@@ -291,6 +307,14 @@ impl Outgoing {
                 }
             }
         }
+    }
+
+    /// What a panic comes to: as if a server had put it off, so that it is tried again, and not for ever.
+    fn broke_down(&self, job: &Job) -> Called {
+        self.0.counters.panics.fetch_add(1, Relaxed);
+        error!(id = %job.message, "handing a message over caused a panic; please report it. It is tried again");
+        let reply = temporary(3, 0, "the message can't be worked on now");
+        ours(job, &Outcome::Temporary { reply, host: None })
     }
 
     /// Begins the lease anew, again and again, until somebody else has it.
@@ -458,6 +482,11 @@ impl Outgoing {
             Err(post::NotDelivered::Full) => {
                 Outcome::Temporary { reply: temporary(2, 2, "the mailbox is full"), host: None }
             }
+            // It was there a moment ago.
+            Err(post::NotDelivered::Gone) => Outcome::Permanent {
+                reply: permanent(550, 1, 1, "nobody has this address any more"),
+                host: None,
+            },
             Err(post::NotDelivered::Away(why)) => {
                 Outcome::Unreachable { reply: temporary(2, 0, &why), host: None }
             }
@@ -523,7 +552,7 @@ impl Outgoing {
             let (message, id, at) = (message.clone(), job.message, envelope.received_at);
             let written = spawn_blocking(move || {
                 maildir::deliver(&folder, id, at, &message)
-                    .map_err(|error| format!("{}: {error}", folder.display()))
+                    .map_err(|error| maildir::told(&folder, &error))
             });
             outcomes.push(match written.await {
                 Ok(Ok(())) => Outcome::Delivered {
@@ -544,6 +573,15 @@ impl Outgoing {
             });
         }
         Called { outcomes, ended: Ended::Spoke }
+    }
+
+    /// Does something that never ends, and begins it again should a panic end it.
+    async fn unending<F: Future<Output = ()> + Send>(self, what: &str, work: fn(Self) -> F) {
+        while AssertUnwindSafe(work(self.clone())).catch_unwind().await.is_err() {
+            self.0.counters.panics.fetch_add(1, Relaxed);
+            error!("{what} caused a panic; please report it. It begins again");
+            sleep(RECOVERY).await;
+        }
     }
 
     /// Tells senders what they are owed.

@@ -31,6 +31,10 @@ pub(crate) struct Plan {
 pub(crate) struct Mailbox {
     /// Whose.
     pub(crate) account: AccountId,
+    /// The recipient that led there, at the account's address: who is told if the account is gone. None in what was written before this
+    /// was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<Recipient>,
     /// The folder.
     pub(crate) folder: String,
     /// A folder that is preferred to that, if it is there.
@@ -146,7 +150,8 @@ impl Planner<'_> {
     fn target(&mut self, recipient: &Recipient, target: Target, placement: Placement) {
         match target {
             Target::Mailbox { account, name, folder_hint, backends, .. } => {
-                let Some(address) = name.to_address() else { return };
+                // A name that can't be written to is no reason to lose what was written to another one.
+                let address = name.to_address().unwrap_or_else(|| recipient.address.clone());
                 for backend in backends.iter() {
                     if !self.accounts.insert((account, *backend)) {
                         continue;
@@ -198,7 +203,8 @@ impl Planner<'_> {
         // Nobody writes into Spam, Sent or Trash of another by a name with a detail.
         let wished = hint.filter(|hint| placement == Placement::Inbox && may_be_wished(hint));
         let folder = folder.path().to_owned();
-        self.boxes.push(Mailbox { account, folder, wished, promised: false });
+        let to = Some(same(recipient, address.clone()));
+        self.boxes.push(Mailbox { account, to, folder, wished, promised: false });
     }
 
     fn backend(

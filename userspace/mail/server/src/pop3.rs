@@ -15,11 +15,11 @@ use muralla_pop3::{
     ScramParameters,
 };
 use muralla_smtp::tls::Certificates;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::post::is_outage;
 use crate::shards::Shards;
-use crate::sightings::{Conduct, Lookout, Service, Sighting};
+use crate::sightings::{self, Conduct, Lookout, Service, Sighting};
 
 /// Answers for users and their mailboxes.
 pub(crate) struct House {
@@ -119,7 +119,9 @@ impl House {
 
     fn let_in(&self, client: &Client, account: &AccountView) -> Mailbox {
         self.counters.logins.fetch_add(1, Relaxed);
-        self.lookout.welcomed(client.peer.ip().to_canonical(), account.id);
+        let source = client.peer.ip().to_canonical();
+        info!(user = %account.name, client = %source, "a login to pop3");
+        self.lookout.welcomed(source, account.id);
         Mailbox {
             account: account.id,
             directory: self.directory.clone(),
@@ -203,9 +205,7 @@ impl Handler for House {
 
     fn crowded(&self, peer: std::net::SocketAddr) {
         self.counters.crowded.fetch_add(1, Relaxed);
-        let source = peer.ip().to_canonical();
-        let (service, conduct) = (Service::Pop3, Conduct::Crowded);
-        self.lookout.saw(Sighting { service, source, conduct, count: 1 });
+        self.lookout.saw(sightings::crowded(Service::Pop3, peer.ip().to_canonical()));
     }
 }
 

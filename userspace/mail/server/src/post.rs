@@ -17,21 +17,23 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use futures_util::stream::{self, StreamExt};
 use muralla_mail_directory::{AccountId, Directory, ShardId};
-use muralla_mail_envelope::{Address, Envelope, MessageId, Recipient};
+use muralla_mail_envelope::{Address, Envelope, MailParameters, MessageId, Recipient};
 use muralla_mail_store::Purpose;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 pub(crate) use full::Full;
 pub(crate) use outage::{is_outage, is_outage_of_queue};
+pub(crate) use traces::Refused;
 
 use crate::clock;
 use crate::letter::Letter;
-use crate::measures::Deliveries;
+use crate::measures::{Deliveries, Fates, SPOOL};
 use crate::plan::{Mailbox, Parcel, Plan};
 use crate::routes::Route;
 use crate::shards::Shards;
 use crate::spool::{Spool, SpoolError};
+use traces::Ration;
 
 /// Takes messages over. Clones are the same one.
 #[derive(Clone)]
@@ -43,6 +45,7 @@ struct Inner {
     spool: Spool,
     full: Full,
     deliveries: Deliveries,
+    ration: Ration,
     counters: Counters,
 }
 
@@ -52,6 +55,8 @@ struct Counters {
     spooled: AtomicU64,
     refused: AtomicU64,
     full: AtomicU64,
+    unnoted: AtomicU64,
+    rationed: AtomicU64,
 }
 
 /// What became of messages since the start.
@@ -66,6 +71,18 @@ pub struct PostStatus {
     /// Deliveries into a mailbox that was found full.
     #[serde(default)]
     pub full: u64,
+    /// Events that traces were not told of, as the database was away or too much waited to be written.
+    #[serde(default)]
+    pub events_lost: u64,
+    /// The same of refusals, as there were too many.
+    #[serde(default)]
+    pub events_rationed: u64,
+    /// Recipients that failed and are held in the queue, as nobody can be told.
+    #[serde(default)]
+    pub untold: u64,
+    /// Transactions of the queue that caused a panic.
+    #[serde(default)]
+    pub panics: u64,
 }
 
 /// Where a message that was taken is.
@@ -82,6 +99,8 @@ pub(crate) enum Taken {
 pub(crate) enum Refusal {
     /// All mailboxes that it is for are full.
     Full,
+    /// All accounts that it is for are gone.
+    Nobody,
     /// It can be kept nowhere now.
     NoRoom(SpoolError),
     /// It can't be stored at all, as it is too large.
@@ -95,6 +114,8 @@ pub(crate) enum Refusal {
 pub(crate) enum NotDelivered {
     /// The mailbox is full.
     Full,
+    /// The account is gone.
+    Gone,
     /// Its store can't take it now.
     Away(String),
     /// Its store can't take it at all, as it is too large.
@@ -110,6 +131,8 @@ struct Tried {
     done: usize,
     /// Mailboxes that are full.
     full: Vec<Mailbox>,
+    /// Mailboxes whose accounts are gone.
+    gone: Vec<Mailbox>,
     /// What may be done later.
     boxes: Vec<Mailbox>,
     parcels: Vec<Parcel>,
@@ -186,6 +209,7 @@ impl Post {
             spool,
             full: Full::default(),
             deliveries: Deliveries::default(),
+            ration: Ration::default(),
             counters: Counters::default(),
         }))
     }
@@ -219,8 +243,13 @@ impl Post {
     }
 
     pub(crate) fn status(&self) -> PostStatus {
-        let Counters { taken, spooled, refused, full } = &self.0.counters;
+        let Counters { taken, spooled, refused, full, unnoted, rationed } = &self.0.counters;
+        let queue = self.0.shards.queue_status().unwrap_or_default();
         PostStatus {
+            events_lost: unnoted.load(Relaxed).saturating_add(queue.events_lost),
+            events_rationed: rationed.load(Relaxed),
+            untold: queue.untold,
+            panics: queue.panics,
             taken: taken.load(Relaxed),
             spooled: spooled.load(Relaxed),
             refused: refused.load(Relaxed),
@@ -255,14 +284,13 @@ impl Post {
         patience: Duration,
     ) -> Result<Taken, Refusal> {
         let now = clock::now();
+        if plan.is_done() {
+            // A promise about nothing would be kept by losing it.
+            return Err(Refusal::Fault("it goes nowhere".to_owned()));
+        }
         let mut tried = self.attempt(&plan, letter, patience).await;
         if tried.is_lost() {
-            let error = tried.error.unwrap_or_default();
-            return Err(match (tried.full.is_empty(), tried.blamed) {
-                (false, _) => Refusal::Full,
-                (true, true) => Refusal::Never(error),
-                (true, false) => Refusal::Fault(error),
-            });
+            return Err(tried.refusal());
         }
         let rest = self.promise(&plan.envelope, &mut tried, letter, patience).await;
         let rest = self.put_off(rest.plan, letter, patience).await;
@@ -353,10 +381,13 @@ impl Post {
             self.promise(&plan.envelope, &mut tried, &letter, patience).await;
         if rest.is_done() {
             self.spool().remove(key).await?;
+            self.note_waited(key.0, plan.parts());
+            self.note_brought(&plan, &rest, &letter, key.0);
             return Ok(Stays::No);
         }
         if rest.parts() < plan.parts() {
             self.spool().replace(&rest, &letter).await?;
+            self.note_brought(&plan, &rest, &letter, key.0);
         }
         debug!(id = %key.1, error = tried.error, "a message waits in the spool");
         Ok(match rest.parts() {
@@ -366,8 +397,17 @@ impl Post {
         })
     }
 
+    /// How long it took from 250 until the last of them had a message that waited here.
+    fn note_waited(&self, since: i64, parts: usize) {
+        let waited = clock::now().saturating_sub(since).max(0).cast_unsigned();
+        let delivered = u64::try_from(parts).unwrap_or(u64::MAX);
+        let fates = Fates { delivered, ..Fates::default() };
+        self.0.deliveries.note(SPOOL, fates, Duration::from_secs(waited));
+    }
+
     /// What is left of a plan. Others have it, or will, so whoever sent it can't be told of some alone: full mailboxes take it all
-    /// the same, and where a folder can't be, Inbox does.
+    /// the same, and where a folder can't be, Inbox does. What is for accounts that are gone fails in the queue, as what was queued for
+    /// them does: there its sender is told, or it is held.
     async fn promise(
         &self,
         envelope: &Envelope,
@@ -385,6 +425,7 @@ impl Post {
             wished: None,
             ..one
         }));
+        let mut gone = std::mem::take(&mut tried.gone);
         if !boxes.is_empty() {
             let again = Plan { envelope: envelope.clone(), boxes, parcels: Vec::new() };
             let again = self.attempt(&again, letter, patience).await;
@@ -396,6 +437,29 @@ impl Post {
             }
             rest.boxes.extend(again.boxes);
             waits += again.waits;
+            gone.extend(again.gone);
+        }
+        for one in gone {
+            let Some(parcel) = for_nobody(envelope, &one) else {
+                error!(id = %envelope.id, account = one.account.0,
+                    "an account is gone, and nobody knows what its address was: the message stays in the spool");
+                rest.boxes.push(one);
+                refused += 1;
+                continue;
+            };
+            match self.enqueue(&parcel, letter, patience).await {
+                Fate::Done | Fate::Full => self.note_gone(envelope, &parcel),
+                Fate::Later(error) | Fate::Waits(error) => {
+                    tried.error = Some(error);
+                    rest.parcels.push(parcel);
+                }
+                fate @ (Fate::Never(_) | Fate::Fault(_)) => {
+                    error!(id = %envelope.id, error = fate.why(),
+                        "a message can't be queued: it stays in the spool");
+                    rest.parcels.push(parcel);
+                    refused += 1;
+                }
+            }
         }
         for parcel in tried.never_parcels.drain(..) {
             error!(id = %envelope.id, error = tried.error,
@@ -425,7 +489,7 @@ impl Post {
                 if self.knows_all_until(plan.envelope.received_at) {
                     // An account that is gone has no mailbox.
                     info!(id = %plan.envelope.id, account = one.account.0, "an account that is gone gets no mail");
-                    tried.done += 1;
+                    tried.gone.push(one.clone());
                 } else {
                     let why = format!("account {} is not known yet", one.account);
                     tried.error = Some(why);
@@ -534,7 +598,9 @@ impl Post {
     ) -> Result<(), NotDelivered> {
         let tried = self.attempt(plan, letter, patience).await;
         let error = tried.error.unwrap_or_default();
-        if !tried.never.is_empty() {
+        if !tried.gone.is_empty() {
+            Err(NotDelivered::Gone)
+        } else if !tried.never.is_empty() {
             Err(if tried.blamed { NotDelivered::Never(error) } else { NotDelivered::Fault(error) })
         } else if !tried.full.is_empty() {
             Err(NotDelivered::Full)
@@ -559,7 +625,21 @@ impl Tried {
     fn is_lost(&self) -> bool {
         let later = self.boxes.len() + self.parcels.len();
         let refused = self.full.len() + self.never.len() + self.never_parcels.len();
-        self.done == 0 && later == 0 && refused > 0
+        self.done == 0 && later == 0 && refused + self.gone.len() > 0
+    }
+
+    /// What is said of one that is lost. Who may come again for one mailbox hears of the others then.
+    fn refusal(self) -> Refusal {
+        let error = self.error.unwrap_or_default();
+        if !self.full.is_empty() {
+            Refusal::Full
+        } else if self.never.is_empty() && self.never_parcels.is_empty() {
+            Refusal::Nobody
+        } else if self.blamed {
+            Refusal::Never(error)
+        } else {
+            Refusal::Fault(error)
+        }
     }
 
     /// What may be done later.
@@ -572,6 +652,24 @@ impl Tried {
     }
 }
 
+/// What is queued for a mailbox whose account is gone; nothing if its address is not known.
+fn for_nobody(envelope: &Envelope, one: &Mailbox) -> Option<Parcel> {
+    let recipient = one.to.clone()?;
+    Some(Parcel {
+        envelope: Envelope {
+            id: envelope.id.derive("gone", one.account.0.unsigned_abs()),
+            mail: MailParameters { size: None, auth: None, ..envelope.mail.clone() },
+            recipients: vec![recipient],
+            ..envelope.clone()
+        },
+        destinations: vec![Route::Store { folder: one.folder.clone() }.to_string()],
+        owners: Vec::new(),
+        head: String::new(),
+        known: envelope.client.authenticated.is_some(),
+        held: false,
+    })
+}
+
 /// The plan of those who deliver out of the queue. `promised` is whether it goes into the mailbox although that is full: whose sender
 /// can't be told has nobody else to see to it.
 pub(crate) fn of_account(
@@ -580,7 +678,8 @@ pub(crate) fn of_account(
     folder: &str,
     promised: bool,
 ) -> Plan {
-    let mailbox = Mailbox { account, folder: folder.to_owned(), wished: None, promised };
+    let folder = folder.to_owned();
+    let mailbox = Mailbox { account, to: None, folder, wished: None, promised };
     Plan { envelope: envelope.clone(), boxes: vec![mailbox], parcels: Vec::new() }
 }
 

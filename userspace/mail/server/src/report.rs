@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::dkim::DkimStatus;
+pub use crate::inquiry::InquiryStatus;
 pub use crate::measures::{DeliveryStatus, DiskStatus, SessionCounts};
 use crate::mx::MxStatus;
 pub use crate::operators::QueueFigures;
@@ -58,8 +59,8 @@ pub struct Status {
     pub troubles: Vec<String>,
 }
 
-/// What was tidied up in all stores since the start.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+/// What was tidied up in all stores since the start, and how they were found.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 pub struct UpkeepStatus {
     /// Messages that were removed from Inbox, as they were there for too long.
     pub expired_inbox: u64,
@@ -73,6 +74,38 @@ pub struct UpkeepStatus {
     pub moves_ended: u64,
     /// Mailboxes whose mail was removed, as their accounts are gone.
     pub emptied: u64,
+    /// How each store was found.
+    #[serde(default)]
+    pub stores: Vec<StoreCondition>,
+    /// What came to nothing the last time.
+    #[serde(default)]
+    pub failing: Vec<FailingDuty>,
+}
+
+/// How the packs of a store were found when they were last tidied up.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct StoreCondition {
+    /// The shard.
+    pub shard: String,
+    /// Packs that rows name and that are not there: mail in them can't be read, and no pack is tidied up meanwhile.
+    pub missing_packs: u64,
+    /// Bytes of all packs.
+    pub bytes: u64,
+    /// Of these, bytes that something needs.
+    pub live: u64,
+}
+
+/// A piece of the upkeep that fails.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct FailingDuty {
+    /// The shard.
+    pub shard: String,
+    /// What is not done, in words.
+    pub what: String,
+    /// Why.
+    pub why: String,
+    /// Since when, in seconds since 1970.
+    pub since: i64,
 }
 
 /// How a server is.

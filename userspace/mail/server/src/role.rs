@@ -33,14 +33,15 @@ use crate::perimeter::Perimeter;
 use crate::pop3::House;
 use crate::post::Post;
 use crate::recipients::Recipients;
+use crate::sandbox;
 use crate::shards::Shards;
 use crate::sightings::Lookout;
 use crate::spool::{Spool, SpoolError};
 use crate::submission::{self, Submission};
 pub(crate) use settings::directory_options;
 use settings::{
-    mx_server, mx_settings, parts, pop3_server, queue_options, retention, submission_server,
-    submission_settings,
+    inquiry, mx_server, mx_settings, parts, pop3_server, queue_options, retention,
+    submission_server, submission_settings,
 };
 use upkeep::{Retention, Upkeep};
 
@@ -139,6 +140,11 @@ impl Role {
         for warning in config.warnings() {
             warn!("{warning}");
         }
+        for (what, place) in standing::places(&config) {
+            if sandbox::is_read_only(&place) {
+                warn!("{what}, {}: {}", place.display(), sandbox::hint(&place));
+            }
+        }
         let one = |problem: String| StartError::Config(vec![problem]);
         let certificates = match config.certificates.len() {
             0 => None,
@@ -164,6 +170,7 @@ impl Role {
         };
         let signer = Signer::new(directory.clone());
 
+        let asking = inquiry(&config, &around)?;
         let mx = config.mx.as_ref().map(|mx| {
             let handler = Mx {
                 post: post.clone(),
@@ -171,6 +178,7 @@ impl Role {
                 settings: ArcSwap::from_pointee(mx_settings(&config, mx)),
                 perimeter: Arc::clone(&around.perimeter),
                 lookout: Arc::clone(&around.lookout),
+                inquiry: asking,
                 counters: mx::Counters::default(),
             };
             Server::new(mx_server(&config, mx, certificates.as_ref()), handler)
@@ -277,6 +285,14 @@ impl Role {
         // Nobody waits for it: a large message may take its time.
         let patience = self.patience().max(BRINGING);
         behind.spawn(self.post.clone().bring_in(patience, self.stop_behind.subscribe()));
+        if let Some(server) = self.mx.clone() {
+            let stop = self.stop_behind.subscribe();
+            behind.spawn(async move { server.handler().inquiry.keep(stop).await });
+        }
+        if let Some(server) = self.submission.clone() {
+            let stop = self.stop_behind.subscribe();
+            behind.spawn(async move { server.handler().share_limits(stop).await });
+        }
         if let Some(outgoing) = &self.outgoing {
             behind.spawn(outgoing.clone().run(self.stop_behind.subscribe()));
         }
@@ -344,11 +360,11 @@ impl Role {
             ("[mail.shards]", new.shards != old.shards),
             ("[mail.spool]", new.spool != old.spool),
             ("[mail] copy", new.copy != old.copy),
-            ("[mail] quota, limits, postmaster, default_domain and blocked_subscribers", {
+            ("[mail] quota, postmaster, default_domain and blocked_subscribers", {
                 let of = |config: &MailConfig| {
-                    let MailConfig { quota, limits, postmaster, default_domain, .. } = config;
+                    let MailConfig { quota, postmaster, default_domain, .. } = config;
                     let (postmaster, domain) = (postmaster.clone(), default_domain.clone());
-                    (*quota, *limits, postmaster, domain, config.blocked_subscribers)
+                    (*quota, postmaster, domain, config.blocked_subscribers)
                 };
                 of(&new) != of(old)
             }),
@@ -387,6 +403,7 @@ impl Role {
             server.reload(pop3_server(&new, pop3, self.post.directory().offers_scram()));
         }
         self.retention.store(Arc::new(retention(&new)));
+        self.post.directory().set_limits(new.limits);
         for remark in &remarks {
             warn!("{remark}");
         }

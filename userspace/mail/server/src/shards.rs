@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use muralla_database::{Backoff, Location, dialect};
 use muralla_mail_directory::{Directory, ShardId};
-use muralla_mail_queue::{Options, Queue, QueueError};
+use muralla_mail_queue::{Options, Queue, QueueError, QueueStatus};
 use muralla_mail_store::{PackLocation, Store, StoreError, StoreOptions};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OnceCell};
@@ -101,6 +101,9 @@ pub struct ShardStatus {
     pub put_bytes: u64,
     /// Bytes of the frames.
     pub stored_bytes: u64,
+    /// How often mail could not be read since the start, as its frame is damaged or its pack is not there.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 impl Shards {
@@ -146,6 +149,11 @@ impl Shards {
     /// The queue.
     pub(crate) async fn queue(&self) -> Result<Queue, ShardError> {
         self.main()?.queue().await
+    }
+
+    /// How it went with the queue since the start; none before it was opened.
+    pub(crate) fn queue_status(&self) -> Option<QueueStatus> {
+        Some(self.main().ok()?.queue.get()?.status())
     }
 
     /// Waits until one that was away is there again.
@@ -237,12 +245,30 @@ impl Shard {
         let (database, packs) = &self.place;
         let open = || async {
             let opened = Store::open(database, packs, self.store_options.clone()).await;
-            if let Err(error) = &opened {
-                self.fell(error);
+            match &opened {
+                Ok(store) => self.look_for_carelessness(store).await,
+                Err(error) => self.fell(error),
             }
             opened
         };
         Ok(self.store.get_or_try_init(open).await?.clone())
+    }
+
+    /// Whether its database keeps what it says that it keeps: a 250 is no promise otherwise.
+    async fn look_for_carelessness(&self, store: &Store) {
+        let engine = store.bodies().engine();
+        let asked = async {
+            let mut work = engine.read().await?;
+            dialect::careless(&mut work).await
+        };
+        // Whoever needs the database says that it is away.
+        let Ok(off) = asked.await else { return };
+        for setting in off {
+            warn!(
+                shard = self.name,
+                "PostgreSQL has {setting} = off: a power cut takes mail along that was acknowledged: turn it on"
+            );
+        }
     }
 
     /// Somebody's connection to it failed. One may break by itself, or be slow for what was asked over it: it is away if it answers
@@ -345,6 +371,7 @@ impl Shard {
             delivery_us: store.delivery_us,
             put_bytes: store.bodies.put_bytes,
             stored_bytes: store.bodies.stored_bytes,
+            damaged: store.bodies.damaged,
         }
     }
 }

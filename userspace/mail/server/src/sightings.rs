@@ -81,6 +81,11 @@ impl Lookout for Nobody {
     fn saw(&self, _: Sighting) {}
 }
 
+/// Somebody had as many connections as he may.
+pub(crate) fn crowded(service: Service, source: IpAddr) -> Sighting {
+    Sighting { service, source, conduct: Conduct::Crowded, count: 1 }
+}
+
 /// What is worth telling of an SMTP connection: beside what its report has, messages that were none of ours, and spam.
 pub(crate) fn of_smtp(
     service: Service,

@@ -1,8 +1,9 @@
 //! Mail that waits on this machine while it can't be stored: one file a message, durable before it is acknowledged.
 //!
 //! A file is written under another name, flushed, and renamed; then its folder is flushed. So a file of the right name was whole
-//! once, and one that isn't is damaged: it is put aside and shouted about, never deleted. Whoever brings a message in removes
-//! its file; to bring it in again after a crash between the two stores it once, as its id is known where it went.
+//! once, and one that isn't is damaged: it is put aside and shouted about, never deleted, and looked at again by each start. Whoever
+//! brings a message in removes its file; to bring it in again after a crash between the two stores it once, as its id is known where
+//! it went.
 //!
 //! A message that the store refuses for a reason of its own keeps nobody else from waiting here: it does not count for how long the
 //! oldest has waited, and after a few times its file is put aside for an operator, who gives it its name back when it can be stored.
@@ -10,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -21,7 +22,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::config::SpoolConfig;
 use crate::letter::Letter;
@@ -131,8 +132,7 @@ impl Spool {
         let this = spool.clone();
         blocking(move || {
             let folder = &this.0.config.folder;
-            let disk = disk("make", folder);
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(disk)?;
+            crate::folder::make(folder).map_err(disk("make", folder))?;
             this.scan(true)
         })
         .await?;
@@ -359,16 +359,47 @@ impl Spool {
         })
     }
 
+    /// Whether a file that was put aside as damaged can be read after all, as a disk or its copy was mended or it was a later version's,
+    /// and has its name back.
+    fn is_whole_again(&self, broken: &Path) -> bool {
+        if let Err(error) = read(broken) {
+            let path = broken.display();
+            warn!(%path, %error, "a message in the spool is still damaged");
+            return false;
+        }
+        let whole = broken.with_extension("mail");
+        // The same message, of which less may be left to do.
+        if whole.exists() {
+            return false;
+        }
+        let renamed =
+            fs::rename(broken, &whole).and_then(|()| File::open(&self.0.config.folder)?.sync_all());
+        match renamed {
+            Ok(()) => info!(path = %whole.display(), "a message in the spool is whole again"),
+            Err(error) => {
+                warn!(path = %broken.display(), %error, "a message in the spool stays aside")
+            }
+        }
+        whole.exists() && !broken.exists()
+    }
+
     fn scan(&self, first: bool) -> Result<(), SpoolError> {
         let folder = &self.0.config.folder;
-        let mut found = Vec::new();
+        let (mut found, mut mended) = (Vec::new(), BTreeSet::new());
         let (mut broken, mut aside) = (0, 0);
         for entry in fs::read_dir(folder).map_err(disk("read", folder))? {
             let entry = entry.map_err(disk("read", folder))?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            if name.ends_with(".broken") {
-                broken += 1;
+            if let Some(name) = name.strip_suffix(".broken") {
+                let facts = name.parse().ok().zip(entry.metadata().ok()).filter(|_| first);
+                match facts.filter(|_| self.is_whole_again(&entry.path())) {
+                    Some((id, facts)) => {
+                        mended.insert(id);
+                        found.push((since(&facts), id, facts.len()));
+                    }
+                    None => broken += 1,
+                }
             } else if name.ends_with(".aside") {
                 aside += 1;
             } else if name.ends_with(".new") && first {
@@ -379,24 +410,33 @@ impl Spool {
                 }
             } else if let Some(id) = name.strip_suffix(".mail").and_then(|id| id.parse().ok()) {
                 let Ok(facts) = entry.metadata() else { continue };
-                let since = facts.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-                let since = since.map_or(0, |since| since.as_secs());
-                found.push((i64::try_from(since).unwrap_or(0), id, facts.len()));
+                found.push((since(&facts), id, facts.len()));
             }
         }
         let mut state = self.0.state.lock();
-        let known: std::collections::HashSet<MessageId> =
+        let mut known: std::collections::HashSet<MessageId> =
             state.waiting.keys().map(|(_, id)| *id).collect();
         for (since, id, size) in found {
-            if !known.contains(&id) {
+            // One that was given its name back may have been read under both.
+            if known.insert(id) {
                 state.add((since, id), size);
                 state.bytes += size;
+            }
+            // It lay aside for a reason of its own.
+            if mended.contains(&id) {
+                state.blameless.remove(&(since, id));
             }
         }
         state.status.broken = broken;
         state.status.aside = aside;
         Ok(())
     }
+}
+
+/// When a file was written, in seconds since 1970.
+fn since(facts: &fs::Metadata) -> i64 {
+    let since = facts.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    since.and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0)
 }
 
 impl State {

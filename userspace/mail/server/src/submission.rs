@@ -1,8 +1,10 @@
 //! Mail from our users: whoever proved who he is may send as himself, and as much as a person needs.
 
 pub(crate) mod limits;
+mod sharing;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -15,11 +17,13 @@ use muralla_mail_directory::{
 use muralla_mail_envelope::headers::{self, Received};
 use muralla_mail_envelope::sasl::{Mechanism, Password};
 use muralla_mail_envelope::{
-    Address, Client, Domain, EnhancedCode, Envelope, Recipient, Reply, scan,
+    Address, Client, Domain, EnhancedCode, Envelope, MessageId, Recipient, Reply, ReversePath, scan,
 };
+use muralla_mail_queue::EventKind;
 use muralla_smtp::server::{
     Conversation, Decision, Handler, Keys, MailFrom, NotGranted, Proved, Report,
 };
+use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::clock;
@@ -28,7 +32,7 @@ use crate::letter::Letter;
 use crate::measures::{SessionCounts, Sessions};
 use crate::perimeter::Placement;
 use crate::plan::{Known, Plan, Surroundings};
-use crate::post::{Post, Refusal};
+use crate::post::{Post, Refusal, Refused};
 use crate::recipients::{Nobody, Recipients};
 use crate::sightings::{self, Lookout, Service};
 use limits::{Limits, Spent};
@@ -98,12 +102,19 @@ pub(crate) struct Memory {
     /// A login that goes on.
     challenge: Option<(String, ScramChallenge)>,
     found: HashMap<Address, Known>,
+    /// What the recipients of a message are called together in traces who were refused.
+    refused: Option<MessageId>,
 }
 
 /// Addresses in `From` that are looked at.
 const AUTHORS: usize = 20;
 
 impl Submission {
+    /// Has what is sent here count everywhere, until told to stop.
+    pub(crate) async fn share_limits(&self, stop: watch::Receiver<bool>) {
+        sharing::share(&self.limits, self.post.directory().registry(), stop).await;
+    }
+
     pub(crate) fn status(&self) -> SubmissionStatus {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
         let counters = &self.counters;
@@ -143,7 +154,12 @@ impl Submission {
     fn limited(&self, spent: Spent) -> Decision {
         add(&self.counters.limited);
         let text = spent.to_string();
-        Decision::Say(Reply::new(451, Some(EnhancedCode::new(4, 7, 1)), &text))
+        // RFC 5321 section 4.5.3.1.10: the same message may go to the rest of them in another transaction.
+        let (code, enhanced) = match spent.is_of_message() {
+            true => (452, EnhancedCode::new(4, 5, 3)),
+            false => (451, EnhancedCode::new(4, 7, 1)),
+        };
+        Decision::Say(Reply::new(code, Some(enhanced), &text))
     }
 
     fn refused(&self, refusal: LoginRefusal) -> NotGranted {
@@ -151,12 +167,55 @@ impl Submission {
         match refusal {
             LoginRefusal::Wrong => NotGranted::Wrong,
             LoginRefusal::Busy => NotGranted::Away,
-            LoginRefusal::Disabled => NotGranted::Say(Reply::new(
+            LoginRefusal::Disabled => NotGranted::Disabled(Reply::new(
                 525,
                 Some(EnhancedCode::new(5, 7, 13)),
                 "This account is switched off: please call your provider",
             )),
         }
+    }
+
+    /// Whether somebody gets what is sent there, and the user may send it to as many as `before` and him.
+    async fn resolve(&self, memory: &mut Memory, before: usize, recipient: &Recipient) -> Decision {
+        let account = match self.account(memory) {
+            Ok(account) => account,
+            Err(decision) => return decision,
+        };
+        let count = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        if let Err(spent) = self.limits.may(account.id, &account.limits, count, clock::now()) {
+            return self.limited(spent);
+        }
+        let found = find(&self.recipients.load(), recipient);
+        match found {
+            Ok(known) if self.post.is_full(&known).await => full(),
+            Ok(known) => {
+                memory.found.insert(recipient.address.clone(), known);
+                Decision::Accept
+            }
+            Err(nobody) => nobody.decision(),
+        }
+    }
+
+    /// Tells traces what was refused.
+    fn refuse(
+        &self,
+        id: MessageId,
+        client: &Client,
+        from: &ReversePath,
+        recipients: &[Recipient],
+        message: &[u8],
+        decision: &Decision,
+    ) {
+        let kind = EventKind::Refused;
+        let refused = Refused { kind, id, client, from, recipients, message, decision };
+        self.post.note_refused(&refused);
+    }
+
+    /// A user was let in.
+    fn welcome(&self, client: &Client, account: &AccountView) {
+        add(&self.counters.logins);
+        info!(user = %account.name, client = %client.ip, "a login to submission");
+        self.lookout.welcomed(client.ip, account.id);
     }
 
     /// Whether all who are said to have written it are the user: RFC 6409 section 6.1.
@@ -256,6 +315,8 @@ impl Submission {
                 Ok(Decision::Accept)
             }
             Err(Refusal::Full) => Err(full()),
+            // Since they were named.
+            Err(Refusal::Nobody) => Err(Nobody::Unknown.decision()),
             Err(Refusal::NoRoom(error)) => {
                 add(&self.counters.put_off);
                 warn!(id = %plan.envelope.id, %error, "a message is put off");
@@ -296,11 +357,16 @@ impl Handler for Submission {
 
     async fn mail(&self, memory: &mut Memory, _: Conversation<'_>, mail: &MailFrom) -> Decision {
         memory.found.clear();
+        memory.refused = None;
         let account = match self.account(memory) {
             Ok(account) => account,
             Err(decision) => return decision,
         };
-        if let Err(spent) = self.limits.may(account.id, &account.limits, 1, clock::now()) {
+        let (directory, now) = (self.post.directory(), clock::now());
+        if !directory.is_away() {
+            sharing::know(&self.limits, directory.registry(), account.id, now).await;
+        }
+        if let Err(spent) = self.limits.may(account.id, &account.limits, 1, now) {
             return self.limited(spent);
         }
         // Nobody's is what mail programs send as when they confirm that something was read (RFC 8098 section 2.1).
@@ -319,24 +385,15 @@ impl Handler for Submission {
         about: Conversation<'_>,
         recipient: &Recipient,
     ) -> Decision {
-        let account = match self.account(memory) {
-            Ok(account) => account,
-            Err(decision) => return decision,
-        };
         let before = about.transaction.map_or(0, |transaction| transaction.recipients.len());
-        let count = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
-        if let Err(spent) = self.limits.may(account.id, &account.limits, count, clock::now()) {
-            return self.limited(spent);
+        let decision = self.resolve(memory, before, recipient).await;
+        if !decision.is_positive() {
+            let id = *memory.refused.get_or_insert_with(|| MessageId(rand::random()));
+            let from = about.transaction.map_or(&ReversePath::Null, |begun| &begun.mail.from);
+            let recipients = std::slice::from_ref(recipient);
+            self.refuse(id, about.client, from, recipients, &[], &decision);
         }
-        let found = find(&self.recipients.load(), recipient);
-        match found {
-            Ok(known) if self.post.is_full(&known).await => full(),
-            Ok(known) => {
-                memory.found.insert(recipient.address.clone(), known);
-                Decision::Accept
-            }
-            Err(nobody) => nobody.decision(),
-        }
+        decision
     }
 
     async fn message(
@@ -346,9 +403,16 @@ impl Handler for Submission {
         envelope: Envelope,
         message: Bytes,
     ) -> Decision {
-        let id = envelope.id;
+        let Envelope { id, from, recipients, .. } = envelope.clone();
         let decision = self.take(memory, envelope, &message).await.unwrap_or_else(|no| no);
-        debug!(%id, user = about.client.authenticated, octets = message.len(), ?decision, "a message was submitted");
+        let (client, octets) = (about.client, message.len());
+        let user = client.authenticated.as_deref();
+        if decision.is_positive() {
+            info!(%id, user, %from, recipients = recipients.len(), client = %client.ip, octets, "a message is taken");
+        } else {
+            debug!(%id, user, octets, ?decision, "a message was submitted");
+            self.refuse(id, client, &from, &recipients, &message, &decision);
+        }
         decision
     }
 
@@ -363,8 +427,7 @@ impl Handler for Submission {
         let attempt = self.post.directory().login(user, Protocol::Submission);
         match attempt.check(password.reveal()).await {
             Ok(accepted) => {
-                add(&self.counters.logins);
-                self.lookout.welcomed(about.client.ip, accepted.account.id);
+                self.welcome(about.client, &accepted.account);
                 memory.account = Some(accepted.account.id);
                 Ok(accepted.account.name.to_string())
             }
@@ -399,8 +462,7 @@ impl Handler for Submission {
         let Some((_, challenge)) = challenge else { return Err(NotGranted::Wrong) };
         match challenge.verify(message, proof) {
             Ok((accepted, signature)) => {
-                add(&self.counters.logins);
-                self.lookout.welcomed(about.client.ip, accepted.account.id);
+                self.welcome(about.client, &accepted.account);
                 memory.account = Some(accepted.account.id);
                 let account = accepted.account.name.to_string();
                 Ok(Proved { account, signature: signature.to_vec() })
@@ -411,6 +473,10 @@ impl Handler for Submission {
 
     fn has_scram(&self) -> bool {
         self.post.directory().offers_scram()
+    }
+
+    fn crowded(&self, source: IpAddr) {
+        self.lookout.saw(sightings::crowded(Service::Submission, source));
     }
 
     async fn closed(&self, _: Memory, client: &Client, report: &Report) {

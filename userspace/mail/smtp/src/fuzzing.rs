@@ -180,7 +180,7 @@ impl Desk {
                 session.password_checked(match (&*user, password.reveal()) {
                     ("user@example.net", b"pencil") => Ok(user),
                     ("away@example.net", _) => Err(NotGranted::Away),
-                    ("locked@example.net", _) => Err(NotGranted::Say(Reply::new(
+                    ("locked@example.net", _) => Err(NotGranted::Disabled(Reply::new(
                         535,
                         Some(EnhancedCode::new(5, 7, 13)),
                         "This account is locked",

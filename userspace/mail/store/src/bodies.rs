@@ -90,7 +90,7 @@ pub struct BodyStatus {
     pub shared_bytes: u64,
     /// Bodies read, whole or in part.
     pub read: u64,
-    /// Bodies that can't be read.
+    /// How often a body could not be read, or something in a pack was found damaged.
     pub damaged: u64,
     /// The dictionary that is compressed with.
     pub dictionary: u32,

@@ -191,6 +191,7 @@ impl Bodies {
                     step.frames.push(Copied { place, header, payload });
                 }
                 Ok(Some(Found::Gap { start, end, reason, last: false })) => {
+                    inner.note_damage();
                     tracing::error!(%pack, start, end, %reason, "a pack is damaged");
                 }
                 // What a crash left of a batch that nobody was told of.
@@ -222,6 +223,7 @@ impl Bodies {
                 )
                 .await?;
             if resting > 0 {
+                self.inner.note_damage();
                 tracing::error!(%pack, "rows name mail that is not in its pack any more: run `muralla mail store check`");
             }
         }

@@ -16,7 +16,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use hyper::body::Frame;
 use muralla_edge::offenders::Offence;
-use muralla_mail::operators::QueueForm;
+use muralla_mail::operators::{MessageForm, QueueForm};
 use muralla_radius::report::RefusalFilter;
 use muralla_radius::tail::Filter;
 use serde::Serialize;
@@ -146,6 +146,12 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
             "/v1/mail/queue/change",
             post(async |State(daemon): Shared, Form(change): Form<QueueChange>| {
                 respond(daemon.change_mail_queue(change.which, change.action).await)
+            }),
+        )
+        .route(
+            "/v1/mail/queue/message",
+            post(async |State(daemon): Shared, Form(form): Form<MessageForm>| {
+                respond(daemon.mail_message(form).await)
             }),
         )
         .route(

@@ -489,7 +489,9 @@ async fn the_list_for_the_wall_loses_nobody_while_the_database_is_read() {
 #[tokio::test]
 async fn mail_is_asked_through_the_same_socket() {
     use super::api::{QueueChange, Settled, TraceForm};
-    use muralla_mail::operators::{QueueAction, QueueEntry, QueueForm, TraceEvent};
+    use muralla_mail::operators::{
+        MessageForm, QueueAction, QueueEntry, QueueForm, QueuedMessage, TraceEvent,
+    };
 
     let stand = Stand::with_mail();
     let daemon = stand.daemon();
@@ -503,6 +505,9 @@ async fn mail_is_asked_through_the_same_socket() {
     let settled: Settled = client.post("/v1/mail/queue/change", &change).await.unwrap();
     assert_eq!(settled.records, 2);
     assert_eq!(stand.mail.0.lock().unwrap().changes, [(form, QueueAction::Hold)]);
+    let form = MessageForm { message: queued[0].message.clone(), header: true };
+    let read: QueuedMessage = client.post("/v1/mail/queue/message", &form).await.unwrap();
+    assert_eq!(read.octets().unwrap(), b"Subject: x\r\n\r\n");
     let what = TraceForm { what: "<one@example.net>".to_owned() };
     let events: Vec<TraceEvent> = client.post("/v1/mail/trace", &what).await.unwrap();
     assert_eq!(events[0].header_id.as_deref(), Some("<one@example.net>"));

@@ -1,6 +1,7 @@
 //! The command line of `muralla mail`.
 
 mod importing;
+mod limits;
 mod personal;
 mod places;
 mod plan;
@@ -14,6 +15,7 @@ use super::radius::PasswordFile;
 use crate::configuration::size;
 
 pub(crate) use importing::{MailboxImport, ServerArgs};
+pub(crate) use limits::LimitItems;
 pub(crate) use personal::{AppPasswordCommand, ContactCommand};
 pub(crate) use places::{
     BackendCommand, BackendPlace, ShardCommand, ShardItems, StoreCommand, WhichShards,
@@ -122,7 +124,8 @@ pub(crate) enum DomainCommand {
     #[command(after_help = "\
 Examples:
   muralla mail domain add example.net
-  muralla mail domain add example.org --alias-of example.net     its addresses are those of another one")]
+  muralla mail domain add example.org --alias-of example.net     its addresses are those of another one
+  muralla mail domain add example.com --backend old --relay true     whom we don't know, its back-end is asked for")]
     Add {
         name: String,
         #[command(flatten)]
@@ -150,12 +153,20 @@ pub(crate) struct DomainItems {
     /// Names of back-ends that take its mail; may be repeated, empty for our store.
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<Vec<String>>,
+    /// Whether what is nobody's goes to the back-ends, which know more than we do.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) relay: Option<bool>,
+    /// The sign that parts a detail from a name, as in name+detail; none for nothing.
+    #[arg(long, value_name = "SIGN", value_parser = separator)]
+    pub(crate) separator: Option<Separator>,
     /// The shard that its new accounts live in; empty for where the fewest do.
     #[arg(long, value_name = "NAME")]
     pub(crate) shard: Option<String>,
     /// What an account may have, such as 300MiB; 0 for no limit.
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) quota: Option<u64>,
+    #[command(flatten)]
+    pub(crate) limits: LimitItems,
     /// Whether its mail and its logins are refused.
     #[arg(long, value_name = "BOOL")]
     pub(crate) disabled: Option<bool>,
@@ -210,6 +221,11 @@ Examples:
         items: Box<AccountItems>,
     },
     /// Change what is named, and nothing else.
+    #[command(after_help = "\
+Examples:
+  muralla mail account set ann@example.net --quota 1GiB
+  muralla mail account set info@example.net --messages-per-hour 2000 --recipients-per-day 0     0: no limit
+  muralla mail account set info@example.net --messages-per-hour none                            the domain's again")]
     Set {
         name: String,
         #[command(flatten)]
@@ -269,6 +285,8 @@ pub(crate) struct AccountItems {
     /// Whether it may send.
     #[arg(long, value_name = "BOOL")]
     pub(crate) may_send: Option<bool>,
+    #[command(flatten)]
+    pub(crate) limits: LimitItems,
     /// Whether neither mail nor a login is taken.
     #[arg(long, value_name = "BOOL")]
     pub(crate) disabled: Option<bool>,
@@ -364,10 +382,21 @@ Examples:
         #[arg(long, default_value_t = 100)]
         most: usize,
     },
-    /// Show what waits of a message, and its life so far.
+    /// Show what waits of a message, and its life so far; or what it says.
+    #[command(after_help = "\
+Examples:
+  muralla mail queue show t7ufst4m7lo7nwc4u56izufu7q
+  muralla mail queue show t7ufst4m7lo7nwc4u56izufu7q --header
+  muralla mail queue show t7ufst4m7lo7nwc4u56izufu7q --raw > message.eml")]
     Show {
         /// Our id of it.
         message: String,
+        /// Its header, in which control characters are shown as `?`.
+        #[arg(long)]
+        header: bool,
+        /// All of it, octet by octet as it came: for a file, and not for a terminal.
+        #[arg(long, conflicts_with = "header")]
+        raw: bool,
     },
     /// Try now what waits, whatever its destination did before.
     Retry(Meant),
@@ -428,6 +457,20 @@ pub(crate) enum StateWord {
     Held,
     /// It is over, and its sender is to be told.
     Over,
+}
+
+/// What parts a detail from a name; none if nothing does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Separator(pub(crate) Option<char>);
+
+fn separator(text: &str) -> Result<Separator, String> {
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (None, _) => Ok(Separator(None)),
+        (Some(sign), None) => Ok(Separator(Some(sign))),
+        _ if text == "none" => Ok(Separator(None)),
+        _ => Err("one sign such as + or -, or none".to_owned()),
+    }
 }
 
 fn bytes(text: &str) -> Result<u64, String> {

@@ -17,11 +17,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use muralla_mail::config::MailConfig;
-use muralla_mail::operators::{QueueAction, QueueEntry, QueueForm, QueueState, TraceEvent};
+use muralla_mail::operators::{
+    MessageForm, QueueAction, QueueEntry, QueueForm, QueueState, QueuedMessage, TraceEvent,
+};
 use muralla_mail::report::{DeliveryStatus, Status};
 use serde::Serialize;
 
-use super::{Call, code, out, show, word};
+use super::{Call, code, out, out_octets, show, word};
 use crate::admin::api::{QueueChange, Settled, TraceForm};
 use crate::cli::mail::{MailCommand, Meant, QueueCommand, StateWord, Which};
 use crate::configuration::{self, duration, moment, size};
@@ -94,7 +96,18 @@ async fn queue(call: &Call, command: QueueCommand) -> anyhow::Result<ExitCode> {
             tell(call, &entries, |entries| queue_text(entries))?;
             return Ok(ExitCode::SUCCESS);
         }
-        QueueCommand::Show { message } => {
+        QueueCommand::Show { message, header, raw } if header || raw => {
+            let form = MessageForm { message, header };
+            let read: QueuedMessage = client.post("/v1/mail/queue/message", &form).await?;
+            if call.json {
+                show(&read)?;
+            } else {
+                let octets = read.octets().context("the daemon's answer has no message")?;
+                if raw { out_octets(&octets)? } else { out(&printable(&octets))? }
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        QueueCommand::Show { message, .. } => {
             let form = QueueForm { message: Some(message.clone()), ..QueueForm::default() };
             let entries: Vec<QueueEntry> = client.post("/v1/mail/queue", &form).await?;
             let events = trace(call, message.clone()).await?;
@@ -149,6 +162,17 @@ fn form(which: Which) -> QueueForm {
         StateWord::Over => QueueState::Over,
     });
     QueueForm { message, destination, sender, recipient, state, most: None }
+}
+
+/// What somebody else wrote, for a terminal that does nothing of what it says.
+fn printable(octets: &[u8]) -> String {
+    let shown = |char: char| match char {
+        '\n' | '\t' => Some(char),
+        '\r' => None,
+        char if char.is_control() => Some('?'),
+        char => Some(char),
+    };
+    String::from_utf8_lossy(octets).chars().filter_map(shown).collect()
 }
 
 fn queue_text(entries: &[QueueEntry]) -> String {

@@ -3,7 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use muralla_mail::operators::{QueueAction, QueueEntry, QueueForm, TraceEvent};
+use muralla_mail::operators::{
+    MessageForm, QueueAction, QueueEntry, QueueForm, QueuedMessage, TraceEvent,
+};
 use muralla_mail::report::Status;
 use tokio::runtime::Handle;
 use tracing::info;
@@ -68,6 +70,10 @@ impl Daemon {
         let changed = self.mail()?.change_queue(form, action).await.map_err(Refused::Failed)?;
         info!(recipients = changed, ?action, "the queue was changed by the operator");
         Ok(Settled { records: usize::try_from(changed).unwrap_or(usize::MAX) })
+    }
+
+    pub(crate) async fn mail_message(&self, form: MessageForm) -> Result<QueuedMessage, Refused> {
+        self.mail()?.read_queued(form).await.map_err(Refused::Failed)
     }
 
     pub(crate) async fn mail_trace(&self, what: String) -> Result<Vec<TraceEvent>, Refused> {

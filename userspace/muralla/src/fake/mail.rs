@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muralla_mail::config::MailConfig;
-use muralla_mail::operators::{QueueAction, QueueEntry, QueueForm, QueueState, TraceEvent};
+use muralla_mail::operators::{
+    MessageForm, QueueAction, QueueEntry, QueueForm, QueueState, QueuedMessage, TraceEvent,
+};
 use muralla_mail::report::Status;
 use serde_json::json;
 use tokio::runtime::Handle;
@@ -76,6 +78,13 @@ impl Mail for FakeMail {
         Box::pin(async { Ok(2) })
     }
 
+    fn read_queued(&self, form: MessageForm) -> Pending<'_, anyhow::Result<QueuedMessage>> {
+        let text = if form.header { "Subject: x\r\n\r\n" } else { "Subject: x\r\n\r\nx\r\n" };
+        let content = data_encoding::BASE64.encode(text.as_bytes());
+        let message = QueuedMessage { message: form.message, size: 17, content };
+        Box::pin(async move { Ok(message) })
+    }
+
     fn trace(&self, what: String) -> Pending<'_, anyhow::Result<Vec<TraceEvent>>> {
         let event = TraceEvent {
             message: "t7ufst4m7lo7nwc4u56izufu7q".to_owned(),
@@ -138,7 +147,7 @@ pub(crate) fn mail_status() -> Status {
         "shards": [{
             "name": "main", "open": true, "away": false, "delivered": 500,
             "delivery_us": 2_500_000, "put_bytes": 10_000, "stored_bytes": 4_000,
-            "circuit_open": false, "circuit_opened": 2, "circuit_refused": 70,
+            "circuit_open": false, "circuit_opened": 2, "circuit_refused": 70, "damaged": 3,
         }],
         "deliveries": [
             {
@@ -147,6 +156,7 @@ pub(crate) fn mail_status() -> Status {
             },
             { "to": "backend/old", "up": false, "unreachable": 4 },
             { "to": "remote", "up": true, "delivered": 6, "buckets": [[0.001, 0], [0.002, 6]], "seconds": 0.01 },
+            { "to": "spool", "up": true, "delivered": 7, "buckets": [[0.001, 0], [65.536, 7]], "seconds": 420.0 },
         ],
         "disks": [{ "what": "spool", "free": 5_000_000_000_u64, "size": 20_000_000_000_u64 }],
         "dkim": { "signed": 5, "unsigned": 1, "failed": 0 },
@@ -154,7 +164,9 @@ pub(crate) fn mail_status() -> Status {
             "messages": 3, "bytes": 4096, "oldest": 1_795_536_000, "kept": 10, "brought_in": 7,
             "refused": 0, "broken": 0, "last_error": null,
         },
-        "post": { "taken": 510, "spooled": 10, "refused": 1 },
+        "post": {
+            "taken": 510, "spooled": 10, "refused": 1, "events_lost": 2, "events_rationed": 9, "untold": 3,
+        },
         "queue": {
             "messages": 4, "bytes": 9000, "oldest": 60, "waiting": 3, "due": 1, "trying": 1,
             "held": 1, "owed": 0, "destinations": 2, "left_alone": 1,
@@ -165,6 +177,7 @@ pub(crate) fn mail_status() -> Status {
             "connections": 5, "memory": 1000, "turned_away": 1, "sessions": 90, "early": 2, "accepted": 500,
             "octets": 1_000_000, "unknown": 40, "relayed": 3, "backscatter": 2, "full": 1,
             "loops": 0, "refused": 6, "unjudged": 0, "no_room": 0, "never": 0,
+            "inquiries": { "remembered": 9, "known": 8, "unknown": 7, "unanswered": 6 },
             "ended": {
                 "ends": { "quit": 80, "abusive": 10 }, "tls": { "none": 20, "TLSv1.2": 10, "TLSv1.3": 60 },
                 "line_ends": 2, "injected": 0,
@@ -187,6 +200,10 @@ pub(crate) fn mail_status() -> Status {
         "upkeep": {
             "expired_inbox": 4, "expired_spam": 30, "expired_trash": 20, "passes": 6, "moves_ended": 1,
             "emptied": 2,
+            "stores": [{ "shard": "main", "missing_packs": 1, "bytes": 4000, "live": 3000 }],
+            "failing": [{
+                "shard": "main", "what": "the packs are not tidied up", "why": "the disk is full", "since": 1_795_536_000,
+            }],
         },
         "troubles": ["3 messages wait on this machine's disk"],
     }))

@@ -22,6 +22,7 @@ pub(super) fn role(status: &Status, canary: Option<&Result<Duration, String>>) -
     families.extend(disks(status));
     families.push(signatures(status));
     families.extend(upkeep(&status.upkeep));
+    families.extend(condition(status));
     families.extend(status.queue.as_ref().map(queue).unwrap_or_default());
     families.extend(status.outgoing.as_ref().map(outgoing).unwrap_or_default());
     families.push(certificates(status));
@@ -84,6 +85,30 @@ fn messages(status: &Status) -> Vec<Family> {
         "Deliveries into a mailbox that was found full",
         post.full,
     ));
+    let mut lost = Family::counter(
+        "muralla_mail_trace_events_lost",
+        "What traces were not told; `rationed` are refusals of which there were too many",
+    );
+    for (reason, count) in [("lost", post.events_lost), ("rationed", post.events_rationed)] {
+        lost.push(vec![("reason", reason.to_owned())], count as f64);
+    }
+    let mut panics = Family::counter(
+        "muralla_mail_panics",
+        "Panics of what works behind the services; what they were about is tried again",
+    );
+    panics.push(vec![("part", "queue".to_owned())], post.panics as f64);
+    if let Some(outgoing) = &status.outgoing {
+        panics.push(vec![("part", "outgoing".to_owned())], outgoing.panics as f64);
+    }
+    families.extend([
+        lost,
+        panics,
+        counter(
+            "muralla_mail_untold_recipients",
+            "Recipients that failed and are held, as nobody can be told",
+            post.untold,
+        ),
+    ]);
     if let Some(server) = &status.mx {
         let mx = &server.counts;
         families.extend([
@@ -116,6 +141,16 @@ fn messages(status: &Status) -> Vec<Family> {
                 "muralla_mail_mx_early_talkers",
                 "Connections whose client spoke before it was greeted",
                 mx.early,
+            ),
+            by_outcome(
+                "muralla_mail_mx_inquiries",
+                "Recipients that back-ends were asked for, by what these said",
+                &[
+                    ("remembered", mx.inquiries.remembered),
+                    ("known", mx.inquiries.known),
+                    ("unknown", mx.inquiries.unknown),
+                    ("unanswered", mx.inquiries.unanswered),
+                ],
             ),
             counter(
                 "muralla_mail_mx_unjudged",
@@ -334,12 +369,12 @@ fn deliveries(all: &[DeliveryStatus]) -> Vec<Family> {
     );
     let mut took = Family::histogram(
         "muralla_mail_delivery_seconds",
-        "Time that it took to hand a message over, of those that were taken",
+        "Time that it took to hand a message over, of those that were taken; `spool`: from 250 on, of those that waited",
     );
     for one in all {
         let labels = || vec![("to", one.to.clone())];
-        // Of all other domains together, one can always be reached.
-        if one.to != "remote" {
+        // Of all other domains together, one can always be reached, and this machine's disk is none.
+        if !matches!(one.to.as_str(), "remote" | "spool") {
             up.push(labels(), f64::from(u8::from(one.up)));
         }
         for (outcome, count) in [
@@ -405,6 +440,41 @@ fn upkeep(done: &UpkeepStatus) -> Vec<Family> {
             done.emptied,
         ),
     ]
+}
+
+/// Whether stores are whole.
+fn condition(status: &Status) -> Vec<Family> {
+    let mut missing = Family::gauge(
+        "muralla_mail_store_missing_packs",
+        "Packs that a mail store should have and that are not there",
+    );
+    let mut bytes = Family::gauge(
+        "muralla_mail_store_pack_bytes",
+        "Bytes of a mail store's packs, by whether anything needs them",
+    );
+    let mut failing = Family::gauge(
+        "muralla_mail_upkeep_failing",
+        "Pieces of a mail store's upkeep that came to nothing the last time",
+    );
+    let mut damaged = Family::counter(
+        "muralla_mail_store_damaged",
+        "How often mail could not be read, as it is damaged or its pack is not there",
+    );
+    for store in &status.upkeep.stores {
+        let labels = || vec![("shard", store.shard.clone())];
+        missing.push(labels(), store.missing_packs as f64);
+        let dead = store.bytes.saturating_sub(store.live);
+        for (kind, count) in [("live", store.live), ("dead", dead)] {
+            bytes.push([labels(), vec![("kind", kind.to_owned())]].concat(), count as f64);
+        }
+    }
+    for shard in &status.shards {
+        let labels = || vec![("shard", shard.name.clone())];
+        let fails = status.upkeep.failing.iter().filter(|duty| duty.shard == shard.name).count();
+        failing.push(labels(), fails as f64);
+        damaged.push(labels(), shard.damaged as f64);
+    }
+    vec![missing, bytes, failing, damaged]
 }
 
 fn queue(queue: &QueueFigures) -> Vec<Family> {
@@ -551,6 +621,10 @@ mod tests {
         let text = exposition.encode().unwrap();
         for line in [
             "muralla_mail_taken_total{outcome=\"spooled\"} 10.0",
+            "muralla_mail_trace_events_lost_total{reason=\"rationed\"} 9.0",
+            "muralla_mail_panics_total{part=\"queue\"} 0.0",
+            "muralla_mail_panics_total{part=\"outgoing\"} 0.0",
+            "muralla_mail_untold_recipients_total 3.0",
             "muralla_mail_mx_refused_recipients_total{outcome=\"unknown\"} 40.0",
             "muralla_mail_session_ends_total{service=\"mx\",end=\"abusive\"} 10.0",
             "muralla_mail_session_tls_total{service=\"mx\",tls=\"TLSv1.3\"} 60.0",
@@ -572,11 +646,18 @@ mod tests {
             "muralla_mail_outgoing_tls_failures_total{reason=\"dane_lookup\"} 3.0",
             "muralla_mail_outgoing_domains_total{dnssec=\"secure\"} 2.0",
             "muralla_mail_canary_success 1.0",
+            "muralla_mail_store_missing_packs{shard=\"main\"} 1.0",
+            "muralla_mail_store_pack_bytes{shard=\"main\",kind=\"dead\"} 1000.0",
+            "muralla_mail_upkeep_failing{shard=\"main\"} 1.0",
+            "muralla_mail_store_damaged_total{shard=\"main\"} 3.0",
+            "muralla_mail_mx_inquiries_total{outcome=\"unknown\"} 7.0",
+            "muralla_mail_delivery_seconds_count{to=\"spool\"} 7",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
         // All other domains together are neither up nor down.
         assert!(!text.contains("muralla_mail_backend_up{to=\"remote\"}"), "{text}");
+        assert!(!text.contains("muralla_mail_backend_up{to=\"spool\"}"), "{text}");
         assert!(text.contains("muralla_mail_spool_oldest_seconds "), "{text}");
     }
 }

@@ -8,7 +8,7 @@ use muralla_mail_envelope::{Address, Domain};
 
 use super::{Accounts, Import, ImportedAccount, address, list, set_secret, size};
 use crate::entries::{AccountEntry, AliasEntry};
-use crate::{Hidden, Name, ShardId};
+use crate::{Hidden, Name, SendingLimits, ShardId};
 
 /// Longest text that is read: half a million long lines.
 const LONGEST: u64 = 1 << 30;
@@ -22,6 +22,11 @@ const COLUMNS: &[(Column, &[&str])] = &[
     (Column::Disabled, &["disabled"]),
     (Column::Active, &["active", "enabled"]),
     (Column::MaySend, &["may_send"]),
+    (Column::MessagesPerHour, &["messages_per_hour"]),
+    (Column::MessagesPerDay, &["messages_per_day"]),
+    (Column::RecipientsPerHour, &["recipients_per_hour"]),
+    (Column::RecipientsPerDay, &["recipients_per_day"]),
+    (Column::RecipientsPerMessage, &["recipients_per_message"]),
     (Column::Forwards, &["forward", "forwards"]),
     (Column::KeepCopy, &["keep_copy"]),
     (Column::Aliases, &["aliases"]),
@@ -42,6 +47,11 @@ enum Column {
     Disabled,
     Active,
     MaySend,
+    MessagesPerHour,
+    MessagesPerDay,
+    RecipientsPerHour,
+    RecipientsPerDay,
+    RecipientsPerMessage,
     Forwards,
     KeepCopy,
     Aliases,
@@ -54,8 +64,8 @@ enum Column {
 }
 
 /// Reads a table of accounts, or of aliases if it has a column `target`. Its first line names the columns: `name`,
-/// `password` (in clear text), `credential` (`{SCHEME}...`), `quota` (`300M`), `disabled` or `active`, `may_send`, `forwards`,
-/// `keep_copy`, `aliases` (names that lead to the account), `senders`, `backends`, `shard`, `subscriber`, `note`; or `name`,
+/// `password` (in clear text), `credential` (`{SCHEME}...`), `quota` (`300M`), `disabled` or `active`, `may_send`,
+/// `messages_per_hour` and the other limits (a number, 0 for no limit, nothing or `none` for the domain's), `forwards`, `keep_copy`, `aliases` (names that lead to the account), `senders`, `backends`, `shard`, `subscriber`, `note`; or `name`,
 /// `target`, `note`. Fields with several values have spaces or semicolons between them. What parts the columns is a comma, a
 /// semicolon or a tab, as in the first line. `default` is the domain of names without one.
 #[must_use]
@@ -245,6 +255,14 @@ impl Reading<'_> {
         if let Some(may_send) = text(Column::MaySend) {
             entry.may_send = yes_or_no(may_send)?;
         }
+        let limit = |column| text(column).map_or(Ok(None), limit);
+        entry.limits = SendingLimits {
+            messages_per_hour: limit(Column::MessagesPerHour)?,
+            messages_per_day: limit(Column::MessagesPerDay)?,
+            recipients_per_hour: limit(Column::RecipientsPerHour)?,
+            recipients_per_day: limit(Column::RecipientsPerDay)?,
+            recipients_per_message: limit(Column::RecipientsPerMessage)?,
+        };
         if let Some(keep_copy) = text(Column::KeepCopy) {
             entry.keep_copy = yes_or_no(keep_copy)?;
         }
@@ -271,6 +289,17 @@ impl Reading<'_> {
             .map(|text| address(text, self.default).map_err(|why| format!("{text}: {why}")))
             .collect()
     }
+}
+
+/// None is what the domain says.
+fn limit(text: &str) -> Result<Option<u32>, String> {
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(None);
+    }
+    let number = text
+        .parse()
+        .map_err(|_| "a limit is a number, 0 for no limit, or none for the domain's")?;
+    Ok(Some(number))
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {
@@ -317,6 +346,21 @@ mod tests {
             ["users.csv:4", "users.csv:5", "users.csv:6", "users.csv:7", "users.csv:8"]
         );
         assert!(!format!("{import:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn limits_are_columns() {
+        let text = "name,messages_per_hour,Messages per day,recipients_per_hour,recipients-per-day,recipients_per_message\n\
+            ann@a.example,10,0,none,,5\nbob@a.example,many,,,,\ncarl@a.example,-1,,,,\n";
+        let import = from_csv(text.as_bytes(), "users.csv", None);
+        let limits = SendingLimits {
+            messages_per_hour: Some(10),
+            messages_per_day: Some(0),
+            recipients_per_message: Some(5),
+            ..SendingLimits::default()
+        };
+        assert_eq!((import.accounts.len(), import.accounts[0].entry.limits), (1, limits));
+        assert_eq!(import.refused.len(), 2, "{:?}", import.refused);
     }
 
     #[test]

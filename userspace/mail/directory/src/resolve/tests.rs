@@ -315,7 +315,8 @@ fn limits_come_from_the_nearest_who_says_something() {
     });
     let view = |id: i64| {
         let record = world.index.account_of(id).unwrap();
-        AccountView::of(&record, &world.index.small(), &world.options).unwrap()
+        AccountView::of(&record, &world.index.small(), &world.options, world.options.limits)
+            .unwrap()
     };
     assert_eq!((view(1).quota_bytes, view(2).quota_bytes), (0, 300));
     assert_eq!(view(1).limits.messages_per_day, Some(5));

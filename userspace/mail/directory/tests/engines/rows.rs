@@ -9,7 +9,7 @@ use muralla_mail_directory::import::{
 use muralla_mail_directory::{
     AccountEntry, AccountId, AliasEntry, Backend, BackendEntry, ContactEntry, ContactSource,
     DirectoryError, DkimAlgorithm, DkimKeyEntry, DomainEntry, Hidden, Imported, MoveBegun,
-    MoveLease, Name, Options, Protocol, Registry, SendingLimits, ShardEntry, ShardId,
+    MoveLease, Name, Options, Protocol, Registry, SendingLimits, Sent, ShardEntry, ShardId,
 };
 use muralla_mail_envelope::{Address, Domain};
 use muralla_test_database::on_both_engines;
@@ -26,6 +26,7 @@ on_both_engines![
     accounts_are_spread_over_shards_and_moved,
     one_moves_a_mailbox_at_a_time,
     contacts_are_known,
+    what_was_sent_adds_up,
     tables_of_others_are_taken_over,
 ];
 
@@ -71,11 +72,48 @@ async fn the_schema_is_made_once(database: Database) {
     );
     other.unwrap().put_domain(&DomainEntry::new(domain("a.example"))).await.unwrap();
     assert_eq!(one.unwrap().domains().await.unwrap().len(), 1);
-    assert_eq!(database.number("SELECT count(*) FROM mail_directory_schema").await, 2);
+    assert_eq!(database.number("SELECT count(*) FROM mail_directory_schema").await, 3);
     assert_eq!(database.number("SELECT count(*) FROM mail_setting").await, 1, "one secret for all");
     database.sql("INSERT INTO mail_directory_schema (version, name) VALUES (99, 'later')").await;
     let error = Registry::open(database.location(), Options::default()).await.unwrap_err();
     assert!(!error.may_pass() && error.to_string().contains("newer"), "{error}");
+}
+
+async fn what_was_sent_adds_up(database: Database) {
+    const NOW: i64 = 1_800_000_000;
+    let (one, other) = (registry(&database).await, registry(&database).await);
+    let (ann, bob) = (AccountId(1), AccountId(2));
+    let sent = |account, seconds, slots_ago, messages, recipients| Sent {
+        account,
+        seconds,
+        slot: NOW / seconds - slots_ago,
+        messages,
+        recipients,
+    };
+    let first = [sent(ann, Sent::LONG, 0, 2, 5), sent(ann, Sent::SHORT, 0, 2, 5)];
+    assert_eq!(one.add_sent(&first, NOW).await.unwrap().len(), 2);
+    // By two servers at once, and in another order.
+    let (long, short) = (sent(ann, Sent::LONG, 0, 1, 1), sent(ann, Sent::SHORT, 1, 1, 1));
+    let more = [sent(bob, Sent::LONG, 0, 1, u32::MAX), long, short];
+    let turned: Vec<Sent> = more.iter().rev().copied().collect();
+    let (here, there) = tokio::join!(one.add_sent(&more, NOW), other.add_sent(&turned, NOW));
+    assert!(here.is_ok() && there.is_ok(), "{here:?} {there:?}");
+    let mut of_ann = one.sent(ann, NOW).await.unwrap();
+    of_ann.sort_by_key(|sent| (sent.seconds, sent.slot));
+    let expected = [
+        sent(ann, Sent::SHORT, 1, 2, 2),
+        sent(ann, Sent::SHORT, 0, 2, 5),
+        sent(ann, Sent::LONG, 0, 4, 7),
+    ];
+    assert_eq!(of_ann, expected);
+    assert_eq!(other.sent(bob, NOW).await.unwrap()[0].recipients, u32::MAX, "and no more");
+    // What is over is not told, and goes.
+    assert_eq!(one.sent(ann, NOW + 3_600).await.unwrap().len(), 1);
+    assert_eq!(one.forget_sent(NOW).await.unwrap(), 0);
+    assert_eq!(one.forget_sent(NOW + 2 * 3_600).await.unwrap(), 2);
+    assert_eq!(one.forget_sent(NOW + 86_400 + 2 * 3_600).await.unwrap(), 0, "clocks differ");
+    assert_eq!(one.forget_sent(NOW + 2 * 86_400).await.unwrap(), 2);
+    assert_eq!(database.number("SELECT count(*) FROM mail_sent").await, 0);
 }
 
 async fn entries_come_back_as_they_were(database: Database) {

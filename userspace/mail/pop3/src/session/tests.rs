@@ -154,6 +154,7 @@ fn what_it_did() {
         user: Some("user".into()),
         encrypted: true,
         failures: 0,
+        disabled: 0,
         errors: 1,
         injected: false,
         messages: 2,
@@ -163,6 +164,20 @@ fn what_it_did() {
         end: Some(End::Quit),
     };
     assert_eq!(*session.facts(), facts);
+}
+
+/// Who has the right password guesses nothing, and is not let try for ever either.
+#[test]
+fn an_account_that_is_switched_off() {
+    let mut session = Session::new(settings());
+    for _ in 0..3 {
+        session.receive(b"USER user\r\nPASS secret\r\n");
+        assert!(matches!(session.step(), Step::Login { .. }));
+        session.logged_in(Err(Refused::Disabled));
+    }
+    assert_eq!(session.step(), Step::Close(End::Failures));
+    let facts = session.facts();
+    assert_eq!((facts.failures, facts.disabled, facts.refused_logins()), (0, 3, 3));
 }
 
 /// What is removed is only told once it is.

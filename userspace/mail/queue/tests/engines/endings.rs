@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use muralla_mail_envelope::dsn::Action;
-use muralla_mail_envelope::{Notify, ReversePath};
-use muralla_mail_queue::{Change, Filter, Submission, Told};
+use muralla_mail_envelope::{Client, Domain, Notify, ReversePath};
+use muralla_mail_queue::{Change, EventKind, Filter, Owed, State, Submission, Told, Traced};
 use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
@@ -17,6 +17,7 @@ on_both_engines!(
     outcomes_end_or_put_off,
     a_sender_is_told_once,
     nobody_is_told_of_what_could_loop,
+    who_can_not_be_told_keeps_it_held,
     a_long_wait_is_told_once,
     what_expires_ends_though_nobody_tries,
 );
@@ -103,30 +104,89 @@ async fn nobody_is_told_of_what_could_loop(database: Database) {
     let queue = stand.queue("one").await;
     let mut from_nobody = submission(1, &["a@example.net"]);
     from_nobody.envelope.from = ReversePath::Null;
+    // One of our own.
+    let mut notice = submission(3, &["a@example.net"]);
+    notice.envelope.from = ReversePath::Null;
+    notice.envelope.client = Client::local(&Domain::parse("mx.example.org").unwrap());
     let mut anybody = envelope(2, &["a@example.net"]);
     anybody.client.authenticated = None;
     let mut anybody = Submission::new(anybody, raw(2));
     assert!(!anybody.known);
     anybody.envelope.recipients[0].parameters.notify =
         Notify { success: true, failure: true, delay: true, never: false };
-    for submission in [from_nobody, anybody] {
+    for submission in [from_nobody, anybody, notice] {
         queue.submit(submission, NOW).await.unwrap();
     }
     assert_eq!(queue.maintain(NOW + DAY).await.unwrap().delayed, 0);
-    for job in take(&queue, 10, NOW).await {
+    let jobs = take(&queue, 10, NOW).await;
+    assert_eq!(jobs.len(), 3);
+    for job in jobs {
         let reported = queue.report(&job, all([permanent()]), NOW).await.unwrap();
         assert_eq!(reported.owed, 0);
     }
     assert!(queue.notices(None, 10).await.unwrap().is_empty());
-    assert_eq!(queue.status().untold, 1, "the one that anybody could have sent");
-    // It was taken over: an operator sees to it, for as long as that takes.
+    assert_eq!(queue.status().untold, 2, "from nobody, and from whom anybody could have been");
+    // They were taken over: an operator sees to them, for as long as that takes. A notice has nobody who waits for it.
     queue.maintain(NOW + 90 * DAY).await.unwrap();
-    assert_eq!(queue.counts(NOW + 90 * DAY).await.unwrap().held, 1);
-    let entry = queue.list(&Filter::default(), None, 9, NOW).await.unwrap().pop().unwrap();
-    assert!(entry.reply.is_some(), "{entry:?}");
-    assert_eq!(queue.change(&Filter::default(), Change::Return, NOW).await.unwrap(), 1);
-    assert!(queue.notices(None, 10).await.unwrap().is_empty(), "nor is the other told");
+    assert_eq!(queue.counts(NOW + 90 * DAY).await.unwrap().held, 2);
+    let entries = queue.list(&Filter::default(), None, 9, NOW).await.unwrap();
+    let messages: Vec<_> = entries.iter().map(|entry| entry.message).collect();
+    assert_eq!(messages, [id(1), id(2)]);
+    assert!(entries.iter().all(|entry| entry.reply.is_some()), "{entries:?}");
+    // One that expires is no other.
+    let mut short = submission(4, &["a@example.net"]);
+    short.envelope.from = ReversePath::Null;
+    short.lifetime = Some(HOUR);
+    queue.submit(short, NOW).await.unwrap();
+    assert_eq!(queue.maintain(NOW + HOUR).await.unwrap().expired, 1);
+    assert_eq!((queue.counts(NOW).await.unwrap().held, queue.status().untold), (3, 3));
+    assert_eq!(queue.change(&Filter::default(), Change::Return, NOW).await.unwrap(), 3);
+    assert!(queue.notices(None, 10).await.unwrap().is_empty(), "nor are the others told");
     stand.assert_empty().await;
+}
+
+/// Its sender is gone, or takes no mail: what he can't be told is an operator's to see.
+async fn who_can_not_be_told_keeps_it_held(database: Database) {
+    let stand = Stand::new(database).await;
+    let queue = stand.queue("one").await;
+    let mut three = submission(1, &["a@example.net", "b@example.net", "c@example.net"]);
+    three.envelope.recipients[1].parameters.notify =
+        Notify { success: true, failure: true, delay: true, never: false };
+    queue.submit(three, NOW).await.unwrap();
+    let job = one(&queue, NOW).await;
+    let outcomes = [permanent(), delivered(), temporary()];
+    assert_eq!(queue.report(&job, all(outcomes), NOW).await.unwrap().owed, 2);
+    queue.maintain(NOW + 4 * HOUR).await.unwrap();
+    let notice = queue.notices(None, 10).await.unwrap().pop().unwrap();
+    assert_eq!(notice.fates.len(), 3, "one failed, one arrived, one takes long");
+    let now = NOW + 4 * HOUR;
+    let why = "its sender takes no mail";
+    assert_eq!(queue.settle_untold(&notice, why, now).await.unwrap(), Told::Told);
+    assert_eq!(queue.settle_untold(&notice, why, now).await.unwrap(), Told::Late);
+    assert!(queue.notices(None, 10).await.unwrap().is_empty());
+    let entries = queue.list(&Filter::default(), None, 9, now).await.unwrap();
+    let left: Vec<_> =
+        entries.iter().map(|entry| (entry.recipient.as_str(), entry.state, entry.owed)).collect();
+    let expected = [("a@example.net", State::Held, None), ("c@example.net", State::Waiting, None)];
+    assert_eq!(left, expected);
+    assert_eq!(queue.status().untold, 1);
+    let events = queue.events().trace(&Traced::Message(id(1))).await.unwrap();
+    assert!(events.iter().all(|event| event.kind != EventKind::Notified), "{events:?}");
+    let held = events.iter().find(|event| event.kind == EventKind::Held).unwrap();
+    assert_eq!(
+        held.text,
+        "nobody could be told that it failed, as its sender takes no mail; it is held"
+    );
+    // Its sender is there again: he is told after all.
+    let of_a = Filter { recipient: Some("a@example.net".to_owned()), ..Filter::default() };
+    assert_eq!(queue.change(&of_a, Change::Return, now).await.unwrap(), 1);
+    let notice = queue.notices(None, 10).await.unwrap().pop().unwrap();
+    assert_eq!(notice.fates.len(), 1);
+    assert_eq!(queue.tell(&notice, about(&notice), now).await.unwrap(), Told::Told);
+    let entries = queue.list(&of_a, None, 9, now).await.unwrap();
+    assert!(entries.is_empty(), "{entries:?}");
+    let owed = queue.list(&Filter::default(), None, 9, now).await.unwrap();
+    assert!(owed.iter().all(|entry| entry.owed != Some(Owed::Failed)), "{owed:?}");
 }
 
 async fn a_long_wait_is_told_once(database: Database) {

@@ -4,7 +4,7 @@ use muralla_mail_queue::{Change, Filter, Owed, State};
 use muralla_test_database::on_both_engines;
 
 use crate::common::Database;
-use crate::stand::{DAY, NOW, Stand, all, delivered, id, one, submission, take, temporary};
+use crate::stand::{DAY, NOW, Stand, all, delivered, id, one, raw, submission, take, temporary};
 
 on_both_engines!(operators_hold_release_return_and_drop, held_while_it_is_tried,);
 
@@ -41,6 +41,10 @@ async fn operators_hold_release_return_and_drop(database: Database) {
     assert_eq!(queue.change(&of(1), Change::Drop, now).await.unwrap(), 1);
     assert!(queue.show(id(1), now).await.unwrap().is_none());
     assert_eq!(queue.change(&of(2), Change::Return, now).await.unwrap(), 1);
+    let (body, size) = queue.body(id(2)).await.unwrap().unwrap();
+    assert_eq!(queue.bodies().get(body).await.unwrap(), raw(2));
+    assert_eq!(size, u64::try_from(raw(2).len()).unwrap());
+    assert!(queue.body(id(1)).await.unwrap().is_none(), "it was dropped");
     let (envelope, entries) = queue.show(id(2), now).await.unwrap().unwrap();
     assert_eq!((envelope.id, entries.len()), (id(2), 1));
     assert_eq!((entries[0].state, entries[0].owed), (State::Over, Some(Owed::Failed)));

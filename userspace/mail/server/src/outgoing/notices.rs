@@ -1,13 +1,17 @@
 //! Tells senders what became of their messages: RFC 3464.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use muralla_mail_directory::{BackendId, Target};
 use muralla_mail_envelope::dsn::{self, Report};
 use muralla_mail_envelope::language::English;
 use muralla_mail_envelope::{Address, Client, Domain, Envelope, Recipient, ReversePath};
 use muralla_mail_queue::{Notice, Queue, QueueError, Submission, Told};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::clock;
 use crate::dkim::Signer;
@@ -26,10 +30,16 @@ pub(crate) struct Notices {
     pub(crate) offset_minutes: i16,
     /// Longest message that goes back whole.
     pub(crate) longest_return: usize,
+    /// Notices that caused a panic, since the start.
+    pub(crate) panics: AtomicU64,
 }
 
 /// How long a message is waited for that can't be read and is to go back, in seconds.
 const WAITED_FOR: i64 = 3600;
+
+/// How long a sender is waited for whose address leads astray, in seconds: as long as a message is tried, and as long again for
+/// whoever entered it.
+const LED_ASTRAY: i64 = 10 * 86_400;
 
 /// Notices that are read at once.
 const AT_ONCE: usize = 64;
@@ -48,11 +58,15 @@ impl Notices {
             let Some(last) = notices.last() else { return Ok(told) };
             after = Some(last.message);
             for notice in &notices {
-                match self.tell(queue, notice).await {
-                    Ok(one) => told += u64::from(one),
-                    Err(error) if is_outage_of_queue(&error) => return Err(error),
-                    Err(error) => {
+                match AssertUnwindSafe(self.tell(queue, notice)).catch_unwind().await {
+                    Ok(Ok(one)) => told += u64::from(one),
+                    Ok(Err(error)) if is_outage_of_queue(&error) => return Err(error),
+                    Ok(Err(error)) => {
                         warn!(id = %notice.message, %error, "a sender is told later");
+                    }
+                    Err(_) => {
+                        self.panics.fetch_add(1, Relaxed);
+                        error!(id = %notice.message, "a notice caused a panic; please report it. Its sender is told later");
                     }
                 }
             }
@@ -61,6 +75,17 @@ impl Notices {
 
     async fn tell(&self, queue: &Queue, notice: &Notice) -> Result<bool, QueueError> {
         let now = clock::now();
+        let (recipients, destinations) = match self.way_to(&notice.to, now) {
+            Way::To(recipients, destinations) => (recipients, destinations),
+            Way::Astray if now >= ended(notice).saturating_add(LED_ASTRAY) => {
+                return give_up(queue, notice, "its sender's address leads astray", now).await;
+            }
+            Way::Astray | Way::UnknownForNow => {
+                debug!(id = %notice.message, to = %notice.to, "a sender is told later, as it is not known where he is");
+                return Ok(false);
+            }
+            Way::Nowhere(why) => return give_up(queue, notice, why, now).await,
+        };
         let message = match queue.bodies().get(notice.body).await {
             Ok(message) => message,
             // For a while it is waited for; then he is told without it.
@@ -89,11 +114,8 @@ impl Notices {
             offset_minutes: self.offset_minutes,
             language: &English,
         };
-        let way = self.way_to(&notice.to, now)?;
-        let (Some(built), Some((recipients, destinations))) = (dsn::build(&report), way) else {
-            debug!(id = %notice.message, to = %notice.to, "there is nobody to be told");
-            queue.settle(notice, now).await?;
-            return Ok(false);
+        let Some(built) = dsn::build(&report) else {
+            return give_up(queue, notice, "there is nothing to tell", now).await;
         };
         let envelope = Envelope {
             id: notice.id,
@@ -118,22 +140,36 @@ impl Notices {
     }
 
     /// Where a sender's mail goes: nowhere if he is one of ours who is gone.
-    fn way_to(&self, to: &Address, now: i64) -> Result<Option<Way>, QueueError> {
+    fn way_to(&self, to: &Address, now: i64) -> Way {
         let elsewhere =
             |address: &Address| (address.clone(), Route::Domain(address.domain.to_string()));
         let ways = match self.recipients.load().find(to, true, now) {
             Err(Nobody::NotOurs) => vec![elsewhere(to)],
-            // It is known when the database is there again.
-            Err(Nobody::UnknownForNow) => return Err(QueueError::Busy),
-            Err(_) => return Ok(None),
+            Err(Nobody::UnknownForNow) => return Way::UnknownForNow,
+            Err(Nobody::Astray) => return Way::Astray,
+            Err(Nobody::Disabled) => return Way::Nowhere("its sender takes no mail"),
+            Err(Nobody::Unknown) => return Way::Nowhere("its sender is gone"),
+            Err(Nobody::Forged | Nobody::Unsigned) => {
+                return Way::Nowhere("its sender's address is too old, or was not made here");
+            }
             Ok(Known::Bounce(to)) => vec![elsewhere(&to)],
             Ok(Known::Targets(targets)) => targets.iter().flat_map(ways).collect(),
         };
         let unzipped: (Vec<Address>, Vec<Route>) = ways.into_iter().unzip();
         let recipients: Vec<Recipient> = unzipped.0.into_iter().map(Recipient::new).collect();
         let destinations = unzipped.1.iter().map(ToString::to_string).collect();
-        Ok((!recipients.is_empty()).then_some((recipients, destinations)))
+        match recipients.is_empty() {
+            true => Way::Nowhere("its sender's mail goes nowhere"),
+            false => Way::To(recipients, destinations),
+        }
     }
+}
+
+/// Nobody can be told: an operator has to know.
+async fn give_up(queue: &Queue, notice: &Notice, why: &str, now: i64) -> Result<bool, QueueError> {
+    warn!(id = %notice.message, to = %notice.to, why, "nobody can be told what became of a message: what failed of it is held");
+    queue.settle_untold(notice, why, now).await?;
+    Ok(false)
 }
 
 /// When what a notice is about happened.
@@ -142,8 +178,17 @@ fn ended(notice: &Notice) -> i64 {
     last.unwrap_or(notice.envelope.received_at)
 }
 
-/// Recipients, and where each of them goes.
-type Way = (Vec<Recipient>, Vec<String>);
+/// How a sender is told.
+enum Way {
+    /// These are, each there.
+    To(Vec<Recipient>, Vec<String>),
+    /// Whether anybody has his address is known when the database is there again.
+    UnknownForNow,
+    /// What was entered for him leads round in a circle: whoever did so may mend it.
+    Astray,
+    /// He can't be, as this says.
+    Nowhere(&'static str),
+}
 
 fn ways(target: &Target) -> Vec<(Address, Route)> {
     let route = |backend: &BackendId| match *backend {

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use muralla_mail_envelope::{Address, AddressDomain, Domain, EnhancedCode, Envelope, Reply};
 use muralla_mail_queue::{Ended, Handed, Outcome};
-use muralla_smtp::client::{self, ClientError, Connection, Delivery, Options, Speaks, TlsPolicy};
+use muralla_smtp::client::{
+    self, ClientError, Connection, Delivery, Options, Speaks, TlsPolicy, Waits,
+};
 use muralla_smtp::tls::Trust;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -27,6 +29,8 @@ pub(crate) struct Caller {
     pub(crate) name: Domain,
     pub(crate) source: Option<IpAddr>,
     pub(crate) port: u16,
+    /// How long servers may take.
+    pub(crate) waits: Waits,
     /// How long a connection is kept.
     pub(crate) keep: Duration,
     /// Whether servers of other domains may be on this machine.
@@ -120,6 +124,26 @@ const MOST_KEPT: usize = 4;
 /// Addresses of one destination that are called at most.
 const MOST_CALLED: usize = 20;
 
+/// How long one server may have taken to put something off for another to be called at once.
+const SOON: Duration = Duration::from_secs(300);
+
+/// What is handed over.
+struct Handing<'a> {
+    /// What connections are kept by.
+    key: &'a str,
+    place: &'a Place<'a>,
+    envelope: &'a Envelope,
+    message: &'a [u8],
+    more: bool,
+}
+
+/// What came of one server.
+struct Tried {
+    called: Called,
+    /// Its name, if it put all of it off in words of its own.
+    put_off_by: Option<String>,
+}
+
 /// Where something goes.
 pub(crate) enum Place<'a> {
     /// To whoever takes mail for a domain.
@@ -136,6 +160,7 @@ impl Caller {
             name,
             source: None,
             port,
+            waits: Waits::default(),
             keep: Duration::from_secs(15),
             loopback: false,
             sts: None,
@@ -172,32 +197,97 @@ impl Caller {
         message: &[u8],
         more: bool,
     ) -> Called {
-        let count = envelope.recipients.len();
-        let lmtp = matches!(place, Place::Server { speaks: Speaks::Lmtp, .. });
-        if let Some(mut kept) = self.reuse(key).await {
-            let delivery = hand_over(&mut kept.connection, envelope, message).await;
-            // One that was lost before it said anything of the message is called again.
-            if !was_stale(&delivery) {
-                return self.done(key, kept.connection, kept.host, delivery, more, lmtp).await;
+        let began = Instant::now();
+        let handing = Handing { key, place, envelope, message, more };
+        let tried = match self.over_kept(&handing).await {
+            Some(tried) => tried,
+            None => match self.call(&handing, None).await {
+                Ok(tried) => tried,
+                Err(failed) => return failed.called(envelope.recipients.len()),
+            },
+        };
+        let Tried { called, put_off_by } = tried;
+        let Some(host) = put_off_by.filter(|_| began.elapsed() < SOON) else { return called };
+        // RFC 5321 section 5.1: the next one may take it. If there is none, or none that can be spoken with, the first one's word stands.
+        match self.call(&handing, Some(&host)).await {
+            Ok(next) => called.or(next.called),
+            Err(failed) => {
+                debug!(host, reply = %failed.reply, "no other server takes what one put off");
+                called
             }
         }
-        let (mut connection, host) = match self.connect(place).await {
-            Ok(connected) => connected,
-            Err(failed) => return failed.called(count),
-        };
-        let delivery = hand_over(&mut connection, envelope, message).await;
-        self.done(key, connection, host, delivery, more, lmtp).await
+    }
+
+    /// Hands it over on a connection that was kept; nothing if there is none.
+    async fn over_kept(&self, handing: &Handing<'_>) -> Option<Tried> {
+        let mut kept = self.reuse(handing.key).await?;
+        let delivery = hand_over(&mut kept.connection, handing.envelope, handing.message).await;
+        // One that was lost before it said anything of the message is called again.
+        if was_stale(&delivery) {
+            return None;
+        }
+        Some(self.done(handing, kept.connection, kept.host, delivery).await)
+    }
+
+    /// Calls a server, but not this one.
+    async fn call(&self, handing: &Handing<'_>, except: Option<&str>) -> Result<Tried, Failed> {
+        let (mut connection, host) = self.connect(handing.place, except).await?;
+        let delivery = hand_over(&mut connection, handing.envelope, handing.message).await;
+        Ok(self.done(handing, connection, host, delivery).await)
+    }
+
+    /// Asks a server whether it takes mail for somebody: what it says of him, or why it says nothing.
+    pub(crate) async fn verify(
+        &self,
+        key: &str,
+        place: &Place<'_>,
+        recipient: &Address,
+    ) -> Result<Reply, Reply> {
+        if let Some(mut kept) = self.reuse(key).await
+            && let Ok(reply) = kept.connection.verify(recipient).await
+        {
+            self.keep_or_quit(key, kept).await;
+            return Ok(reply);
+        }
+        let (mut connection, host) =
+            self.connect(place, None).await.map_err(|failed| failed.reply)?;
+        match connection.verify(recipient).await {
+            Ok(reply) => {
+                let kept = Kept { connection, host, since: Instant::now() };
+                self.keep_or_quit(key, kept).await;
+                Ok(reply)
+            }
+            Err(error) => {
+                connection.quit().await;
+                Err(error.reply())
+            }
+        }
+    }
+
+    async fn keep_or_quit(&self, key: &str, kept: Kept) {
+        if kept.connection.is_reusable() && !self.keep.is_zero() {
+            self.put_by(key, Kept { since: Instant::now(), ..kept });
+        } else {
+            kept.connection.quit().await;
+        }
+    }
+
+    fn options(&self, speaks: Speaks) -> Options {
+        let mut options = Options::new(speaks, self.name.clone());
+        options.source = self.source;
+        options.waits = self.waits;
+        options
     }
 
     async fn done(
         &self,
-        key: &str,
+        handing: &Handing<'_>,
         connection: Connection<TcpStream>,
         host: String,
         delivery: Delivery,
-        more: bool,
-        lmtp: bool,
-    ) -> Called {
+    ) -> Tried {
+        let put_off_by = is_put_off(&delivery).then(|| host.clone());
+        let lmtp = matches!(handing.place, Place::Server { speaks: Speaks::Lmtp, .. });
         let ended = match &delivery.lost {
             Some(ClientError::Refused(reply)) if reply.code == 421 => Ended::TooMuch,
             Some(error) => {
@@ -213,12 +303,12 @@ impl Caller {
         };
         let outcomes = delivery.outcomes.into_iter();
         let outcomes = outcomes.map(|outcome| outcome_of(outcome, &host, handed)).collect();
-        if connection.is_reusable() && (more || !self.keep.is_zero()) {
-            self.put_by(key, Kept { connection, host, since: Instant::now() });
+        if connection.is_reusable() && (handing.more || !self.keep.is_zero()) {
+            self.put_by(handing.key, Kept { connection, host, since: Instant::now() });
         } else {
             connection.quit().await;
         }
-        Called { outcomes, ended }
+        Tried { called: Called { outcomes, ended }, put_off_by }
     }
 
     /// A connection that was kept and is still there.
@@ -267,26 +357,37 @@ impl Caller {
         self.kept.lock().values().map(Vec::len).sum()
     }
 
-    async fn connect(&self, place: &Place<'_>) -> Result<(Connection<TcpStream>, String), Failed> {
+    async fn connect(
+        &self,
+        place: &Place<'_>,
+        except: Option<&str>,
+    ) -> Result<(Connection<TcpStream>, String), Failed> {
         match *place {
+            // There is one alone.
+            Place::Server { .. } if except.is_some() => Err(Failed::nobody()),
             Place::Server { host, port, speaks } => {
-                let mut options = Options::new(speaks, self.name.clone());
-                options.source = self.source;
+                let options = self.options(speaks);
                 self.connect_to(&[host.to_owned()], port, &options, true, None).await
             }
             Place::Domain(domain) => {
-                let mut options = Options::new(Speaks::Smtp, self.name.clone());
-                options.source = self.source;
+                let options = self.options(Speaks::Smtp);
                 match AddressDomain::parse(domain) {
                     Ok(AddressDomain::Domain(domain)) => {
                         let mut chance = rand::random::<u32>;
                         let found =
                             hosts::find(&*self.names, &domain, &self.name, &mut chance).await;
                         let found = found.map_err(Failed::of_lookup)?;
+                        let others =
+                            found.hosts.iter().filter(|host| except != Some(host.as_str()));
+                        let others: Vec<String> = others.cloned().collect();
+                        if others.is_empty() {
+                            return Err(Failed::nobody());
+                        }
                         let demands = self.demands(&domain, &found).await;
                         let (port, demands) = (self.port, Some(&demands));
-                        self.connect_to(&found.hosts, port, &options, self.loopback, demands).await
+                        self.connect_to(&others, port, &options, self.loopback, demands).await
                     }
+                    Ok(AddressDomain::Literal(_)) if except.is_some() => Err(Failed::nobody()),
                     Ok(AddressDomain::Literal(address)) => {
                         let server = [address.to_string()];
                         self.connect_to(&server, self.port, &options, self.loopback, None).await
@@ -435,7 +536,7 @@ impl Caller {
                 }
             }
         }
-        Err(failed.unwrap_or_else(|| Failed::new(451, 4, 4, 1, "no server was called", "")))
+        Err(failed.unwrap_or_else(Failed::nobody))
     }
 
     fn count(&self, protection: &Protection, connection: &Connection<TcpStream>) {
@@ -507,6 +608,10 @@ impl Failed {
         Self { reply: Reply::new(code, Some(code_of), text), host }
     }
 
+    fn nobody() -> Self {
+        Self::new(451, 4, 4, 1, "no server was called", "")
+    }
+
     fn of_lookup(reply: Reply) -> Self {
         Self { reply, host: None }
     }
@@ -538,6 +643,25 @@ async fn hand_over(
 ) -> Delivery {
     let Envelope { from, mail, recipients, .. } = envelope;
     connection.deliver(from, mail, recipients, message).await
+}
+
+impl Called {
+    /// After one server put it off: what another one took. What that refuses for good, the first may still take.
+    fn or(self, next: Self) -> Self {
+        let both = self.outcomes.into_iter().zip(next.outcomes);
+        let outcomes = both.map(|(first, next)| match next {
+            Outcome::Permanent { .. } => first,
+            next => next,
+        });
+        Self { outcomes: outcomes.collect(), ended: next.ended }
+    }
+}
+
+/// Whether a server took nothing, for now, and said so: what became of a message on a connection that broke is not known.
+fn is_put_off(delivery: &Delivery) -> bool {
+    let said = matches!(&delivery.lost, None | Some(ClientError::Refused(_)));
+    let later = |outcome: &client::Outcome| matches!(outcome, client::Outcome::Temporary(_));
+    said && !delivery.outcomes.is_empty() && delivery.outcomes.iter().all(later)
 }
 
 /// Whether a connection had ended before anything of the message was said: the server closed it when it was not used.

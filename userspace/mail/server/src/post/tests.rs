@@ -5,7 +5,7 @@ use muralla_mail_directory::{
     AccountEntry, DomainEntry, Hidden, Location, Name, Options as DirectoryOptions,
 };
 use muralla_mail_envelope::{Client, Domain, MailParameters, ReversePath};
-use muralla_mail_queue::Options;
+use muralla_mail_queue::{EventKind, Filter, Options, Traced};
 use muralla_mail_store::frame::Frame;
 use muralla_mail_store::packs::memory::MemoryPacks;
 use muralla_mail_store::packs::{Identity, PackId, PackInfo, PackStatus};
@@ -48,6 +48,7 @@ fn envelope(number: u8, to: &[&str], received_at: i64) -> Envelope {
 fn for_a_mailbox(number: u8, received_at: i64) -> Plan {
     let mailbox = Mailbox {
         account: AccountId(4711),
+        to: Some(Recipient::new("new@isp.example".parse().unwrap())),
         folder: "Inbox".to_owned(),
         wished: None,
         promised: false,
@@ -82,10 +83,10 @@ fn letter(plan: &Plan) -> Letter {
 async fn who_is_not_known_yet_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let post = post(folder.path()).await;
-    for (received, done, left) in [(clock::now() + 1000, 0, 1), (clock::now() - 1000, 1, 0)] {
+    for (received, gone, left) in [(clock::now() + 1000, 0, 1), (clock::now() - 1000, 1, 0)] {
         let plan = for_a_mailbox(1, received);
         let tried = post.attempt(&plan, &letter(&plan), PATIENCE).await;
-        assert_eq!((tried.done, tried.boxes.len()), (done, left));
+        assert_eq!((tried.done, tried.gone.len(), tried.boxes.len()), (0, gone, left));
     }
     let plan = for_a_mailbox(2, clock::now() + 1000);
     let taken = post.take(plan.clone(), &letter(&plan), PATIENCE).await.unwrap();
@@ -97,6 +98,78 @@ async fn who_is_not_known_yet_is_waited_for() {
     let later = for_a_mailbox(3, clock::now());
     let late = clock::now() + 30 * 86_400;
     post.spool().keep(&later, &letter(&later), late).await.unwrap();
+    post.shards().close().await;
+}
+
+/// An account may be removed after its address was taken. Who hears 250 must not wait in vain for what became of that.
+#[tokio::test]
+async fn who_is_gone_is_no_reason_for_a_promise() {
+    let folder = tempfile::tempdir().unwrap();
+    let post = post(folder.path()).await;
+    let before = clock::now() - 1000;
+    let plan = for_a_mailbox(1, before);
+    let refused = post.take(plan.clone(), &letter(&plan), PATIENCE).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Nobody), "{refused:?}");
+    let nothing = Plan { boxes: Vec::new(), ..plan };
+    let refused = post.take(nothing.clone(), &letter(&nothing), PATIENCE).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Fault(_)), "{refused:?}");
+
+    // Others have it: what is for him fails in the queue.
+    let parcels = for_the_queue(2, &["x@example.org"]).parcels;
+    let both = Plan { parcels, ..for_a_mailbox(2, before) };
+    assert_eq!(post.take(both.clone(), &letter(&both), PATIENCE).await.unwrap(), Taken::There);
+    // So it does if it was taken while nobody could know.
+    let waited = for_a_mailbox(3, before);
+    post.spool().keep(&waited, &letter(&waited), before).await.unwrap();
+    post.bring_all(PATIENCE).await;
+    post.spool().keep(&waited, &letter(&waited), before).await.unwrap();
+    post.bring_all(PATIENCE).await;
+    let status = post.spool().status();
+    assert_eq!((status.messages, status.brought_in, status.aside), (0, 2, 0));
+    let queue = post.shards().queue().await.unwrap();
+    let queued = queue.list(&Filter::default(), None, 10, clock::now()).await.unwrap();
+    let mut queued: Vec<(&str, &str)> =
+        queued.iter().map(|one| (one.recipient.as_str(), one.destination.as_str())).collect();
+    queued.sort_unstable();
+    let gone = ("new@isp.example", "store/Inbox");
+    assert_eq!(queued, [gone, gone, ("x@example.org", "example.org")]);
+    // What is not known to whom it was written is an operator's.
+    let mut nameless = for_a_mailbox(4, before);
+    nameless.boxes[0].to = None;
+    post.spool().keep(&nameless, &letter(&nameless), before).await.unwrap();
+    for _ in 0..10 {
+        post.bring_all(PATIENCE).await;
+    }
+    assert_eq!((post.spool().status().messages, post.spool().status().aside), (0, 1));
+    post.shards().close().await;
+}
+
+/// Whoever asks later what became of it hears when it came, too.
+#[tokio::test]
+async fn what_waited_is_traced_from_when_it_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let post = post(folder.path()).await;
+    let ann = enter(&post, "ann@isp.example").await;
+    let came = clock::now() - 5000;
+    let envelope = envelope(1, &["ann@isp.example"], came);
+    let mut plan = of_account(&envelope, ann, "Inbox", false);
+    plan.parcels = for_the_queue(1, &["x@example.org"]).parcels;
+    plan.parcels[0].envelope.id = MessageId([2; 16]);
+    post.spool().keep(&plan, &letter(&plan), came + 1).await.unwrap();
+    post.bring_all(PATIENCE).await;
+    let queue = post.shards().queue().await.unwrap();
+    queue.events().flush().await;
+    for (id, kinds) in [
+        (1, &[EventKind::Spooled, EventKind::Other][..]),
+        (2, &[EventKind::Spooled, EventKind::Queued][..]),
+    ] {
+        let events = queue.events().trace(&Traced::Message(MessageId([id; 16]))).await.unwrap();
+        let found: Vec<EventKind> = events.iter().map(|event| event.kind).collect();
+        assert_eq!(found, kinds, "{events:?}");
+        assert!(events[0].at_ms / 1000 <= came + 1, "{events:?}");
+    }
+    let status = post.status();
+    assert_eq!((status.events_lost, status.events_rationed), (0, 0));
     post.shards().close().await;
 }
 

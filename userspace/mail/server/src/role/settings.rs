@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -9,11 +10,13 @@ use muralla_mail_directory::Options as DirectoryOptions;
 use muralla_mail_queue::{Limits, Options as QueueOptions, Schedule};
 use muralla_smtp::server::{Config as SmtpConfig, Mode};
 use muralla_smtp::tls::{Certificates, Trust};
+use rustls::RootCertStore;
 
 use super::upkeep::Retention;
 use super::{StartError, Surroundings};
 use crate::config::{MailConfig, MxConfig, OutgoingConfig, Pop3Config, SubmissionConfig};
 use crate::dkim::Signer;
+use crate::inquiry::Inquiry;
 use crate::outgoing::Parts;
 use crate::outgoing::notices::Notices;
 use crate::outgoing::remote::{self, Caller};
@@ -143,6 +146,15 @@ pub(super) fn pop3_server(
     }
 }
 
+/// Who asks back-ends for recipients, over TLS with whatever certificate where they have it: it needs no roots.
+pub(super) fn inquiry(config: &MailConfig, around: &Surroundings) -> Result<Inquiry, StartError> {
+    let trust = match &around.trust {
+        Some(trust) => trust.clone(),
+        None => Trust::of_roots(RootCertStore::empty())?,
+    };
+    Ok(Inquiry::new(Arc::clone(&around.names), trust, config.hostname.clone()))
+}
+
 pub(super) fn parts(
     config: &MailConfig,
     outgoing: &OutgoingConfig,
@@ -179,6 +191,7 @@ pub(super) fn parts(
             author,
             offset_minutes: config.utc_offset_minutes,
             longest_return: usize::try_from(outgoing.longest_return).unwrap_or(usize::MAX),
+            panics: AtomicU64::default(),
         },
         limits: Limits { most: outgoing.per_destination, ..Limits::default() },
         transactions: outgoing.transactions,

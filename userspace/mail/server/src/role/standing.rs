@@ -18,14 +18,15 @@ use crate::dkim::Signer;
 use crate::measures::DiskStatus;
 use crate::operators::QueueFigures;
 use crate::outgoing::Outgoing;
-use crate::report::{ServerStatus, Status};
-use crate::shards::Shards;
+use crate::report::{ServerStatus, Status, UpkeepStatus};
+use crate::shards::{ShardStatus, Shards};
 
 /// So many domains without one that DNSSEC proves are none of chance: one in twenty is signed.
 const MANY: u64 = 1_000;
 
-/// How often it is looked how much is in the queue.
-const LOOK: Duration = Duration::from_secs(15);
+/// How often it is looked how much is in the queue: every process does it, and each counts all of it. If there is no answer, sooner.
+const LOOK: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(15);
 
 impl Role {
     /// The state of it all.
@@ -46,6 +47,7 @@ impl Role {
         let outgoing = self.outgoing.as_ref().map(|outgoing| outgoing.status(transactions));
         let signer = self.submission.as_ref().map(|server| &server.handler().signer);
         let signer = signer.or_else(|| self.outgoing.as_ref().map(Outgoing::signer));
+        let upkeep = self.upkeep.status();
         let mut troubles = Vec::new();
         if let Some(since) = directory.away_since {
             troubles.push(format!(
@@ -71,6 +73,7 @@ impl Role {
                 shard.name
             ));
         }
+        troubles.extend(lost(&shards, &upkeep));
         if spool.messages > 0 {
             troubles.push(format!("{} messages wait on this machine's disk", spool.messages));
         }
@@ -82,7 +85,7 @@ impl Role {
         }
         if spool.broken > 0 {
             troubles.push(format!(
-                "{} files of the spool are damaged: see *.broken there",
+                "{} files of the spool are damaged: see *.broken there; they are tried again with each start",
                 spool.broken
             ));
         }
@@ -135,14 +138,40 @@ impl Role {
                     counts,
                 }
             }),
-            upkeep: self.upkeep.status(),
+            upkeep,
             troubles,
         }
     }
 }
 
+/// What is wrong with stores themselves.
+fn lost(shards: &[ShardStatus], upkeep: &UpkeepStatus) -> Vec<String> {
+    let mut troubles = Vec::new();
+    for store in upkeep.stores.iter().filter(|store| store.missing_packs > 0) {
+        troubles.push(format!(
+            "{} packs of the mail store {} are not there: mail in them can't be read, and nothing is tidied up: run `muralla mail store check`",
+            store.missing_packs, store.shard
+        ));
+    }
+    for shard in shards.iter().filter(|shard| shard.damaged > 0) {
+        troubles.push(format!(
+            "mail in the mail store {} could not be read {} times since the start, as it is damaged: run `muralla mail store check`",
+            shard.name, shard.damaged
+        ));
+    }
+    let now = clock::now();
+    for duty in &upkeep.failing {
+        let minutes = now.saturating_sub(duty.since).max(0) / 60;
+        troubles.push(format!(
+            "the mail store {}: {} for {minutes} minutes: {}",
+            duty.shard, duty.what, duty.why
+        ));
+    }
+    troubles
+}
+
 /// Files and folders of this machine that mail is kept in.
-fn places(config: &MailConfig) -> Vec<(String, PathBuf)> {
+pub(super) fn places(config: &MailConfig) -> Vec<(String, PathBuf)> {
     let mut places = vec![("spool".to_owned(), config.spool.folder.clone())];
     let mut add = |end: &str, database: &Hidden, packs: &PacksConfig| {
         if let Ok(Location::Sqlite(file)) = Location::from_str(database.reveal()) {
@@ -175,10 +204,11 @@ pub(super) async fn look(
             _ = stop.wait_for(|stop| *stop) => return,
             counted = timeout(LOOK, counts) => counted.ok().flatten(),
         };
+        let pause = if counted.is_some() { LOOK } else { SOON };
         *figures.lock() = counted;
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -23,7 +23,7 @@ use tracing::{debug, error, info, warn};
 use crate::clock;
 use crate::moves;
 use crate::outgoing::Outgoing;
-use crate::report::UpkeepStatus;
+use crate::report::{FailingDuty, StoreCondition, UpkeepStatus};
 use crate::shards::{Shard, Shards};
 
 /// After how many days messages are removed; none for never.
@@ -74,6 +74,10 @@ struct Seen {
     looked: HashMap<ShardId, i64>,
     /// How far it was looked for what is old.
     passes: HashMap<(ShardId, Purpose), Pass>,
+    /// How the packs of each store were found, and when they were last counted.
+    conditions: BTreeMap<ShardId, (StoreCondition, i64)>,
+    /// What came to nothing the last time, by store and by what is not done: why, and since when.
+    failing: BTreeMap<(String, &'static str), (String, i64)>,
 }
 
 /// One look at all folders of a purpose, for what is old.
@@ -86,6 +90,9 @@ struct Pass {
 }
 
 type Since = HashMap<(ShardId, Account), i64>;
+
+/// How often packs are counted, in seconds: a large store has hundreds of thousands.
+const COUNT: i64 = 600;
 
 /// How often it is done.
 const EVERY: Duration = Duration::from_secs(60);
@@ -142,7 +149,19 @@ impl Upkeep {
     /// What was done since the start.
     pub(super) fn status(&self) -> UpkeepStatus {
         let done = &self.0.done;
+        let seen = self.0.seen.lock();
         UpkeepStatus {
+            stores: seen.conditions.values().map(|(condition, _)| condition.clone()).collect(),
+            failing: seen
+                .failing
+                .iter()
+                .map(|((shard, what), (why, since))| FailingDuty {
+                    shard: shard.clone(),
+                    what: (*what).to_owned(),
+                    why: why.clone(),
+                    since: *since,
+                })
+                .collect(),
             expired_inbox: done.expired_inbox.load(Relaxed),
             expired_spam: done.expired_spam.load(Relaxed),
             expired_trash: done.expired_trash.load(Relaxed),
@@ -249,28 +268,103 @@ impl Upkeep {
         };
         // That it is away is told by those who want something of it.
         let Ok(store) = shard.store().await else { return };
+        if id == ShardId::MAIN {
+            let forgotten = self.0.directory.registry().forget_sent(now);
+            self.duty(&shard, now, "what accounts sent long ago is not forgotten", forgotten).await;
+        }
         if id == ShardId::MAIN
             && let Some(outgoing) = &self.0.outgoing
             && let Ok(queue) = shard.queue().await
         {
-            duty(&shard, "the queue is not tidied up", outgoing.maintain(&queue, now)).await;
+            let tidied = outgoing.maintain(&queue, now);
+            self.duty(&shard, now, "the queue is not tidied up", tidied).await;
         }
-        duty(&shard, "the packs are not tidied up", packs(&store, now)).await;
+        let tidied = self.packs(id, &shard, &store, now);
+        self.duty(&shard, now, "the packs are not tidied up", tidied).await;
         let forgotten = store.forget_removed(now);
-        duty(&shard, "what was removed is not forgotten", forgotten).await;
+        self.duty(&shard, now, "what was removed is not forgotten", forgotten).await;
         let Retention { inbox, spam, trash } = **self.0.retention.load();
-        for (purpose, days) in
-            [(Purpose::Inbox, inbox), (Purpose::Spam, spam), (Purpose::Trash, trash)]
-        {
+        for (purpose, days, failure) in [
+            (Purpose::Inbox, inbox, "what is old is not removed from Inbox"),
+            (Purpose::Spam, spam, "what is old is not removed from Spam"),
+            (Purpose::Trash, trash, "what is old is not removed from Trash"),
+        ] {
             if let Some(days) = days {
                 let expired = self.expire(id, &store, purpose, days, now);
-                duty(&shard, "what is old is not removed", expired).await;
+                self.duty(&shard, now, failure, expired).await;
             }
         }
         let thawed = self.thaw(id, &store, now);
-        duty(&shard, "moves that were broken off are not put right", thawed).await;
+        self.duty(&shard, now, "moves that were broken off are not put right", thawed).await;
         let emptied = self.empty(id, &store, now);
-        duty(&shard, "mail of accounts that are gone is not removed", emptied).await;
+        self.duty(&shard, now, "mail of accounts that are gone is not removed", emptied).await;
+    }
+
+    /// Does one, and remembers if it comes to nothing.
+    async fn duty<T, E: Display>(
+        &self,
+        shard: &Arc<Shard>,
+        now: i64,
+        failure: &'static str,
+        work: impl Future<Output = Result<T, E>>,
+    ) {
+        let name = shard.name();
+        let why = match AssertUnwindSafe(timeout(LONGEST, work)).catch_unwind().await {
+            Ok(Ok(Ok(_))) => None,
+            Ok(Ok(Err(error))) => {
+                warn!(shard = name, %error, "{failure}");
+                Some(error.to_string())
+            }
+            Ok(Err(_)) => {
+                warn!(shard = name, "{failure}: it takes long, and is gone on with later");
+                return;
+            }
+            Err(_) => {
+                error!(shard = name, "{failure}: something broke down");
+                Some("something broke down: the log says what".to_owned())
+            }
+        };
+        let key = (name.to_owned(), failure);
+        let mut seen = self.0.seen.lock();
+        match why {
+            None => {
+                seen.failing.remove(&key);
+            }
+            Some(why) => seen.failing.entry(key).or_insert_with(|| (String::new(), now)).0 = why,
+        }
+    }
+
+    /// Tidies up the packs of a store, and looks how they are.
+    async fn packs(
+        &self,
+        id: ShardId,
+        shard: &Shard,
+        store: &Store,
+        now: i64,
+    ) -> Result<(), BodyError> {
+        let mut missing_packs = 0;
+        for _ in 0..ROUNDS {
+            let done = store.bodies().maintain(now).await?;
+            missing_packs = done.missing;
+            if !done.more {
+                break;
+            }
+        }
+        let counted = {
+            let mut seen = self.0.seen.lock();
+            let (condition, counted) = seen.conditions.entry(id).or_default();
+            condition.shard = shard.name().to_owned();
+            condition.missing_packs = missing_packs;
+            *counted
+        };
+        if now.saturating_sub(counted) >= COUNT {
+            let totals = store.bodies().totals().await?;
+            let mut seen = self.0.seen.lock();
+            let (condition, counted) = seen.conditions.entry(id).or_default();
+            (condition.bytes, condition.live) = (totals.bytes, totals.live);
+            *counted = now;
+        }
+        Ok(())
     }
 
     /// Removes what is old, a piece in each go, until all was looked at; then it rests.
@@ -412,30 +506,6 @@ fn ripe(
         }
     }
     old
-}
-
-async fn packs(store: &Store, now: i64) -> Result<(), BodyError> {
-    for _ in 0..ROUNDS {
-        if !store.bodies().maintain(now).await?.more {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Does one, and tells if it comes to nothing.
-async fn duty<T, E: Display>(
-    shard: &Arc<Shard>,
-    failure: &'static str,
-    work: impl Future<Output = Result<T, E>>,
-) {
-    let name = shard.name();
-    match AssertUnwindSafe(timeout(LONGEST, work)).catch_unwind().await {
-        Ok(Ok(Ok(_))) => {}
-        Ok(Ok(Err(error))) => warn!(shard = name, %error, "{failure}"),
-        Ok(Err(_)) => warn!(shard = name, "{failure}: it takes long, and is gone on with later"),
-        Err(_) => error!(shard = name, "{failure}: something broke down"),
-    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ fn plan(number: u8) -> Plan {
         },
         boxes: vec![Mailbox {
             account: AccountId(1),
+            to: None,
             folder: "Inbox".into(),
             wished: None,
             promised: false,
@@ -202,6 +203,17 @@ async fn damage_is_found_wherever_it_is() {
     let later = spool(&folder, |_| ()).await;
     assert!(is_empty(&later));
     assert_eq!(later.status().broken, 1);
+
+    // Somebody mended it. Only a start looks.
+    fs::write(path.with_extension("broken"), &good).unwrap();
+    later.rescan().await.unwrap();
+    assert!(is_empty(&later));
+    let last = spool(&folder, |_| ()).await;
+    let size = u64::try_from(good.len()).unwrap();
+    let status = last.status();
+    assert_eq!((status.messages, status.bytes, status.broken), (1, size, 0));
+    let key = last.waiting(None, 1)[0];
+    assert_eq!(last.load(key).await.unwrap().unwrap(), (plan, text));
 }
 
 #[tokio::test]

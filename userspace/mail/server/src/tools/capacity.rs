@@ -176,12 +176,15 @@ impl Layout {
                     .to_owned()
             }
             Self::Garage2 => "a box".to_owned(),
-            Self::Garage3 => "a box without anybody noticing, two without a loss".to_owned(),
+            // Garage takes nothing without two of three copies, and the database has one copy.
+            Self::Garage3 => "a box, without anybody noticing".to_owned(),
             Self::Erasure { data, more } => {
                 let pieces = u64::from(data + more).div_ceil(boxes.max(1));
                 match u64::from(more) / pieces.max(1) {
                     1 => "a box".to_owned(),
-                    lost => format!("{lost} boxes"),
+                    lost => {
+                        format!("a box; {lost} for packs alone, as the database has one copy")
+                    }
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(crate) const PASSWORD: &str = "tanstaafl, as they say";
 pub(crate) struct Book {
     exchanges: Mutex<HashMap<String, Vec<(u16, String)>>>,
     failing: Mutex<bool>,
+    /// Whether whoever asks causes a panic.
+    broken: AtomicBool,
     /// Whether DNSSEC proves what it says.
     secure: Mutex<bool>,
     /// TLSA records by the name that is asked for; nothing where they can't be found out.
@@ -52,6 +55,10 @@ impl Book {
         *self.failing.lock().unwrap() = failing;
     }
 
+    pub(crate) fn break_down(&self, broken: bool) {
+        self.broken.store(broken, Relaxed);
+    }
+
     pub(crate) fn sign(&self, secure: bool) {
         *self.secure.lock().unwrap() = secure;
     }
@@ -67,6 +74,7 @@ impl Names for Book {
         domain: &'a Domain,
     ) -> BoxFuture<'a, Result<Answer<Exchange>, LookupError>> {
         async move {
+            assert!(!self.broken.load(Relaxed), "a test wants it so");
             if *self.failing.lock().unwrap() {
                 return Err(LookupError::Failed("no answer came".to_owned()));
             }

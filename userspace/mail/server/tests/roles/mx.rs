@@ -42,6 +42,7 @@ async fn mail_is_in_the_mailbox_when_it_is_acknowledged(database: Database) {
 
 async fn who_gets_mail_and_who_does_not(database: Database) {
     let house = House::of(&database).await;
+    house.role.queue().await.unwrap();
     let mut talk = Talk::smtp(house.at("mx")).await;
     talk.say("MAIL FROM:<x@example.org>").await;
     for (to, reply) in [
@@ -66,6 +67,14 @@ async fn who_gets_mail_and_who_does_not(database: Database) {
     };
     until("its conduct is told", || async { !conducts().await.is_empty() }).await;
     assert_eq!(conducts().await, [(Conduct::GuessedAddresses, 3), (Conduct::Relayed, 1)]);
+    // Whoever asks why hears it, and who else was refused in the same transaction.
+    let life = house.role.trace("nobody@isp.example").await.unwrap();
+    assert_eq!(life.len(), 5, "{life:?}");
+    assert_eq!(
+        (life[0].kind.as_str(), life[0].sender.as_deref()),
+        ("refused", Some("x@example.org"))
+    );
+    assert!(life[0].text.contains("[127.0.0.1]: 550 5.1.1"), "{life:?}");
     house.role.stop().await;
 }
 
@@ -229,6 +238,7 @@ async fn the_filter_decides_before_the_250(database: Database) {
     let config = config(&database.location, database.folder());
     let house = House::start_with(config, Arc::new(Obedient)).await;
     house.furnish().await;
+    house.role.queue().await.unwrap();
     let mut talk = Talk::smtp(house.at("mx")).await;
     for (subject, reply) in [
         ("refuse", "550 5.7.1 It looks like spam"),
@@ -249,6 +259,13 @@ async fn the_filter_decides_before_the_250(database: Database) {
     let queue = house.role.queue().await.unwrap();
     let held = queue.list(&Filter::default(), None, 10, 0).await.unwrap();
     assert!(held.len() == 1 && held[0].state == State::Held, "{held:?}");
+    let life = house.role.trace("ann@isp.example").await.unwrap();
+    let filtered: Vec<&str> = life
+        .iter()
+        .filter(|event| event.kind == "filtered")
+        .map(|event| event.text.as_str())
+        .collect();
+    assert!(filtered.len() == 1 && filtered[0].contains("looks like spam"), "{life:?}");
     house.role.stop().await;
 }
 

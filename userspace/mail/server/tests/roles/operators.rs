@@ -1,6 +1,6 @@
 //! What operators see and do, and what asks the services for their greeting.
 
-use muralla_mail::operators::{QueueAction, QueueForm, QueueState};
+use muralla_mail::operators::{MessageForm, QueueAction, QueueForm, QueueState};
 use muralla_mail::report::Status;
 use muralla_test_database::on_both_engines;
 
@@ -20,6 +20,24 @@ async fn the_queue_is_seen_and_changed(database: Database) {
     let all = house.role.list_queue(&QueueForm::default()).await.unwrap();
     assert_eq!(all.len(), 2);
     assert!(all.iter().all(|entry| entry.sender == "ann@isp.example"), "{all:?}");
+
+    let read = async |message: &str, header: bool| {
+        let form = MessageForm { message: message.to_owned(), header };
+        let read = house.role.read_queued(&form).await?;
+        let octets = u64::try_from(read.octets().unwrap().len()).unwrap();
+        assert!(if header { octets < read.size } else { octets == read.size }, "{read:?}");
+        Ok::<_, String>(String::from_utf8(read.octets().unwrap()).unwrap())
+    };
+    let header = read(&all[0].message, true).await.unwrap();
+    assert!(header.contains("Message-ID: <one@isp.example>\r\n"), "{header}");
+    assert!(header.ends_with("\r\n\r\n"), "{header}");
+    assert_eq!(read(&all[0].message, false).await, Ok(format!("{header}hello\r\n")));
+    for (strange, why) in
+        [("strange", "no id of ours"), ("aaaaaaaaaaaaaaaaaaaaaaaaaa", "not in the queue")]
+    {
+        let refused = read(strange, false).await.unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
 
     let of = |recipient: &str| QueueForm {
         message: Some(all[0].message.clone()),

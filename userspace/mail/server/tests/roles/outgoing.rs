@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use muralla_mail::operators::{QueueAction, QueueForm};
-use muralla_mail_directory::{AccountEntry, AliasEntry, Backend, BackendEntry};
+use muralla_mail_directory::{AccountEntry, AliasEntry, Backend, BackendEntry, DomainEntry};
 use muralla_mail_envelope::{
     Client, Domain, Envelope, MessageId, OriginalRecipient, Recipient, ReversePath,
 };
@@ -27,7 +27,7 @@ pub(crate) struct Other(Arc<Inner>);
 pub(crate) struct Inner {
     messages: Mutex<Vec<(Envelope, Bytes)>>,
     connections: Mutex<u32>,
-    /// How often what is for `later@` was put off.
+    /// How often what is for `later@` and `once@` was put off.
     put_off: Mutex<HashMap<String, u32>>,
 }
 
@@ -86,11 +86,12 @@ impl Handler for Other {
     async fn rcpt(&self, (): &mut (), _: Conversation<'_>, recipient: &Recipient) -> Decision {
         match recipient.address.local.as_str() {
             "unknown" => Decision::permanent(550, 1, 1, "No such user here"),
-            "later" => {
+            local @ ("later" | "once") => {
                 let mut put_off = self.0.put_off.lock().unwrap();
                 let count = put_off.entry(recipient.address.to_string()).or_default();
                 *count += 1;
-                if *count < 3 {
+                let times = if local == "later" { 2 } else { 1 };
+                if *count <= times {
                     return Decision::temporary(451, 7, 1, "Greylisted");
                 }
                 Decision::Accept
@@ -176,6 +177,43 @@ async fn what_is_put_off_is_tried_again(database: Database) {
         messages.iter().map(|(envelope, _)| envelope.recipients[0].address.to_string()).collect();
     assert_eq!(recipients, ["x@elsewhere.example", "later@elsewhere.example"], "each once");
     assert!(house.inbox("ann@isp.example").await.is_empty(), "nobody is told of that");
+    house.role.stop().await;
+}
+
+/// What one server of a domain puts off another one may take: nobody waits for that.
+async fn the_next_server_is_called_at_once(database: Database) {
+    let other = Other::default();
+    let house = house(&database, &other).await;
+    let servers = [(10, "mx1.two.example"), (20, "mx2.two.example")];
+    house.names.enter("two.example", &servers);
+    let deferred = || house.role.status().outgoing.unwrap().deferred;
+    submit(&house, 1, "ann@isp.example", &["once@two.example"]).await;
+    until("it arrived", || async { other.count() == 1 }).await;
+    until("it is said", || async { is_empty(&house).await }).await;
+    assert_eq!(deferred(), 0);
+    // Where there is no other, or not all of it was put off, it waits.
+    submit(&house, 2, "ann@isp.example", &["once@elsewhere.example"]).await;
+    submit(&house, 3, "ann@isp.example", &["later@two.example", "x@two.example"]).await;
+    until("all arrived", || async { other.count() == 4 }).await;
+    until("it is said", || async { is_empty(&house).await }).await;
+    assert_eq!(deferred(), 2);
+    let told = house.inbox("ann@isp.example").await;
+    assert!(told.is_empty(), "{told:?}");
+    house.role.stop().await;
+}
+
+/// What one message brings down costs it an attempt, and nobody else anything.
+async fn a_panic_costs_one_attempt(database: Database) {
+    let other = Other::default();
+    let house = house(&database, &other).await;
+    house.names.break_down(true);
+    submit(&house, 1, "ann@isp.example", &["x@elsewhere.example"]).await;
+    until("it was tried", || async { house.role.status().outgoing.unwrap().panics > 0 }).await;
+    house.names.break_down(false);
+    until("it arrived", || async { other.count() == 1 }).await;
+    until("it is said", || async { is_empty(&house).await }).await;
+    let status = house.role.status().outgoing.unwrap();
+    assert_eq!((status.deferred, status.delivered), (status.panics, 1));
     house.role.stop().await;
 }
 
@@ -323,12 +361,60 @@ async fn several_back_ends_take_their_mail(database: Database) {
     house.role.stop().await;
 }
 
+/// Where a domain's back-end knows more than we do, it is asked before anything is taken.
+async fn who_is_nobody_behind_either_is_refused(database: Database) {
+    let (other, old) = (Other::default(), Other::default());
+    let house = house(&database, &other).await;
+    let registry = house.role.directory().registry();
+    let port = old.listen(Mode::Lmtp).await;
+    let backend = |port| BackendEntry {
+        id: None,
+        name: "old".into(),
+        backend: Backend::Lmtp { host: "127.0.0.1".into(), port },
+        note: None,
+    };
+    registry.put_backend(&backend(port)).await.unwrap();
+    let mut domain = DomainEntry::new(Domain::parse("moving.example").unwrap());
+    domain.relay = true;
+    domain.backends = vec!["old".into()];
+    registry.put_domain(&domain).await.unwrap();
+    house.role.directory().catch_up().await.unwrap();
+    let mut talk = Talk::smtp(house.at("mx")).await;
+    let text = "Subject: hi\r\n\r\nhello";
+    for _ in 0..2 {
+        let to = ["unknown@moving.example", "known@moving.example"];
+        let replies = talk.mail("x@example.org", &to, text).await;
+        assert!(replies[1].starts_with("550 5.1.1"), "{replies:?}");
+        assert!(replies[2].starts_with("250 "), "{replies:?}");
+    }
+    until("it arrived", || async { old.count() == 2 }).await;
+    // What it puts off is put off here, and what it said before is remembered.
+    let replies = talk.mail("x@example.org", &["later@moving.example"], text).await;
+    assert!(replies[1].starts_with("450 4.1.1"), "{replies:?}");
+    let status = house.role.status().mx.unwrap().counts;
+    let asked = status.inquiries;
+    assert_eq!((asked.known, asked.unknown, asked.unanswered), (1, 1, 1), "{asked:?}");
+    assert_eq!((asked.remembered, status.unknown), (2, 3), "{status:?}");
+
+    // Nobody answers there: not now, but for whom it knew.
+    registry.put_backend(&backend(1)).await.unwrap();
+    house.role.directory().catch_up().await.unwrap();
+    let replies =
+        talk.mail("x@example.org", &["new@moving.example", "known@moving.example"], text).await;
+    assert!(replies[1].starts_with("450 4.1.1"), "{replies:?}");
+    assert!(replies[2].starts_with("250 "), "{replies:?}");
+    house.role.stop().await;
+}
+
 on_both_engines!(
     mail_arrives_over_one_connection,
     what_is_put_off_is_tried_again,
+    the_next_server_is_called_at_once,
+    a_panic_costs_one_attempt,
     senders_are_told_what_failed,
     what_can_not_be_forwarded_comes_home,
     what_a_client_writes_is_no_owner,
     names_that_fail_cost_no_attempt,
     several_back_ends_take_their_mail,
+    who_is_nobody_behind_either_is_refused,
 );

@@ -2,13 +2,14 @@
 
 use std::process::Command;
 
-use muralla_mail::sightings::Conduct;
+use muralla_mail::sightings::{Conduct, Service};
 use muralla_mail_directory::{Protocol, Protocols};
 use muralla_mail_store::{Account, FolderPath};
 use muralla_test_database::on_both_engines;
 
 use crate::database::Database;
 use crate::house::{House, PASSWORD, name};
+use crate::submission::send;
 use crate::talk::{Talk, until};
 
 async fn deliver(house: &House, to: &str, messages: &[&str]) {
@@ -104,6 +105,37 @@ async fn who_is_let_in(database: Database) {
     house.role.stop().await;
 }
 
+/// It is told to its owner, and to the wall that nobody guessed.
+async fn the_right_password_of_a_disabled_account_is_no_guess(database: Database) {
+    let house = House::of_all(&database).await;
+    let registry = house.role.directory().registry();
+    registry.set_password(&name("dora@isp.example"), PASSWORD.as_bytes()).await.unwrap();
+    house.role.directory().catch_up().await.unwrap();
+    for (password, answer) in
+        [(PASSWORD, "-ERR [AUTH] This account"), ("wrong", "-ERR [AUTH] Wrong")]
+    {
+        let mut talk = Talk::to(house.at("pop3")).await;
+        talk.line().await.unwrap();
+        talk.ask("USER dora@isp.example").await;
+        let said = talk.ask(&format!("PASS {password}")).await;
+        assert!(said.starts_with(answer), "{said}");
+    }
+    let script = "server.login('dora@isp.example', password)\n";
+    let said = send(&house, "submission", script).await.unwrap_err();
+    assert!(said.contains("525") && said.contains("switched off"), "{said}");
+    let ended = || async {
+        let status = house.role.status();
+        let told = !house.seen.0.lock().unwrap().is_empty();
+        told && status.pop3.unwrap().counts.sessions == 2
+            && status.submission.unwrap().counts.ended.ends.values().sum::<u64>() == 1
+    };
+    until("all sessions have ended", ended).await;
+    let seen = house.seen.0.lock().unwrap().clone();
+    let guesses: Vec<_> = seen.iter().map(|one| (one.service, one.conduct, one.count)).collect();
+    assert_eq!(guesses, [(Service::Pop3, Conduct::GuessedPasswords, 1)]);
+    house.role.stop().await;
+}
+
 async fn long_messages_come_in_pieces(database: Database) {
     let house = House::of(&database).await;
     let lines: Vec<String> =
@@ -143,6 +175,7 @@ on_both_engines!(
     mail_is_fetched_and_removed,
     only_inbox_is_shown_and_empty_ones_are_empty,
     who_is_let_in,
+    the_right_password_of_a_disabled_account_is_no_guess,
     long_messages_come_in_pieces,
     a_program_fetches_it,
 );

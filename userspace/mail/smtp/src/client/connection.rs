@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use data_encoding::BASE64;
-use muralla_mail_envelope::{MailParameters, Recipient, ReversePath, TlsFacts};
+use muralla_mail_envelope::{Address, MailParameters, Recipient, Reply, ReversePath, TlsFacts};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
@@ -134,6 +134,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         message: &[u8],
     ) -> Delivery {
         transaction::deliver(self, from, parameters, recipients, message).await
+    }
+
+    /// Asks whether mail for somebody is taken, and hands nothing over: what the server says of him, where the sender is nobody
+    /// (RFC 5321 section 4.5.5).
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] if it says nothing of him.
+    pub async fn verify(&mut self, recipient: &Address) -> Result<Reply, ClientError> {
+        transaction::verify(self, recipient).await
     }
 
     /// What the server offers.

@@ -1,7 +1,8 @@
 //! Handing a message over: RFC 5321 section 3.3, in one round trip for the envelope where the server has PIPELINING.
 
 use muralla_mail_envelope::{
-    Body, EnhancedCode, MailParameters, RcptParameters, Recipient, Reply, ReversePath, scan,
+    Address, Body, EnhancedCode, MailParameters, RcptParameters, Recipient, Reply, ReversePath,
+    scan,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -95,6 +96,40 @@ pub(crate) async fn deliver<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect();
     Delivery { outcomes, dsn, lost }
+}
+
+/// See [`Connection::verify`].
+pub(crate) async fn verify<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<S>,
+    recipient: &Address,
+) -> Result<Reply, ClientError> {
+    let utf8 = recipient.needs_utf8();
+    if utf8 && !connection.capabilities.smtputf8 {
+        return Ok(no_utf8().reply().clone());
+    }
+    let asked = ask(connection, recipient, utf8).await;
+    connection.broken |= asked.is_err();
+    asked
+}
+
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<S>,
+    recipient: &Address,
+    utf8: bool,
+) -> Result<Reply, ClientError> {
+    let wait = connection.options.waits.command;
+    connection.sent = connection.sent.saturating_add(1);
+    if std::mem::replace(&mut connection.dirty, true) {
+        reset_done(&connection.talk.ask(b"RSET\r\n", wait, ENVELOPE).await?)?;
+    }
+    let said = MailParameters { smtputf8: utf8, ..MailParameters::default() };
+    let mail = format!("MAIL FROM:{}{said}\r\n", ReversePath::Null);
+    let sender = connection.talk.ask(mail.as_bytes(), wait, ENVELOPE).await?;
+    if !sender.is_positive() {
+        return Err(ClientError::Refused(sender.reply()));
+    }
+    let rcpt = format!("RCPT TO:<{recipient}>\r\n");
+    Ok(connection.talk.ask(rcpt.as_bytes(), wait, ENVELOPE).await?.reply())
 }
 
 /// How a message is sent to this server.

@@ -1,6 +1,6 @@
 //! What a server leaves to others: whom to believe, whom to know, what to take.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -137,6 +137,11 @@ pub trait Handler: Send + Sync + 'static {
         false
     }
 
+    /// Somebody was turned away as he has as many connections as he may. Must not wait.
+    fn crowded(&self, source: IpAddr) {
+        let _ = source;
+    }
+
     /// The connection is over, for the reason that [`Report::end`] has.
     fn closed(
         &self,
@@ -201,6 +206,8 @@ pub enum NotGranted {
     Wrong,
     /// It can't be checked now.
     Away,
+    /// It is his, and he may not: his account is switched off.
+    Disabled(Reply),
     /// For another reason.
     Say(Reply),
 }

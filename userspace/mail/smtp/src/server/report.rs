@@ -34,6 +34,8 @@ pub struct Report {
     pub unknown_recipients: u32,
     /// Logins that failed.
     pub failed_logins: u32,
+    /// Logins with the right password that were refused all the same: nobody guessed.
+    pub disabled_logins: u32,
     /// Octets of messages.
     pub octets: u64,
     /// How it ended, once it has.

@@ -199,6 +199,7 @@ impl<H: Handler> Server<H> {
         let counted = self.0.sources.count(ip, config.limits.connections_per_source);
         let Some(counted) = counted else {
             self.0.turned_away.fetch_add(1, Ordering::Relaxed);
+            self.0.handler.crowded(ip);
             if security == Security::StartTls {
                 let told = timeout(config.times.linger, wire.write_all(CROWDED));
                 // He need not hear it.

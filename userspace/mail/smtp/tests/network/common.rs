@@ -28,6 +28,7 @@ struct Kept {
     messages: Mutex<Vec<(Envelope, Bytes)>>,
     reports: Mutex<Vec<(Client, Report)>>,
     welcome: Mutex<Welcome>,
+    crowded: Mutex<Vec<IpAddr>>,
     hold: tokio::sync::Mutex<()>,
 }
 
@@ -44,6 +45,11 @@ impl Keeper {
 
     pub(crate) fn reports(&self) -> Vec<(Client, Report)> {
         self.0.reports.lock().unwrap().clone()
+    }
+
+    /// Who was turned away as he had too many connections.
+    pub(crate) fn crowded(&self) -> Vec<IpAddr> {
+        self.0.crowded.lock().unwrap().clone()
     }
 
     /// Holds messages to `held@` back.
@@ -68,6 +74,10 @@ impl Handler for Keeper {
     async fn connected(&self, memory: &mut u32, _: Peer) -> Welcome {
         *memory = 1;
         self.0.welcome.lock().unwrap().clone()
+    }
+
+    fn crowded(&self, source: IpAddr) {
+        self.0.crowded.lock().unwrap().push(source);
     }
 
     async fn rcpt(&self, memory: &mut u32, _: Conversation<'_>, recipient: &Recipient) -> Decision {

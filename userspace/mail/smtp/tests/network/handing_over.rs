@@ -121,6 +121,47 @@ async fn hand(
     (delivery, task.await.unwrap())
 }
 
+/// Somebody is asked for, and nothing is handed over; then a message is.
+#[tokio::test]
+async fn who_is_known() {
+    let script: Script = &[
+        ("", "220 mx.example.org\r\n"),
+        ("LHLO out.example.net", "250 mx.example.org\r\n"),
+        ("MAIL FROM:<>", "250 Ok\r\n"),
+        ("RCPT TO:<b@example.org>", "250 2.1.5 Ok\r\n"),
+        ("RSET", "250 Ok\r\n"),
+        ("MAIL FROM:<>", "250 Ok\r\n"),
+        ("RCPT TO:<c@example.org>", "550 5.1.1 No such user\r\n"),
+        ("RSET", "250 Ok\r\n"),
+        ("MAIL FROM:<a@example.net>", "250 Ok\r\n"),
+        ("RCPT TO:<b@example.org>", "250 Ok\r\n"),
+        ("DATA", "354 Go\r\n"),
+        ("Subject: a\n*\nb\n.", "250 Taken\r\n"),
+        ("MAIL FROM:<>", "250 Ok\r\n"),
+        ("RCPT TO:<b@example.org>", "250 Ok\r\n"),
+        ("RSET", "250 Ok\r\n"),
+        ("MAIL FROM:<>", "451 4.3.0 Not now\r\n"),
+    ];
+    let (stream, task) = scripted(script);
+    let mut connection = open(stream, &options(Speaks::Lmtp)).await.unwrap();
+    let to = recipients(&["b@example.org", "c@example.org", "bücher@example.org"]);
+    assert!(connection.verify(&to[0].address).await.unwrap().is_positive());
+    let reply = connection.verify(&to[1].address).await.unwrap();
+    assert_eq!(reply.to_string(), "550 5.1.1 No such user");
+    let reply = connection.verify(&to[2].address).await.unwrap();
+    assert!(reply.is_permanent(), "{reply}");
+    let parameters = MailParameters::default();
+    let sender = from("a@example.net");
+    let delivery = connection.deliver(&sender, &parameters, &to[..1], MESSAGE).await;
+    assert_eq!(codes(&delivery), "+250 2.0.0");
+    // What can't be said of him is no answer.
+    connection.verify(&to[0].address).await.unwrap();
+    connection.verify(&to[0].address).await.unwrap_err();
+    assert!(!connection.is_reusable());
+    drop(connection);
+    task.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn transactions() {
     let cases: &[(&str, Script, &[&str], &str)] = &[

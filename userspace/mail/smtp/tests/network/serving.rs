@@ -435,6 +435,8 @@ async fn too_many_connections() {
     };
     let _fourth = timeout(LONG, served).await.unwrap();
     assert!(server.status().turned_away >= 1);
+    let crowded = keeper.crowded();
+    assert!(!crowded.is_empty() && crowded.iter().all(|one| one.is_loopback()), "{crowded:?}");
     assert_eq!(server.status().sources, 1);
 }
 
@@ -450,6 +452,7 @@ async fn a_full_server() {
     second.hear("421 4.3.2").await;
     second.ends().await;
     assert_eq!(server.status().turned_away, 1);
+    assert!(keeper.crowded().is_empty(), "that the server is full is not his doing");
     first.ask("NOOP\r\n", "250").await;
 }
 

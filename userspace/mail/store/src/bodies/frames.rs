@@ -231,8 +231,13 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn damaged(&self, id: BodyId, place: Place, reason: DecodeError) -> BodyError {
+    /// Counts something that was found damaged or is not there.
+    pub(crate) fn note_damage(&self) {
         self.counters.damaged.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn damaged(&self, id: BodyId, place: Place, reason: DecodeError) -> BodyError {
+        self.note_damage();
         let pack = place.pack.name();
         tracing::error!(body = %id, pack, start = place.start, %reason, "mail can not be read");
         BodyError::Damaged { id, pack, reason }

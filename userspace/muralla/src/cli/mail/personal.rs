@@ -33,7 +33,7 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContactCommand {
-    /// List whom an account knows. Mail from them is always let in.
+    /// List whom an account knows: for the filter, of which there is none yet.
     List {
         account: String,
         /// Those behind this address.

@@ -12,9 +12,9 @@ Examples:
   muralla mail directory import --csv users.csv --dry-run
   muralla mail directory import --passwd-file /etc/dovecot/users --postfix-aliases /etc/postfix/virtual --create-domains
   muralla mail directory import --postfix-domains domains --postfix-mailboxes vmailbox --passwd-file users
-A CSV names its columns in the first line: name, password, credential, quota, active or disabled, may_send, forwards, keep_copy, aliases,
-senders, backends, shard, subscriber, note; or name, target, note for aliases. What is there already is entered anew with what the
-tables say; who has no password in them keeps his. What could not be taken is listed with line and reason, and exit code 1 says so.
+A CSV names its columns in the first line: name, password, credential, quota, active or disabled, may_send, messages_per_hour,
+messages_per_day, recipients_per_hour, recipients_per_day, recipients_per_message, forwards, keep_copy, aliases, senders, backends,
+shard, subscriber, note; or name, target, note for aliases. What is there already is entered anew with what the tables say; who has no password in them keeps his. What could not be taken is listed with line and reason, and exit code 1 says so.
 The same import again changes nothing.")]
     Import(Box<ImportArgs>),
     /// Look for what leads nowhere: aliases of nobody, circles, forwards to who is not there. Exit code 0 if there is nothing.

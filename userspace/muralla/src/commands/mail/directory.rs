@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::{accounts, identity, tell};
 use crate::cli::mail::{
     AccountCommand, AccountItems, Algorithm, AliasCommand, DkimCommand, DomainCommand, DomainItems,
+    Separator,
 };
 use crate::commands::Call;
 use crate::commands::radius::{hand_over, read_password};
@@ -373,6 +374,7 @@ impl Given {
             entry.note = Some(note.clone()).filter(|note| !note.is_empty());
         }
         entry.quota_bytes = items.quota.or(entry.quota_bytes);
+        items.limits.apply(&mut entry.limits);
         entry.keep_copy = items.keep_copy.unwrap_or(entry.keep_copy);
         entry.may_send = items.may_send.unwrap_or(entry.may_send);
         entry.disabled = items.disabled.unwrap_or(entry.disabled);
@@ -395,7 +397,12 @@ fn with_domain_items(mut entry: DomainEntry, items: DomainItems) -> anyhow::Resu
     if let Some(note) = items.note {
         entry.note = Some(note).filter(|note| !note.is_empty());
     }
+    if let Some(Separator(separator)) = items.separator {
+        entry.separator = separator;
+    }
+    items.limits.apply(&mut entry.limits);
     entry.quota_bytes = items.quota.or(entry.quota_bytes);
+    entry.relay = items.relay.unwrap_or(entry.relay);
     entry.disabled = items.disabled.unwrap_or(entry.disabled);
     Ok(entry)
 }
@@ -458,12 +465,19 @@ fn domains_text(domains: &[DomainEntry]) -> String {
     let rows: Vec<[String; 5]> = domains
         .iter()
         .map(|domain| {
+            let mut state = Vec::new();
+            if domain.relay {
+                state.push("relays");
+            }
+            if domain.disabled {
+                state.push("disabled");
+            }
             [
                 domain.name.to_string(),
                 domain.alias_of.as_ref().map(ToString::to_string).unwrap_or_default(),
                 domain.backends.join(", "),
                 quota(domain.quota_bytes),
-                if domain.disabled { "disabled".to_owned() } else { String::new() },
+                state.join(", "),
             ]
         })
         .collect();

@@ -73,3 +73,9 @@ fn an_empty_queue_has_no_oldest() {
     let text = summary(&status);
     assert!(text.contains("queue: empty\n") && !text.contains("oldest"), "{text}");
 }
+
+#[test]
+fn a_header_says_nothing_to_the_terminal() {
+    let text = printable(b"Subject: \x1b]0;x\x07\r\n\tfolded \xff\xc3\xa9\r\n\r\n");
+    assert_eq!(text, "Subject: ?]0;x?\n\tfolded \u{fffd}\u{e9}\n\n");
+}

@@ -2,9 +2,13 @@ use std::fs;
 use std::path::Path;
 
 use muralla_database::Location;
-use muralla_mail_directory::{Directory, Options as DirectoryOptions};
+use muralla_mail_directory::{
+    AccountEntry, AliasEntry, Directory, DomainEntry, Name, Options as DirectoryOptions,
+};
 use muralla_mail_envelope::{EnhancedCode, MailParameters, MessageId, Reply};
-use muralla_mail_queue::{Options, Outcome, Report as QueueReport};
+use muralla_mail_queue::{
+    EventKind, Filter, Options, Outcome, Report as QueueReport, State, Traced,
+};
 use muralla_mail_store::{PackLocation, Store, StoreOptions};
 
 use super::*;
@@ -38,15 +42,20 @@ async fn notices(folder: &Path) -> Notices {
         hostname,
         offset_minutes: 0,
         longest_return: 10_000,
+        panics: AtomicU64::default(),
     }
 }
 
 /// Queues a message of a sender elsewhere, who may be told, and has it fail.
 async fn fail(queue: &Queue, number: u8, at: i64) {
+    fail_of(queue, "ann@example.org", number, at).await;
+}
+
+async fn fail_of(queue: &Queue, sender: &str, number: u8, at: i64) {
     let host = Domain::parse("mx.isp.example").unwrap();
     let envelope = Envelope {
         id: MessageId([number; 16]),
-        from: ReversePath::Address(address("ann@example.org")),
+        from: ReversePath::Address(address(sender)),
         mail: MailParameters::default(),
         recipients: vec![Recipient::new(address("nobody@example.net"))],
         received_at: at,
@@ -83,4 +92,48 @@ async fn one_that_can_not_be_read_holds_up_nobody() {
     let left = second.notices(None, 10).await.unwrap();
     let left: Vec<MessageId> = left.iter().map(|notice| notice.message).collect();
     assert_eq!(left, [MessageId([1; 16])]);
+}
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+/// A user who was switched off, one who is gone, and one whose address leads round in a circle until somebody mends it.
+#[tokio::test]
+async fn who_can_not_be_told_is_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = clock::now();
+    let queue = queue(folder.path()).await;
+    let notices = notices(folder.path()).await;
+    let directory = notices.recipients.load().directory.clone();
+    let registry = directory.registry();
+    let domain = Domain::parse("isp.example").unwrap();
+    registry.put_domain(&DomainEntry::new(domain)).await.unwrap();
+    let mut off = AccountEntry::new(name("off@isp.example"));
+    off.disabled = true;
+    registry.put_account(&off).await.unwrap();
+    let circle = [address("round@isp.example")];
+    registry.put_alias(&AliasEntry::new(name("round@isp.example"), circle.into())).await.unwrap();
+    directory.catch_up().await.unwrap();
+    fail_of(&queue, "off@isp.example", 1, now).await;
+    fail_of(&queue, "gone@isp.example", 2, now).await;
+    fail_of(&queue, "round@isp.example", 3, now).await;
+    fail_of(&queue, "round@isp.example", 4, now - LED_ASTRAY).await;
+
+    assert_eq!(notices.tell_all(&queue).await.unwrap(), 0);
+    let held = Filter { state: Some(State::Held), ..Filter::default() };
+    let held = queue.list(&held, None, 10, now).await.unwrap();
+    let held: Vec<u8> = held.iter().map(|entry| entry.message.0[0]).collect();
+    assert_eq!((held, queue.status().untold), (vec![1, 2, 4], 3));
+    let events = queue.events().trace(&Traced::Message(MessageId([1; 16]))).await.unwrap();
+    let held = events.iter().find(|event| event.kind == EventKind::Held).unwrap();
+    assert!(held.text.contains("as its sender takes no mail"), "{events:?}");
+
+    let mended = [address("x@example.org")];
+    registry.put_alias(&AliasEntry::new(name("round@isp.example"), mended.into())).await.unwrap();
+    directory.catch_up().await.unwrap();
+    assert_eq!(notices.tell_all(&queue).await.unwrap(), 1);
+    assert!(queue.notices(None, 10).await.unwrap().is_empty());
+    let events = queue.events().trace(&Traced::Message(MessageId([3; 16]))).await.unwrap();
+    assert!(events.iter().any(|event| event.kind == EventKind::Notified), "{events:?}");
 }

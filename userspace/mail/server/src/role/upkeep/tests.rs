@@ -126,6 +126,45 @@ async fn old_spam_goes_in_every_store_whatever_else_fails() {
     let status = house.upkeep.status();
     assert_eq!((status.expired_inbox, status.expired_spam, status.expired_trash), (2, 3, 0));
     assert!(status.passes >= 10, "{status:?}");
+    let failing = |shard: &str| {
+        let of = |one: &&FailingDuty| one.shard == shard;
+        status.failing.iter().find(of).map(|one| (one.what.clone(), one.since))
+    };
+    assert_eq!(failing("main"), None);
+    let since = house.now + 29 * DAY;
+    assert_eq!(failing("two"), Some(("the packs are not tidied up".to_owned(), since)));
+    house.shards.close().await;
+}
+
+/// Lost packs stop the tidying up, and are told until they are back.
+#[tokio::test]
+async fn a_pack_that_is_lost_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::new(folder.path()).await;
+    house.add(ShardId::MAIN, house.account("ann"), Purpose::Inbox).await;
+    let (packs, aside) = (folder.path().join("one"), folder.path().join("aside"));
+    std::fs::create_dir(&aside).unwrap();
+    let carry = |from: &Path, to: &Path| {
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            if file.path().extension().is_some_and(|end| end == "pack") {
+                std::fs::rename(file.path(), to.join(file.file_name())).unwrap();
+            }
+        }
+    };
+    for (round, missing) in [(0, 0), (1, 1), (2, 0)] {
+        match round {
+            1 => carry(&packs, &aside),
+            2 => carry(&aside, &packs),
+            _ => {}
+        }
+        house.upkeep.once(ShardId::MAIN, house.now + round * 3600).await;
+        let status = house.upkeep.status();
+        let found: Vec<(&str, u64)> =
+            status.stores.iter().map(|one| (one.shard.as_str(), one.missing_packs)).collect();
+        assert_eq!(found, [("main", missing)]);
+        assert!(status.failing.is_empty(), "{status:?}");
+    }
     house.shards.close().await;
 }
 

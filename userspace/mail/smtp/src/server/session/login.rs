@@ -7,6 +7,7 @@ use muralla_mail_envelope::{EnhancedCode, Reply};
 use super::{Asked, BadLine, Hello, Login, Session, State, Step};
 use crate::server::config::Mode;
 use crate::server::handler::{Keys, NotGranted, Proved};
+use crate::server::report::Report;
 
 /// What a login came to.
 enum Outcome {
@@ -178,6 +179,11 @@ impl Session {
             Outcome::Failed(NotGranted::Wrong) => {
                 self.say(535, Some(EnhancedCode::new(5, 7, 8)), "Name or password is wrong");
             }
+            Outcome::Failed(NotGranted::Disabled(reply)) => {
+                self.reply(&reply);
+                self.report.disabled_logins = self.report.disabled_logins.saturating_add(1);
+                return self.bound_logins();
+            }
             Outcome::Failed(NotGranted::Say(reply)) => {
                 self.reply(&reply);
                 if !reply.is_permanent() {
@@ -186,7 +192,13 @@ impl Session {
             }
         }
         self.report.failed_logins = self.report.failed_logins.saturating_add(1);
-        if self.report.failed_logins >= self.config.limits.failed_logins {
+        self.bound_logins();
+    }
+
+    /// Not for long, whatever it is for.
+    fn bound_logins(&mut self) {
+        let Report { failed_logins, disabled_logins, .. } = self.report;
+        if failed_logins.saturating_add(disabled_logins) >= self.config.limits.failed_logins {
             self.abuse("Too many logins failed");
         }
     }
