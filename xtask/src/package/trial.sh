@@ -234,10 +234,11 @@ scrape() {
 }
 names() { grep -ohP '(?<![:\w])muralla_[a-z_]+\b(?!:)' "$@" | LC_ALL=C sort -u; }
 asked=$(names /usr/share/muralla/prometheus/*.yml /usr/share/muralla/grafana/*.json)
-# Some appear with the first event that they count, or with a role of mail that does not run here.
+# Some appear with the first event that they count, with a role of mail that does not run here, or with the first look at a store.
 asked=$(echo "$asked" | grep -v -e muralla_dns_validation_failures_total -e muralla_config_last_reload_timestamp \
     -e muralla_radius_nas_silence_seconds -e muralla_mail_outgoing_ -e muralla_mail_submission_ \
-    -e muralla_mail_logins_total -e muralla_mail_certificate_expiry_timestamp_seconds)
+    -e muralla_mail_logins_total -e muralla_mail_certificate_expiry_timestamp_seconds \
+    -e muralla_mail_store_missing_packs -e muralla_mail_store_pack_bytes)
 for _ in $(seq 30); do
     # A link that comes up sends a few packets, so that there is something to count.
     ip link set peer0 down
