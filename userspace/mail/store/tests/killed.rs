@@ -72,10 +72,10 @@ async fn life() {
         let line = format!("\n{what} {number} {uid}\n");
         std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
     };
-    let mut tasks = Vec::new();
+    let mut tasks = tokio::task::JoinSet::new();
     for task in 0..8 {
         let store = store.clone();
-        tasks.push(tokio::spawn(async move {
+        tasks.spawn(async move {
             for round in 0.. {
                 let number = life << 32 | task << 24 | round;
                 say("delivering", number, 0);
@@ -90,11 +90,18 @@ async fn life() {
                     say("removed", number, uid);
                 }
             }
-        }));
+        });
     }
-    for now in (4_000_000_000..).step_by(10_000) {
-        let _ = store.bodies().maintain(now).await;
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    let tidy = async {
+        for now in (4_000_000_000..).step_by(10_000) {
+            let _ = store.bodies().maintain(now).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    // Nobody waits for what a task that failed would have said.
+    tokio::select! {
+        () = tidy => {}
+        ended = tasks.join_next() => panic!("{ended:?}"),
     }
 }
 
@@ -112,7 +119,6 @@ fn live_and_die(folder: &Path, life: u64, told: &mut BTreeMap<u64, Told>) {
         .env(FOLDER, folder)
         .env(LIFE, life.to_string())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
