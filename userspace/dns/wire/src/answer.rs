@@ -4,6 +4,8 @@
 mod brief;
 pub(crate) mod opt;
 
+use std::ops::Range;
+
 use crate::cookie::Cookie;
 use crate::name;
 use crate::octets::{Writer, u16_at, u32_at};
@@ -129,7 +131,7 @@ pub enum BuildError {
     /// Not exactly one question, with an uncompressed name.
     #[error("not exactly one question")]
     Question,
-    /// A name is malformed, or a pointer does not point backwards.
+    /// A name is malformed, or a pointer does not point backwards or leads through a time to live, which changes.
     #[error("a name of the record at byte {0} is malformed")]
     Name(usize),
     /// There are more than 4,096 records.
@@ -179,7 +181,8 @@ impl Answer {
             if index == answers + authorities {
                 additional_at = at;
             }
-            let record = Record::read(message, at)?;
+            let ttls = data.get(message.len()..).unwrap_or_default();
+            let record = Record::read(message, at, |place| !holds_ttl(ttls, place))?;
             let offset = u16::try_from(record.ttl_at).map_err(|_| BuildError::Length)?;
             data.extend_from_slice(&offset.to_le_bytes());
             // A time to live of more than 31 bits is none (RFC 2181 section 8).
@@ -433,7 +436,7 @@ impl Answer {
         let answers = u16_at(&self.data, 6).unwrap_or(0);
         let mut at = HEADER + usize::from(self.question_len);
         (0..answers).any(|_| {
-            let Ok(record) = Record::read(self.message(), at) else { return false };
+            let Ok(record) = Record::read(self.message(), at, |_| true) else { return false };
             let owner = name::Name::expand(self.message(), at);
             at = record.end;
             owner.is_some_and(|(owner, _)| fits(owner.as_wire()))
@@ -489,10 +492,17 @@ struct Record {
 }
 
 impl Record {
-    fn read(message: &[u8], at: usize) -> Result<Self, BuildError> {
-        let fixed = name::skip(message, at).ok_or(BuildError::Name(at))?;
+    /// The record at `at`, if its names lie in places that `may` hold them.
+    fn read(
+        message: &[u8],
+        at: usize,
+        may: impl Fn(Range<usize>) -> bool,
+    ) -> Result<Self, BuildError> {
+        let fixed = name::skip_if(message, at, &may).ok_or(BuildError::Name(at))?;
+        let ttl_at = fixed + 4;
+        let may = |place: Range<usize>| !overlap(&place, ttl_at) && may(place);
         let rtype = u16_at(message, fixed).ok_or(BuildError::Length)?;
-        let ttl = u32_at(message, fixed + 4).ok_or(BuildError::Length)?;
+        let ttl = u32_at(message, ttl_at).ok_or(BuildError::Length)?;
         let length = u16_at(message, fixed + 8).ok_or(BuildError::Length)?;
         let start = fixed + 10;
         let end = start + usize::from(length);
@@ -504,14 +514,35 @@ impl Record {
             0 | 24 | TYPE_OPT | 128 | 249..=255 => return Err(BuildError::Meta(rtype)),
             _ => {}
         }
-        names_end(message, rtype, start, end).ok_or(BuildError::Name(at))?;
-        Ok(Self { ttl_at: fixed + 4, ttl, end })
+        names_end(message, rtype, start..end, may).ok_or(BuildError::Name(at))?;
+        Ok(Self { ttl_at, ttl, end })
     }
+}
+
+/// Whether one of the times to live at these offsets, two bytes each, lies in `place`. A name read from there would be
+/// another one with each second.
+fn holds_ttl(offsets: &[u8], place: Range<usize>) -> bool {
+    let (offsets, _) = offsets.as_chunks();
+    let next = offsets
+        .partition_point(|&offset| usize::from(u16::from_le_bytes(offset)) + 4 <= place.start);
+    offsets
+        .get(next)
+        .is_some_and(|&offset| overlap(&place, usize::from(u16::from_le_bytes(offset))))
+}
+
+/// Whether the time to live at `ttl_at` lies in `place`.
+fn overlap(place: &Range<usize>, ttl_at: usize) -> bool {
+    place.start < ttl_at + 4 && ttl_at < place.end
 }
 
 /// Checks the names in the data of the types that may hold compressed ones (RFC 3597 section 4), and of those
 /// that some encoders compress all the same.
-fn names_end(message: &[u8], rtype: u16, start: usize, end: usize) -> Option<()> {
+fn names_end(
+    message: &[u8],
+    rtype: u16,
+    data: Range<usize>,
+    may: impl Fn(Range<usize>) -> bool,
+) -> Option<()> {
     let (names, before, after) = match rtype {
         // NS, MD, MF, CNAME, MB, MG, MR, PTR, DNAME
         2..=5 | 7..=9 | 12 | 39 => (1, 0, 0),
@@ -526,12 +557,12 @@ fn names_end(message: &[u8], rtype: u16, start: usize, end: usize) -> Option<()>
         _ => return Some(()),
     };
     // A name may not borrow bytes from behind its record.
-    let message = message.get(..end)?;
-    let mut at = start + before;
+    let message = message.get(..data.end)?;
+    let mut at = data.start + before;
     for _ in 0..names {
-        at = name::skip(message, at)?;
+        at = name::skip_if(message, at, &may)?;
     }
-    (at + after == end).then_some(())
+    (at + after == data.end).then_some(())
 }
 
 /// What an answer is held to.

@@ -3,6 +3,7 @@
 //! A name of wire form can be lower-cased byte by byte: a length is at most 63, below every letter.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use crate::octets::u16_at;
@@ -67,16 +68,15 @@ impl Name {
     pub fn expand(message: &[u8], at: usize) -> Option<(Self, usize)> {
         let mut bytes = [0; MAX_LEN];
         let mut len = 0;
-        let end = walk(message, at, |label| {
+        let end = walk(message, at, |_, element| {
             // The walk sees to the lengths.
-            let size = u8::try_from(label.len()).unwrap_or(u8::MAX);
-            if let Some(place) = bytes.get_mut(len..=len + label.len())
-                && let Some((first, rest)) = place.split_first_mut()
+            if let [1..=63, ..] = element
+                && let Some(place) = bytes.get_mut(len..len + element.len())
             {
-                *first = size;
-                rest.copy_from_slice(label);
-                len += 1 + label.len();
+                place.copy_from_slice(element);
+                len += element.len();
             }
+            true
         })?;
         Some((Self { bytes, len: u8::try_from(len + 1).ok()? }, end))
     }
@@ -202,31 +202,45 @@ pub fn wire_len(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Where the name at `at` of a message ends, be it compressed or not. Labels and the length of the whole name
-/// are within their limits, and every pointer points before the labels that led to it, behind the header.
+/// are within their limits, and every pointer points before the labels that led to it, behind the header, to what ends
+/// before the name begins, as a prior occurrence does (RFC 1035 section 4.1.4).
 pub(crate) fn skip(message: &[u8], at: usize) -> Option<usize> {
-    walk(message, at, |_| ())
+    skip_if(message, at, |_| true)
 }
 
-fn walk(message: &[u8], start: usize, mut each: impl FnMut(&[u8])) -> Option<usize> {
+/// Like [`skip`], if all places that the name is read from, pointers and their targets, `may` hold it.
+pub(crate) fn skip_if(
+    message: &[u8],
+    at: usize,
+    may: impl Fn(Range<usize>) -> bool,
+) -> Option<usize> {
+    walk(message, at, |at, element| may(at..at + element.len()))
+}
+
+/// Gives `each` element of a name with its place: labels with their length before them, pointers, and the zero at the
+/// end; until it returns false.
+fn walk(message: &[u8], start: usize, mut each: impl FnMut(usize, &[u8]) -> bool) -> Option<usize> {
     let mut at = start;
     // Each pointer must point below this, so that the walk comes to an end.
     let mut floor = start;
     let mut end = None;
     let mut total = 1;
     loop {
-        let length = usize::from(*message.get(at)?);
-        match length {
+        let first = *message.get(at)?;
+        let size = match first {
+            0..=0x3f => 1 + usize::from(first),
+            0xc0.. => 2,
+            _ => return None,
+        };
+        let element = message.get(at..at + size)?;
+        let borrowed_ahead = end.is_some() && at + size > start;
+        if borrowed_ahead || !each(at, element) {
+            return None;
+        }
+        match first {
             0 => return Some(end.unwrap_or(at + 1)),
-            1..=MAX_LABEL => {
-                each(message.get(at + 1..at + 1 + length)?);
-                total += 1 + length;
-                if total > MAX_LEN {
-                    return None;
-                }
-                at += 1 + length;
-            }
             0xc0.. => {
-                let target = usize::from(u16_at(message, at)? & 0x3fff);
+                let target = usize::from(u16_at(element, 0)? & 0x3fff);
                 if !(HEADER..floor).contains(&target) {
                     return None;
                 }
@@ -234,7 +248,13 @@ fn walk(message: &[u8], start: usize, mut each: impl FnMut(&[u8])) -> Option<usi
                 floor = target;
                 at = target;
             }
-            _ => return None,
+            _ => {
+                total += size;
+                if total > MAX_LEN {
+                    return None;
+                }
+                at += size;
+            }
         }
     }
 }
@@ -370,10 +390,11 @@ mod tests {
         let head = [0_u8; 12];
         // (bytes after the header, where the name begins, the name or none)
         type Case = (&'static [u8], usize, Option<(&'static str, usize)>);
-        let cases: [Case; 9] = [
+        let cases: [Case; 10] = [
             (b"\x01a\0\x01b\xc0\x0c", 3, Some(("b.a.", 7))),
             (b"\x01a\0\xc0\x0c", 3, Some(("a.", 5))),
             (b"\x01a\0\xc0\x0c\x01c\xc0\x0f", 5, Some(("c.a.", 9))),
+            (b"\x03ab\xc0\x0c\0", 3, None),
             (b"\xc0\x0c", 0, None),
             (b"\xc0\x0e\x01a\0", 0, None),
             (b"\x01a\xc0\x0c", 0, None),

@@ -256,6 +256,44 @@ fn only_whole_answers_are_kept() {
     }
 }
 
+/// Such a name would be another one with each second.
+#[test]
+fn names_do_not_lead_through_a_time_to_live() {
+    // 0x12c seconds: a label of one byte, ended by the upper half of the length of the data.
+    let message = samples::response(
+        ("a.b.", RecordType::A),
+        ResponseCode::NoError,
+        [vec![samples::a("a.b.", 0x12c, 1), samples::a("a.b.", 0x12c, 2)], vec![], vec![]],
+    );
+    let (first, second) = (HEADER + 9, HEADER + 9 + 16);
+    let pointing = |place: usize, target: usize| {
+        let mut bytes = message.clone();
+        bytes[place..place + 2].copy_from_slice(&[0xc0, target as u8]);
+        Answer::build(&bytes, facts()).err()
+    };
+    let cases = [
+        ("to the question", second, HEADER, None),
+        ("to a label in it", second, HEADER + 2, None),
+        ("to the first record's name", second, first, None),
+        ("to its time to live", second, first + 8, Some(BuildError::Name(second))),
+        ("to the zero in it", second, first + 6, Some(BuildError::Name(second))),
+        ("to the zero before it", second, first + 4, None),
+        ("to the zero after it", second, first + 10, None),
+    ];
+    for (what, place, target, error) in cases {
+        assert_eq!(pointing(place, target), error, "{what}");
+    }
+    let mut alias = samples::response(
+        ("a.b.", RecordType::CNAME),
+        ResponseCode::NoError,
+        [vec![samples::cname("a.b.", 0x12c, "b.")], vec![], vec![]],
+    );
+    let data = first + 12;
+    assert!(Answer::build(&alias, facts()).is_ok());
+    alias[data + 1] = (first + 8) as u8;
+    assert_eq!(Answer::build(&alias, facts()).err(), Some(BuildError::Name(first)));
+}
+
 #[test]
 fn an_answer_knows_itself() {
     let text = "é".repeat(200);
