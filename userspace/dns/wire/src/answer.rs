@@ -536,7 +536,7 @@ fn overlap(place: &Range<usize>, ttl_at: usize) -> bool {
 }
 
 /// Checks the names in the data of the types that may hold compressed ones (RFC 3597 section 4), and of those
-/// that some encoders compress all the same.
+/// that some encoders compress, or some decoders decompress, all the same.
 fn names_end(
     message: &[u8],
     rtype: u16,
@@ -544,16 +544,24 @@ fn names_end(
     may: impl Fn(Range<usize>) -> bool,
 ) -> Option<()> {
     let (names, before, after) = match rtype {
-        // NS, MD, MF, CNAME, MB, MG, MR, PTR, DNAME
-        2..=5 | 7..=9 | 12 | 39 => (1, 0, 0),
+        // NS, MD, MF, CNAME, MB, MG, MR, PTR, DNAME, ANAME
+        2..=5 | 7..=9 | 12 | 39 | 65_305 => (1, 0, Some(0)),
         // SOA: five numbers follow
-        6 => (2, 0, 20),
+        6 => (2, 0, Some(20)),
         // MINFO, RP
-        14 | 17 => (2, 0, 0),
+        14 | 17 => (2, 0, Some(0)),
         // MX, AFSDB, RT, KX
-        15 | 18 | 21 | 36 => (1, 2, 0),
+        15 | 18 | 21 | 36 => (1, 2, Some(0)),
         // SRV
-        33 => (1, 6, 0),
+        33 => (1, 6, Some(0)),
+        // NAPTR
+        35 => (1, strings_end(message, data.start + 4, 3)? - data.start, Some(0)),
+        // RRSIG: the signature follows
+        46 => (1, 18, None),
+        // NSEC: a bit map follows
+        47 => (1, 0, None),
+        // SVCB, HTTPS: parameters follow
+        64 | 65 => (1, 2, None),
         _ => return Some(()),
     };
     // A name may not borrow bytes from behind its record.
@@ -562,7 +570,12 @@ fn names_end(
     for _ in 0..names {
         at = name::skip_if(message, at, &may)?;
     }
-    (at + after == data.end).then_some(())
+    after.is_none_or(|after| at + after == data.end).then_some(())
+}
+
+/// Where so many character strings end that begin at `at` (RFC 1035 section 3.3).
+fn strings_end(message: &[u8], at: usize, count: usize) -> Option<usize> {
+    (0..count).try_fold(at, |at, _| Some(at + 1 + usize::from(*message.get(at)?)))
 }
 
 /// What an answer is held to.
