@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(5);
 
 const FIGURES: [Figure; 5] = [
-    Figure { what: "rate", unit: "messages/s", least: None, asked: true },
+    Figure::ahead("rate", "messages/s"),
     Figure::plain("cost", "cpu-s/1000"),
     Figure::plain("cost.unexplained", "cpu-s/1000"),
     Figure::plain("flushes", "flushes/message"),

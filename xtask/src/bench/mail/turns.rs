@@ -71,8 +71,10 @@ pub(super) fn rows(place: &str, contenders: &[(&str, Turns)], figures: &[Figure]
             if let Some((other, others)) = beside
                 && !others.values(figure.what).is_empty()
                 && figure.what != BUSY
+                // What is compared with nothing flushed has no ratio.
+                && let ratio = turn_by_turn(values, others.values(figure.what))
+                && ratio.is_finite()
             {
-                let ratio = turn_by_turn(values, others.values(figure.what));
                 row.against = Some(id(other, figure.what));
                 row.ratio = Some(ratio);
                 row.budget = figure.least;
@@ -94,6 +96,8 @@ mod tests {
         for (mine, theirs) in [(10.0, 15.0), (20.0, 10.0), (30.0, 60.0)] {
             one.note("rate", mine);
             two.note("rate", theirs);
+            one.note("none", 0.0);
+            two.note("none", mine);
         }
         one.note(BUSY, 0.5);
         two.note(BUSY, 0.99);
@@ -101,6 +105,7 @@ mod tests {
         let figures = [
             Figure::ahead("rate", "messages/s"),
             Figure::plain("only", "ms"),
+            Figure::plain("none", "flushes"),
             Figure::plain(BUSY, "of its core"),
         ];
         let rows = rows("a", &[("debian", one), ("ours", two)], &figures);
@@ -109,16 +114,19 @@ mod tests {
             ids,
             [
                 "a.debian.rate",
+                "a.debian.none",
                 "a.debian.generator.busy",
                 "a.ours.rate",
                 "a.ours.only",
+                "a.ours.none",
                 "a.ours.generator.busy"
             ]
         );
         assert_eq!((rows[0].value, rows[0].ratio, rows[0].within), (20.0, None, None));
-        assert_eq!((rows[2].value, rows[2].ratio, rows[2].within), (15.0, Some(1.5), Some(true)));
-        assert_eq!(rows[2].against.as_deref(), Some("a.debian.rate"));
-        assert_eq!(rows[2].unit, "messages/s (generator at its limit)");
-        assert_eq!((rows[3].against.as_deref(), rows[4].ratio), (None, None));
+        assert_eq!((rows[3].value, rows[3].ratio, rows[3].within), (15.0, Some(1.5), Some(true)));
+        assert_eq!(rows[3].against.as_deref(), Some("a.debian.rate"));
+        assert_eq!(rows[3].unit, "messages/s (generator at its limit)");
+        assert_eq!((rows[5].value, rows[5].ratio), (20.0, None));
+        assert_eq!((rows[4].against.as_deref(), rows[6].ratio), (None, None));
     }
 }

@@ -173,6 +173,7 @@ pub(super) fn rows(ground: &Ground, boxes: &mut Boxes<'_>, quick: bool) -> Resul
     progress.say("cluster: the last messages are sent");
     let load = load.stop()?;
     let visits = visitor.stop()?;
+    ensure!(visits.put_off < visits.visits, "no visit saw a mailbox: nothing is known of them");
     drop(progress);
     let ended = Instant::now();
     wait_for_spools(boxes)?;
