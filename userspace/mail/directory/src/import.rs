@@ -8,6 +8,8 @@ mod csv;
 mod passwd;
 mod postfix;
 mod rehearsal;
+mod table;
+mod users;
 mod vcard;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -26,6 +28,7 @@ pub use csv::from_csv;
 pub use passwd::from_passwd_file;
 pub use postfix::{from_postfix_aliases, from_postfix_domains, from_postfix_mailboxes};
 pub use rehearsal::Rehearsed;
+pub use users::{User, UsersError, read_users};
 pub use vcard::from_vcard;
 
 /// Passwords that are hashed between two words of how far it is.

@@ -5,7 +5,6 @@
 //! - [`options`] says who logs in, whom he believes, and how long he waits;
 //! - [`imap`] and [`pop3`] are sources for [`Store::import`](muralla_mail_store::Store::import);
 //! - [`names`] are the ids that POP3 gave to messages, so that nobody who fetched them there fetches them again here;
-//! - [`users`] is a table of mailboxes that are brought over together;
 //! - [`error`] says why it does not go on.
 //!
 //! What comes from a server is read within limits: of the length of a line, of a message, of what was not asked for, and of time.
@@ -20,7 +19,6 @@ pub mod location;
 pub mod names;
 pub mod options;
 pub mod pop3;
-pub mod users;
 
 mod received;
 mod talk;
@@ -33,7 +31,6 @@ pub use location::{LocationError, Protocol, ServerLocation};
 pub use names::NameFormat;
 pub use options::{Choice, Login, Options, Waits, no_roots};
 pub use pop3::Pop3Source;
-pub use users::{User, UsersError, read_users};
 
 /// The source at a location.
 #[must_use]

@@ -1,17 +1,15 @@
-//! Tables with a heading, as spreadsheets and billing systems write them.
+//! Tables of accounts and aliases.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::StringRecord;
 use muralla_mail_envelope::{Address, Domain};
 
+use super::table::Table;
 use super::{Accounts, Import, ImportedAccount, address, list, set_secret, size};
 use crate::entries::{AccountEntry, AliasEntry};
 use crate::{Hidden, Name, SendingLimits, ShardId};
-
-/// Longest text that is read: half a million long lines.
-const LONGEST: u64 = 1 << 30;
 
 /// Columns that mean something, with the names that they are known by.
 const COLUMNS: &[(Column, &[&str])] = &[
@@ -71,32 +69,14 @@ enum Column {
 #[must_use]
 pub fn from_csv(input: impl Read, place: &str, default: Option<&Domain>) -> Import {
     let mut import = Import::default();
-    let mut bytes = Vec::new();
-    match input.take(LONGEST + 1).read_to_end(&mut bytes) {
-        Ok(read) if read as u64 <= LONGEST => {}
-        Ok(_) => {
-            import.refuse(place, "the file", "it is longer than a gigabyte: part it");
+    let table = match Table::read(input) {
+        Ok(table) => table,
+        Err(why) => {
+            import.refuse(place, "the file", why);
             return import;
         }
-        Err(error) => {
-            import.refuse(place, "the file", error);
-            return import;
-        }
-    }
-    // Spreadsheets write a mark before everything.
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let heading = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let delimiter = [b'\t', b';', b','].into_iter().find(|sign| heading.contains(sign));
-    let mut reader = ReaderBuilder::new()
-        .delimiter(delimiter.unwrap_or(b','))
-        .trim(Trim::Headers)
-        .flexible(true)
-        .from_reader(text);
-    let columns = match reader.headers() {
-        Ok(headers) => columns_of(headers),
-        Err(error) => Err(error.to_string()),
     };
-    let columns = match columns {
+    let columns = match columns_of(table.headers()) {
         Ok(columns) => columns,
         Err(why) => {
             import.refuse(format!("{place}:1"), "the heading", why);
@@ -111,21 +91,12 @@ pub fn from_csv(input: impl Read, place: &str, default: Option<&Domain>) -> Impo
         aliases: BTreeMap::new(),
         notes: HashMap::new(),
     };
-    for record in reader.records() {
+    for (line, record) in table.records() {
+        let place = format!("{place}:{line}");
         match record {
-            Ok(record) => {
-                let line = record.position().map_or(0, csv::Position::line);
-                let place = format!("{place}:{line}");
-                if aliases {
-                    reading.alias(&mut import, &place, &record);
-                } else {
-                    reading.account(&mut import, &place, &record);
-                }
-            }
-            Err(error) => {
-                let line = error.position().map_or(0, csv::Position::line);
-                import.refuse(format!("{place}:{line}"), "the line", error);
-            }
+            Ok(record) if aliases => reading.alias(&mut import, &place, &record),
+            Ok(record) => reading.account(&mut import, &place, &record),
+            Err(error) => import.refuse(place, "the line", error),
         }
     }
     for (name, targets) in reading.aliases {

@@ -14,10 +14,11 @@ use muralla_mail_store::packs::memory::MemoryPacks;
 use muralla_mail_store::transfer::{ImportOptions, Report, TransferError};
 use muralla_mail_store::{Account, BodyOptions, Flags, Store};
 use muralla_smtp::tls::Trust;
+use muralla_test_database::Database;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
 use crate::script;
-use crate::stores::{Database, contents, names};
+use crate::stores::{contents, names};
 
 /// How long it may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(30);

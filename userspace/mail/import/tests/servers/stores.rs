@@ -1,14 +1,13 @@
 //! What comes of a server's mail in a store, however often it is brought.
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use muralla_mail_import::{ImapSource, NameFormat, Options, Pop3Source, Protocol};
 use muralla_mail_store::packs::memory::MemoryPacks;
 use muralla_mail_store::transfer::{ImportOptions, Report, Source, TransferError};
 use muralla_mail_store::{Account, BodyOptions, Fence, Flags, FolderPath, Purpose, Store};
-use muralla_test_database::on_both_engines;
+use muralla_test_database::{Database, on_both_engines};
 
 use crate::house::{House, Mailbox};
 use crate::script::{location, options};
@@ -23,27 +22,6 @@ on_both_engines!(
 
 const ANN: Account = Account(1);
 const BEN: Account = Account(2);
-
-/// A database, gone when it is dropped.
-pub(crate) struct Database(muralla_test_database::Database);
-
-impl Deref for Database {
-    type Target = muralla_test_database::Database;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl Database {
-    pub(crate) fn sqlite() -> Self {
-        Self(muralla_test_database::Database::sqlite())
-    }
-
-    pub(crate) fn postgres() -> Self {
-        Self(muralla_test_database::Database::postgres())
-    }
-}
 
 async fn open(database: &Database) -> Store {
     let packs = Arc::new(MemoryPacks::default());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use muralla_mail_import::{NameFormat, ServerLocation};
+use muralla_mail_import::NameFormat;
 
 use crate::cli::radius::PasswordFile;
 
@@ -51,7 +51,7 @@ pub(crate) struct ImportSource {
     /// A server: imaps://user@host/ or pop3s://user@host/, with TLS at once; imap:// or pop3://, with TLS by STARTTLS or STLS. By IMAP all
     /// folders come, with flags and times; by POP3 the Inbox. A port may be behind the host.
     #[arg(long, value_name = "URL")]
-    pub(crate) from: Option<ServerLocation>,
+    pub(crate) from: Option<String>,
 }
 
 /// How a server is asked.

@@ -9,7 +9,8 @@ use indicatif::ProgressBar;
 use muralla_mail::config::MailConfig;
 use muralla_mail::tools::Mailboxes;
 use muralla_mail::tools::importing::{self, Brought, Told, Wanted};
-use muralla_mail_import::{Choice, Login, Options, ServerLocation, Waits, no_roots, read_users};
+use muralla_mail_directory::import::read_users;
+use muralla_mail_import::{Choice, Login, Options, ServerLocation, Waits, no_roots};
 use muralla_mail_store::FolderPath;
 use muralla_smtp::tls::Trust;
 use serde::Serialize;
@@ -38,6 +39,8 @@ pub(super) async fn import(
         return transfer::import(call, config, &account, files, removed_too).await;
     }
     let location = from.from.context("say where the mail is: --maildir, --mbox or --from")?;
+    // Not by the parser of arguments, which would show what it can't read, a password in it included.
+    let location: ServerLocation = location.parse()?;
     if server.insecure {
         eprintln!(
             "--insecure: whoever is between here and {location} may pretend to be it, and read passwords and mail"

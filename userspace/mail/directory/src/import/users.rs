@@ -1,12 +1,11 @@
-//! A table of mailboxes that are brought over together, as billing systems and spreadsheets write it.
+//! A table of mailboxes that are brought over together from another server.
 
 use std::fmt;
 use std::io::Read;
 
-use csv::{Position, ReaderBuilder, StringRecord, Trim};
+use csv::StringRecord;
 
-/// Longest table, in bytes.
-const LONGEST: u64 = 1 << 30;
+use super::table::Table;
 
 /// A mailbox of a table.
 #[derive(Clone, Eq, PartialEq)]
@@ -53,34 +52,17 @@ const COLUMNS: [&[&str]; 3] = [
 pub fn read_users(input: impl Read) -> Result<Vec<User>, UsersError> {
     let wrong =
         |line: u64, reason: &dyn fmt::Display| UsersError { line, reason: reason.to_string() };
-    let mut bytes = Vec::new();
-    let read = input.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| wrong(1, &error))?;
-    if read as u64 > LONGEST {
-        return Err(wrong(1, &"the file is longer than a gigabyte: part it"));
-    }
-    // Spreadsheets write a mark before everything.
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let heading = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let delimiter = [b'\t', b';', b','].into_iter().find(|sign| heading.contains(sign));
-    let mut reader = ReaderBuilder::new()
-        .delimiter(delimiter.unwrap_or(b','))
-        .trim(Trim::Headers)
-        .flexible(true)
-        .from_reader(text);
-    let headers = reader.headers().map_err(|error| wrong(1, &error))?;
+    let table = Table::read(input).map_err(|reason| wrong(1, &reason))?;
     let column = |names: &[&str]| {
-        headers.iter().position(|header| names.iter().any(|name| header.eq_ignore_ascii_case(name)))
+        let mut headers = table.headers().iter();
+        headers.position(|header| names.iter().any(|name| header.eq_ignore_ascii_case(name)))
     };
     let [account, user, password] = COLUMNS.map(column);
     let account = account
         .ok_or_else(|| wrong(1, &"it names the columns, and account has to be one of them"))?;
     let mut users = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| {
-            let line = error.position().map_or(0, Position::line);
-            wrong(line, &error)
-        })?;
-        let line = record.position().map_or(0, |at| line_of(text, at));
+    for (line, record) in table.records() {
+        let record = record.map_err(|error| wrong(line, &error))?;
         let field = |at: Option<usize>| field(&record, at);
         let Some(account) = field(Some(account)) else {
             return Err(wrong(line, &"it names no account"));
@@ -92,12 +74,6 @@ pub fn read_users(input: impl Read) -> Result<Vec<User>, UsersError> {
         users.push(User { account, user, password, line });
     }
     Ok(users)
-}
-
-/// The line that a record stands in. Behind a line that ends with CRLF it is said to begin at the LF.
-fn line_of(text: &[u8], at: &Position) -> u64 {
-    let byte = usize::try_from(at.byte()).ok().and_then(|at| text.get(at));
-    at.line() + u64::from(byte == Some(&b'\n'))
 }
 
 fn field(record: &StringRecord, at: Option<usize>) -> Option<String> {
