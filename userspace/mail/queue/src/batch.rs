@@ -4,9 +4,11 @@
 //! recipients; destinations by their name; then bodies, parts and packs, as the store does.
 
 use std::collections::{BTreeSet, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
+use futures_util::FutureExt;
 use muralla_database::{Value, Work};
 use muralla_mail_envelope::MessageId;
 use muralla_mail_store::BodyRow;
@@ -127,13 +129,7 @@ pub(crate) async fn commit_tasks(queue: Weak<Inner>, tasks: Tasks) {
         // Whoever waits for an answer holds the queue.
         let Some(queue) = queue.upgrade() else { return };
         queue.counters.batches.fetch_add(1, Relaxed);
-        // In a task of its own: should one batch bring it down, those who wait for it are told to come again, and the next is committed.
-        let working = Arc::clone(&queue);
-        let committed = tokio::spawn(async move { working.commit(batch).await }).await;
-        if committed.is_err_and(|ended| ended.is_panic()) {
-            queue.counters.panics.fetch_add(1, Relaxed);
-            error!("a batch of what was to be queued caused a panic; please report it");
-        }
+        queue.commit(batch).await;
     }
 }
 
@@ -173,7 +169,13 @@ impl Inner {
     }
 
     async fn commit_together(&self, steps: &[Step]) -> Result<Vec<Answer>, QueueError> {
-        let answers = again!(self.transaction(steps))?;
+        // What one of them brings down must not take the others along, nor whoever commits what comes next.
+        let caught = AssertUnwindSafe(async { again!(self.transaction(steps)) }).catch_unwind();
+        let answers = caught.await.unwrap_or_else(|_| {
+            self.counters.panics.fetch_add(1, Relaxed);
+            error!(steps = steps.len(), "what was to be queued caused a panic; please report it");
+            Err(QueueError::Panicked)
+        })?;
         let mut woken = false;
         for (step, answer) in steps.iter().zip(&answers) {
             woken |= self.count(step, answer);

@@ -41,6 +41,9 @@ pub enum QueueError {
     /// Too much waits to be written.
     #[error("too much waits to be queued: try again later")]
     Busy,
+    /// Writing it caused a panic.
+    #[error("writing it caused a panic, which the log shows; please report it")]
+    Panicked,
     /// The process is ending.
     #[error("the queue is closing")]
     Closing,
@@ -57,7 +60,7 @@ impl QueueError {
             Self::Body(error) => error.may_pass(),
             Self::Database(error) => error.may_pass(),
             Self::Together(error) => error.may_pass(),
-            Self::Busy | Self::Closing => true,
+            Self::Busy | Self::Panicked | Self::Closing => true,
             Self::Envelope { .. } | Self::Nobody(_) | Self::Count { .. } => false,
         }
     }

@@ -358,6 +358,13 @@ fn apply(locked: &mut Locked, key: Key, mut row: RecipientRow, change: Change, n
             locked.lanes.due(&row.destination, now);
             locked.change(key, row);
         }
+        // Where nobody saw to it, it goes some day; now somebody does.
+        (Change::Hold, HELD) if row.held_until.is_some() => {
+            row.held_until = None;
+            let text = "an operator holds it".to_owned();
+            locked.event(key.0, EventKind::Held, Some(&row), text, now);
+            locked.change(key, row);
+        }
         (Change::Hold, WAITING) => {
             row.state = HELD;
             let text = "an operator holds it".to_owned();
@@ -365,7 +372,7 @@ fn apply(locked: &mut Locked, key: Key, mut row: RecipientRow, change: Change, n
             locked.change(key, row);
         }
         (Change::Release, HELD) => {
-            row.state = WAITING;
+            (row.state, row.held_until) = (WAITING, None);
             if !leased {
                 row.due = now;
             }

@@ -539,6 +539,7 @@ impl Inner {
                 fence: 0,
                 owed: None,
                 account: accounts.get(at).copied().flatten(),
+                held_until: None,
             });
         }
         let sender = envelope.from.address().map(ToString::to_string).unwrap_or_default();

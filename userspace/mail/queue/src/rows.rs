@@ -42,12 +42,18 @@ pub(crate) struct RecipientRow {
     pub(crate) owed: Option<Owed>,
     /// The account that forwards its mail to him.
     pub(crate) account: Option<i64>,
+    /// Until when it is held, where nobody could be told that it failed.
+    pub(crate) held_until: Option<i64>,
 }
 
 /// The states of a recipient.
 pub(crate) const WAITING: i64 = 0;
 pub(crate) const HELD: i64 = 1;
 pub(crate) const OVER: i64 = 2;
+
+/// How long what failed and of which nobody can be told is held, in seconds: anybody can send what comes to that, and it has an
+/// alarm of its own.
+const HOLD: i64 = 30 * 86_400;
 
 pub(crate) type Key = (MessageId, i64);
 
@@ -129,10 +135,10 @@ impl MessageRow {
 }
 
 impl RecipientRow {
-    pub(crate) const COLUMNS: &str = "message, number, address, parameters, destination, state, due, attempts, tried, reply, host, owner, fence, owed, account";
+    pub(crate) const COLUMNS: &str = "message, number, address, parameters, destination, state, due, attempts, tried, reply, host, owner, fence, owed, account, held_until";
 
     /// How many these are.
-    pub(crate) const WIDTH: usize = 15;
+    pub(crate) const WIDTH: usize = 16;
 
     pub(crate) fn of(row: &Row) -> Result<(Key, Self), DatabaseError> {
         Ok((
@@ -151,6 +157,7 @@ impl RecipientRow {
                 fence: row.int(12)?,
                 owed: Owed::of(row.int(13)?),
                 account: row.int_or_none(14)?,
+                held_until: row.int_or_none(15)?,
             },
         ))
     }
@@ -172,6 +179,7 @@ impl RecipientRow {
             self.fence.into(),
             Owed::number(self.owed).into(),
             self.account.into(),
+            self.held_until.into(),
         ]
     }
 
@@ -311,11 +319,12 @@ impl Locked {
         }
     }
 
-    /// It failed, and nobody can be told: an operator sees to it.
+    /// It failed, and nobody can be told: an operator sees to it, within a while.
     fn hold(&mut self, key: Key, mut row: RecipientRow, text: String, now: i64) {
         self.untold += 1;
         self.event(key.0, EventKind::Held, Some(&row), text, now);
         (row.state, row.owner, row.owed) = (HELD, None, None);
+        row.held_until = Some(now.saturating_add(HOLD));
         self.change(key, row);
     }
 
@@ -422,15 +431,16 @@ impl Locked {
                 row.host.clone().into(),
                 row.owner.clone().into(),
                 Owed::number(row.owed).into(),
+                row.held_until.into(),
             ])
         });
         // Not the fence: it is theirs who take.
         work.bulk(
-            "WITH change (m, n, state, due, attempts, tried, reply, host, owner, owed) AS (",
+            "WITH change (m, n, state, due, attempts, tried, reply, host, owner, owed, held_until) AS (",
             ") UPDATE mail_queue_recipient SET state = change.state, due = change.due, attempts = change.attempts, \
              tried = change.tried, reply = change.reply, host = change.host, owner = change.owner, \
-             owed = change.owed FROM change WHERE message = change.m AND number = change.n",
-            10,
+             owed = change.owed, held_until = change.held_until FROM change WHERE message = change.m AND number = change.n",
+            11,
             rows.collect(),
         )
         .await?;

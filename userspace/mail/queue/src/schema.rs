@@ -24,5 +24,11 @@ pub const SCHEMA: Schema = Schema {
             sqlite: "",
             postgres: "",
         },
+        Step {
+            name: "an end of what is held",
+            tables: include_str!("../migrations/0004_held.sql"),
+            sqlite: "",
+            postgres: "",
+        },
     ],
 };

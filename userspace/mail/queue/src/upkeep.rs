@@ -11,10 +11,11 @@ use sqlx::AssertSqlSafe;
 
 use crate::batch::EXPIRED;
 use crate::error::{QueueError, again};
+use crate::events::EventKind;
 use crate::lanes::FAR;
 use crate::notices::{Happened, Notice};
 use crate::queue::{Inner, Queue};
-use crate::rows::{Locked, WAITING, message_id};
+use crate::rows::{HELD, Locked, WAITING, message_id};
 
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Kept {
     pub expired: u64,
     /// Recipients whose senders are to be told that it takes long.
     pub delayed: u64,
+    /// Recipients that nobody could be told of, held for so long that they went.
+    pub let_go: u64,
     /// Recipients that an earlier life of this owner had.
     pub reclaimed: u64,
     /// Ids of messages that have left which are remembered no longer.
@@ -66,6 +69,15 @@ impl Queue {
                 break;
             }
             kept.delayed += again!(inner.delay(&ids))?;
+        }
+        for _ in 0..TURNS {
+            let sql = "SELECT DISTINCT message FROM mail_queue_recipient \
+                       WHERE state = 1 AND held_until <= $1 LIMIT $2";
+            let ids = inner.some(sql, now).await?;
+            if ids.is_empty() {
+                break;
+            }
+            kept.let_go += again!(inner.let_go(&ids, now))?;
         }
         let before = now.saturating_sub(inner.options.remember.max(0));
         kept.forgotten = cut(&inner.engine, "mail_queue_done", "at", before).await?;
@@ -151,6 +163,29 @@ impl Inner {
         let untold = rest.write(&mut work, &self.bodies).await?;
         work.commit().await?;
         self.counters.untold.fetch_add(untold, Relaxed);
+        Ok(count)
+    }
+
+    async fn let_go(&self, ids: &BTreeSet<MessageId>, now: i64) -> Result<u64, QueueError> {
+        let mut work = self.engine.write().await?;
+        let mut locked = Locked::take(&mut work, ids).await?;
+        let mut over = Vec::new();
+        for id in ids {
+            let held = locked.of(*id).filter(|(_, row)| {
+                // An operator may have seen to it since it was found.
+                row.state == HELD && row.held_until.is_some_and(|until| until <= now)
+            });
+            over.extend(held.map(|(number, row)| ((*id, number), row.clone())));
+        }
+        let count = over.len() as u64;
+        for (key, row) in over {
+            let text = "it was held, and nobody saw to it".to_owned();
+            locked.event(key.0, EventKind::Dropped, Some(&row), text, now);
+            locked.remove(key);
+        }
+        let rest = locked.write(&mut work, now).await?;
+        rest.write(&mut work, &self.bodies).await?;
+        work.commit().await?;
         Ok(count)
     }
 

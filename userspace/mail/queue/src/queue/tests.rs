@@ -20,9 +20,9 @@ fn submission(number: u8) -> Submission {
     Submission::new(envelope, Bytes::from_static(b"Subject: x\r\n\r\nx\r\n"))
 }
 
-/// Who waits for it is told that it may be done later, and whoever comes next finds a committer.
+/// Who waits for it is told that it may be done later; who is written with it or after it notices nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_costs_one_batch_and_no_committer() {
+async fn a_panic_costs_one_step() {
     let database = Database::sqlite();
     let engine = database.engine(&STORE).await;
     let bodies = Bodies::new(engine, Arc::new(MemoryPacks::default()), BodyOptions::default());
@@ -35,4 +35,13 @@ async fn a_panic_costs_one_batch_and_no_committer() {
         assert_eq!(queue.status().panics, u64::from(number));
     }
     assert_eq!(queue.counts(NOW).await.unwrap().messages, 5);
+    // Gathered while another batch is committed, these come together.
+    let (first, panicked, second) = tokio::join!(
+        queue.submit(submission(6), NOW),
+        queue.inner.write(Step::Panic),
+        queue.submit(submission(7), NOW),
+    );
+    assert_eq!((first.unwrap(), second.unwrap()), (Submitted::Queued, Submitted::Queued));
+    assert!(panicked.unwrap_err().may_pass());
+    assert_eq!(queue.counts(NOW).await.unwrap().messages, 7);
 }

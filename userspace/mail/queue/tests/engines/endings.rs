@@ -126,9 +126,9 @@ async fn nobody_is_told_of_what_could_loop(database: Database) {
     }
     assert!(queue.notices(None, 10).await.unwrap().is_empty());
     assert_eq!(queue.status().untold, 2, "from nobody, and from whom anybody could have been");
-    // They were taken over: an operator sees to them, for as long as that takes. A notice has nobody who waits for it.
-    queue.maintain(NOW + 90 * DAY).await.unwrap();
-    assert_eq!(queue.counts(NOW + 90 * DAY).await.unwrap().held, 2);
+    // They were taken over: an operator sees to them. A notice has nobody who waits for it.
+    assert_eq!(queue.maintain(NOW + 29 * DAY).await.unwrap().let_go, 0);
+    assert_eq!(queue.counts(NOW + 29 * DAY).await.unwrap().held, 2);
     let entries = queue.list(&Filter::default(), None, 9, NOW).await.unwrap();
     let messages: Vec<_> = entries.iter().map(|entry| entry.message).collect();
     assert_eq!(messages, [id(1), id(2)]);
@@ -140,7 +140,12 @@ async fn nobody_is_told_of_what_could_loop(database: Database) {
     queue.submit(short, NOW).await.unwrap();
     assert_eq!(queue.maintain(NOW + HOUR).await.unwrap().expired, 1);
     assert_eq!((queue.counts(NOW).await.unwrap().held, queue.status().untold), (3, 3));
-    assert_eq!(queue.change(&Filter::default(), Change::Return, NOW).await.unwrap(), 3);
+    // Whoever can't be told can't fill the queue either: what nobody saw to goes, and what an operator holds stays.
+    let first = Filter { message: Some(id(1)), ..Filter::default() };
+    assert_eq!(queue.change(&first, Change::Hold, NOW).await.unwrap(), 1);
+    assert_eq!(queue.maintain(NOW + 31 * DAY).await.unwrap().let_go, 2);
+    assert_eq!(queue.counts(NOW + 31 * DAY).await.unwrap().held, 1);
+    assert_eq!(queue.change(&Filter::default(), Change::Return, NOW).await.unwrap(), 1);
     assert!(queue.notices(None, 10).await.unwrap().is_empty(), "nor are the others told");
     stand.assert_empty().await;
 }
