@@ -2,7 +2,10 @@
 -- is where subscribers lie elsewhere: nobody's password changes as a table is made.
 --
 -- Where a subscriber takes any password, which is for access that is known by its line alone, the account takes none. All of them write
--- with their owner's rights: who may change a password on one side needs no right on the other.
+-- with their owner's rights: who may change a password on one side needs no right on the other. So nobody else may hang them on a table of
+-- his own, which they would take for ours; those of ours go on calling them.
+--
+-- A subscriber is locked where an account is linked with him: neither a change of his password nor his end passes by unseen.
 
 CREATE FUNCTION identity_subscriber_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -13,10 +16,12 @@ BEGIN
         EXECUTE format('UPDATE %I.mail_account SET subscriber = $2 WHERE subscriber = $1 AND subscriber_state IS NOT NULL', TG_TABLE_SCHEMA)
         USING OLD.name, NEW.name;
     END IF;
-    EXECUTE format('
-        UPDATE %I.mail_account SET credential = $2, scram = NULL
-        WHERE subscriber = $1 AND subscriber_state IS NOT NULL AND credential <> $2', TG_TABLE_SCHEMA)
-    USING NEW.name, known;
+    IF OLD.credential <> NEW.credential THEN
+        EXECUTE format('
+            UPDATE %I.mail_account SET credential = $2, scram = NULL
+            WHERE subscriber = $1 AND subscriber_state IS NOT NULL AND credential <> $2', TG_TABLE_SCHEMA)
+        USING NEW.name, known;
+    END IF;
     EXECUTE format('
         UPDATE %I.mail_account SET subscriber_state = $2
         WHERE subscriber = $1 AND subscriber_state IS NOT NULL AND subscriber_state <> $2', TG_TABLE_SCHEMA)
@@ -63,7 +68,7 @@ BEGIN
         FROM (
             SELECT new_rows.id, s.disabled,
                 CASE WHEN left(upper(s.credential), 4) = ''{ANY'' THEN '''' ELSE s.credential END AS credential
-            FROM new_rows JOIN %1$I.radius_subscriber AS s ON s.name = new_rows.subscriber
+            FROM new_rows JOIN %1$I.radius_subscriber AS s ON s.name = new_rows.subscriber FOR SHARE OF s
         ) AS known
         WHERE account.id = known.id', TG_TABLE_SCHEMA);
     RETURN NULL;
@@ -81,7 +86,7 @@ BEGIN
             credential = known.credential
         FROM (
             SELECT CASE WHEN left(upper(s.credential), 4) = ''{ANY'' THEN '''' ELSE s.credential END AS credential
-            FROM %1$I.radius_subscriber AS s WHERE s.name = $2
+            FROM %1$I.radius_subscriber AS s WHERE s.name = $2 FOR SHARE
         ) AS known
         WHERE account.id = $1', TG_TABLE_SCHEMA)
     USING NEW.id, NEW.subscriber;
@@ -108,3 +113,12 @@ $$;
 CREATE TRIGGER identity_account_password AFTER UPDATE OF credential ON mail_account FOR EACH ROW
 WHEN (NEW.subscriber_state IS NOT NULL AND OLD.subscriber IS NOT DISTINCT FROM NEW.subscriber AND OLD.credential <> NEW.credential)
 EXECUTE FUNCTION identity_account_password();
+
+REVOKE EXECUTE ON FUNCTION
+    identity_subscriber_changed(),
+    identity_subscribers_removed(),
+    identity_subscribers_emptied(),
+    identity_accounts_entered(),
+    identity_account_linked(),
+    identity_account_password()
+FROM PUBLIC;

@@ -10,7 +10,7 @@ WHEN OLD.name <> NEW.name OR OLD.credential <> NEW.credential OR OLD.disabled <>
     UPDATE mail_account SET
         credential = CASE WHEN substr(upper(NEW.credential), 1, 4) = '{ANY' THEN '' ELSE NEW.credential END,
         scram = NULL
-    WHERE subscriber = NEW.name AND subscriber_state IS NOT NULL
+    WHERE OLD.credential <> NEW.credential AND subscriber = NEW.name AND subscriber_state IS NOT NULL
         AND credential <> CASE WHEN substr(upper(NEW.credential), 1, 4) = '{ANY' THEN '' ELSE NEW.credential END;
     UPDATE mail_account SET subscriber_state = NEW.disabled
     WHERE subscriber = NEW.name AND subscriber_state IS NOT NULL AND subscriber_state <> NEW.disabled;

@@ -1,7 +1,6 @@
 //! What subscribers and their mail accounts have in common, on SQLite and on PostgreSQL alike.
 #![cfg(test)]
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use muralla_credentials::{Check, Credential, Scheme};
@@ -12,7 +11,7 @@ use muralla_mail_directory::{
 use muralla_mail_envelope::Domain;
 use muralla_radius_dictionary::Dictionary;
 use muralla_radius_state::{State, SubscriberEntry};
-use muralla_test_database::on_both_engines;
+use muralla_test_database::{Database, on_both_engines};
 
 on_both_engines![
     a_password_that_is_changed_on_one_side_is_changed_on_both,
@@ -25,27 +24,6 @@ on_both_engines![
     nothing_is_shared_before_both_are_there,
     many_who_change_it_at_once_leave_one_password,
 ];
-
-/// A database, gone when it is dropped.
-struct Database(muralla_test_database::Database);
-
-impl Deref for Database {
-    type Target = muralla_test_database::Database;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl Database {
-    fn sqlite() -> Self {
-        Self(muralla_test_database::Database::sqlite())
-    }
-
-    fn postgres() -> Self {
-        Self(muralla_test_database::Database::postgres())
-    }
-}
 
 /// A provider with access and mail in one database.
 struct Provider {
@@ -353,6 +331,11 @@ async fn access_by_the_line_alone_opens_no_mailbox(database: Database) {
     // Neither is he locked out by what is set for mail.
     provider.directory.registry().set_password(&name(ANN), b"hunter2").await.unwrap();
     assert_eq!(provider.access("ann").await.scheme(), Scheme::Anything);
+    assert_eq!(provider.login(ANN, "hunter2").await, Ok(()));
+    // Nor when something else is changed of the access.
+    for blocked in [true, false] {
+        provider.block("ann", blocked).await;
+    }
     assert_eq!(provider.login(ANN, "hunter2").await, Ok(()));
 }
 

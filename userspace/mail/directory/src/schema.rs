@@ -24,5 +24,11 @@ pub(crate) const SCHEMA: Schema = Schema {
             sqlite: "",
             postgres: "",
         },
+        Step {
+            name: "functions for triggers alone",
+            tables: "",
+            sqlite: "",
+            postgres: include_str!("../migrations/0004_functions.postgres.sql"),
+        },
     ],
 };

@@ -49,6 +49,12 @@ pub(crate) const SCHEMA: Schema = Schema {
             sqlite: include_str!("../migrations/0007_people.sqlite.sql"),
             postgres: include_str!("../migrations/0007_people.postgres.sql"),
         },
+        Step {
+            name: "functions for triggers alone",
+            tables: "",
+            sqlite: "",
+            postgres: include_str!("../migrations/0008_functions.postgres.sql"),
+        },
     ],
 };
 
