@@ -81,6 +81,11 @@ impl Login {
         }
     }
 
+    /// The same for an identity: whoever is called Ann and ann is one and the same to every server that we know of.
+    pub(crate) fn owned(&self) -> String {
+        self.owner().to_lowercase()
+    }
+
     /// The name and its password for a login that knows one name alone.
     pub(crate) fn plain(&self) -> String {
         match &self.master {

@@ -4,6 +4,7 @@ use muralla_mail_store::transfer::{Problem, names};
 use muralla_mail_store::{FolderPath, Purpose};
 
 use super::answers::Listed;
+use crate::error::shown;
 use crate::options::Choice;
 
 /// A folder that is read.
@@ -54,7 +55,7 @@ pub(crate) fn choose(
         }
         if has("\\all") && !choice.names(&path) {
             let reason = "it has what is in all other folders, and perhaps more: it is brought by --only with its name";
-            problems.push(Problem { place: path, reason: reason.to_owned() });
+            problems.push(Problem { place: shown(path.as_bytes()), reason: reason.to_owned() });
             continue;
         }
         let special = SPECIAL.iter().find(|(attribute, _)| has(attribute));
@@ -64,7 +65,9 @@ pub(crate) fn choose(
         };
         match folder {
             Ok(folder) => chosen.push(Remote { name: one.name.clone(), path, folder }),
-            Err(error) => problems.push(Problem { place: path, reason: error.to_string() }),
+            Err(error) => {
+                problems.push(Problem { place: shown(path.as_bytes()), reason: error.to_string() });
+            }
         }
     }
     // The sort is stable.

@@ -14,7 +14,7 @@ use super::answers::{self, Answer, Done, End, Listed};
 use super::client::{Client, Limits};
 use super::exchange::Command;
 use super::folders::{Remote, choose};
-use crate::error::RemoteError;
+use crate::error::{RemoteError, shown};
 use crate::location::ServerLocation;
 use crate::options::Options;
 use crate::received::received;
@@ -86,7 +86,7 @@ impl ImapSource {
         let listed = folders(&mut client, &mut listing.problems).await?;
         let chosen = choose(&listed, &foreign, &self.options.choice, &mut listing.problems);
         for remote in chosen {
-            let place = remote.path.clone();
+            let place = shown(remote.path.as_bytes());
             listing.folders.push(remote.folder.clone());
             match self.read_folder(&mut client, remote, &mut listing).await {
                 Ok(()) => {}
@@ -109,6 +109,8 @@ impl ImapSource {
         remote: Remote,
         listing: &mut Listing,
     ) -> Result<(), RemoteError> {
+        // One that is refused closes the one before as well (RFC 3501 section 6.3.1).
+        self.open = None;
         let (validity, exists) = examine(client, &remote).await?;
         self.open = Some(self.folders.len());
         let number = u32::try_from(self.folders.len()).unwrap_or(u32::MAX);
@@ -122,8 +124,8 @@ impl ImapSource {
         let limits = Limits { answers: u64::from(exists).saturating_mul(2) + BESIDE, wait };
         let room = MOST_MESSAGES.saturating_sub(self.messages.len());
         let command = Command::new("UID FETCH 1:* (UID RFC822.SIZE)");
-        client
-            .run(command, "the list of messages", limits, |answer| {
+        let done = client
+            .attempt(command, "the list of messages", limits, |answer| {
                 if let Answer::Message(answers::Fetched {
                     uid: Some(uid), size: Some(size), ..
                 }) = answer
@@ -136,13 +138,25 @@ impl ImapSource {
                 Ok(())
             })
             .await?;
+        if done.end == End::Bad {
+            return Err(RemoteError::Refused { what: "the list of messages", text: done.text });
+        }
         // In the order in which they came, as their numbers are; each once.
         found.sort_unstable();
         found.dedup_by_key(|(uid, _)| *uid);
+        let unlisted = (exists as usize).saturating_sub(found.len());
+        if unlisted > 0 {
+            let reason = match done.end {
+                End::Ok => String::new(),
+                _ => format!(": the server says: {}", done.text),
+            };
+            let reason = format!("{unlisted} of its {exists} messages were not listed{reason}");
+            listing.problems.push(Problem { place: shown(remote.path.as_bytes()), reason });
+        }
         for (uid, size) in found {
             listing.entries.push(Entry {
                 folder: remote.folder.clone(),
-                place: format!("{}, message {uid}", remote.path),
+                place: format!("{}, message {uid}", shown(remote.path.as_bytes())),
                 bytes: u64::from(size),
                 identity: Some(self.identity(&remote, validity, uid)),
                 uidl: match &self.options.names {
@@ -165,7 +179,7 @@ impl ImapSource {
             // Writing to a String can't fail.
             let _ = write!(name, "{byte:02x}");
         }
-        format!("imap {} {} {name} {validity} {uid}", location.host, options.login.owner())
+        format!("imap {} {} {name} {validity} {uid}", location.host, options.login.owned())
     }
 
     async fn bring(&mut self, at: usize) -> Result<Fetched, RemoteError> {
@@ -222,10 +236,10 @@ impl ImapSource {
         let mut fetched = HashMap::new();
         for (at, message) in batch {
             let one = match came.remove(&message.uid) {
-                Some(one) => one,
+                Some(Some(one)) => one,
                 // It was removed meanwhile.
                 None if !unreadable && done.end == End::Ok => Fetched::Nothing,
-                None => self.fetch_alone(client, *message).await?,
+                Some(None) | None => self.fetch_alone(client, *message).await?,
             };
             fetched.insert(*at, one);
         }
@@ -241,7 +255,8 @@ impl ImapSource {
         let (mut came, unreadable, done) =
             self.ask(client, &[message], "(UID BODY.PEEK[])").await?;
         Ok(match came.remove(&message.uid) {
-            Some(one) => one,
+            Some(Some(one)) => one,
+            Some(None) => Fetched::Refused("it came without its text".to_owned()),
             None if done.end != End::Ok => {
                 Fetched::Refused(format!("the server refuses it: {}", done.text))
             }
@@ -250,13 +265,14 @@ impl ImapSource {
         })
     }
 
-    /// Asks for messages. Tells which came, whether something came that can't be read, and how it ended.
+    /// Asks for messages. Tells which came (nothing for one that came without its text), whether something came that can't be read, and how
+    /// it ended.
     async fn ask(
         &self,
         client: &mut Client,
         messages: &[Message],
         items: &str,
-    ) -> Result<(HashMap<u32, Fetched>, bool, Done), RemoteError> {
+    ) -> Result<(HashMap<u32, Option<Fetched>>, bool, Done), RemoteError> {
         let uids: Vec<u32> = messages.iter().map(|message| message.uid).collect();
         let expected: u64 = messages.iter().map(|message| u64::from(message.size)).sum();
         let limits = Limits {
@@ -291,15 +307,16 @@ impl ImapSource {
             return Err(RemoteError::Refused { what: "messages", text: done.text });
         }
         let now = now();
-        let came = came.into_iter().filter_map(|(uid, one)| {
-            let raw = one.raw?;
-            let received = one.received.or_else(|| received(&raw, now));
-            let flags = one.flags.unwrap_or_default();
-            let fetched = match raw.is_empty() {
+        let came = came.into_iter().map(|(uid, one)| {
+            let answers::Fetched { raw, flags, received: at, .. } = one;
+            let fetched = raw.map(|raw| match raw.is_empty() {
                 true => Fetched::Refused("the server says that it is empty".to_owned()),
-                false => Fetched::Message { raw, flags, received },
-            };
-            Some((uid, fetched))
+                false => {
+                    let received = at.or_else(|| received(&raw, now));
+                    Fetched::Message { raw, flags: flags.unwrap_or_default(), received }
+                }
+            });
+            (uid, fetched)
         });
         Ok((came.collect(), unreadable, done))
     }
@@ -312,7 +329,7 @@ impl ImapSource {
         self.open = None;
         let (validity, _) = examine(client, &folder.remote).await?;
         if validity != folder.validity {
-            return Err(RemoteError::Renumbered(folder.remote.path.clone()));
+            return Err(RemoteError::Renumbered(shown(folder.remote.path.as_bytes())));
         }
         self.open = Some(at);
         Ok(())

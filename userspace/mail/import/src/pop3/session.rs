@@ -51,9 +51,14 @@ impl Session {
         Ok(session)
     }
 
+    /// Whether it says that it can do something; `name` is in capitals.
+    pub(crate) fn can(&self, name: &str) -> bool {
+        self.capabilities.contains(name)
+    }
+
     /// Whether several commands may be said at once (RFC 2449 section 6.6).
     pub(crate) fn pipelines(&self) -> bool {
-        self.capabilities.contains("PIPELINING")
+        self.can("PIPELINING")
     }
 
     /// The lines of an answer; nothing if the command is refused.

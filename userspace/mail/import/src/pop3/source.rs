@@ -60,11 +60,18 @@ impl Pop3Source {
         let sizes = session.list("LIST", what, LIST, wait).await?;
         let sizes = sizes.ok_or(RemoteError::Malformed("it has no LIST"))?;
         let sizes = numbered(&sizes, MOST_MESSAGES)?;
-        // It is optional, and what has no name is told from others by what it holds.
-        let names = session.list("UIDL", what, LIST, wait).await?.unwrap_or_default();
-        let names: BTreeMap<u32, String> = numbered(&names, MOST_MESSAGES)?.into_iter().collect();
+        // It is optional, and what has no name is told from others by what it holds. One that has it, and refuses it now, would have all
+        // that came before come again.
+        let names = match session.list("UIDL", what, LIST, wait).await? {
+            Some(names) => names,
+            None if session.can("UIDL") => {
+                return Err(RemoteError::Busy("it refuses UIDL, which it says it has".to_owned()));
+            }
+            None => Bytes::new(),
+        };
+        let names = names_of(numbered(&names, MOST_MESSAGES)?);
         let mut listing = Listing { folders: vec![Purpose::Inbox.into()], ..Listing::default() };
-        let (host, owner) = (&self.location.host, self.options.login.owner());
+        let (host, owner) = (&self.location.host, self.options.login.owned());
         for (number, size) in sizes {
             let size = size.parse().map_err(|_| RemoteError::Malformed("a size is no number"))?;
             let name = names.get(&number);
@@ -170,6 +177,16 @@ impl Source for Pop3Source {
     fn finish(&mut self) -> BoxFuture<'_, ()> {
         self.end().boxed()
     }
+}
+
+/// Names by numbers. One that several messages have is none: they may share it by being the same (RFC 1939 section 7), and some servers
+/// give it to others.
+fn names_of(named: Vec<(u32, String)>) -> BTreeMap<u32, String> {
+    let mut times: HashMap<String, u32> = HashMap::new();
+    for (_, name) in &named {
+        *times.entry(name.clone()).or_default() += 1;
+    }
+    named.into_iter().filter(|(_, name)| times.get(name) == Some(&1)).collect()
 }
 
 fn message(raw: Bytes) -> Fetched {

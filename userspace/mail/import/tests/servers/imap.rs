@@ -219,18 +219,68 @@ async fn folders_that_are_refused_keep_nothing_from_coming() {
         say("M4 NO [CORRUPTION] its index is damaged"),
         hear("M5 EXAMINE \"Enviados\""),
         say("* OK [UIDVALIDITY 1] ."),
-        say("* 0 EXISTS"),
+        say("* 3 EXISTS"),
         say("M5 OK ."),
+        hear("M6 UID FETCH 1:* (UID RFC822.SIZE)"),
+        say("* 1 FETCH (UID 7 RFC822.SIZE 9)"),
+        say("* 2 FETCH (UID 8)"),
+        say("M6 NO [SERVERBUG] the third is damaged"),
         Act::Wait,
     ];
     let listing = list(acts).await.unwrap();
     let folders: Vec<&str> = listing.folders.iter().map(|folder| folder.as_str()).collect();
     assert_eq!(folders, ["Inbox", "Broken", "Sent"]);
+    assert_eq!(listing.entries.len(), 1);
     let problems: Vec<String> =
         listing.problems.iter().map(|one| format!("{}: {}", one.place, one.reason)).collect();
-    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert_eq!(problems.len(), 3, "{problems:?}");
     assert!(problems[0].contains("can't be read"), "{problems:?}");
     assert_eq!(problems[1], "Broken: the server refuses it: its index is damaged");
+    assert_eq!(
+        problems[2],
+        "Enviados: 2 of its 3 messages were not listed: the server says: the third is damaged"
+    );
+}
+
+/// It is opened again before anything is fetched from it.
+#[tokio::test]
+async fn a_folder_that_is_refused_closes_the_one_before() {
+    let fetched = fetch(vec![
+        say("* OK [CAPABILITY IMAP4rev1] hello"),
+        hear("M1 LOGIN \"ann\" \"secret\""),
+        say("M1 OK [CAPABILITY IMAP4rev1] welcome"),
+        hear("M2 LIST \"\" \"*\""),
+        say("* LIST () \"/\" INBOX"),
+        say("* LIST () \"/\" Broken"),
+        say("M2 OK"),
+        hear("M3 EXAMINE \"INBOX\""),
+        say("* 2 EXISTS"),
+        say("* OK [UIDVALIDITY 7] ."),
+        say("M3 OK open"),
+        hear("M4 UID FETCH 1:* (UID RFC822.SIZE)"),
+        say("* 1 FETCH (UID 1 RFC822.SIZE 5)"),
+        say("* 2 FETCH (UID 2 RFC822.SIZE 5)"),
+        say("M4 OK"),
+        hear("M5 EXAMINE \"Broken\""),
+        say("M5 NO damaged"),
+        hear("M6 EXAMINE \"INBOX\""),
+        say("* 2 EXISTS"),
+        say("* OK [UIDVALIDITY 7] ."),
+        say("M6 OK open"),
+        hear("M7 UID FETCH 1:2 (UID FLAGS INTERNALDATE BODY.PEEK[])"),
+        say("* 1 FETCH (UID 1 BODY[] {5}\r\nhello)"),
+        // What came is there, and not gone.
+        say("* 2 FETCH (UID 2 FLAGS (\\Seen))"),
+        say("M7 OK"),
+        hear("M8 UID FETCH 2 (UID BODY.PEEK[])"),
+        say("* 2 FETCH (UID 2)"),
+        say("M8 OK"),
+    ])
+    .await;
+    let fetched: Vec<Fetched> = fetched.into_iter().map(Result::unwrap).collect();
+    let without = Fetched::Refused("it came without its text".to_owned());
+    assert!(matches!(fetched[0], Fetched::Message { .. }), "{fetched:?}");
+    assert_eq!(fetched[1], without);
 }
 
 #[tokio::test]

@@ -117,6 +117,24 @@ async fn old_servers_are_understood() {
 }
 
 #[tokio::test]
+async fn a_name_of_several_is_none() {
+    let acts = then(
+        logged_in(&["UIDL"]),
+        vec![
+            hear("LIST"),
+            raw("+OK\r\n1 7\r\n2 7\r\n3 7\r\n.\r\n"),
+            hear("UIDL"),
+            raw("+OK\r\n1 a\r\n2 b\r\n3 a\r\n.\r\n"),
+            Act::Wait,
+        ],
+    );
+    let entries = list_with(acts, options()).await.1.unwrap().entries;
+    let names: Vec<_> = entries.iter().map(|one| one.uidl.as_deref()).collect();
+    assert_eq!(names, [None, Some("b"), None]);
+    assert!(entries.iter().all(|one| one.identity.is_some() == one.uidl.is_some()));
+}
+
+#[tokio::test]
 async fn hostile_answers_end_it() {
     let long = |front: &str| Act::Flood(format!("{front}{}", "a".repeat(10_000)).into_bytes());
     let secure = || Options { insecure: false, ..options() };
@@ -197,6 +215,15 @@ async fn hostile_answers_end_it() {
             options(),
             "a size is no number",
             false,
+        ),
+        (
+            then(
+                logged_in(&["UIDL"]),
+                vec![hear("LIST"), raw("+OK\r\n1 7\r\n.\r\n"), hear("UIDL"), say("-ERR not now")],
+            ),
+            options(),
+            "it refuses UIDL",
+            true,
         ),
         (
             then(logged_in(&["USER"]), vec![hear("LIST"), say("-ERR no")]),
