@@ -74,6 +74,8 @@ impl Store {
                 };
                 loop {
                     if removed >= most {
+                        // None would say that all were looked at.
+                        let next = next.or(Some(Account(i64::MIN)));
                         return Ok(Expired { removed, next });
                     }
                     let old = self.saved_before(account, folder, before).await?;
