@@ -26,7 +26,7 @@ use crate::outgoing::remote::{Caller, Place};
 pub(crate) struct Inquiry {
     caller: Caller,
     answers: Mutex<Answers>,
-    at_once: Semaphore,
+    turns: Mutex<HashMap<BackendId, Arc<Semaphore>>>,
     counters: Counters,
 }
 
@@ -91,9 +91,11 @@ const SILENT: Duration = Duration::from_secs(5);
 /// Answers that are remembered.
 const MOST: usize = 100_000;
 
-/// Back-ends are asked for so many recipients at once, and for one of them for so long, with the wait for a turn.
+/// A back-end is asked for so many recipients at once, and for one of them for so long; a turn may be waited for as long as that. Each
+/// has turns of its own: one that hangs keeps nobody from asking the others.
 const AT_ONCE: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(10);
+const TURN: Duration = Duration::from_secs(5);
 
 /// How often connections that nobody uses are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -113,7 +115,7 @@ impl Inquiry {
         Self {
             caller,
             answers: Mutex::default(),
-            at_once: Semaphore::new(AT_ONCE),
+            turns: Mutex::default(),
             counters: Counters::default(),
         }
     }
@@ -190,16 +192,22 @@ impl Inquiry {
         // Not the back-end's own: it may have come to be another server.
         let key = format!("{host}:{port}");
         let place = Place::Server { host: &host, port, speaks };
-        let asking = async {
-            let _turn = self.at_once.acquire().await.ok();
-            self.caller.verify(&key, &place, address).await
+        let turns = self.turns.lock().entry(id).or_insert_with(turns).clone();
+        let Ok(_turn) = timeout(TURN, turns.acquire()).await else {
+            // It is asked for many others, which says nothing of how it is.
+            counters.unanswered.fetch_add(1, Relaxed);
+            return self.answers.lock().of_before(id, address, Instant::now());
         };
-        let said = timeout(PATIENCE, asking).await;
+        let said = timeout(PATIENCE, self.caller.verify(&key, &place, address)).await;
         let now = Instant::now();
         let mut answers = self.answers.lock();
         let found = match said {
             Ok(Ok(reply)) if reply.is_positive() => {
                 answers.learn(id, address, None, now);
+                Found::Known
+            }
+            Ok(Ok(reply)) if !is_of_him(&reply) => {
+                debug!(host, %address, %reply, "a back-end takes no inquiries");
                 Found::Known
             }
             Ok(Ok(reply)) if reply.is_permanent() => {
@@ -231,6 +239,16 @@ impl Inquiry {
         counter.fetch_add(1, Relaxed);
         found
     }
+}
+
+fn turns() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(AT_ONCE))
+}
+
+/// Whether a refusal speaks of the recipient, and not of us, of the connection or of a sender without a name, whom some refuse whoever it
+/// is for (RFC 3463 section 2): then nobody can be asked there.
+fn is_of_him(reply: &Reply) -> bool {
+    !(reply.is_permanent() && matches!(reply.status().subject, 3..=7))
 }
 
 /// Of several, as it is when one of them is enough. Nothing at all is no reason to refuse.
@@ -303,6 +321,23 @@ mod tests {
 
     fn no() -> Reply {
         Reply::of_text(550, "5.1.1 No such user")
+    }
+
+    #[test]
+    fn refusals_of_whoever_asks_are_no_answer() {
+        for (code, text, of_him) in [
+            (250, "2.1.5 Ok", true),
+            (450, "4.7.1 Greylisted", true),
+            (550, "No such user", true),
+            (550, "5.1.1 No such user", true),
+            (550, "5.2.1 Mailbox disabled", true),
+            (550, "5.7.1 Bounces must be signed", false),
+            (554, "5.7.1 Client host rejected", false),
+            (501, "5.5.4 Bad sender", false),
+            (550, "5.3.0 Not here", false),
+        ] {
+            assert_eq!(is_of_him(&Reply::of_text(code, text)), of_him, "{text}");
+        }
     }
 
     #[test]

@@ -311,10 +311,15 @@ impl Outgoing {
 
     /// What a panic comes to: as if a server had put it off, so that it is tried again, and not for ever.
     fn broke_down(&self, job: &Job) -> Called {
+        ours(job, &self.broken(job))
+    }
+
+    /// The same for one recipient.
+    fn broken(&self, job: &Job) -> Outcome {
         self.0.counters.panics.fetch_add(1, Relaxed);
         error!(id = %job.message, "handing a message over caused a panic; please report it. It is tried again");
         let reply = temporary(3, 0, "the message can't be worked on now");
-        ours(job, &Outcome::Temporary { reply, host: None })
+        Outcome::Temporary { reply, host: None }
     }
 
     /// Begins the lease anew, again and again, until somebody else has it.
@@ -569,7 +574,7 @@ impl Outgoing {
                     let reply = temporary(3, 0, "the Maildir can't be written to now");
                     Outcome::Temporary { reply, host: None }
                 }
-                Err(_) => Outcome::Untried,
+                Err(_) => self.broken(job),
             });
         }
         Called { outcomes, ended: Ended::Spoke }
@@ -619,6 +624,12 @@ impl Outgoing {
     /// What is to be done about the queue now and then: what has expired ends, and senders are told.
     pub(crate) async fn maintain(&self, queue: &Queue, now: i64) -> Result<(), QueueError> {
         let done = queue.maintain(now).await?;
+        if done.let_go > 0 {
+            warn!(
+                recipients = done.let_go,
+                "mail that was held for 30 days, as nobody could be told that it failed, is gone"
+            );
+        }
         if done.expired + done.delayed > 0 {
             self.0.owed.notify_one();
         }

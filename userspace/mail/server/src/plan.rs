@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use muralla_mail_directory::{AccountId, BackendId, Target};
 use muralla_mail_envelope::{
-    Address, Domain, Envelope, Keys, MailParameters, OriginalRecipient, Recipient, ReversePath,
-    headers, scan, srs,
+    Address, Client, Domain, Envelope, Keys, MailParameters, OriginalRecipient, Protocol,
+    Recipient, ReversePath, headers, scan, srs,
 };
 use muralla_mail_store::{FolderPath, Purpose};
 use serde::{Deserialize, Serialize};
@@ -263,16 +263,20 @@ impl Planner<'_> {
 
     fn bounce(&mut self, recipient: &Recipient, to: Address) {
         let destination = Route::Domain(to.domain.to_string());
-        let to = Goes::to(same(recipient, to), &destination);
+        let to = Goes { notice: true, ..Goes::to(same(recipient, to), &destination) };
         self.parcel("bounce", ReversePath::Null, to, String::new(), false);
     }
 
     /// Puts a recipient to those who get the same, or into a parcel of his own.
     fn parcel(&mut self, purpose: &str, from: ReversePath, to: Goes, head: String, held: bool) {
-        let Goes { recipient, destination, owner } = to;
+        let Goes { recipient, destination, owner, notice } = to;
         let known = self.around.known;
+        let protocol = if notice { Protocol::Local } else { self.from.client.protocol };
         let fits = |parcel: &&mut Parcel| {
-            parcel.envelope.from == from && parcel.head == head && parcel.held == held
+            parcel.envelope.from == from
+                && parcel.envelope.client.protocol == protocol
+                && parcel.head == head
+                && parcel.held == held
         };
         if let Some(parcel) = self.parcels.iter_mut().find(fits) {
             parcel.envelope.recipients.push(recipient);
@@ -283,8 +287,9 @@ impl Planner<'_> {
         let id = self.from.id.derive(purpose, self.count);
         self.count += 1;
         let mail = MailParameters { size: None, auth: None, ..self.from.mail.clone() };
+        let client = Client { protocol, ..self.from.client.clone() };
         let envelope =
-            Envelope { id, from, mail, recipients: vec![recipient], ..self.from.clone() };
+            Envelope { id, from, mail, recipients: vec![recipient], client, ..self.from.clone() };
         self.parcels.push(Parcel {
             envelope,
             destinations: vec![destination],
@@ -302,11 +307,13 @@ struct Goes {
     destination: String,
     /// The account that forwards to him.
     owner: Option<AccountId>,
+    /// It is a notice of a failure that is handed on, as one of ours: if that fails, nobody is told, and nothing is held.
+    notice: bool,
 }
 
 impl Goes {
     fn to(recipient: Recipient, route: &Route) -> Self {
-        Self { recipient, destination: route.to_string(), owner: None }
+        Self { recipient, destination: route.to_string(), owner: None, notice: false }
     }
 }
 

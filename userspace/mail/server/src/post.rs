@@ -33,7 +33,7 @@ use crate::plan::{Mailbox, Parcel, Plan};
 use crate::routes::Route;
 use crate::shards::Shards;
 use crate::spool::{Spool, SpoolError};
-use traces::Ration;
+use traces::Rations;
 
 /// Takes messages over. Clones are the same one.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ struct Inner {
     spool: Spool,
     full: Full,
     deliveries: Deliveries,
-    ration: Ration,
+    rations: Rations,
     counters: Counters,
 }
 
@@ -209,7 +209,7 @@ impl Post {
             spool,
             full: Full::default(),
             deliveries: Deliveries::default(),
-            ration: Ration::default(),
+            rations: Rations::default(),
             counters: Counters::default(),
         }))
     }

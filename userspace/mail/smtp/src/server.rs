@@ -16,3 +16,4 @@ pub use handler::{Conversation, Decision, Handler, Keys, NotGranted, Peer, Prove
 pub use report::{End, Report};
 pub use run::{Security, Server, Status};
 pub use session::{Incoming, MailFrom, Offers, Phase, Session, Step, Transaction};
+pub use sources::network_of;

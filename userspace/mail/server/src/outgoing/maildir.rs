@@ -10,8 +10,9 @@ use muralla_mail_envelope::MessageId;
 
 use crate::sandbox;
 
-/// Opens no symbolic link (open(2)).
-const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+/// Opens folders alone: no symbolic link, and no pipe, which would wait for whoever writes into it (open(2)).
+const FOLDER: i32 =
+    rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::DIRECTORY).bits().cast_signed();
 
 /// Delivers a message, once: its file's name is made of its id, so that it is known if it was delivered before, wherever its
 /// reader's program has put it since. Blocks.
@@ -28,7 +29,7 @@ pub(crate) fn deliver(
     }
     for part in &made {
         // Whoever the folder above belongs to may have put something else there by now.
-        let opened = OpenOptions::new().read(true).custom_flags(NOFOLLOW).open(part);
+        let opened = OpenOptions::new().read(true).custom_flags(FOLDER).open(part);
         if let Ok(opened) = opened {
             belong(&opened, part, 0o700);
         }

@@ -17,7 +17,7 @@ fn envelope(from: &str, to: &[&str]) -> Envelope {
         mail: MailParameters { size: Some(100), ..MailParameters::default() },
         recipients: to.iter().map(|to| Recipient::new(address(to))).collect(),
         received_at: 1_800_000_000,
-        client: Client::local(&host),
+        client: Client { protocol: Protocol::Esmtp, ..Client::local(&host) },
     }
 }
 
@@ -208,6 +208,7 @@ fn bounces_lead_back_and_holds_wait() {
     let found: Vec<(&str, bool)> =
         plan.parcels.iter().map(|parcel| (parcel.destinations[0].as_str(), parcel.held)).collect();
     assert_eq!(found, [("example.org", false), ("store/Inbox", true)]);
+    assert!(plan.parcels[0].envelope.client.protocol == Protocol::Local, "it is as one of ours");
     let ids: HashSet<MessageId> = plan.parcels.iter().map(|parcel| parcel.envelope.id).collect();
     assert_eq!(ids.len(), 2);
 }

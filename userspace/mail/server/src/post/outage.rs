@@ -76,6 +76,8 @@ fn queue_fault(error: &QueueError) -> Fault {
         QueueError::Body(error) => body_fault(error),
         QueueError::Database(error) => database_fault(error),
         QueueError::Together(error) => queue_fault(error),
+        // It may pass; but if not, it must not come again and again.
+        QueueError::Panicked => Fault::Ours,
         other if other.may_pass() => Fault::Passing,
         _ => Fault::Ours,
     }

@@ -1,14 +1,14 @@
 //! What traces are told of messages that were taken over, and of those that were not.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use muralla_mail_envelope::{Client, Envelope, MessageId, Recipient, ReversePath};
 use muralla_mail_queue::{Event, EventKind};
-use muralla_smtp::server::Decision;
+use muralla_smtp::server::{Decision, network_of};
 use parking_lot::Mutex;
 
 use super::{Post, Taken};
@@ -105,7 +105,13 @@ impl Post {
         let Refused { kind, id, client, from, recipients, message, decision } = *refused;
         let (Decision::Say(reply) | Decision::Close(reply)) = decision else { return };
         let wanted = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
-        let given = self.0.ration.take(client.ip, wanted, Instant::now());
+        let rations = &self.0.rations;
+        let ration = match kind {
+            _ if client.authenticated.is_some() => &rations.users,
+            EventKind::Filtered => &rations.filtered,
+            _ => &rations.others,
+        };
+        let given = ration.take(client.ip, wanted, Instant::now());
         let rationed = u64::from(wanted - given);
         self.0.counters.rationed.fetch_add(rationed, Relaxed);
         if given == 0 {
@@ -154,9 +160,17 @@ fn goes_on<'a>(
     events.collect()
 }
 
-/// How much of what is refused traces are told, so that nobody fills the database by being refused again and again.
+/// How much of what is refused traces are told, so that nobody fills the database by being refused again and again: who guesses
+/// addresses leaves theirs to users, and to those who ask why the filter refused them.
 #[derive(Debug, Default)]
-pub(super) struct Ration(Mutex<Rationed>);
+pub(super) struct Rations {
+    users: Ration,
+    filtered: Ration,
+    others: Ration,
+}
+
+#[derive(Debug, Default)]
+struct Ration(Mutex<Rationed>);
 
 #[derive(Debug, Default)]
 struct Rationed {
@@ -169,9 +183,10 @@ struct Rationed {
 /// How long a ration is for.
 const WHILE: Duration = Duration::from_secs(60);
 
-/// Recipients that traces are told of in this time: refused to one source, and to all. Those of a month take about a gigabyte.
+/// Recipients that traces are told of in this time: refused to one source, and to all. All that are given in a month take about a
+/// gigabyte and a half.
 const EACH: u32 = 10;
-const ALL: u32 = 120;
+const ALL: u32 = 60;
 
 impl Ration {
     /// How many of so many are told of.
@@ -180,7 +195,7 @@ impl Ration {
         if this.began.is_none_or(|began| now.saturating_duration_since(began) >= WHILE) {
             *this = Rationed { began: Some(now), ..Rationed::default() };
         }
-        let network = network(source);
+        let network = network_of(source);
         let had = this.sources.get(&network).copied().unwrap_or(0);
         let given = wanted.min(EACH.saturating_sub(had)).min(ALL.saturating_sub(this.all));
         if given > 0 {
@@ -188,17 +203,6 @@ impl Ration {
             this.sources.insert(network, had + given);
         }
         given
-    }
-}
-
-/// Who has one address of IPv6 has all of its /64.
-fn network(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V4(source) => IpAddr::V4(source),
-        IpAddr::V6(source) => {
-            let bits = u128::from(source) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(bits))
-        }
     }
 }
 
@@ -220,7 +224,7 @@ mod tests {
         let flood = (0..10_000_u32).map(|number| IpAddr::V4((0x0a00_0000 + number).into()));
         let given: u32 = flood.map(|source| ration.take(source, 1, now)).sum();
         assert_eq!(given, ALL - 2 * EACH - 1);
-        assert!(ration.0.lock().sources.len() <= 120);
+        assert!(ration.0.lock().sources.len() <= ALL as usize);
         assert_eq!(ration.take(source("192.0.2.9"), 1, now + WHILE / 2), 0);
         assert_eq!(ration.take(source("192.0.2.9"), 1, now + WHILE), 1);
     }

@@ -186,7 +186,9 @@ impl Upkeep {
                     busy.remove(&id);
                 }
             }
-            for id in self.stores() {
+            let stores = self.stores();
+            self.forget_others(&stores);
+            for id in stores {
                 if busy.insert(id) {
                     let this = self.clone();
                     at_work.spawn(async move {
@@ -260,6 +262,15 @@ impl Upkeep {
         known.iter().filter_map(|shard| shard.id).chain([ShardId::MAIN]).collect()
     }
 
+    /// Nothing is told of stores that were taken out.
+    fn forget_others(&self, stores: &HashSet<ShardId>) {
+        let shards = stores.iter().filter_map(|id| self.0.shards.of(*id).ok());
+        let names: HashSet<String> = shards.map(|shard| shard.name().to_owned()).collect();
+        let mut seen = self.0.seen.lock();
+        seen.conditions.retain(|id, _| stores.contains(id));
+        seen.failing.retain(|(name, _), _| names.contains(name));
+    }
+
     /// Does what is to be done for one store. `now` is in seconds since 1970.
     async fn once(&self, id: ShardId, now: i64) {
         let shard = match self.0.shards.of(id) {
@@ -296,8 +307,10 @@ impl Upkeep {
         }
         let thawed = self.thaw(id, &store, now);
         self.duty(&shard, now, "moves that were broken off are not put right", thawed).await;
-        let emptied = self.empty(id, &store, now);
-        self.duty(&shard, now, "mail of accounts that are gone is not removed", emptied).await;
+        if self.is_to_look(id, now) {
+            let emptied = self.empty(id, &store, now);
+            self.duty(&shard, now, "mail of accounts that are gone is not removed", emptied).await;
+        }
     }
 
     /// Does one, and remembers if it comes to nothing.
@@ -437,14 +450,6 @@ impl Upkeep {
 
     /// Removes the mail of accounts that are gone for a while.
     async fn empty(&self, id: ShardId, store: &Store, now: i64) -> Result<(), String> {
-        {
-            let mut seen = self.0.seen.lock();
-            let looked = seen.looked.get(&id).copied();
-            if looked.is_some_and(|looked| now.saturating_sub(looked) < LOOK) {
-                return Ok(());
-            }
-            seen.looked.insert(id, now);
-        }
         let said = |error: StoreError| error.to_string();
         let (mut all, mut gone, mut after) = (0, BTreeMap::new(), None);
         loop {
@@ -480,6 +485,17 @@ impl Upkeep {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is time to look for mailboxes without an account. What the last look came to stands until then.
+    fn is_to_look(&self, id: ShardId, now: i64) -> bool {
+        let mut seen = self.0.seen.lock();
+        let looked = seen.looked.get(&id).copied();
+        let is_due = looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK);
+        if is_due {
+            seen.looked.insert(id, now);
+        }
+        is_due
     }
 
     /// Whether what the directory does not have is not there.

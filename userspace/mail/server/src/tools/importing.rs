@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::{Mailboxes, ToolsError};
 
-/// How often a mailbox is begun again whose server or store was lost, and of which nothing came since.
+/// How often a mailbox is begun again whose server or store was lost, and of which no more came since.
 const ATTEMPTS: u32 = 4;
 
 /// How long is waited before the first of these times; three times as long before each next one.
@@ -66,7 +66,7 @@ pub enum Told<'a> {
     /// A mailbox is so far, by its position among those that are wanted.
     Far(usize, Progress),
     /// It is begun again, for this reason.
-    Again(usize, &'a TransferError),
+    Again(usize, &'a ImportError),
     /// It is done with.
     Ended(usize, &'a Brought),
 }
@@ -83,7 +83,7 @@ pub async fn import(
     let (mailboxes, tell) = (mailboxes, &told);
     let brought = stream::iter(wanted.iter().enumerate()).map(|(at, one)| async move {
         let far = |far| (*tell.lock())(Told::Far(at, far));
-        let again = |error: &TransferError| (*tell.lock())(Told::Again(at, error));
+        let again = |error: &ImportError| (*tell.lock())(Told::Again(at, error));
         let outcome = bring(mailboxes, one, removed_too, far, again).await;
         let user = one.options.login.user.clone();
         let brought = Brought { account: one.account.clone(), user, outcome };
@@ -98,30 +98,48 @@ async fn bring(
     wanted: &Wanted,
     removed_too: bool,
     mut far: impl FnMut(Progress) + Send,
-    again: impl Fn(&TransferError),
+    again: impl Fn(&ImportError),
 ) -> Result<Report, ImportError> {
     let mut source = source(wanted.location.clone(), wanted.options.clone());
-    let (mut attempt, mut pause, mut had) = (0, PAUSE, None);
+    let (mut attempt, mut pause, mut furthest, mut begun) = (0, PAUSE, 0, false);
     loop {
+        let mut reached = 0;
         // It may have been moved to another shard meanwhile.
-        let mailbox = mailboxes.of(&wanted.account).await?;
-        let has = mailbox.store.usage(mailbox.account).await.map_err(ToolsError::from)?.messages;
-        if had.is_some_and(|had| had < has) {
-            (attempt, pause) = (0, PAUSE);
+        let brought = match mailboxes.of(&wanted.account).await {
+            Ok(mailbox) => {
+                begun = true;
+                let options = ImportOptions { quota: mailbox.quota, removed_too };
+                let far = |progress: Progress| {
+                    reached = reached.max(progress.done);
+                    far(progress);
+                };
+                let store = &mailbox.store;
+                let brought = store.import(mailbox.account, &mut *source, options, far).await;
+                brought.map_err(|error| match error {
+                    TransferError::Store(StoreError::OverQuota) => {
+                        ImportError::OverQuota(wanted.account.clone())
+                    }
+                    error => ImportError::Transfer(error),
+                })
+            }
+            Err(error) => Err(ImportError::Account(error)),
+        };
+        let error = match brought {
+            Ok(report) => return Ok(report),
+            Err(error) => error,
+        };
+        if reached > furthest {
+            (attempt, pause, furthest) = (0, PAUSE, reached);
         }
-        had = Some(has);
-        let options = ImportOptions { quota: mailbox.quota, removed_too };
-        let error =
-            match mailbox.store.import(mailbox.account, &mut *source, options, &mut far).await {
-                Ok(report) => return Ok(report),
-                Err(TransferError::Store(StoreError::OverQuota)) => {
-                    return Err(ImportError::OverQuota(wanted.account.clone()));
-                }
-                Err(error) => error,
-            };
         attempt += 1;
-        if !error.may_pass() || attempt > ATTEMPTS {
-            return Err(ImportError::Transfer(error));
+        let may_pass = match &error {
+            // It was there: what it lies in is away.
+            ImportError::Account(_) => begun,
+            ImportError::OverQuota(_) => false,
+            ImportError::Transfer(error) => error.may_pass(),
+        };
+        if !may_pass || attempt > ATTEMPTS {
+            return Err(error);
         }
         again(&error);
         sleep(pause).await;

@@ -51,7 +51,7 @@ impl Sources {
 
     /// Counts a connection, unless its source has so many already.
     pub(crate) fn count(&self, address: IpAddr, most: u32) -> Option<Counted> {
-        let source = source(address);
+        let source = network_of(address);
         let mut counts = self.counts.lock();
         let new = || Source { connections: 0, memory: Arc::new(Semaphore::new(self.units)) };
         let one = counts.entry(source).or_insert_with(new);
@@ -88,12 +88,12 @@ impl Regulars {
         if known.new.len() >= MOST_KNOWN {
             known.old = std::mem::take(&mut known.new);
         }
-        known.new.insert(source(address));
+        known.new.insert(network_of(address));
     }
 
     /// Whether it did so lately.
     pub(crate) fn has(&self, address: IpAddr) -> bool {
-        let source = source(address);
+        let source = network_of(address);
         let known = self.0.lock();
         known.new.contains(&source) || known.old.contains(&source)
     }
@@ -112,7 +112,8 @@ impl Drop for Counted {
 }
 
 /// Who is behind an address: in IPv6, anybody has a network of 64 bits.
-fn source(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & (u128::MAX << 64)).into(),
