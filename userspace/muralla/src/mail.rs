@@ -1,6 +1,7 @@
 //! The mail roles as the daemon sees them: a trait, so that everything above it is tested without sockets.
 
 use std::collections::HashMap;
+use std::mem;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -122,15 +123,21 @@ fn names(config: &MailConfig) -> anyhow::Result<Arc<dyn Names>> {
 /// wall, or a slow one, it is not told.
 struct Wall {
     reports: mpsc::Sender<Told>,
-    /// Who was told of, from where and when: the wall remembers it for a day.
-    welcomed: Mutex<HashMap<(IpAddr, AccountId), Instant>>,
+    welcomed: Arc<Welcomed>,
 }
 
 /// What the wall is told.
 enum Told {
     Offence(Offence),
-    Customer(CustomerSeen),
+    Customer(Login, CustomerSeen),
 }
+
+/// Who logged in, from where.
+type Login = (IpAddr, AccountId);
+
+/// Who was told of, and when, the newer ones and those before them: the wall remembers it for a day.
+#[derive(Debug, Default)]
+struct Welcomed(Mutex<[HashMap<Login, Instant>; 2]>);
 
 /// What waits for the wall.
 const WAITING: usize = 4_096;
@@ -141,13 +148,40 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long somebody who was told of is not told of again.
 const KNOWN: Duration = Duration::from_secs(6 * 3600);
 
-/// Most of those who are remembered.
+/// Most of those who are remembered. Who is not is told of again.
 const MOST_KNOWN: usize = 65_536;
+
+impl Welcomed {
+    /// Whether somebody is to be told of, as he was not for a while.
+    fn is_news(&self, login: Login, now: Instant) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let [newer, older] = &mut *known;
+        let told = newer.get(&login).or_else(|| older.get(&login));
+        if told.is_some_and(|told| now.saturating_duration_since(*told) < KNOWN) {
+            return false;
+        }
+        if newer.len() >= MOST_KNOWN / 2 {
+            *older = mem::take(newer);
+        }
+        newer.insert(login, now);
+        true
+    }
+
+    /// The wall did not hear of him.
+    fn forget(&self, login: Login) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for part in &mut *known {
+            part.remove(&login);
+        }
+    }
+}
 
 impl Wall {
     fn new(socket: &Path, runtime: &Handle) -> Self {
         let (reports, mut waiting) = mpsc::channel::<Told>(WAITING);
         let client = Client::new(socket);
+        let welcomed = Arc::<Welcomed>::default();
+        let known = Arc::clone(&welcomed);
         runtime.spawn(async move {
             let mut refused = false;
             while let Some(told) = waiting.recv().await {
@@ -156,12 +190,16 @@ impl Wall {
                         Told::Offence(offence) => {
                             client.post::<Value>("/v1/offences", offence).await
                         }
-                        Told::Customer(seen) => {
+                        Told::Customer(_, seen) => {
                             client.post::<Value>("/v1/customers-seen", seen).await
                         }
                     }
                 };
-                match tokio::time::timeout(PATIENCE, answer).await {
+                let answer = tokio::time::timeout(PATIENCE, answer).await;
+                if let (Told::Customer(login, _), Ok(Err(_)) | Err(_)) = (&told, &answer) {
+                    known.forget(*login);
+                }
+                match answer {
                     Ok(Ok(_)) => refused = false,
                     // There is a wall, and it stays deaf until somebody does something about it: once is enough.
                     Ok(Err(error @ ClientError::NotPermitted(_))) if !refused => {
@@ -173,24 +211,7 @@ impl Wall {
                 }
             }
         });
-        Self { reports, welcomed: Mutex::default() }
-    }
-
-    /// Whether somebody is to be told of, as he was not for a while.
-    fn is_news(&self, source: IpAddr, account: AccountId, now: Instant) -> bool {
-        let mut known = self.welcomed.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = |told: &Instant| now.saturating_duration_since(*told) < KNOWN;
-        if known.get(&(source, account)).is_some_and(fresh) {
-            return false;
-        }
-        if known.len() >= MOST_KNOWN {
-            known.retain(|_, told| fresh(told));
-        }
-        // Who finds no room is told of each time.
-        if known.len() < MOST_KNOWN {
-            known.insert((source, account), now);
-        }
-        true
+        Self { reports, welcomed }
     }
 }
 
@@ -203,9 +224,10 @@ impl Lookout for Wall {
     fn welcomed(&self, source: IpAddr, account: AccountId) {
         let source = source.to_canonical();
         // Room is left for what is urgent.
-        if self.reports.capacity() > WAITING / 2 && self.is_news(source, account, Instant::now()) {
+        let login = (source, account);
+        if self.reports.capacity() > WAITING / 2 && self.welcomed.is_news(login, Instant::now()) {
             let seen = CustomerSeen { source, account: format!("mail {account}") };
-            let _ = self.reports.try_send(Told::Customer(seen));
+            let _ = self.reports.try_send(Told::Customer(login, seen));
         }
     }
 }
@@ -330,17 +352,24 @@ mod tests {
         assert!((offence.weight - 3.0).abs() < f64::EPSILON && offence.handshake);
     }
 
-    #[tokio::test]
-    async fn whoever_logs_in_again_and_again_is_told_of_now_and_then() {
-        let folder = tempfile::tempdir().unwrap();
-        let wall = Wall::new(&folder.path().join("reports.sock"), &Handle::current());
+    #[test]
+    fn whoever_logs_in_again_and_again_is_told_of_now_and_then() {
+        let known = Welcomed::default();
         let (one, other): (IpAddr, IpAddr) =
             ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let now = Instant::now();
-        assert!(wall.is_news(one, AccountId(1), now));
-        assert!(!wall.is_news(one, AccountId(1), now + KNOWN / 2));
-        assert!(wall.is_news(one, AccountId(2), now) && wall.is_news(other, AccountId(1), now));
-        assert!(wall.is_news(one, AccountId(1), now + KNOWN));
+        assert!(known.is_news((one, AccountId(1)), now));
+        assert!(!known.is_news((one, AccountId(1)), now + KNOWN / 2));
+        assert!(
+            known.is_news((one, AccountId(2)), now) && known.is_news((other, AccountId(1)), now)
+        );
+        assert!(known.is_news((one, AccountId(1)), now + KNOWN));
+        known.forget((one, AccountId(1)));
+        assert!(known.is_news((one, AccountId(1)), now + KNOWN), "the wall did not hear of it");
+        for number in 0..2 * MOST_KNOWN as i64 {
+            known.is_news((other, AccountId(100 + number)), now);
+        }
+        assert!(known.0.lock().unwrap().iter().all(|part| part.len() <= MOST_KNOWN / 2));
     }
 
     #[test]
