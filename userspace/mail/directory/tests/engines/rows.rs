@@ -72,7 +72,7 @@ async fn the_schema_is_made_once(database: Database) {
     );
     other.unwrap().put_domain(&DomainEntry::new(domain("a.example"))).await.unwrap();
     assert_eq!(one.unwrap().domains().await.unwrap().len(), 1);
-    assert_eq!(database.number("SELECT count(*) FROM mail_directory_schema").await, 3);
+    assert_eq!(database.number("SELECT count(*) FROM mail_directory_schema").await, 4);
     assert_eq!(database.number("SELECT count(*) FROM mail_setting").await, 1, "one secret for all");
     database.sql("INSERT INTO mail_directory_schema (version, name) VALUES (99, 'later')").await;
     let error = Registry::open(database.location(), Options::default()).await.unwrap_err();

@@ -49,7 +49,7 @@ async fn the_schema_is_made_once(database: Database) {
     let status = one.status();
     assert_eq!((status.server.as_str(), status.away_since), ("a", None));
     database.state("a").await;
-    assert_eq!(database.number("SELECT count(*) FROM radius_schema").await, 7);
+    assert_eq!(database.number("SELECT count(*) FROM radius_schema").await, 8);
     one.check_schema().await.unwrap();
     // A later program made it newer.
     database.sql("INSERT INTO radius_schema (version, name) VALUES (99, 'later')").await;
