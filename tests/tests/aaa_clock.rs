@@ -6,6 +6,8 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use muralla_lab::postgres::Postgres;
 use muralla_lab::{Lab, LabOptions};
@@ -80,6 +82,8 @@ fn clock_steps(lab: &Lab, name: &str, address: &str, location: Option<&str>) {
         }
         step(&clock, to);
         if let Some(signal) = restart {
+            // Whose an address is lies in the database within a second: what a crash takes before that is another test's.
+            thread::sleep(Duration::from_secs(2));
             role.end(signal).unwrap();
             role.begin().unwrap();
             role.until_loaded(USERS as u64).unwrap();
