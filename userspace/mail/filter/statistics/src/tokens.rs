@@ -89,7 +89,8 @@ impl Origin {
     /// What people are told in front of the piece.
     pub(crate) fn label(self) -> &'static str {
         match self {
-            Self::Body | Self::Capitals | Self::Extra => "",
+            Self::Body | Self::Extra => "",
+            Self::Capitals => "capitals",
             Self::Address => "address",
             Self::Link => "link",
             Self::Tag => "tag",
@@ -744,3 +745,6 @@ fn without_spaces(letter: char) -> bool {
     matches!(u32::from(letter), 0x0e00..=0x0eff | 0x1000..=0x109f | 0x1780..=0x17ff | 0x3040..=0x30ff
         | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xac00..=0xd7af | 0x2_0000..=0x3_ffff)
 }
+
+#[cfg(test)]
+mod tests;
