@@ -1,5 +1,6 @@
 //! A message, read once.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::brand::Brands;
@@ -142,7 +143,8 @@ impl<'m> Anatomy<'m> {
             let read = values.contained(|| Link::read(written, place, text, base, limits.link));
             // Neither places on the same page nor nothing at all lead anywhere.
             links.extend(read.filter(|link: &Link| {
-                !link.written.is_empty() && !(link.scheme == Scheme::None && link.written.starts_with('#'))
+                !link.written.is_empty()
+                    && !(link.scheme == Scheme::None && link.written.starts_with('#'))
             }));
         };
         for page in &self.pages {
@@ -157,24 +159,23 @@ impl<'m> Anatomy<'m> {
                 add(refresh, Place::Refresh, None, base);
             }
         }
-        for written in link::in_text(&self.plain, most) {
-            let whole = if written.starts_with("www.") {
-                format!("http://{written}")
-            } else {
-                written.to_owned()
-            };
-            add(&whole, Place::Text, None, None);
-        }
         // A page shows those that are no links, too, and mail programs make some of them.
-        for page in self.pages.iter().filter(|page| page.anchors.is_empty()) {
-            for written in link::in_text(&page.visible, most) {
-                add(written, Place::Text, None, None);
-            }
-        }
-        for part in self.parts.iter().filter(|part| part.media == "text/calendar") {
-            let text = String::from_utf8_lossy(prefix(&part.content, limits.text));
+        let bare = self.pages.iter().filter(|page| page.anchors.is_empty());
+        let invitations = self.parts.iter().filter(|part| part.media == "text/calendar");
+        let texts = [Cow::Borrowed(self.plain.as_str())]
+            .into_iter()
+            .chain(bare.map(|page| Cow::Borrowed(page.visible.as_str())))
+            .chain(
+                invitations.map(|part| String::from_utf8_lossy(prefix(&part.content, limits.text))),
+            );
+        for text in texts {
             for written in link::in_text(&text, most) {
-                add(written, Place::Text, None, None);
+                let whole = if written.starts_with("www.") {
+                    format!("http://{written}").into()
+                } else {
+                    Cow::Borrowed(written)
+                };
+                add(&whole, Place::Text, None, None);
             }
         }
         for page in &self.pages {
@@ -239,7 +240,10 @@ impl<'m> Anatomy<'m> {
 fn is_page(part: &Part<'_>) -> bool {
     part.role == Role::Attachment
         && (matches!(part.kind, Kind::Html | Kind::Svg)
-            || matches!(part.media.as_str(), "text/html" | "application/xhtml+xml" | "image/svg+xml")
+            || matches!(
+                part.media.as_str(),
+                "text/html" | "application/xhtml+xml" | "image/svg+xml"
+            )
             || matches!(part.kind, Kind::Text)
                 && part.name.as_deref().and_then(opening) == Some(Opening::Page))
 }

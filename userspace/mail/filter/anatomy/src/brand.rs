@@ -142,8 +142,10 @@ impl Brands {
                 written: brand.written.iter().map(|&written| written.to_owned()).collect(),
             })
             .collect();
-        let own: Vec<String> =
-            own.into_iter().map(|domain| domain.trim_end_matches('.').to_ascii_lowercase()).collect();
+        let own: Vec<String> = own
+            .into_iter()
+            .map(|domain| domain.trim_end_matches('.').to_ascii_lowercase())
+            .collect();
         for domain in &own {
             let registrable = registrable(domain).unwrap_or(domain);
             let name = registrable.split('.').next().unwrap_or_default();
@@ -181,8 +183,9 @@ impl Brands {
         let words = || host.split(['.', '-', '_']).take(32).filter(|word| !word.is_empty());
         // What an owner lends to others is below his own name: `somebody.github.io`.
         let foreign = || self.known.iter().filter(|brand| !brand.holds(ascii));
-        if let Some(brand) =
-            foreign().filter(|brand| !brand.word).find(|brand| words().any(|word| word == brand.name))
+        if let Some(brand) = foreign()
+            .filter(|brand| !brand.word)
+            .find(|brand| words().any(|word| word == brand.name))
         {
             return Some(Borrowed::Contains(brand.name.clone()));
         }
@@ -228,12 +231,13 @@ impl Known {
             return true;
         }
         // The name alone, under a country or the oldest of all: whoever took that would not keep it long.
-        registrable.strip_prefix(self.name.as_str()).and_then(|rest| rest.strip_prefix('.')).is_some_and(
-            |suffix| {
+        registrable
+            .strip_prefix(self.name.as_str())
+            .and_then(|rest| rest.strip_prefix('.'))
+            .is_some_and(|suffix| {
                 let last = suffix.rsplit('.').next().unwrap_or_default();
                 suffix == "com" || last.len() == 2 && !CHEAP.contains(&last)
-            },
-        )
+            })
     }
 }
 

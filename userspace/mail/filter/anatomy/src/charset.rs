@@ -66,7 +66,12 @@ mod tests {
             (b"gr\xfc\xdfe", Some("us-ascii"), "gr\u{fc}\u{df}e", true),
             (b"gr\xfc\xdfe", Some("iso-8859-1"), "gr\u{fc}\u{df}e", true),
             (b"gr\xfc\xdfe", Some("x-unheard-of"), "gr\u{fc}\u{df}e", false),
-            (b"\xcf\xf0\xe8\xe2\xe5\xf2", Some("windows-1251"), "\u{41f}\u{440}\u{438}\u{432}\u{435}\u{442}", true),
+            (
+                b"\xcf\xf0\xe8\xe2\xe5\xf2",
+                Some("windows-1251"),
+                "\u{41f}\u{440}\u{438}\u{432}\u{435}\u{442}",
+                true,
+            ),
             (b"\xc4\xe3\xba\xc3", Some("gb2312"), "\u{4f60}\u{597d}", true),
             (b"\xef\xbb\xbfa", Some("iso-8859-1"), "a", true),
             (b"\xff\xfea\0b\0", None, "ab", true),

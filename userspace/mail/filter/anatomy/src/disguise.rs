@@ -15,6 +15,9 @@ pub struct Disguise {
     pub invisible: usize,
     /// Those among them which stand between two letters.
     pub invisible_in_words: usize,
+    /// Places where a word may be parted at the end of a line, two letters from both ends or more: pages are full of them where
+    /// words are long, and they are not among those above.
+    pub hyphens: usize,
     /// Characters that turn the direction of what follows.
     pub directions: usize,
     /// Words with letters of several scripts that look alike.
@@ -37,13 +40,17 @@ pub const MOST_TOKENS: usize = 200;
 /// The longest word that is looked at, in characters: no language's words are longer, and data are.
 const LONGEST_WORD: usize = 64;
 
+/// Where a word may be parted.
+const SOFT_HYPHEN: char = '\u{ad}';
+
 impl Disguise {
     /// Looks through a text.
     #[must_use]
     pub fn of(text: &str, limits: &Limits) -> Self {
         let mut found = Self::default();
         found.spaced_out(text, limits);
-        for word in text.split(|char: char| !belongs_to_word(char)).filter(|word| !word.is_empty()) {
+        for word in text.split(|char: char| !belongs_to_word(char)).filter(|word| !word.is_empty())
+        {
             if found.words >= limits.words {
                 break;
             }
@@ -69,6 +76,7 @@ impl Disguise {
         self.words += other.words;
         self.invisible += other.invisible;
         self.invisible_in_words += other.invisible_in_words;
+        self.hyphens += other.hyphens;
         self.directions += other.directions;
         self.mixed += other.mixed;
         self.styled += other.styled;
@@ -88,31 +96,40 @@ impl Disguise {
         }
         let mut scripts = Scripts::default();
         let (mut invisible, mut within, mut styled, mut letters) = (0, 0, 0, 0);
-        let mut pending = 0;
+        // What nobody sees since the last letter, and the letters since the last of those.
+        let (mut pending, mut piece, mut shortest) = (0, 0, usize::MAX);
+        let mut hyphens = true;
         for char in word.chars().take(LONGEST_WORD) {
             if is_invisible(char) {
                 invisible += 1;
-                // Joiners have their place in the scripts of India and Arabia, and in emoji.
-                if letters > 0 && !scripts.joins {
-                    pending += 1;
-                }
+                pending += usize::from(letters > 0);
+                hyphens &= char == SOFT_HYPHEN;
             } else if is_direction(char) {
                 self.directions += 1;
             } else {
                 scripts.see(char);
                 if char.is_alphabetic() {
+                    if pending > 0 {
+                        shortest = shortest.min(piece);
+                        piece = 0;
+                    }
                     within += pending;
                     letters += 1;
+                    piece += 1;
                     styled += usize::from(is_styled(char));
                 }
                 pending = 0;
             }
         }
-        if scripts.joins {
-            within = 0;
-            invisible = 0;
+        // Joiners have their place in the scripts of India and Arabia, and between emoji, which are no letters.
+        if scripts.joins || letters == 0 {
+            (invisible, within) = (0, 0);
         }
         self.invisible += invisible;
+        if hyphens && shortest.min(piece) >= 2 {
+            self.hyphens += within;
+            within = 0;
+        }
         self.invisible_in_words += within;
         let mixed = scripts.are_mixed() && letters > 2;
         self.mixed += usize::from(mixed);
@@ -127,31 +144,21 @@ impl Disguise {
         if word.len() < 4 || word.len() > 20 {
             return;
         }
-        let (mut letters, mut digits) = (0, 0);
-        for byte in word.bytes() {
-            if byte.is_ascii_alphabetic() {
-                letters += 1;
-            } else if letter_for(byte).is_some() {
-                digits += 1;
-            } else {
-                return;
-            }
-        }
-        let bytes = word.as_bytes();
-        let starts = bytes.first().is_some_and(u8::is_ascii_alphabetic);
-        if digits == 0 || digits > 3 || letters < 3 || !starts {
+        let digits = word.bytes().filter(|byte| !byte.is_ascii_alphabetic()).count();
+        let starts = word.starts_with(|char: char| char.is_ascii_alphabetic());
+        if digits == 0 || digits > 3 || !starts {
             return;
         }
-        let meant: String = word
-            .bytes()
-            .map(|byte| char::from(letter_for(byte).unwrap_or(byte)).to_ascii_lowercase())
-            .collect();
         // Names of products and codes have digits, too: only what is known as bait counts.
-        let second = meant.replace('l', "i");
-        let bait = [&meant, &second].into_iter().find(|word| is_bait(word)).cloned();
-        if let Some(bait) = bait {
+        let meant = |bait: &&&str| {
+            bait.len() == word.len()
+                && bait.bytes().zip(word.bytes()).all(|(meant, written)| {
+                    meant.eq_ignore_ascii_case(&written) || stands_for(written, meant)
+                })
+        };
+        if let Some(bait) = BAITS.iter().find(meant) {
             self.digits += 1;
-            self.meant(bait);
+            self.meant((*bait).to_owned());
         }
     }
 
@@ -266,7 +273,10 @@ fn fold(char: char, out: &mut String) {
 pub fn looks_like(text: &str) -> String {
     // `I` looks like `l`, and `0` like `O`: so lower case comes first, and once more after.
     let lower: String = text.chars().flat_map(char::to_lowercase).collect();
-    skeleton(&lower).flat_map(char::to_lowercase).collect()
+    let alike: String = skeleton(&lower).flat_map(char::to_lowercase).collect();
+    // Where the case of a letter is lost, as in hosts, `i` may have been `I`. Of short words there are too many that differ
+    // by that alone.
+    if alike.len() > 5 { alike.replace('i', "l") } else { alike }
 }
 
 /// What is seen by nobody: default ignorable characters that mail uses between letters.
@@ -337,7 +347,9 @@ struct Scripts {
 impl Scripts {
     fn see(&mut self, char: char) {
         match char {
-            'a'..='z' | 'A'..='Z' | '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' => self.latin = true,
+            'a'..='z' | 'A'..='Z' | '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' => {
+                self.latin = true
+            }
             '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}' if char.is_alphabetic() => {
                 self.greek = true;
             }
@@ -351,11 +363,10 @@ impl Scripts {
             | '\u{a4d0}'..='\u{a4ff}'
             | '\u{2c80}'..='\u{2cff}'
             | '\u{10400}'..='\u{1044f}' => self.other = true,
-            '\u{600}'..='\u{8ff}' | '\u{900}'..='\u{dff}' | '\u{e00}'..='\u{109f}' | '\u{1780}'..='\u{18af}' => {
-                self.joins = true;
-            }
-            // Emoji are joined, too, and have variants.
-            '\u{1f000}'..='\u{1f0ff}' | '\u{1f300}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' => {
+            '\u{600}'..='\u{8ff}'
+            | '\u{900}'..='\u{dff}'
+            | '\u{e00}'..='\u{109f}'
+            | '\u{1780}'..='\u{18af}' => {
                 self.joins = true;
             }
             _ => {}
@@ -363,23 +374,22 @@ impl Scripts {
     }
 
     const fn are_mixed(&self) -> bool {
-        let count =
-            self.latin as u8 + self.greek as u8 + self.cyrillic as u8 + self.other as u8;
+        let count = self.latin as u8 + self.greek as u8 + self.cyrillic as u8 + self.other as u8;
         count > 1
     }
 }
 
-/// The letter that a digit or sign stands for.
-const fn letter_for(byte: u8) -> Option<u8> {
-    match byte {
-        b'0' => Some(b'o'),
-        b'1' => Some(b'l'),
-        b'3' => Some(b'e'),
-        b'4' | b'@' => Some(b'a'),
-        b'5' | b'$' => Some(b's'),
-        b'7' => Some(b't'),
-        _ => None,
-    }
+/// Whether a digit or sign stands for that letter.
+const fn stands_for(written: u8, letter: u8) -> bool {
+    matches!(
+        (written, letter),
+        (b'0', b'o')
+            | (b'1', b'i' | b'l')
+            | (b'3', b'e')
+            | (b'4' | b'@', b'a')
+            | (b'5' | b'$', b's')
+            | (b'7', b't')
+    )
 }
 
 /// Whether a word is one that is disguised for one reason alone.
@@ -390,16 +400,98 @@ pub fn is_bait(word: &str) -> bool {
 
 /// In order.
 const BAITS: &[&str] = &[
-    "account", "accounts", "adobe", "airdrop", "amazon", "apple", "bank", "banking", "binance", "bitcoin",
-    "bonus", "capitalone", "cash", "casino", "chase", "cialis", "citibank", "coinbase", "confirm",
-    "credit", "crypto", "dating", "delivery", "dhl", "docusign", "dropbox", "ebay", "escorts", "ethereum",
-    "expired", "facebook", "fedex", "free", "gift", "google", "hsbc", "icloud", "instagram", "investment",
-    "invoice", "levitra", "linkedin", "loan", "loans", "locked", "login", "lottery", "mailbox",
-    "metamask", "microsoft", "money", "mortgage", "netflix", "notification", "office", "onedrive",
-    "outlook", "package", "passcode", "password", "payment", "payments", "paypal", "penis", "pharmacy",
-    "pills", "poker", "porn", "porno", "prize", "profit", "refund", "replica", "rolex", "sale",
-    "security", "sexy", "sharepoint", "suspended", "tramadol", "unsubscribe", "update", "urgent",
-    "valium", "verification", "verify", "viagra", "wallet", "weight", "whatsapp", "winner", "xanax",
+    "account",
+    "accounts",
+    "adobe",
+    "airdrop",
+    "amazon",
+    "apple",
+    "bank",
+    "banking",
+    "binance",
+    "bitcoin",
+    "bonus",
+    "capitalone",
+    "cash",
+    "casino",
+    "chase",
+    "cialis",
+    "citibank",
+    "coinbase",
+    "confirm",
+    "credit",
+    "crypto",
+    "dating",
+    "delivery",
+    "dhl",
+    "docusign",
+    "dropbox",
+    "ebay",
+    "escorts",
+    "ethereum",
+    "expired",
+    "facebook",
+    "fedex",
+    "free",
+    "gift",
+    "google",
+    "hsbc",
+    "icloud",
+    "instagram",
+    "investment",
+    "invoice",
+    "levitra",
+    "linkedin",
+    "loan",
+    "loans",
+    "locked",
+    "login",
+    "lottery",
+    "mailbox",
+    "metamask",
+    "microsoft",
+    "money",
+    "mortgage",
+    "netflix",
+    "notification",
+    "office",
+    "onedrive",
+    "outlook",
+    "package",
+    "passcode",
+    "password",
+    "payment",
+    "payments",
+    "paypal",
+    "penis",
+    "pharmacy",
+    "pills",
+    "poker",
+    "porn",
+    "porno",
+    "prize",
+    "profit",
+    "refund",
+    "replica",
+    "rolex",
+    "sale",
+    "security",
+    "sexy",
+    "sharepoint",
+    "suspended",
+    "tramadol",
+    "unsubscribe",
+    "update",
+    "urgent",
+    "valium",
+    "verification",
+    "verify",
+    "viagra",
+    "wallet",
+    "weight",
+    "whatsapp",
+    "winner",
+    "xanax",
 ];
 
 #[cfg(test)]
@@ -439,7 +531,8 @@ mod tests {
         for (text, counts, meant) in [
             // Invisible, in words, directions, mixed, styled, spaced, digits.
             ("V\u{200b}iagra", [1, 1, 0, 0, 0, 0, 0], "viagra"),
-            ("pass\u{ad}word", [1, 1, 0, 0, 0, 0, 0], "password"),
+            ("p\u{ad}assword", [1, 1, 0, 0, 0, 0, 0], "password"),
+            ("pass\u{ad}\u{200b}word", [2, 2, 0, 0, 0, 0, 0], "password"),
             ("word\u{200b} word", [1, 0, 0, 0, 0, 0, 0], ""),
             ("\u{440}aypal", [0, 0, 0, 1, 0, 0, 0], "paypal"),
             ("Micr\u{3bf}soft", [0, 0, 0, 1, 0, 0, 0], "microsoft"),
@@ -451,6 +544,8 @@ mod tests {
             ("V1agra", [0, 0, 0, 0, 0, 0, 1], "viagra"),
             ("p@ypal", [0, 0, 0, 0, 0, 0, 1], "paypal"),
             ("passw0rd", [0, 0, 0, 0, 0, 0, 1], "password"),
+            ("C1al1s", [0, 0, 0, 0, 0, 0, 1], "cialis"),
+            ("bi11ing", [0, 0, 0, 0, 0, 0, 0], ""),
             ("abc\u{202e}fdp.exe", [0, 0, 1, 0, 0, 0, 0], ""),
         ] {
             let found = study(text);
@@ -470,6 +565,13 @@ mod tests {
     }
 
     #[test]
+    fn words_that_may_be_parted() {
+        let found = study("Daten\u{ad}schutz\u{ad}er\u{ad}kl\u{e4}\u{ad}rung, pass\u{ad}word");
+        assert_eq!((found.hyphens, found.invisible, found.invisible_in_words), (5, 5, 0));
+        assert!(found.meant.is_empty());
+    }
+
+    #[test]
     fn folding() {
         for (text, expected) in [
             ("", ""),
@@ -486,6 +588,8 @@ mod tests {
             ("paypa1", "paypal", true),
             ("g00gle", "google", true),
             ("rnicrosoft", "microsoft", true),
+            ("paypai", "paypal", true),
+            ("appie", "apple", false),
             ("\u{440}\u{430}\u{443}\u{440}\u{430}l", "paypal", true),
             ("paypal", "payball", false),
         ] {

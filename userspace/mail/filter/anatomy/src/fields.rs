@@ -53,6 +53,7 @@ pub(crate) fn block<'m>(
         let line = bytes.get(position..next).unwrap_or_default();
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
+        block.cut |= position - at > limits.header;
         if text.is_empty() {
             block.keep(bytes, open.take(), position, limits);
             block.end = next;
@@ -63,7 +64,6 @@ pub(crate) fn block<'m>(
             block.end = position;
             return block;
         }
-        block.cut |= position - at > limits.header;
         let folded = matches!(text.first(), Some(b' ' | b'\t'));
         if !folded || open.is_none() {
             block.keep(bytes, open.take(), position, limits);
@@ -78,6 +78,7 @@ pub(crate) fn block<'m>(
         }
         position = next;
     }
+    block.cut |= position - at > limits.header;
     block.keep(bytes, open.take(), position, limits);
     block.end = bytes.len();
     block
@@ -149,7 +150,12 @@ mod tests {
             (b"A: b\r\n c\r\nD : e\r\n\r\n", &[("A", " b\r\n c\r\n"), ("D", " e\r\n")], 19, 0),
             (b"A:b\n \nD:e\n\n", &[("A", "b\n \n"), ("D", "e\n")], 11, 0),
             // No header was meant.
-            (b"body: of words, alone\nA: b\n", &[("body", " of words, alone\n"), ("A", " b\n")], 27, 0),
+            (
+                b"body: of words, alone\nA: b\n",
+                &[("body", " of words, alone\n"), ("A", " b\n")],
+                27,
+                0,
+            ),
             (b"body alone\nA: b\n\nmore", &[], 0, 0),
             (b"From a@example.org Fri Nov 21\nA: b\n\n", &[("A", " b\n")], 36, 0),
             // What is no field is passed over.
@@ -175,6 +181,10 @@ mod tests {
         let read = block(long.as_bytes(), 0, &limits, |_| false);
         assert!(read.cut);
         assert_eq!((read.fields.len(), read.count, read.end), (2, 3, long.len() - 4));
+        for end in ["", "\n", "\n\nbody"] {
+            let last = format!("A: b\nB: {}{end}", "x".repeat(2_000));
+            assert!(block(last.as_bytes(), 0, &limits, |_| false).cut, "{end:?}");
+        }
     }
 
     #[test]

@@ -202,7 +202,11 @@ mod tests {
             ("spaces", CAMPAIGN.replace(' ', "\r\n  "), 1.0),
             ("another link", CAMPAIGN.replace("a.example/k?x=1", "b.example/another/one"), 1.0),
             ("signs", CAMPAIGN.replace([',', '.'], " ").replace("a example", "a.example"), 1.0),
-            ("disguises", CAMPAIGN.replace("mailbox", "mail\u{200b}box").replace("account", "\u{430}ccount"), 1.0),
+            (
+                "disguises",
+                CAMPAIGN.replace("mailbox", "mail\u{200b}box").replace("account", "\u{430}ccount"),
+                1.0,
+            ),
             ("a number", CAMPAIGN.replace("in the next days", "in the next 48 days"), 1.0),
             ("a name", CAMPAIGN.replace("customer", "Mary"), 0.75),
             ("a few words", CAMPAIGN.replace("sorry", "unhappy").replace("button", "link"), 0.6),
@@ -254,7 +258,7 @@ mod tests {
     #[test]
     fn it_stays_as_it_is() {
         let text = print(CAMPAIGN).text.unwrap();
-        assert_eq!((text[0], text[31]), (0, 0));
+        assert_eq!((text[0], text[31]), (464_414_693_048_135_256, 445_342_315_486_001_767));
     }
 
     proptest! {

@@ -200,12 +200,15 @@ impl Kind {
                     && !matches!(subkind, "msword" | "vnd.ms-excel" | "vnd.ms-powerpoint" | "rtf")
                     || self == Self::Script && kind == "text"
             }
-            Self::Zip | Self::Rar | Self::SevenZip | Self::Archive | Self::DiskImage | Self::Ole => {
+            Self::Zip
+            | Self::Rar
+            | Self::SevenZip
+            | Self::Archive
+            | Self::DiskImage
+            | Self::Ole => {
                 !matches!(kind, "text" | "image" | "audio" | "video") && !subkind.contains("pdf")
             }
-            Self::Html => {
-                !matches!(kind, "image" | "audio" | "video") && !subkind.contains("pdf")
-            }
+            Self::Html => !matches!(kind, "image" | "audio" | "video") && !subkind.contains("pdf"),
             _ => true,
         }
     }
@@ -319,35 +322,67 @@ pub fn opening(name: &str) -> Option<Opening> {
 }
 
 const PROGRAMS: &[&str] = &[
-    "exe", "scr", "com", "pif", "cpl", "msi", "msp", "msix", "appx", "appref-ms", "application", "dll",
-    "ocx", "sys", "jar", "apk", "gadget", "xll", "lnk", "url", "scf", "chm", "hlp", "app", "pkg", "run",
-    "deb", "rpm", "xpi", "crx", "settingcontent-ms", "library-ms", "search-ms", "diagcab",
+    "exe",
+    "scr",
+    "com",
+    "pif",
+    "cpl",
+    "msi",
+    "msp",
+    "msix",
+    "appx",
+    "appref-ms",
+    "application",
+    "dll",
+    "ocx",
+    "sys",
+    "jar",
+    "apk",
+    "gadget",
+    "xll",
+    "lnk",
+    "url",
+    "scf",
+    "chm",
+    "hlp",
+    "app",
+    "pkg",
+    "run",
+    "deb",
+    "rpm",
+    "xpi",
+    "crx",
+    "settingcontent-ms",
+    "library-ms",
+    "search-ms",
+    "diagcab",
 ];
 
 const SCRIPTS: &[&str] = &[
-    "js", "jse", "vbs", "vbe", "vb", "wsf", "wsh", "wsc", "hta", "ps1", "ps1xml", "psm1", "psd1", "bat",
-    "cmd", "reg", "inf", "sct", "msc", "sh", "command", "py", "pyw", "pl", "rb", "php", "jnlp", "ws",
-    "job", "iqy", "slk", "rdp", "scpt", "workflow",
+    "js", "jse", "vbs", "vbe", "vb", "wsf", "wsh", "wsc", "hta", "ps1", "ps1xml", "psm1", "psd1",
+    "bat", "cmd", "reg", "inf", "sct", "msc", "sh", "command", "py", "pyw", "pl", "rb", "php",
+    "jnlp", "ws", "job", "iqy", "slk", "rdp", "scpt", "workflow",
 ];
 
 const MACROS: &[&str] = &[
-    "docm", "dotm", "xlsm", "xlsb", "xltm", "xlam", "xla", "pptm", "potm", "ppsm", "ppam", "sldm", "one",
-    "mdb", "mde", "accdb", "accde", "ade", "adp", "xlm",
+    "docm", "dotm", "xlsm", "xlsb", "xltm", "xlam", "xla", "pptm", "potm", "ppsm", "ppam", "sldm",
+    "one", "mdb", "mde", "accdb", "accde", "ade", "adp", "xlm",
 ];
 
 const DISKS: &[&str] = &["iso", "img", "vhd", "vhdx", "udf", "dmg", "vmdk"];
 
-const PAGES: &[&str] = &["html", "htm", "xhtml", "xht", "shtml", "shtm", "mht", "mhtml", "svg", "svgz"];
+const PAGES: &[&str] =
+    &["html", "htm", "xhtml", "xht", "shtml", "shtm", "mht", "mhtml", "svg", "svgz"];
 
 const ARCHIVES: &[&str] = &[
-    "zip", "rar", "7z", "gz", "tgz", "bz2", "xz", "zst", "tar", "cab", "ace", "arj", "lzh", "lha", "z",
-    "r00", "uue", "uu", "xxe",
+    "zip", "rar", "7z", "gz", "tgz", "bz2", "xz", "zst", "tar", "cab", "ace", "arj", "lzh", "lha",
+    "z", "r00", "uue", "uu", "xxe",
 ];
 
 const SHOWN: &[&str] = &[
-    "txt", "pdf", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "rtf", "odt", "ods", "csv", "jpg", "jpeg",
-    "png", "gif", "bmp", "tif", "tiff", "webp", "heic", "mp3", "mp4", "wav", "avi", "mov", "mkv", "eml",
-    "ics", "vcf", "xml", "json", "log", "md",
+    "txt", "pdf", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "rtf", "odt", "ods", "csv", "jpg",
+    "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp", "heic", "mp3", "mp4", "wav", "avi", "mov",
+    "mkv", "eml", "ics", "vcf", "xml", "json", "log", "md",
 ];
 
 #[cfg(test)]
@@ -399,7 +434,12 @@ mod tests {
             (b"<?xml version='1.0'?><note/>", Kind::Text),
             (b"a\0b", Kind::Unknown),
         ] {
-            assert_eq!(Kind::of(content), kind, "{:?}", content.get(..content.len().min(40)).unwrap().escape_ascii());
+            assert_eq!(
+                Kind::of(content),
+                kind,
+                "{:?}",
+                content.get(..content.len().min(40)).unwrap().escape_ascii()
+            );
         }
     }
 
@@ -416,7 +456,11 @@ mod tests {
             (Kind::Pdf, "image/jpeg", false),
             (Kind::Image, "image/jpeg", true),
             (Kind::Image, "text/plain", false),
-            (Kind::Zip, "application/vnd.openxmlformats-officedocument.wordprocessingml.document", true),
+            (
+                Kind::Zip,
+                "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+                true,
+            ),
             (Kind::Zip, "image/png", false),
             (Kind::Html, "application/pdf", false),
             (Kind::Html, "text/html", true),

@@ -164,9 +164,13 @@ mod tests {
 
     #[test]
     fn cut_between_characters() {
-        for (text, most, expected) in
-            [("abc", 3, "abc"), ("abc", 2, "ab"), ("a\u{e4}b", 2, "a"), ("\u{1f600}", 3, ""), ("", 0, "")]
-        {
+        for (text, most, expected) in [
+            ("abc", 3, "abc"),
+            ("abc", 2, "ab"),
+            ("a\u{e4}b", 2, "a"),
+            ("\u{1f600}", 3, ""),
+            ("", 0, ""),
+        ] {
             assert_eq!(head(text, most), expected, "{text} {most}");
         }
     }

@@ -153,7 +153,13 @@ pub fn registrable(host: &str) -> Option<&str> {
 impl Link {
     /// Reads a link. `base` is where relative ones begin, `most` how many octets of it are parsed.
     #[must_use]
-    pub fn read(written: &str, place: Place, text: Option<&str>, base: Option<&str>, most: usize) -> Self {
+    pub fn read(
+        written: &str,
+        place: Place,
+        text: Option<&str>,
+        base: Option<&str>,
+        most: usize,
+    ) -> Self {
         let kept = head(written.trim(), most);
         let mut link = Self {
             written: kept.to_owned(),
@@ -217,10 +223,14 @@ impl Link {
 /// The host in a text that is a link, or begins with one.
 #[must_use]
 pub fn host_in_text(text: &str) -> Option<Host> {
-    let text: String = text.chars().filter(|char| !crate::disguise::is_invisible(*char)).take(300).collect();
+    let text: String =
+        text.chars().filter(|char| !crate::disguise::is_invisible(*char)).take(300).collect();
     let first = text.split_whitespace().next()?;
     let first = first.trim_matches(|char: char| {
-        matches!(char, '<' | '>' | '(' | ')' | '"' | '\'' | ',' | ';' | '\u{ab}' | '\u{bb}' | '\u{2192}')
+        matches!(
+            char,
+            '<' | '>' | '(' | ')' | '"' | '\'' | ',' | ';' | '\u{ab}' | '\u{bb}' | '\u{2192}'
+        )
     });
     let web = ["http://", "https://"].iter().any(|scheme| {
         first.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
@@ -240,10 +250,9 @@ pub fn host_in_text(text: &str) -> Option<Host> {
         let url = Url::parse(&format!("http://{name}/")).ok()?;
         let ascii = url.host_str()?;
         let known = psl::suffix(ascii.as_bytes()).is_some_and(|suffix| suffix.is_known());
-        let www = ascii.starts_with("www.");
         // Sentences without a space behind the dot, and files, have suffixes that exist, too.
-        let plausible = www || text.split_whitespace().count() <= 2;
-        if !known || !plausible || is_file_name(ascii) {
+        let alone = text.split_whitespace().count() <= 2;
+        if !ascii.starts_with("www.") && !(known && alone && !is_file_name(ascii)) {
             return None;
         }
         registrable(ascii)?;
@@ -255,7 +264,8 @@ pub fn host_in_text(text: &str) -> Option<Host> {
 /// Whether a name is more likely that of a file: `readme.md`, `setup.py`, `main.rs`.
 fn is_file_name(name: &str) -> bool {
     let Some((stem, suffix)) = name.rsplit_once('.') else { return false };
-    !stem.contains('.') && ["md", "py", "rs", "sh", "pl", "zip", "mov", "ps", "ai", "cc", "ml"].contains(&suffix)
+    !stem.contains('.')
+        && ["md", "py", "rs", "sh", "pl", "zip", "mov", "ps", "ai", "cc", "ml"].contains(&suffix)
 }
 
 fn scheme(link: &str) -> Scheme {
@@ -268,7 +278,9 @@ fn scheme(link: &str) -> Scheme {
     };
     let scheme: String = scheme.chars().filter(|char| !char.is_control()).collect();
     let valid = scheme.starts_with(|char: char| char.is_ascii_alphabetic())
-        && scheme.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '+' | '-' | '.'));
+        && scheme
+            .chars()
+            .all(|char| char.is_ascii_alphanumeric() || matches!(char, '+' | '-' | '.'));
     if !valid {
         // A colon in a path is none of a scheme.
         return Scheme::None;
@@ -308,20 +320,19 @@ pub(crate) fn in_text(text: &str, most: usize) -> Vec<&str> {
                 .take_while(|byte| byte.is_ascii_alphabetic())
                 .count();
             let scheme = text.get(place - letters..place).unwrap_or_default();
-            let known = ["https", "http"]
-                .iter()
-                .find(|known| scheme.len() >= known.len() && {
+            let known = ["https", "http"].iter().find(|known| {
+                scheme.len() >= known.len() && {
                     let tail = scheme.get(scheme.len() - known.len()..).unwrap_or_default();
                     tail.eq_ignore_ascii_case(known)
-                });
+                }
+            });
             let Some(known) = known else { continue };
             place - known.len()
         } else if rest.starts_with(b"www.")
             && rest.get(4).is_some_and(u8::is_ascii_alphanumeric)
-            && !place
-                .checked_sub(1)
-                .and_then(|before| bytes.get(before))
-                .is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'@' | b'-'))
+            && !place.checked_sub(1).and_then(|before| bytes.get(before)).is_some_and(|byte| {
+                byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'@' | b'-')
+            })
         {
             place
         } else {
@@ -329,7 +340,11 @@ pub(crate) fn in_text(text: &str, most: usize) -> Vec<&str> {
         };
         let candidate = text.get(start..).unwrap_or_default();
         let end = candidate
-            .find(|char: char| char.is_whitespace() || char.is_control() || matches!(char, '<' | '>' | '"' | '`' | '|'))
+            .find(|char: char| {
+                char.is_whitespace()
+                    || char.is_control()
+                    || matches!(char, '<' | '>' | '"' | '`' | '|')
+            })
             .unwrap_or(candidate.len());
         let link = candidate.get(..end).unwrap_or_default();
         // What ends a sentence does not belong to it.
@@ -369,30 +384,143 @@ pub fn is_tracker(owner: &str) -> bool {
 
 /// In order.
 const SHORTENERS: &[&str] = &[
-    "bit.do", "bit.ly", "buff.ly", "clck.ru", "cutt.ly", "did.li", "dlvr.it", "fb.me", "goo.gl",
-    "goo.su", "gourl.es", "ht.ly", "is.gd", "j.mp", "kutt.it", "lnkd.in", "n9.cl", "ow.ly", "qr.ae",
-    "qrco.de", "rb.gy", "rebrand.ly", "rotf.lol", "s.id", "short.gy", "shorturl.at", "shorturl.asia",
-    "soo.gd", "su.pr", "t.co", "t.ly", "t2m.io", "tiny.cc", "tiny.one", "tinylink.net", "tinyurl.com",
-    "tr.im", "trib.al", "urlz.fr", "v.gd", "vk.cc", "wp.me", "x.co", "y2u.be", "youtu.be", "zpr.io",
+    "bit.do",
+    "bit.ly",
+    "buff.ly",
+    "clck.ru",
+    "cutt.ly",
+    "did.li",
+    "dlvr.it",
+    "fb.me",
+    "goo.gl",
+    "goo.su",
+    "gourl.es",
+    "ht.ly",
+    "is.gd",
+    "j.mp",
+    "kutt.it",
+    "lnkd.in",
+    "n9.cl",
+    "ow.ly",
+    "qr.ae",
+    "qrco.de",
+    "rb.gy",
+    "rebrand.ly",
+    "rotf.lol",
+    "s.id",
+    "short.gy",
+    "shorturl.asia",
+    "shorturl.at",
+    "soo.gd",
+    "su.pr",
+    "t.co",
+    "t.ly",
+    "t2m.io",
+    "tiny.cc",
+    "tiny.one",
+    "tinylink.net",
+    "tinyurl.com",
+    "tr.im",
+    "trib.al",
+    "urlz.fr",
+    "v.gd",
+    "vk.cc",
+    "wp.me",
+    "x.co",
+    "y2u.be",
+    "youtu.be",
+    "zpr.io",
 ];
 
 /// In order.
 const TRACKERS: &[&str] = &[
-    "acems1.com", "activehosted.com", "amazonses.com", "aweber.com", "awstrack.me", "barracudanetworks.com",
-    "benchmarkemail.com", "bounceexchange.com", "brevo.com", "campaign-archive.com", "campaignmonitor.com",
-    "cmail19.com", "cmail20.com", "constantcontact.com", "convertkit-mail.com", "convertkit-mail2.com",
-    "cordial.io", "createsend.com", "createsend1.com", "createsend3.com", "cudasvc.com", "customeriomail.com",
-    "dotdigital.com", "dotmailer.com", "drip.com", "e-goi.com", "emarsys.net", "eloqua.com", "en25.com",
-    "exacttarget.com", "exct.net", "feedblitz.com", "getresponse.com", "hs-sites.com",
-    "hubspotemail.net", "hubspotlinks.com", "infusionsoft.com", "intercom-mail.com", "iterable.com",
-    "keap-link001.com", "klaviyo.com", "klaviyomail.com", "klclick.com", "list-manage.com",
-    "list-manage1.com", "list-manage2.com", "mailchi.mp", "mailchimp.com", "mailerlite.com", "mailgun.org",
-    "mailjet.com", "mandrillapp.com", "marketo.com", "mimecast.com", "mimecastprotect.com", "mjt.lu",
-    "mktdns.com", "mkto.com", "mlsend.com", "mailanyone.net", "outlook.com", "pardot.com",
-    "pmta.link", "pphosted.com", "postmarkapp.com", "proofpoint.com", "pstmrk.it", "responsys.net", "rs6.net",
-    "sailthru.com", "salesforce.com", "sendgrid.net", "sendinblue.com", "sendpulse.com", "sfmc-content.com",
-    "silverpop.com", "sibautomation.com", "smtp.com", "sophos.com", "sparkpostmail.com", "substack.com",
-    "symanteccloud.com", "trendmicro.com", "urldefense.com", "urldefense.us", "vresp.com", "xmr3.com",
+    "acems1.com",
+    "activehosted.com",
+    "amazonses.com",
+    "aweber.com",
+    "awstrack.me",
+    "barracudanetworks.com",
+    "benchmarkemail.com",
+    "bounceexchange.com",
+    "brevo.com",
+    "campaign-archive.com",
+    "campaignmonitor.com",
+    "cmail19.com",
+    "cmail20.com",
+    "constantcontact.com",
+    "convertkit-mail.com",
+    "convertkit-mail2.com",
+    "cordial.io",
+    "createsend.com",
+    "createsend1.com",
+    "createsend3.com",
+    "cudasvc.com",
+    "customeriomail.com",
+    "dotdigital.com",
+    "dotmailer.com",
+    "drip.com",
+    "e-goi.com",
+    "eloqua.com",
+    "emarsys.net",
+    "en25.com",
+    "exacttarget.com",
+    "exct.net",
+    "feedblitz.com",
+    "getresponse.com",
+    "hs-sites.com",
+    "hubspotemail.net",
+    "hubspotlinks.com",
+    "infusionsoft.com",
+    "intercom-mail.com",
+    "iterable.com",
+    "keap-link001.com",
+    "klaviyo.com",
+    "klaviyomail.com",
+    "klclick.com",
+    "list-manage.com",
+    "list-manage1.com",
+    "list-manage2.com",
+    "mailanyone.net",
+    "mailchi.mp",
+    "mailchimp.com",
+    "mailerlite.com",
+    "mailgun.org",
+    "mailjet.com",
+    "mandrillapp.com",
+    "marketo.com",
+    "mimecast.com",
+    "mimecastprotect.com",
+    "mjt.lu",
+    "mktdns.com",
+    "mkto.com",
+    "mlsend.com",
+    "outlook.com",
+    "pardot.com",
+    "pmta.link",
+    "postmarkapp.com",
+    "pphosted.com",
+    "proofpoint.com",
+    "pstmrk.it",
+    "responsys.net",
+    "rs6.net",
+    "sailthru.com",
+    "salesforce.com",
+    "sendgrid.net",
+    "sendinblue.com",
+    "sendpulse.com",
+    "sfmc-content.com",
+    "sibautomation.com",
+    "silverpop.com",
+    "smtp.com",
+    "sophos.com",
+    "sparkpostmail.com",
+    "substack.com",
+    "symanteccloud.com",
+    "trendmicro.com",
+    "urldefense.com",
+    "urldefense.us",
+    "vresp.com",
+    "xmr3.com",
 ];
 
 #[cfg(test)]
@@ -494,7 +622,10 @@ mod tests {
     fn onward_ones() {
         for (written, onward) in [
             ("https://a.example/?u=https%3A%2F%2Fevil.example%2F", Some("https://evil.example/")),
-            ("https://www.google.com/url?q=https://evil.example/&sa=D", Some("https://evil.example/")),
+            (
+                "https://www.google.com/url?q=https://evil.example/&sa=D",
+                Some("https://evil.example/"),
+            ),
             ("https://a.example/?u=evil", None),
             ("https://a.example/", None),
         ] {
@@ -529,7 +660,10 @@ mod tests {
         for (text, links) in [
             ("", &[][..]),
             ("see https://a.example/x?y=1.", &["https://a.example/x?y=1"]),
-            ("see (http://a.example), <http://b.example/>", &["http://a.example", "http://b.example/"]),
+            (
+                "see (http://a.example), <http://b.example/>",
+                &["http://a.example", "http://b.example/"],
+            ),
             ("HTTP://A.EXAMPLE/ www.b.example", &["HTTP://A.EXAMPLE/", "www.b.example"]),
             ("https://a.example/(x)", &["https://a.example/(x)"]),
             ("wwww.a.example awww.b.example", &[]),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::disguise::is_invisible;
 use crate::html::style::{Colour, Sheet, Size, Style};
 use crate::html::tokens::{Tag, Token, Tokens};
 use crate::limits::{Limits, head};
@@ -19,7 +20,8 @@ pub struct Page {
     pub visible: String,
     /// What is there for programs alone.
     pub hidden: String,
-    /// Characters that are hidden, by how they are, in the order of [`Hiding::ALL`]. Spaces do not count.
+    /// Characters that are hidden, by how they are, in the order of [`Hiding::ALL`]. Spaces and what nobody sees anyway do not
+    /// count.
     pub hiding: [usize; Hiding::ALL.len()],
     /// Words that are cut by something hidden in the middle of them: shown as one, read as two.
     pub cut_words: usize,
@@ -139,6 +141,12 @@ impl Page {
         reader.page
     }
 
+    /// Images that are there to be loaded, and not to be seen: they tell that a message was opened.
+    #[must_use]
+    pub fn pixels(&self) -> usize {
+        self.images.iter().filter(|image| image.pixel).count()
+    }
+
     /// Characters that are hidden, in all ways.
     #[must_use]
     pub fn hidden_characters(&self) -> usize {
@@ -150,10 +158,10 @@ fn sheet(html: &str, limits: &Limits) -> Sheet {
     let mut sheet = Sheet::default();
     let bytes = html.as_bytes();
     // Almost no mail of people has any; those need not be read twice.
-    let has_any = memchr::memmem::find(bytes, b"<style").is_some()
-        || memchr::memmem::find(bytes, b"<STYLE").is_some()
-        || memchr::memmem::find(bytes, b"<Style").is_some();
-    if !has_any {
+    let any = memchr::memchr_iter(b'<', bytes).any(|at| {
+        bytes.get(at + 1..at + 6).is_some_and(|name| name.eq_ignore_ascii_case(b"style"))
+    });
+    if !any {
         return sheet;
     }
     let mut inside = false;
@@ -302,7 +310,7 @@ impl<'h, 'l> Reader<'h, 'l> {
             }
             Raw::Style => {}
             Raw::Title => {
-                push(&mut self.page.title, text.trim(), 1_000);
+                push(&mut self.page.title, Gap::Space, text.trim(), 1_000);
             }
             Raw::None | Raw::Other => {
                 let inherited = self.inherited();
@@ -322,9 +330,9 @@ impl<'h, 'l> Reader<'h, 'l> {
                     self.page.cut_words += 1;
                 }
                 self.hidden_in_word = false;
-                fill(&mut self.page.visible, self.gap);
+                let all = push(&mut self.page.visible, self.gap, word, self.limits.text);
+                self.page.text_cut |= !all;
                 self.gap = Gap::None;
-                self.page.text_cut |= !push(&mut self.page.visible, word, self.limits.text);
             }
             if word.len() < piece.len() {
                 let line = preformatted && piece.ends_with('\n');
@@ -334,17 +342,20 @@ impl<'h, 'l> Reader<'h, 'l> {
     }
 
     fn hide(&mut self, text: &str, how: Hiding) {
-        if let Some(count) =
-            Hiding::ALL.iter().position(|&known| known == how).and_then(|at| self.page.hiding.get_mut(at))
+        if let Some(count) = Hiding::ALL
+            .iter()
+            .position(|&known| known == how)
+            .and_then(|at| self.page.hiding.get_mut(at))
         {
-            *count += text.chars().filter(|char| !is_space(*char)).count();
+            // Newsletters fill up what lists of messages show with what nobody sees anywhere.
+            *count += text.chars().filter(|&char| !is_space(char) && !is_invisible(char)).count();
         }
         for piece in text.split_inclusive(is_space) {
             let word = piece.trim_end_matches(is_space);
             if !word.is_empty() {
-                fill(&mut self.page.hidden, self.hidden_gap);
+                let all = push(&mut self.page.hidden, self.hidden_gap, word, self.limits.text);
+                self.page.text_cut |= !all;
                 self.hidden_gap = Gap::None;
-                self.page.text_cut |= !push(&mut self.page.hidden, word, self.limits.text);
                 let behind_letter =
                     self.page.visible.chars().next_back().is_some_and(char::is_alphanumeric);
                 self.hidden_in_word |= self.gap == Gap::None && behind_letter;
@@ -435,7 +446,8 @@ impl<'h, 'l> Reader<'h, 'l> {
         // An end tag that nothing fits closes nothing. Cells keep what is in them from closing what is around them.
         let scope = self.open.iter().rev().position(|open| {
             open.name == name
-                || matches!(&*open.name, "td" | "th") && !matches!(name, "tr" | "table" | "tbody" | "body" | "html")
+                || matches!(&*open.name, "td" | "th")
+                    && !matches!(name, "tr" | "table" | "tbody" | "body" | "html")
         });
         if let Some(up) = scope
             && let Some(at) = self.open.len().checked_sub(up + 1)
@@ -492,7 +504,8 @@ impl<'h, 'l> Reader<'h, 'l> {
         let source = || tag.attribute("src").filter(|source| !source.trim().is_empty());
         match &*tag.name {
             "a" | "area" => {
-                if let Some(target) = tag.attribute("href").or_else(|| tag.attribute("xlink:href")) {
+                if let Some(target) = tag.attribute("href").or_else(|| tag.attribute("xlink:href"))
+                {
                     self.anchor(target, tag.name == "area");
                 }
             }
@@ -518,8 +531,8 @@ impl<'h, 'l> Reader<'h, 'l> {
                 if let Some(alternative) = tag.attribute("alt")
                     && !alternative.trim().is_empty()
                 {
-                    fill(&mut self.page.alternatives, Gap::Space);
-                    push(&mut self.page.alternatives, alternative.trim(), self.limits.text / 4);
+                    let most = self.limits.text / 4;
+                    push(&mut self.page.alternatives, Gap::Space, alternative.trim(), most);
                 }
             }
             "form" => {
@@ -543,7 +556,9 @@ impl<'h, 'l> Reader<'h, 'l> {
                 }
             }
             "script" => {
-                self.page.scripts.count += 1;
+                // Data for programs that read mail, such as tickets, are no script.
+                let kind = tag.attribute("type").unwrap_or_default().to_ascii_lowercase();
+                self.page.scripts.count += usize::from(!kind.contains("json"));
                 if let Some(source) = source() {
                     self.load(source);
                 }
@@ -644,7 +659,10 @@ impl<'h, 'l> Reader<'h, 'l> {
     fn script(&mut self, text: &str) {
         let scripts = &mut self.page.scripts;
         let count = |words: &[&str]| {
-            words.iter().filter(|word| memchr::memmem::find(text.as_bytes(), word.as_bytes()).is_some()).count()
+            words
+                .iter()
+                .filter(|word| memchr::memmem::find(text.as_bytes(), word.as_bytes()).is_some())
+                .count()
         };
         scripts.makes_files += count(&[
             "Blob(",
@@ -665,8 +683,14 @@ impl<'h, 'l> Reader<'h, 'l> {
             "Function(",
             "Uint8Array",
         ]);
-        scripts.leaves +=
-            count(&["location.href", "location.replace", "location.assign", "location =", "location=", "window.open("]);
+        scripts.leaves += count(&[
+            "location.href",
+            "location.replace",
+            "location.assign",
+            "location =",
+            "location=",
+            "window.open(",
+        ]);
         scripts.longest_encoded = scripts.longest_encoded.max(longest_encoded(text));
     }
 }
@@ -742,20 +766,18 @@ impl Gap {
     }
 }
 
-fn fill(text: &mut String, gap: Gap) {
-    if text.is_empty() {
-        return;
+/// Adds as much as fits, behind a gap. Says whether that was all.
+fn push(text: &mut String, gap: Gap, more: &str, most: usize) -> bool {
+    if text.len() >= most {
+        return false;
     }
     match gap {
+        _ if text.is_empty() => {}
         Gap::None => {}
         Gap::Space => text.push(' '),
         Gap::Line => text.push('\n'),
     }
-}
-
-/// Adds as much as fits. Says whether that was all.
-fn push(text: &mut String, more: &str, most: usize) -> bool {
-    let fits = head(more, most.saturating_sub(text.len()));
+    let fits = head(more, most - text.len());
     text.push_str(fits);
     fits.len() == more.len()
 }

@@ -36,11 +36,11 @@ pub struct Part<'m> {
     pub inline: bool,
     /// How its content was encoded.
     pub transfer: Transfer,
-    /// Its content, decoded. That of a part which has others is as it stands in the message.
+    /// Its content, decoded; nothing if it has parts, whose content it is.
     pub content: Cow<'m, [u8]>,
     /// Whether its encoding was broken somewhere.
     pub broken: bool,
-    /// Whether it has parts, or said so, that did not end as it said.
+    /// Whether it has parts that did not end as it said, or said that it has some and has none.
     pub open_ended: bool,
 }
 
@@ -115,17 +115,19 @@ fn parts_within<'m>(
         let place = parts.len();
         places.push(place);
         let Found { depth, body, mime, shape, open_ended, .. } = found;
-        let raw = bytes.get(body).unwrap_or_default();
-        let leaf = !has_parts && shape != Shape::Message;
-        let (content, broken) = if leaf { decode(raw, &mime, work) } else { (raw.into(), false) };
-        let kind = if leaf { Kind::of(&content) } else { Kind::Unknown };
-        // What promised parts and has none is shown as it is.
-        let empty = shape == Shape::Multipart && !has_parts;
+        let (content, broken) = if has_parts || shape == Shape::Message {
+            (Cow::Borrowed(&b""[..]), false)
+        } else {
+            decode(bytes.get(body).unwrap_or_default(), &mime, work)
+        };
+        let kind = Kind::of(&content);
         let role = match shape {
             Shape::Message => Role::Message,
             Shape::Multipart if has_parts => Role::Container,
-            _ => role(&mime, kind, empty),
+            _ => role(&mime, kind),
         };
+        // What promised parts and has none is shown as it is.
+        let empty = !has_parts && mime.is_multipart();
         let mut part = Part {
             parent,
             depth,
@@ -162,7 +164,7 @@ fn decode<'m>(raw: &'m [u8], mime: &Mime, work: &mut Work<'_, '_>) -> (Cow<'m, [
     (content, broken)
 }
 
-fn role(mime: &Mime, kind: Kind, empty: bool) -> Role {
+fn role(mime: &Mime, kind: Kind) -> Role {
     let text = matches!(kind, Kind::Text | Kind::Html | Kind::Svg | Kind::Script | Kind::Empty);
     match mime.media.as_str() {
         _ if mime.attachment => Role::Attachment,
@@ -170,7 +172,7 @@ fn role(mime: &Mime, kind: Kind, empty: bool) -> Role {
         // Whoever has a name and is not to be shown is offered.
         "text/plain" if mime.inline || mime.name.is_none() => Role::Text,
         "text/enriched" | "text/richtext" if mime.name.is_none() => Role::Text,
-        media if empty || media.starts_with("multipart/") || !mime.declared && text => Role::Text,
+        _ if mime.is_multipart() || !mime.declared && text => Role::Text,
         _ => Role::Attachment,
     }
 }
@@ -237,9 +239,9 @@ fn encoded_message(
     }
     work.room.messages -= 1;
     part.role = Role::Message;
-    let content = &*part.content;
-    let found = structure::structure(content, depth, work.values, &mut work.room);
-    let inside = parts_within(content, found, encoded + 1, work);
+    let content = std::mem::take(&mut part.content);
+    let found = structure::structure(&content, depth, work.values, &mut work.room);
+    let inside = parts_within(&content, found, encoded + 1, work);
     // What is in a copy has to be one itself.
     let size: usize = inside.iter().map(Part::size).sum();
     work.decoded = work.decoded.saturating_sub(size);
@@ -272,7 +274,11 @@ mod tests {
             ("", "text", Role::Text),
             ("Content-Type: text/plain\n", "text", Role::Text),
             ("Content-Type: text/plain; name=a.txt\n", "text", Role::Attachment),
-            ("Content-Type: text/plain; name=a.txt\nContent-Disposition: inline\n", "text", Role::Text),
+            (
+                "Content-Type: text/plain; name=a.txt\nContent-Disposition: inline\n",
+                "text",
+                Role::Text,
+            ),
             ("Content-Type: text/html\n", "<p>", Role::Page),
             ("Content-Type: text/html\nContent-Disposition: attachment\n", "<p>", Role::Attachment),
             ("Content-Type: application/pdf\n", "%PDF-", Role::Attachment),
@@ -310,16 +316,18 @@ mod tests {
              Content-Transfer-Encoding: base64\n\n{inner}\n--b\n\nlast\n--b--\n"
         );
         let (parts, _) = read(message.as_bytes(), &Limits::default());
-        let seen: Vec<_> =
-            parts.iter().map(|part| (part.role, part.parent, part.depth)).collect();
-        assert_eq!(seen, [
-            (Role::Container, None, 0),
-            (Role::Message, Some(0), 1),
-            (Role::Container, Some(1), 2),
-            (Role::Text, Some(2), 3),
-            (Role::Text, Some(2), 3),
-            (Role::Text, Some(0), 1),
-        ]);
+        let seen: Vec<_> = parts.iter().map(|part| (part.role, part.parent, part.depth)).collect();
+        assert_eq!(
+            seen,
+            [
+                (Role::Container, None, 0),
+                (Role::Message, Some(0), 1),
+                (Role::Container, Some(1), 2),
+                (Role::Text, Some(2), 3),
+                (Role::Text, Some(2), 3),
+                (Role::Text, Some(0), 1),
+            ]
+        );
         assert_eq!(&*parts[4].content, b"two");
         assert_eq!(&*parts[5].content, b"last");
     }

@@ -84,8 +84,7 @@ pub(crate) fn base64(bytes: &[u8]) -> (Vec<u8>, bool) {
             if (a | b | c | d) > 63 {
                 break;
             }
-            let group =
-                u32::from(a) << 18 | u32::from(b) << 12 | u32::from(c) << 6 | u32::from(d);
+            let group = u32::from(a) << 18 | u32::from(b) << 12 | u32::from(c) << 6 | u32::from(d);
             let [_, x, y, z] = group.to_be_bytes();
             out.extend_from_slice(&[x, y, z]);
             rest = behind;

@@ -160,16 +160,19 @@ mod tests {
         for (value, expected) in [
             ("", vec![]),
             (" a@example.org\r\n", vec![mailbox("", "a@example.org")]),
-            (" A B <a@example.org>, c@example.org\r\n", vec![
-                mailbox("A B", "a@example.org"),
-                mailbox("", "c@example.org"),
-            ]),
+            (
+                " A B <a@example.org>, c@example.org\r\n",
+                vec![mailbox("A B", "a@example.org"), mailbox("", "c@example.org")],
+            ),
             (" \"A, B\" <a@example.org>", vec![mailbox("A, B", "a@example.org")]),
-            (" =?utf-8?q?J=C3=BCrgen?= <a@example.org>", vec![mailbox("J\u{fc}rgen", "a@example.org")]),
-            (" team: a@example.org, b@example.org;\r\n", vec![
-                mailbox("", "a@example.org"),
-                mailbox("", "b@example.org"),
-            ]),
+            (
+                " =?utf-8?q?J=C3=BCrgen?= <a@example.org>",
+                vec![mailbox("J\u{fc}rgen", "a@example.org")],
+            ),
+            (
+                " team: a@example.org, b@example.org;\r\n",
+                vec![mailbox("", "a@example.org"), mailbox("", "b@example.org")],
+            ),
         ] {
             assert_eq!(with(value, |values, field| values.mailboxes(field)), expected, "{value:?}");
         }
@@ -223,9 +226,11 @@ mod tests {
 
     #[test]
     fn ids() {
-        for (value, expected) in
-            [(" <a@b>\r\n", vec!["a@b"]), (" <a@b>\r\n <c@d>\r\n", vec!["a@b", "c@d"]), ("", vec![])]
-        {
+        for (value, expected) in [
+            (" <a@b>\r\n", vec!["a@b"]),
+            (" <a@b>\r\n <c@d>\r\n", vec!["a@b", "c@d"]),
+            ("", vec![]),
+        ] {
             assert_eq!(with(value, |values, field| values.ids(field)), expected, "{value:?}");
         }
     }

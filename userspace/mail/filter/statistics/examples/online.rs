@@ -1,16 +1,15 @@
 //! How well the learners do: on a folder of mail whose classes are known.
 //!
-//! `cargo run --release -p muralla-filter-statistics --example online -- FOLDER [parameter=value ...]`
+//! `cargo run --release -p muralla-filter-statistics --example online -- FOLDER [half] [quick] [parameter=value ...]`
 //!
 //! The folder has folders of raw messages, and the class is in their names (`easy-ham-1`, `spam-2`): what has `ham` in its name
 //! is wanted. Messages are taken in the order of their receipt, judged, and then learned. 1-AUC is how often, of a wanted
 //! message and a spam, the wanted one was thought the worse. `missed` is the spam that would pass if so many of a hundred
 //! wanted messages were allowed to be taken for spam. After that, what is learned from a part is tried on another without
-//! learning.
+//! learning. That part is left out if `quick` is asked for. With `half`, the second half of the messages is left alone: parameters are to be chosen by the first.
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use mail_parser::decoders::html::html_to_text;
 use mail_parser::parsers::MessageStream;
@@ -24,52 +23,33 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let mut parameters = Parameters::default();
-    let (mut quick, mut worst, mut tuning) = (false, false, false);
-    let mut sets = Vec::new();
+    let (mut half, mut quick) = (false, false);
     for setting in settings {
-        if let Some(set) = setting.strip_prefix('+') {
-            sets.push(set);
-            continue;
-        }
         match setting.split_once('=') {
             Some((name, value)) if set(&mut parameters, name, value) => {}
+            None if setting == "half" => half = true,
             None if setting == "quick" => quick = true,
-            None if setting == "tune" => tuning = true,
-            None if setting == "worst" => worst = true,
             _ => {
                 eprintln!("unknown: {setting}");
                 return ExitCode::FAILURE;
             }
         }
     }
-    let messages = match read_folder(Path::new(folder)) {
+    let mut messages = match read_folder(Path::new(folder)) {
         Ok(messages) => messages,
         Err(error) => {
             eprintln!("{folder}: {error}");
             return ExitCode::FAILURE;
         }
     };
+    if half {
+        messages.truncate(messages.len() / 2);
+    }
     let Ok(model) = Model::new(Key::new(b"a key for measurements"), parameters) else {
         eprintln!("parameters are out of their ranges");
         return ExitCode::FAILURE;
     };
-    if tuning {
-        for trial in &sets {
-            let mut parameters = model.parameters().clone();
-            for (name, value) in trial.split(',').filter_map(|s| s.split_once('=')) {
-                assert!(set(&mut parameters, name, value), "{name}");
-            }
-            let model = Model::new(Key::new(b"a key for measurements"), parameters).unwrap();
-            print!("{trial:<40}");
-            tune(&model, &messages);
-            println!();
-            while Path::new("/tmp/builds-forbidden").exists() {
-                std::thread::sleep(std::time::Duration::from_secs(10));
-            }
-        }
-        return ExitCode::SUCCESS;
-    }
-    online(model.clone(), &messages, quick, worst);
+    online(model.clone(), &messages);
     if !quick {
         transfer(&model, &messages);
     }
@@ -77,50 +57,46 @@ fn main() -> ExitCode {
 }
 
 /// Judges every message, then learns it.
-fn online(mut model: Model, messages: &[Message], quick: bool, worst: bool) {
+fn online(mut model: Model, messages: &[Message]) {
     let mut scratch = Scratch::new();
     let mut results = Vec::with_capacity(messages.len());
-    let (mut judging, mut learning) = (0.0, 0.0);
-    for message in messages {
-        let fields = message.fields();
-        let extra: Vec<&str> = message.extra.iter().map(String::as_str).collect();
-        let text = message.text(&fields, &extra);
-        let begin = Instant::now();
-        let score = model.score(&text, None, &mut scratch);
-        judging += begin.elapsed().as_secs_f64();
-        results.push(Judged { score, class: message.class });
-        let begin = Instant::now();
-        model.learn(&text, &Lesson::of_operator(message.class, message.day), &mut scratch);
-        learning += begin.elapsed().as_secs_f64();
-    }
+    let learning = microseconds(|| {
+        for message in messages {
+            let lesson = Lesson::of_operator(message.class, message.day);
+            let learned = message.with_text(|text| model.learn(text, &lesson, &mut scratch));
+            results.push(Judged { score: learned.before, class: message.class });
+        }
+    });
+    let judging = microseconds(|| {
+        for message in messages {
+            let score = message.with_text(|text| model.score(text, None, &mut scratch));
+            std::hint::black_box(score);
+        }
+    });
     let (first, second) = results.split_at(results.len() / 2);
     title("online");
     for (name, part) in [("first half", first), ("second half", second), ("all", &results)] {
         report(name, part);
     }
-    if worst {
-        let mut all: Vec<_> = results.iter().zip(messages).enumerate().collect();
-        all.sort_by(|a, b| a.1.0.score.log_odds.total_cmp(&b.1.0.score.log_odds));
-        let show = |(at, (judged, message)): &(usize, (&Judged, &Message))| {
-            println!(
-                "{at:>5} {:>6.2} {:?} {} {}: {:?}",
-                judged.score.log_odds, judged.score.voices, message.day.0, message.source,
-                message.fields.iter().find(|f| f.0.eq_ignore_ascii_case("subject")).map(|f| f.1.trim())
-            );
-        };
-        all.iter().filter(|r| r.1.0.class == Class::Spam).take(40).for_each(show);
-        println!();
-        all.iter().rev().filter(|r| r.1.0.class == Class::Ham).take(40).for_each(show);
-    }
-    if quick {
-        voices(first);
-        voices(second);
-        return;
-    }
     voices(second);
     calibration(second);
-    let each = 1e6 / messages.len() as f64;
-    println!("us a message: {:.0} to judge, {:.0} to judge and learn", judging * each, learning * each);
+    let each = 1.0 / messages.len().max(1) as f64;
+    println!(
+        "us of processor time a message: {:.0} to judge, {:.0} to judge and learn",
+        judging * each,
+        learning * each
+    );
+}
+
+/// Processor time that this thread spends on something: others may have work to do.
+fn microseconds(work: impl FnOnce()) -> f64 {
+    let spent = || {
+        let spent = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        spent.split(' ').next().and_then(|first| first.parse::<f64>().ok()).unwrap_or_default()
+    };
+    let before = spent();
+    work();
+    (spent() - before) / 1e3
 }
 
 /// Learns a part and judges another.
@@ -150,69 +126,33 @@ fn transfer(untaught: &Model, messages: &[Message]) {
     for (name, learned, judged) in trials {
         let mut model = untaught.clone();
         for message in messages.iter().filter(|message| learned(message)) {
-            let fields = message.fields();
-            let extra: Vec<&str> = message.extra.iter().map(String::as_str).collect();
             let lesson = Lesson::of_operator(message.class, message.day);
-            model.learn(&message.text(&fields, &extra), &lesson, &mut scratch);
+            message.with_text(|text| model.learn(text, &lesson, &mut scratch));
         }
-        let results: Vec<Judged> = messages
-            .iter()
-            .filter(|message| judged(message))
-            .map(|message| {
-                let fields = message.fields();
-                let extra: Vec<&str> = message.extra.iter().map(String::as_str).collect();
-                let score = model.score(&message.text(&fields, &extra), None, &mut scratch);
+        let strangers: Vec<&Message> = messages.iter().filter(|message| judged(message)).collect();
+        let mut judge = |model: &Model| -> Vec<Judged> {
+            let judge = |message: &&Message| {
+                let score = message.with_text(|text| model.score(text, None, &mut scratch));
                 Judged { score, class: message.class }
-            })
-            .collect();
+            };
+            strangers.iter().map(judge).collect()
+        };
+        let results = judge(&model);
         report(name, &results);
         voices(&results);
+        let condensed = model.condensed();
+        report("  condensed", &judge(&condensed));
+        println!("  octets written: {}, condensed {}", written(&model), written(&condensed));
     }
 }
 
-/// For trials.
-fn tune(untaught: &Model, messages: &[Message]) {
-    let mut scratch = Scratch::new();
-    let run = |model: &mut Model, messages: &[&Message], learn: bool, scratch: &mut Scratch| {
-        let mut results = Vec::new();
-        for message in messages {
-            let fields = message.fields();
-            let extra: Vec<&str> = message.extra.iter().map(String::as_str).collect();
-            let text = message.text(&fields, &extra);
-            let score = model.score(&text, None, scratch);
-            results.push(Judged { score, class: message.class });
-            if learn {
-                model.learn(&text, &Lesson::of_operator(message.class, message.day), scratch);
-            }
-        }
-        results
-    };
-    let line = |name: &str, judged: &[Judged]| {
-        let scores = Scores::new(judged, |score| score.log_odds);
-        print!(" {name} {:.3} {:4.1} (", scores.area() * 100.0, scores.missed(0.005) * 100.0);
-        for voice in 0..judged[0].score.voices.len() {
-            let scores = Scores::new(judged, |score| score.voices[voice]);
-            print!("{:.3} ", scores.area() * 100.0);
-        }
-        print!(")");
-    };
-    let refs: Vec<&Message> = messages.iter().collect();
-    let half = messages.len() / 2;
-    let mut model = untaught.clone();
-    let results = run(&mut model, &refs[..half / 2], true, &mut scratch);
-    let transferred = run(&mut model.clone(), &refs[half / 2..half], false, &mut scratch);
-    let mut all = results;
-    all.extend(run(&mut model, &refs[half / 2..half], true, &mut scratch));
-    line("first", &all);
-    line("first 500..", &all[500..]);
-    line("q1>q2", &transferred);
-    // Strangers within the first half: what is not of the lists.
-    let (hard, easy): (Vec<&Message>, Vec<&Message>) =
-        refs[..half].iter().partition(|m| m.source.contains("hard") || (m.class == Class::Spam && m.received % 2 == 0));
-    let mut model = untaught.clone();
-    run(&mut model, &easy, true, &mut scratch);
-    let judged = run(&mut model, &hard, false, &mut scratch);
-    line("hard", &judged);
+/// Octets that a model takes in a file.
+fn written(model: &Model) -> usize {
+    let mut octets = Vec::new();
+    match model.write(&mut octets) {
+        Ok(()) => octets.len(),
+        Err(_) => 0,
+    }
 }
 
 struct Judged {
@@ -247,7 +187,8 @@ fn voices(judged: &[Judged]) {
         if !judged.first().is_some_and(|judged| judged.score.voices.len() > voice) {
             break;
         }
-        let scores = Scores::new(judged, |score| score.voices.get(voice).copied().unwrap_or_default());
+        let scores =
+            Scores::new(judged, |score| score.voices.get(voice).copied().unwrap_or_default());
         println!(
             "  learner {voice:<11} {:>6} {:>6} {:>9.3} {:>13.2}% {:>13.2}%",
             "",
@@ -337,12 +278,12 @@ struct Message {
 }
 
 impl Message {
-    fn fields(&self) -> Vec<(&str, &str)> {
-        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
-    }
-
-    fn text<'a>(&'a self, fields: &'a [(&'a str, &'a str)], extra: &'a [&'a str]) -> Text<'a> {
-        Text { fields, body: &self.body, clear: "", markup: &self.markup, extra }
+    fn with_text<T>(&self, use_it: impl FnOnce(&Text<'_>) -> T) -> T {
+        let fields = self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let fields: Vec<(&str, &str)> = fields.collect();
+        let extra: Vec<&str> = self.extra.iter().map(String::as_str).collect();
+        let (body, markup) = (self.body.as_str(), self.markup.as_str());
+        use_it(&Text { fields: &fields, body, clear: "", markup, extra: &extra })
     }
 }
 
@@ -355,8 +296,7 @@ fn read_folder(folder: &Path) -> std::io::Result<Vec<Message>> {
         }
         let name = source.file_name().to_string_lossy().into_owned();
         let class = if name.contains("ham") { Class::Ham } else { Class::Spam };
-        let mut files: Vec<_> =
-            std::fs::read_dir(source.path())?.collect::<Result<_, _>>()?;
+        let mut files: Vec<_> = std::fs::read_dir(source.path())?.collect::<Result<_, _>>()?;
         files.sort_by_key(std::fs::DirEntry::file_name);
         for file in files {
             // Some packages put a description beside each message.
@@ -435,36 +375,49 @@ fn read_message(raw: &[u8], source: &str, class: Class) -> Option<Message> {
 
 /// Sets a parameter by its name.
 fn set(parameters: &mut Parameters, name: &str, value: &str) -> bool {
-    fn put<T: std::str::FromStr>(place: &mut T, value: &str) -> bool {
-        value.parse().map(|value| *place = value).is_ok()
+    macro_rules! put {
+        ($($known:ident),* $(,)?) => {
+            match name {
+                $(stringify!($known) => match value.parse() {
+                    Ok(value) => {
+                        parameters.$known = value;
+                        true
+                    }
+                    Err(_) => false,
+                },)*
+                _ => false,
+            }
+        };
     }
-    let p = parameters;
-    match name {
-        "lexicon_bits" => put(&mut p.lexicon_bits, value),
-        "gram_bits" => put(&mut p.gram_bits, value),
-        "body_window" => put(&mut p.body_window, value),
-        "header_window" => put(&mut p.header_window, value),
-        "most_tokens" => put(&mut p.most_tokens, value),
-        "most_body" => put(&mut p.most_body, value),
-        "most_markup" => put(&mut p.most_markup, value),
-        "gram_header" => put(&mut p.gram_header, value),
-        "gram_body" => put(&mut p.gram_body, value),
-        "gram_markup" => put(&mut p.gram_markup, value),
-        "gram_rate" => put(&mut p.gram_rate, value),
-        "word_alpha" => put(&mut p.word_alpha, value),
-        "word_beta" => put(&mut p.word_beta, value),
-        "word_l1" => put(&mut p.word_l1, value),
-        "word_l2" => put(&mut p.word_l2, value),
-        "count_strength" => put(&mut p.count_strength, value),
-        "count_deviation" => put(&mut p.count_deviation, value),
-        "count_most" => put(&mut p.count_most, value),
-        "fusion_rate" => put(&mut p.fusion_rate, value),
-        "squash" => put(&mut p.squash, value),
-        "margin" => put(&mut p.margin, value),
-        "threads" => true,
-        _ => match name.strip_prefix('x').and_then(|at| p.x.get_mut(at.parse::<usize>().ok()?)) {
-            Some(place) => put(place, value),
-            None => false,
-        },
-    }
+    put!(
+        lexicon_bits,
+        gram_bits,
+        context_bits,
+        body_window,
+        header_window,
+        most_tokens,
+        most_body,
+        most_markup,
+        gram_header,
+        gram_body,
+        gram_markup,
+        gram_rate,
+        word_alpha,
+        word_scale,
+        word_beta,
+        word_l1,
+        word_l2,
+        count_strength,
+        count_deviation,
+        context_longest,
+        context_trust,
+        rehearsed,
+        rehearsals,
+        hard,
+        fusion_weight,
+        fusion_rate,
+        squash,
+        margin,
+        youth,
+    )
 }

@@ -1,8 +1,8 @@
-//! In how many messages of each class a word was met, and the chance that such words come together by accident.
+//! In how many messages of each class a word was met: a naive judge, who needs few lessons.
 //!
-//! Robinson's way: a word's chance is its share of spam, pulled towards an even one while it is seldom; the strongest words'
-//! chances are multiplied, and Fisher's method says how improbable the product is for a message of no class. It is kept as
-//! a logarithm to the end: the messages that matter lie where probabilities have long become 0 and 1.
+//! A word's chance is its share of spam, pulled towards an even one while it is seldom (Robinson's way). Logarithms of the
+//! chances that say something are added up, and divided by the root of their number: words of one message are no strangers to
+//! each other, and a long message must not be surer than a short one by its length.
 
 use crate::class::Class;
 use crate::lexicon::{Entry, UNIT};
@@ -16,7 +16,6 @@ pub(crate) struct Counts {
     pub(crate) spam: u64,
     strength: f32,
     deviation: f32,
-    most: usize,
 }
 
 impl Counts {
@@ -26,7 +25,6 @@ impl Counts {
             spam: 0,
             strength: parameters.count_strength,
             deviation: parameters.count_deviation,
-            most: usize::from(parameters.count_most),
         }
     }
 
@@ -46,20 +44,9 @@ impl Counts {
     }
 
     /// Log-odds of words with these chances.
-    pub(crate) fn log_odds(&self, chances: &mut [f32]) -> f32 {
-        let strongest = if chances.len() > self.most {
-            let away = |chance: &f32| -(chance - 0.5).abs();
-            chances.select_nth_unstable_by(self.most, |a, b| away(a).total_cmp(&away(b))).0
-        } else {
-            chances
-        };
-        let (mut for_ham, mut for_spam) = (0.0, 0.0);
-        for chance in &*strongest {
-            for_ham -= (1.0 - chance).ln();
-            for_spam -= chance.ln();
-        }
-        let words = strongest.len();
-        log_accident(for_spam, words) - log_accident(for_ham, words)
+    pub(crate) fn log_odds(chances: &[f32]) -> f32 {
+        let sum: f32 = chances.iter().copied().map(logit).sum();
+        sum / (chances.len().max(1) as f32).sqrt()
     }
 
     pub(crate) fn learn(&mut self, class: Class, units: u16) {
@@ -102,45 +89,13 @@ impl Entry {
     }
 }
 
-/// The logarithm of the chance that a sum of `2 * terms` squared normal numbers is more than twice `half`.
-fn log_accident(half: f32, terms: usize) -> f32 {
-    // exp(-half) * (1 + half + half^2/2! + ...), with the series scaled so that it never overflows.
-    let (mut sum, mut term, mut log_scale) = (0.0_f64, 1.0_f64, 0.0_f64);
-    let half = f64::from(half);
-    for number in 0..terms {
-        if number > 0 {
-            term *= half / number as f64;
-        }
-        sum += term;
-        if sum > 1e200 {
-            sum *= 1e-200;
-            term *= 1e-200;
-            log_scale += 200.0 * std::f64::consts::LN_10;
-        }
-    }
-    if terms == 0 {
-        return 0.0;
-    }
-    (log_scale + sum.ln() - half).min(0.0) as f32
+pub(crate) fn logit(chance: f32) -> f32 {
+    (chance / (1.0 - chance)).ln()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn accidents() {
-        // Chi-square survival functions with 2, 4 and 20 degrees of freedom.
-        for (half, terms, chance) in
-            [(0.5, 1, 0.606_53), (1.0, 2, 0.735_76), (5.0, 10, 0.968_17), (15.0, 10, 0.069_85)]
-        {
-            let found = log_accident(half, terms).exp();
-            assert!((found - chance).abs() < 1e-4, "{half} {terms}: {found}");
-        }
-        assert_eq!(log_accident(0.0, 0), 0.0);
-        assert!(log_accident(20_000.0, 150).is_finite());
-        assert!(log_accident(20_000.0, 150) < log_accident(10_000.0, 150));
-    }
 
     fn counts() -> Counts {
         Counts { ham: 100 * 16, spam: 50 * 16, ..Counts::new(&Parameters::default()) }
@@ -162,8 +117,7 @@ mod tests {
 
     #[test]
     fn evidence_adds_up_and_cancels() {
-        let counts = counts();
-        let of = |chances: &[f32]| counts.log_odds(&mut chances.to_vec());
+        let of = Counts::log_odds;
         assert_eq!(of(&[]), 0.0);
         assert!((of(&[0.9]) + of(&[0.1])).abs() < 1e-5);
         assert!(of(&[0.9, 0.9]) > of(&[0.9]));

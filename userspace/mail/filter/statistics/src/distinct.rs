@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn takes_each_once() {
         let mut set = Distinct::new();
-        for (number, new) in [(5, true), (5, false), (5 + SLOTS as u64, true), (0, true), (1, false)]
+        for (number, new) in
+            [(5, true), (5, false), (5 + SLOTS as u64, true), (0, true), (1, false)]
         {
             assert_eq!(set.insert(number), new, "{number}");
         }
@@ -62,7 +63,8 @@ mod tests {
     fn takes_no_more_than_it_can() {
         let mut set = Distinct::new();
         // All of them want the same slot.
-        let taken = (1..20_000_u64).filter(|number| set.insert(number << 14)).take(MOST + 1).count();
+        let taken =
+            (1..20_000_u64).filter(|number| set.insert(number << 14)).take(MOST + 1).count();
         assert_eq!(taken, MOST);
         assert!(!set.insert(3));
     }

@@ -37,7 +37,7 @@ impl Witness {
             .pieces
             .into_iter()
             .filter_map(|(hash, text)| Some(Piece { text, log_odds: weigh(hash)? }))
-            .filter(|piece| piece.log_odds.abs() > 0.01)
+            .filter(|piece| piece.log_odds.abs() > 0.001)
             .collect();
         pieces.sort_by(|a, b| b.log_odds.abs().total_cmp(&a.log_odds.abs()));
         let (spam, ham): (Vec<_>, Vec<_>) =

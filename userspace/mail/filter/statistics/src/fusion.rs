@@ -16,52 +16,52 @@ pub(crate) struct Fusion {
     pub(crate) weights: Voices,
     pub(crate) bias: f32,
     rate: f32,
-    squash: Voices,
+    squash: f32,
 }
 
 /// Beyond it a learner would be believed blindly.
 const HIGHEST: f32 = 40.0;
 
+/// Weights learn faster than the bias: they have a voice only where their learner has one.
+const FASTER: f32 = 10.0;
+
 impl Fusion {
     pub(crate) fn new(parameters: &Parameters) -> Self {
         Self {
-            weights: [parameters.x[9]; LEARNERS],
+            weights: [parameters.fusion_weight; LEARNERS],
             bias: 0.0,
             rate: parameters.fusion_rate,
-            squash: [parameters.squash, parameters.squash, parameters.squash * parameters.x[13], parameters.squash * parameters.x[14]],
+            squash: parameters.squash,
         }
     }
 
     pub(crate) fn log_odds(&self, voices: &Voices) -> f32 {
-        let squashed = self.squashed(voices);
-        self.bias + self.weights.iter().zip(squashed).map(|(weight, voice)| weight * voice).sum::<f32>()
+        let weighed = self.weights.iter().zip(voices);
+        self.bias + weighed.map(|(weight, voice)| weight * self.squashed(*voice)).sum::<f32>()
     }
 
     /// Learns that the fused probability was off.
     pub(crate) fn learn(&mut self, voices: &Voices, error: f32) {
-        let squashed = self.squashed(voices);
-        for (weight, voice) in self.weights.iter_mut().zip(squashed) {
+        let step = self.rate * error;
+        for (weight, voice) in self.weights.iter_mut().zip(voices) {
+            let voice = voice / (self.squash + voice.abs());
             // A learner may be useless, but it is never to be taken for its opposite.
-            *weight = (*weight + self.rate * error * voice * 10.0).clamp(0.0, HIGHEST);
+            *weight = (*weight + step * voice * FASTER).clamp(0.0, HIGHEST);
         }
-        self.bias = (self.bias + self.rate * error).clamp(-HIGHEST, HIGHEST);
+        self.bias = (self.bias + step).clamp(-HIGHEST, HIGHEST);
     }
 
     /// How much the fused log-odds move with each voice.
     pub(crate) fn slopes(&self, voices: &Voices) -> Voices {
         let mut slopes = self.weights;
-        for ((slope, voice), most) in slopes.iter_mut().zip(voices).zip(self.squash) {
-            *slope *= most / (most + voice.abs()).powi(2);
+        for (slope, voice) in slopes.iter_mut().zip(voices) {
+            *slope *= self.squash / (self.squash + voice.abs()).powi(2);
         }
         slopes
     }
 
-    fn squashed(&self, voices: &Voices) -> Voices {
-        let mut squashed = *voices;
-        for (voice, most) in squashed.iter_mut().zip(self.squash) {
-            *voice /= most + voice.abs();
-        }
-        squashed
+    fn squashed(&self, voice: f32) -> f32 {
+        voice / (self.squash + voice.abs())
     }
 }
 
@@ -87,13 +87,15 @@ mod tests {
         for turn in 0..200 {
             let target = if turn % 2 == 0 { 1.0 } else { 0.0 };
             let right = if turn % 2 == 0 { 5.0 } else { -5.0 };
-            let voices = [right, -right, 0.0];
+            let mut voices = [0.0; LEARNERS];
+            voices[..2].copy_from_slice(&[right, -right]);
             let error = target - probability(fusion.log_odds(&voices));
             fusion.learn(&voices, error);
         }
-        assert!(fusion.weights[0] > 3.0, "{fusion:?}");
-        assert!((0.0..3.0).contains(&fusion.weights[1]), "{fusion:?}");
-        assert_eq!(fusion.weights[2], 3.0);
+        let begun = Parameters::default().fusion_weight;
+        assert!(fusion.weights[0] > begun, "{fusion:?}");
+        assert!((0.0..begun).contains(&fusion.weights[1]), "{fusion:?}");
+        assert_eq!(fusion.weights[2], begun);
     }
 
     #[test]
@@ -101,7 +103,9 @@ mod tests {
         let fusion = Fusion::new(&Parameters::default());
         let mut last = f32::MIN;
         for voice in [-1000.0, -100.0, -5.0, 0.0, 5.0, 100.0, 1000.0] {
-            let fused = fusion.log_odds(&[voice, 0.0, 0.0]);
+            let mut voices = [0.0; LEARNERS];
+            voices[0] = voice;
+            let fused = fusion.log_odds(&voices);
             assert!(fused > last, "{voice}");
             last = fused;
         }

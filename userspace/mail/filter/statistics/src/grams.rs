@@ -5,7 +5,7 @@
 use crate::distinct::Distinct;
 use crate::hash::Key;
 use crate::parameters::Parameters;
-use crate::text::{Text, Treatment, known};
+use crate::text::{Text, Treatment};
 use crate::tokens::cut;
 
 /// Octets of one header field that are read.
@@ -42,11 +42,10 @@ impl Grams {
 pub(crate) fn spell(parameters: &Parameters, text: &Text<'_>, letters: &mut Vec<u8>) {
     letters.clear();
     let end = usize::from(parameters.gram_header);
-    for &(name, value) in text.fields {
+    for (name, value, _, field) in text.known_fields() {
         if letters.len() >= end {
             break;
         }
-        let Some((_, field)) = known(name) else { continue };
         letters.extend_from_slice(name.as_bytes());
         letters.push(b':');
         match field.treatment {
@@ -80,7 +79,13 @@ pub(crate) fn spell(parameters: &Parameters, text: &Text<'_>, letters: &mut Vec<
 }
 
 /// Slots of a message's grams, each once.
-pub(crate) fn slots(key: &Key, bits: u8, letters: &[u8], seen: &mut Distinct, slots: &mut Vec<u32>) {
+pub(crate) fn slots(
+    key: &Key,
+    bits: u8,
+    letters: &[u8],
+    seen: &mut Distinct,
+    slots: &mut Vec<u32>,
+) {
     seen.clear();
     slots.clear();
     let shift = u64::BITS - u32::from(bits);

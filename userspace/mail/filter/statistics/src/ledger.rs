@@ -30,10 +30,8 @@ impl Ledger {
         }
         // A lesson that comes late counts for today: days gone by have no ledger of their own.
         let [first, second] = &mut self.rows;
-        let places = (
-            first.get_mut(hash as usize % WIDTH),
-            second.get_mut((hash >> 32) as usize % WIDTH),
-        );
+        let places =
+            (first.get_mut(hash as usize % WIDTH), second.get_mut((hash >> 32) as usize % WIDTH));
         let (Some(first), Some(second)) = places else { return false };
         let taught = (*first).min(*second);
         if taught >= most {
@@ -54,8 +52,7 @@ mod tests {
     fn so_many_a_day() {
         let mut ledger = Ledger::new();
         let key = Key::new(b"a");
-        let mut admitted =
-            |user: u64, day: u32| ledger.admit(key.personal(user, 0), Day(day), 3);
+        let mut admitted = |user: u64, day: u32| ledger.admit(key.personal(user, 0), Day(day), 3);
         assert_eq!([1; 5].map(|user| admitted(user, 10)), [true, true, true, false, false]);
         assert!(admitted(2, 10));
         assert!(admitted(1, 11));

@@ -3,8 +3,6 @@
 //! Its size is fixed. A word has one bucket that it can be in, of the size of a cache line; when that is full, the word that
 //! was met least has to go.
 
-use crate::hash::Key;
-
 /// What is known of a word.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Entry {
@@ -87,6 +85,7 @@ impl Lexicon {
         Some(entry)
     }
 
+    #[cfg(test)]
     pub(crate) fn taken(&self) -> usize {
         self.buckets.iter().flat_map(|bucket| &bucket.0).filter(|entry| entry.tag != 0).count()
     }
@@ -104,6 +103,7 @@ const fn tag(hash: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::Key;
 
     #[test]
     fn a_bucket_is_a_cache_line() {
@@ -128,11 +128,14 @@ mod tests {
         for (hash, lessons) in [(1, 5 * UNIT), (2, UNIT), (3, 3 * UNIT), (4, 2 * UNIT)] {
             lexicon.entry(hash).unwrap().ham = lessons;
         }
-        lexicon.entry(5).unwrap().spam = 2 * UNIT;
+        lexicon.entry(5).unwrap().spam = 3 * UNIT;
         assert_eq!(lexicon.find(2), None);
         // Now everybody was met twice: a stranger must come again.
         assert_eq!(lexicon.entry(6), None);
         assert!(lexicon.entry(6).is_some());
-        assert_eq!([1, 3, 4, 5].map(|hash| lexicon.find(hash).is_some()), [true, true, false, true]);
+        assert_eq!(
+            [1, 3, 4, 5].map(|hash| lexicon.find(hash).is_some()),
+            [true, true, false, true]
+        );
     }
 }

@@ -6,12 +6,14 @@
 //! - [`text`] is what is judged, and which header fields count: none that receivers write;
 //! - `tokens` takes a message to pieces: words, pairs, links, addresses, tags, measures; `distinct` keeps each once;
 //! - `grams` is a logistic regression on every four letters, `words` one on pieces, in which each learns at its own pace;
-//!   `counts` multiplies the chances of the strongest pieces; `lexicon` is the table of pieces that the latter two share;
-//! - `fusion` learns which of the three to believe, and [`model`] is all of them together;
+//!   `counts` adds up of which mail pieces were before; `lexicon` is the table of pieces that the latter two share;
+//!   `contexts` foretells letters from those before them, as a compressor of each class would;
+//! - `fusion` learns which of them to believe, `rehearsal` goes through hard lessons again, and [`model`] is all of them
+//!   together;
 //! - `personal` is what a user says against everybody, [`lesson`] who says what, `ledger` how much of it reaches others;
 //! - [`explain`] tells people why, in words of the message at hand;
 //! - [`hash`] is the installation's key, without which nobody knows which words share a slot;
-//! - [`file`] is a model as octets: versioned, with limits and a checksum; [`tally`] how much it learned, and when;
+//! - [`file`] is a model as octets: versioned, with limits and a checksum; `condense` makes a small one; [`tally`] how much it learned, and when;
 //! - [`parameters`] are its sizes, rates and limits, which go with the file.
 //!
 //! # Whom it learns from
@@ -33,6 +35,7 @@ pub mod tally;
 pub mod text;
 
 mod class;
+mod condense;
 mod contexts;
 mod counts;
 mod distinct;
@@ -41,6 +44,7 @@ mod grams;
 mod ledger;
 mod lexicon;
 mod personal;
+mod rehearsal;
 mod tokens;
 mod words;
 

@@ -2,7 +2,7 @@
 
 use crate::class::Class;
 use crate::contexts::Contexts;
-use crate::counts::Counts;
+use crate::counts::{Counts, logit};
 use crate::explain::{Evidence, Witness};
 use crate::fusion::{Fusion, LEARNERS, Voices, probability};
 use crate::grams::{self, Grams};
@@ -12,6 +12,7 @@ use crate::lesson::{Lesson, User};
 use crate::lexicon::{Lexicon, UNIT};
 use crate::parameters::{Parameters, ParametersError};
 use crate::personal::Personal;
+use crate::rehearsal::Rehearsal;
 use crate::scratch::Scratch;
 use crate::tally::Tally;
 use crate::text::Text;
@@ -29,10 +30,14 @@ pub struct Model {
     pub(crate) words: Words,
     pub(crate) counts: Counts,
     pub(crate) fusion: Fusion,
+    pub(crate) rehearsal: Rehearsal,
     pub(crate) personal: Personal,
     pub(crate) ledger: Ledger,
     pub(crate) tally: Tally,
 }
+
+/// What a model dares to say that learned nothing yet, of what it will dare.
+const LEAST_COURAGE: f32 = 0.4;
 
 /// What the model thinks of a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,7 +46,7 @@ pub struct Score {
     pub log_odds: f32,
     /// The same as a probability.
     pub probability: f32,
-    /// What each learner said, in log-odds of its own.
+    /// What each learner said, in log-odds of its own: fours of letters, words followed, words counted, letters foretold.
     pub voices: [f32; LEARNERS],
     /// How far a user's own lessons moved the log-odds.
     pub personal: f32,
@@ -72,11 +77,8 @@ impl Model {
             words: Words::new(&parameters),
             counts: Counts::new(&parameters),
             fusion: Fusion::new(&parameters),
-            personal: Personal::new(
-                parameters.personal_bits,
-                parameters.personal_rate,
-                parameters.personal_most,
-            ),
+            rehearsal: Rehearsal::new(parameters.rehearsed),
+            personal: Personal::new(&parameters),
             ledger: Ledger::new(),
             tally: Tally::default(),
             parameters,
@@ -109,14 +111,23 @@ impl Model {
         let weight = self.admitted(lesson);
         if weight > 0.0 {
             let units = units(weight);
-            for &hash in scratch.tokens.singles.iter().chain(&scratch.tokens.pairs) {
+            for hash in scratch.tokens.all() {
                 if let Some(entry) = self.lexicon.entry(hash) {
                     entry.count(lesson.class, units);
                 }
             }
             self.counts.learn(lesson.class, units);
-            if self.parameters.x[0] > 0.0 { self.contexts.learn(&self.key, &scratch.letters, lesson.class); }
+            let Scratch { letters, seen, .. } = &mut *scratch;
+            self.contexts.learn(&self.key, letters, lesson.class, units, seen);
             self.follow(lesson.class, weight, &before, scratch);
+            // What users say is not gone through again: their reach has a limit.
+            let off = (lesson.class.target() - before.probability).abs();
+            if lesson.user().is_none() {
+                if off > self.parameters.hard {
+                    self.rehearsal.keep(scratch, lesson.class, weight);
+                }
+                self.rehearse();
+            }
             self.tally.add(lesson.class, lesson.day);
         }
         self.learn_personally(lesson, lesson.class, &before, scratch);
@@ -131,12 +142,15 @@ impl Model {
         let weight = self.admitted(lesson);
         if weight > 0.0 {
             let units = units(weight);
-            for &hash in scratch.tokens.singles.iter().chain(&scratch.tokens.pairs) {
+            for hash in scratch.tokens.all() {
                 if let Some(entry) = self.lexicon.known(hash) {
                     entry.discount(lesson.class, units);
                 }
             }
             self.counts.unlearn(lesson.class, units);
+            let Scratch { letters, seen, .. } = &mut *scratch;
+            self.contexts.unlearn(&self.key, letters, lesson.class, units, seen);
+            self.rehearsal.forget(scratch);
             self.follow(lesson.class.opposite(), weight, &before, scratch);
             self.tally.take_back(lesson.class);
         }
@@ -148,15 +162,17 @@ impl Model {
     #[must_use]
     pub fn explain(&self, text: &Text<'_>, most: usize, scratch: &mut Scratch) -> Evidence {
         let before = self.score(text, None, scratch);
-        let slopes = self.fusion.slopes(&before.voices);
+        let [_, of_words, of_counts, _] = self.fusion.slopes(&before.voices);
         let mut witness = Witness::default();
         tokens::read(&self.key, &self.parameters, text, &mut scratch.buffer, &mut witness);
+        let pieces = scratch.tokens.all().count();
+        let of_words = of_words * self.words.scale(pieces);
+        let of_counts = of_counts / (scratch.chances.len().max(1) as f32).sqrt();
         witness.evidence(most, |hash| {
             let entry = self.lexicon.find(hash)?;
-            let [_, words, counts, ..] = slopes;
             let chance = self.counts.chance(entry);
-            let counted = if self.counts.counts(chance) { (chance / (1.0 - chance)).ln() } else { 0.0 };
-            Some(words * self.words.weight(entry) + counts * counted)
+            let counted = if self.counts.counts(chance) { logit(chance) } else { 0.0 };
+            Some(of_words * self.words.weight(entry) + of_counts * counted)
         })
     }
 
@@ -173,30 +189,35 @@ impl Model {
         let personal = user.map_or(0.0, |user| {
             self.personal.log_odds(&self.key, user.0, &scratch.tokens.personal)
         });
-        let least = self.tally.ham.min(self.tally.spam) as f32;
-        let log_odds = self.fusion.log_odds(&voices) * (least + self.parameters.x[8] * self.parameters.x[15]) / (least + self.parameters.x[15]) + personal;
+        let log_odds = self.fusion.log_odds(&voices) * self.courage() + personal;
         Score { log_odds, probability: probability(log_odds), voices, personal }
     }
 
+    /// What a model dares to say, of what its learners say: little, while it knows little of either class.
+    fn courage(&self) -> f32 {
+        let (least, youth) = (self.tally.ham.min(self.tally.spam) as f32, self.parameters.youth);
+        if youth == 0.0 { 1.0 } else { (least + LEAST_COURAGE * youth) / (least + youth) }
+    }
+
     fn voices(&self, scratch: &mut Scratch) -> Voices {
-        let Scratch { letters, grams, chances, tokens, .. } = scratch;
+        let Scratch { letters, grams, chances, seen, tokens, .. } = scratch;
         chances.clear();
-        let mut words = 0.0;
-        let x = &self.parameters.x;
-        let single = tokens.singles.len();
-        for (at, &hash) in tokens.singles.iter().chain(&tokens.pairs).enumerate() {
-            if let Some(entry) = self.lexicon.find(hash) {
-                if at < single || x[10] == 0.0 { words += self.words.weight(entry); }
-                if at >= single && x[4] > 0.0 { continue; }
-                let chance = self.counts.chance(entry);
-                if self.counts.counts(chance) {
-                    chances.push(chance);
-                }
+        let (mut words, mut pieces) = (0.0, 0);
+        for hash in tokens.all() {
+            pieces += 1;
+            let Some(entry) = self.lexicon.find(hash) else { continue };
+            words += self.words.weight(entry);
+            let chance = self.counts.chance(entry);
+            if self.counts.counts(chance) {
+                chances.push(chance);
             }
         }
-        words *= word_scale(x, tokens);
-        let contexts = if self.parameters.x[0] > 0.0 { self.contexts.log_odds(&self.key, letters) } else { 0.0 };
-        [self.grams.log_odds(grams), words, { let n = chances.len().max(1) as f32; match x[16] as u8 { 0 => self.counts.log_odds(chances), 1 => chances.iter().map(|c| (c / (1.0 - c)).ln()).sum::<f32>() / n.sqrt(), _ => self.counts.log_odds(chances) / n.sqrt() } }, contexts]
+        [
+            self.grams.log_odds(grams),
+            words * self.words.scale(pieces),
+            Counts::log_odds(chances),
+            self.contexts.log_odds(&self.key, letters, seen),
+        ]
     }
 
     /// The weight with which a lesson reaches everybody.
@@ -219,17 +240,9 @@ impl Model {
         let [grams, words, ..] = before.voices;
         let target = class.target();
         let error = |log_odds| weight * (target - probability(log_odds));
-        let x = self.parameters.x;
-        let gscale = if x[6] > 0.0 { x[6] / (scratch.grams.len().max(1) as f32) } else { 1.0 };
-        let mut log_odds = grams;
-        for _ in 0..=(x[7] as usize) {
-            let e = error(log_odds);
-            if e.abs() < self.parameters.margin { break; }
-            self.grams.learn(&scratch.grams, e * gscale);
-            log_odds = self.grams.log_odds(&scratch.grams);
-        }
-        let gradient = -error(words) * word_scale(&x, &scratch.tokens);
-        for &hash in scratch.tokens.singles.iter().chain(&scratch.tokens.pairs) {
+        self.grams.learn(&scratch.grams, error(grams));
+        let gradient = -error(words) * self.words.scale(scratch.tokens.all().count());
+        for hash in scratch.tokens.all() {
             if let Some(entry) = self.lexicon.known(hash) {
                 self.words.learn(entry, gradient);
             }
@@ -237,19 +250,40 @@ impl Model {
         self.fusion.learn(&before.voices, error(self.fusion.log_odds(&before.voices)));
     }
 
-    fn learn_personally(&mut self, lesson: &Lesson, class: Class, before: &Score, scratch: &Scratch) {
+    /// Goes through some hard lessons again.
+    fn rehearse(&mut self) {
+        for _ in 0..self.parameters.rehearsals {
+            let Some(past) = self.rehearsal.again() else { return };
+            let error = |log_odds| past.weight * (past.target - probability(log_odds));
+            let off = error(self.grams.log_odds(&past.grams));
+            if off.abs() > self.parameters.margin {
+                self.grams.learn(&past.grams, off);
+            }
+            let known = past.words.iter().filter_map(|&hash| self.lexicon.find(hash));
+            let scale = self.words.scale(past.words.len());
+            let off = error(known.map(|entry| self.words.weight(entry)).sum::<f32>() * scale);
+            if off.abs() > self.parameters.margin {
+                for &hash in &past.words {
+                    if let Some(entry) = self.lexicon.known(hash) {
+                        self.words.learn(entry, -off * scale);
+                    }
+                }
+            }
+        }
+    }
+
+    fn learn_personally(
+        &mut self,
+        lesson: &Lesson,
+        class: Class,
+        before: &Score,
+        scratch: &Scratch,
+    ) {
         if let Some(user) = lesson.user() {
             let error = lesson.believed() * (class.target() - before.probability);
             self.personal.learn(&self.key, user.0, &scratch.tokens.personal, error);
         }
     }
-}
-
-fn word_scale(x: &[f32; 32], tokens: &crate::scratch::Tokens) -> f32 {
-    if x[5] > 0.0 {
-        let m = tokens.singles.len() + if x[10] > 0.0 { 0 } else { tokens.pairs.len() };
-        x[5] / (m.max(1) as f32).sqrt()
-    } else { 1.0 }
 }
 
 /// What a lesson counts.

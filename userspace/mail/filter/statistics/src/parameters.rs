@@ -7,6 +7,8 @@ pub struct Parameters {
     pub lexicon_bits: u8,
     /// Slots for four letters, as a power of two: 4 to 26. A slot takes 4 octets.
     pub gram_bits: u8,
+    /// Slots for runs of three to six letters, as a power of two: 4 to 26. A slot takes 4 octets.
+    pub context_bits: u8,
     /// Slots for what users have to say, as a power of two: 4 to 26. A slot takes 8 octets.
     pub personal_bits: u8,
     /// Words back to which words of the text are paired: 0 to 4.
@@ -29,6 +31,8 @@ pub struct Parameters {
     pub gram_rate: f32,
     /// How fast words are learned.
     pub word_alpha: f32,
+    /// What the words of a message count together: the higher, the faster they are learned.
+    pub word_scale: f32,
     /// How much the first lessons count more than later ones: the higher, the less.
     pub word_beta: f32,
     /// How much a word must have to say before it is heard.
@@ -39,14 +43,26 @@ pub struct Parameters {
     pub count_strength: f32,
     /// Words nearer to an even chance than this are not counted: 0 to 0.5.
     pub count_deviation: f32,
-    /// The strongest words that are counted.
-    pub count_most: u16,
+    /// Longest run of letters whose followers are counted: 1 to 6.
+    pub context_longest: u8,
+    /// Times that a run must have been met to be believed half.
+    pub context_trust: f32,
+    /// Hard lessons that are kept to be learned again. One takes up to 48 KB.
+    pub rehearsed: u16,
+    /// How many of them are learned again with every lesson.
+    pub rehearsals: u8,
+    /// A lesson is hard if the probability was off by more: 0 to 1.
+    pub hard: f32,
+    /// Weight with which every learner begins.
+    pub fusion_weight: f32,
     /// How fast it is learned whom to believe.
     pub fusion_rate: f32,
     /// Log-odds beyond which a learner's word counts little more.
     pub squash: f32,
-    /// Messages that were judged better than this are not learned by heart again: 0 to 0.5.
+    /// A lesson of which a learner's probability is off by less is not learned by it again: 0 to 0.5.
     pub margin: f32,
+    /// Lessons of each class after which a model dares half of what it will dare later.
+    pub youth: f32,
     /// How fast users' own lessons are learned.
     pub personal_rate: f32,
     /// The most log-odds by which a user's own lessons move a score.
@@ -55,8 +71,6 @@ pub struct Parameters {
     pub daily_lessons: u8,
     /// How much a user's lesson counts for everybody, of an operator's: 0 to 1.
     pub user_weight: f32,
-    /// For trials.
-    pub x: [f32; 32],
 }
 
 /// A parameter that is out of its range.
@@ -73,6 +87,7 @@ impl Parameters {
         for (name, right) in [
             ("lexicon_bits", (4..=24).contains(&self.lexicon_bits)),
             ("gram_bits", (4..=26).contains(&self.gram_bits)),
+            ("context_bits", (4..=26).contains(&self.context_bits)),
             ("personal_bits", (4..=26).contains(&self.personal_bits)),
             ("body_window", self.body_window <= 4),
             ("header_window", self.header_window <= 4),
@@ -82,15 +97,21 @@ impl Parameters {
             ("gram_body", letters <= 8192),
             ("gram_rate", within(self.gram_rate, 0.0, 10.0)),
             ("word_alpha", within(self.word_alpha, 1e-6, 100.0)),
+            ("word_scale", within(self.word_scale, 0.01, 1000.0)),
             ("word_beta", within(self.word_beta, 1e-6, 100.0)),
             ("word_l1", within(self.word_l1, 0.0, 100.0)),
             ("word_l2", within(self.word_l2, 0.0, 100.0)),
-            ("count_strength", within(self.count_strength, 1e-6, 100.0)),
+            ("count_strength", within(self.count_strength, 0.01, 100.0)),
             ("count_deviation", within(self.count_deviation, 0.0, 0.5)),
-            ("count_most", (1..=8192).contains(&self.count_most)),
+            ("context_longest", (1..=6).contains(&self.context_longest)),
+            ("context_trust", within(self.context_trust, 1e-3, 1000.0)),
+            ("rehearsed", self.rehearsed <= 4096),
+            ("hard", within(self.hard, 0.0, 1.0)),
+            ("fusion_weight", within(self.fusion_weight, 0.0, 40.0)),
             ("fusion_rate", within(self.fusion_rate, 0.0, 10.0)),
             ("margin", within(self.margin, 0.0, 0.5)),
             ("squash", within(self.squash, 0.1, 1000.0)),
+            ("youth", within(self.youth, 0.0, 1e6)),
             ("personal_rate", within(self.personal_rate, 0.0, 10.0)),
             ("personal_most", within(self.personal_most, 0.0, 20.0)),
             ("user_weight", within(self.user_weight, 0.0, 1.0)),
@@ -102,10 +123,15 @@ impl Parameters {
         Ok(())
     }
 
-    /// Octets of memory that a model takes.
+    /// Octets of memory that a model takes, at most.
     #[must_use]
     pub const fn memory(&self) -> u64 {
-        (16 << self.lexicon_bits) + (4 << self.gram_bits) + (8 << self.personal_bits)
+        (16 << self.lexicon_bits)
+            + (4 << self.gram_bits)
+            + (4 << self.context_bits)
+            + (8 << self.personal_bits)
+            + (48 << 10) * self.rehearsed as u64
+            + (1 << 20)
     }
 }
 
@@ -143,6 +169,7 @@ macro_rules! encoding {
 encoding! {
     lexicon_bits: u8,
     gram_bits: u8,
+    context_bits: u8,
     personal_bits: u8,
     body_window: u8,
     header_window: u8,
@@ -154,15 +181,22 @@ encoding! {
     gram_markup: u16,
     gram_rate: f32,
     word_alpha: f32,
+    word_scale: f32,
     word_beta: f32,
     word_l1: f32,
     word_l2: f32,
     count_strength: f32,
     count_deviation: f32,
-    count_most: u16,
+    context_longest: u8,
+    context_trust: f32,
+    rehearsed: u16,
+    rehearsals: u8,
+    hard: f32,
+    fusion_weight: f32,
     fusion_rate: f32,
     squash: f32,
     margin: f32,
+    youth: f32,
     personal_rate: f32,
     personal_most: f32,
     daily_lessons: u8,
@@ -172,33 +206,40 @@ encoding! {
 impl Default for Parameters {
     fn default() -> Self {
         Self {
-            lexicon_bits: 20,
-            gram_bits: 21,
-            personal_bits: 19,
+            lexicon_bits: 19,
+            gram_bits: 20,
+            context_bits: 21,
+            personal_bits: 18,
             body_window: 1,
             header_window: 2,
             most_tokens: 6000,
             most_body: 16_384,
             most_markup: 16_384,
             gram_header: 1024,
-            gram_body: 3000,
+            gram_body: 2000,
             gram_markup: 0,
-            gram_rate: 0.004,
+            gram_rate: 0.012,
             word_alpha: 0.5,
+            word_scale: 8.0,
             word_beta: 1.0,
             word_l1: 0.001,
             word_l2: 0.0001,
             count_strength: 0.1,
             count_deviation: 0.1,
-            count_most: 150,
-            fusion_rate: 0.01,
+            context_longest: 6,
+            context_trust: 1.0,
+            rehearsed: 128,
+            rehearsals: 8,
+            hard: 0.3,
+            fusion_weight: 4.0,
+            fusion_rate: 0.003,
             squash: 10.0,
             margin: 0.0,
+            youth: 100.0,
             personal_rate: 0.5,
             personal_most: 6.0,
             daily_lessons: 20,
             user_weight: 0.5,
-            x: [1.0, 22.0, 0.5, 6.0, 0.0, 0.0, 0.0, 0.0, 0.4, 3.0, 0.0, 0.0, 0.0, 2.0, 1.0, 100.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
         }
     }
 }

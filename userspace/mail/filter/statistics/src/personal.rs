@@ -5,6 +5,7 @@
 //! nobody's lessons are heard by another.
 
 use crate::hash::Key;
+use crate::parameters::Parameters;
 
 /// Entries of a bucket.
 const WAYS: usize = 8;
@@ -31,10 +32,15 @@ pub(crate) struct Personal {
 }
 
 impl Personal {
-    pub(crate) fn new(bits: u8, rate: f32, most: f32) -> Self {
-        let bits = u32::from(bits) - WAYS.ilog2();
+    pub(crate) fn new(parameters: &Parameters) -> Self {
+        let bits = u32::from(parameters.personal_bits) - WAYS.ilog2();
         let buckets = vec![Bucket::default(); 1 << bits].into_boxed_slice();
-        Self { buckets, shift: u64::BITS - bits, rate, most }
+        Self {
+            buckets,
+            shift: u64::BITS - bits,
+            rate: parameters.personal_rate,
+            most: parameters.personal_most,
+        }
     }
 
     /// What the user adds to the log-odds of a message with these words.
@@ -100,7 +106,13 @@ mod tests {
     use super::*;
 
     fn personal() -> (Key, Personal) {
-        (Key::new(b"a"), Personal::new(10, 1.0, 6.0))
+        let parameters = Parameters {
+            personal_bits: 10,
+            personal_rate: 1.0,
+            personal_most: 6.0,
+            ..Parameters::default()
+        };
+        (Key::new(b"a"), Personal::new(&parameters))
     }
 
     #[test]

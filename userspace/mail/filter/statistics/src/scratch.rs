@@ -60,6 +60,11 @@ impl Tokens {
         self.pairs.clear();
         self.personal.clear();
     }
+
+    /// All pieces.
+    pub(crate) fn all(&self) -> impl Iterator<Item = u64> {
+        self.singles.iter().chain(&self.pairs).copied()
+    }
 }
 
 impl Sink for Tokens {

@@ -19,6 +19,22 @@ pub struct Text<'a> {
     pub extra: &'a [&'a str],
 }
 
+/// Fields that are looked at, and of these the ones that are read.
+const MOST_FIELDS: (usize, usize) = (1000, 100);
+
+impl<'a> Text<'a> {
+    /// The fields that count: names, values, ordinals in [`FIELDS`].
+    pub(crate) fn known_fields(
+        &self,
+    ) -> impl Iterator<Item = (&'a str, &'a str, usize, &'static Field)> {
+        let (looked_at, read) = MOST_FIELDS;
+        let known = |&(name, value): &(&'a str, &'a str)| {
+            known(name).map(|(ordinal, field)| (name, value, ordinal, field))
+        };
+        self.fields.iter().take(looked_at).filter_map(known).take(read)
+    }
+}
+
 /// What of a field's value counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Treatment {
@@ -97,7 +113,7 @@ const fn field(name: &'static str, treatment: Treatment) -> Field {
 }
 
 /// The field's ordinal in the table, if it counts.
-pub(crate) fn known(name: &str) -> Option<(usize, &'static Field)> {
+fn known(name: &str) -> Option<(usize, &'static Field)> {
     FIELDS.iter().enumerate().find(|(_, field)| field.name.eq_ignore_ascii_case(name))
 }
 
@@ -132,6 +148,20 @@ mod tests {
         for name in ["Subject", "SUBJECT", "from", "Content-Type"] {
             assert!(known(name).is_some(), "{name}");
         }
+    }
+
+    #[test]
+    fn fields_are_read_with_limits() {
+        let of =
+            |fields: &[(&str, &str)]| Text { fields, ..Text::default() }.known_fields().count();
+        assert_eq!(of(&[("X-Noise", ""); 900]), 0);
+        assert_eq!(of(&[("Subject", ""); 900]), 100);
+        // What stands behind noise is read, unless there is too much of it.
+        let mut fields = vec![("X-Noise", ""); 900];
+        fields.push(("Subject", ""));
+        assert_eq!(of(&fields), 1);
+        fields.splice(..0, [("X-Noise", ""); 900]);
+        assert_eq!(of(&fields), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::hash::Key;
 use crate::parameters::Parameters;
-use crate::text::{FIELDS, Field, PERSONAL_FIELDS, Text, Treatment, known};
+use crate::text::{FIELDS, Field, PERSONAL_FIELDS, Text, Treatment};
 
 /// Longest word in octets, of those that are kept as they are.
 const LONGEST_WORD: usize = 30;
@@ -13,8 +13,8 @@ const LONGEST_WORD: usize = 30;
 /// As much of a value as is read.
 const LONGEST_VALUE: usize = 1024;
 
-/// Fields that are read.
-const MOST_FIELDS: usize = 100;
+/// Pieces that are kept for what is said of the whole message, however long it is.
+const MEASURES: usize = 32;
 
 /// Names that other stages may give.
 const MOST_EXTRA: usize = 256;
@@ -121,15 +121,15 @@ pub(crate) fn read<S: Sink>(
     buffer: &mut Vec<u8>,
     sink: &mut S,
 ) {
-    let left = usize::from(parameters.most_tokens);
+    let most = usize::from(parameters.most_tokens);
+    let measures = MEASURES.min(most);
     let mut reader = Reader {
         key,
         buffer,
         sink,
-        left,
+        left: most - measures,
         window: 0,
         previous: [0; WIDEST],
-        recipients: parameters.x[12] > 0.0,
         counted: Counted::default(),
     };
     reader.bytes(Origin::Measure, b"any");
@@ -139,13 +139,17 @@ pub(crate) fn read<S: Sink>(
     reader.header(text, usize::from(parameters.header_window));
     reader.window = usize::from(parameters.body_window).min(WIDEST);
     reader.begin();
+    let for_markup = reader.left / 4;
+    reader.left -= for_markup;
     reader.text(Origin::Body, cut(text.body, parameters.most_body as usize));
     let counted = reader.counted;
     reader.begin();
     reader.text(Origin::Body, cut(text.clear, parameters.most_body as usize));
     reader.counted = counted;
     reader.window = 0;
+    reader.left += for_markup;
     reader.markup(cut(text.markup, parameters.most_markup as usize));
+    reader.left += measures;
     reader.measures(text);
 }
 
@@ -178,7 +182,6 @@ struct Reader<'a, S> {
     /// Hashes of the words before, the last one first; zero where there is none.
     previous: [u64; WIDEST],
     counted: Counted,
-    recipients: bool,
 }
 
 impl<S: Sink> Reader<'_, S> {
@@ -278,7 +281,8 @@ impl<S: Sink> Reader<'_, S> {
         let first = text.bytes().next().unwrap_or_default().to_ascii_lowercase();
         let length = u8::try_from(text.len() / 10).unwrap_or(u8::MAX).min(20);
         self.bytes(origin, &[b'~', first, b'a' + length]);
-        for part in text.split(['-', '.', '_']).filter(|part| (3..=LONGEST_WORD).contains(&part.len()))
+        for part in
+            text.split(['-', '.', '_']).filter(|part| (3..=LONGEST_WORD).contains(&part.len()))
         {
             self.small(origin, part);
         }
@@ -326,7 +330,10 @@ impl<S: Sink> Reader<'_, S> {
             self.words(origin, before.get(..scheme).unwrap_or_default());
             let rest = rest.get(3..).unwrap_or_default();
             let end = rest.find(['"', '\'', '<', '>', ')', ']']).unwrap_or(rest.len());
-            self.link(before.get(scheme..).unwrap_or_default(), rest.get(..end).unwrap_or_default());
+            self.link(
+                before.get(scheme..).unwrap_or_default(),
+                rest.get(..end).unwrap_or_default(),
+            );
             return;
         }
         if chunk.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("www.")) {
@@ -421,7 +428,7 @@ impl<S: Sink> Reader<'_, S> {
         if port.is_some_and(|port| !port.is_empty() && port != "80" && port != "443") {
             self.bytes(origin, b":port");
         }
-        if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        if !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
             self.bytes(origin, b"#number");
         }
         self.host(origin, host);
@@ -472,8 +479,7 @@ impl<S: Sink> Reader<'_, S> {
     fn header(&mut self, text: &Text<'_>, window: usize) {
         let mut senders = Senders::default();
         let mut last = "";
-        for &(name, value) in text.fields.iter().take(MOST_FIELDS) {
-            let Some((ordinal, field)) = known(name) else { continue };
+        for (name, value, ordinal, field) in text.known_fields() {
             self.bytes(Origin::Name, name.as_bytes());
             self.buffer.clear();
             self.buffer.push(Origin::Order.octet());
@@ -523,7 +529,7 @@ impl<S: Sink> Reader<'_, S> {
                 self.level(origin, b"number", number as u32);
                 let named = value.find('<').is_some_and(|at| at > 0);
                 self.bytes(origin, if named { b"named" } else { b"bare" });
-                if number == 0 || self.recipients {
+                if number == 0 {
                     self.text(origin, value);
                 }
             }
@@ -531,7 +537,8 @@ impl<S: Sink> Reader<'_, S> {
                 for part in value.split(';').take(8) {
                     let (name, value) = part.split_once('=').unwrap_or(("", part));
                     let (name, value) = (name.trim(), value.trim().trim_matches('"'));
-                    if ["boundary", "name", "filename"].iter().any(|n| name.eq_ignore_ascii_case(n)) {
+                    if ["boundary", "name", "filename"].iter().any(|n| name.eq_ignore_ascii_case(n))
+                    {
                         self.small(origin, cut(name, 20));
                         self.shape(origin, value);
                     } else {
@@ -640,9 +647,10 @@ impl<S: Sink> Reader<'_, S> {
             let attribute = attribute.trim().rsplit(' ').next().unwrap_or_default();
             let behind = behind.trim_start();
             let (value, after) = match behind.chars().next() {
-                Some(quote @ ('"' | '\'')) => {
-                    behind.get(1..).and_then(|inner| inner.split_once(quote)).unwrap_or((behind, ""))
-                }
+                Some(quote @ ('"' | '\'')) => behind
+                    .get(1..)
+                    .and_then(|inner| inner.split_once(quote))
+                    .unwrap_or((behind, "")),
                 _ => behind.split_once(' ').unwrap_or((behind, "")),
             };
             rest = after;
@@ -710,9 +718,13 @@ struct Senders<'a> {
 impl<'a> Senders<'a> {
     fn take(&mut self, field: &Field, value: &'a str) {
         let Some(at) = value.find('@') else { return };
-        let outside = |letter: char| letter.is_whitespace() || matches!(letter, '<' | '>' | '"' | ',' | ';');
+        let outside =
+            |letter: char| letter.is_whitespace() || matches!(letter, '<' | '>' | '"' | ',' | ';');
         let start = value.get(..at).and_then(|before| before.rfind(outside)).map_or(0, |at| at + 1);
-        let end = value.get(at..).and_then(|behind| behind.find(outside)).map_or(value.len(), |end| at + end);
+        let end = value
+            .get(at..)
+            .and_then(|behind| behind.find(outside))
+            .map_or(value.len(), |end| at + end);
         let domain = value.get(at + 1..end).filter(|domain| !domain.is_empty());
         match field.name {
             "from" => (self.from, self.whole) = (domain, value.get(start..end)),

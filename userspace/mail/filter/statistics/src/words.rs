@@ -12,6 +12,7 @@ pub(crate) struct Words {
     beta: f32,
     l1: f32,
     l2: f32,
+    scale: f32,
 }
 
 impl Words {
@@ -21,10 +22,16 @@ impl Words {
             beta: parameters.word_beta,
             l1: parameters.word_l1,
             l2: parameters.word_l2,
+            scale: parameters.word_scale,
         }
     }
 
-    /// What a word adds to the log-odds.
+    /// What each of so many words counts: long messages say no more than short ones.
+    pub(crate) fn scale(&self, words: usize) -> f32 {
+        self.scale / (words.max(1) as f32).sqrt()
+    }
+
+    /// What a word adds to the log-odds, before it is scaled.
     pub(crate) fn weight(&self, entry: &Entry) -> f32 {
         if entry.z.abs() <= self.l1 {
             return 0.0;

@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| muralla_filter_anatomy::fuzzing::message(data));
+use muralla_filter_anatomy::fuzzing;
+
+libfuzzer_sys::fuzz_target!(init: fuzzing::pass_contained_panics(), |data: &[u8]| fuzzing::message(data));

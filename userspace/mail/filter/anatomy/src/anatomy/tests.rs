@@ -35,23 +35,25 @@ fn a_letter() {
         .iter()
         .map(|part| (part.media.as_str(), part.role, part.kind, part.parent, part.size()))
         .collect();
-    assert_eq!(parts[1..], [
-        ("multipart/alternative", Role::Container, Kind::Unknown, Some(0), parts[1].4),
-        ("text/plain", Role::Text, Kind::Unknown, Some(1), 32),
-        ("text/html", Role::Page, Kind::Text, Some(1), parts[3].4),
-        ("image/png", Role::Attachment, Kind::Image, Some(0), 8),
-        ("application/pdf", Role::Attachment, Kind::Pdf, Some(0), 8),
-    ]);
+    assert_eq!(
+        parts[1..],
+        [
+            ("multipart/alternative", Role::Container, Kind::Empty, Some(0), 0),
+            ("text/plain", Role::Text, Kind::Text, Some(1), 32),
+            ("text/html", Role::Page, Kind::Text, Some(1), parts[3].4),
+            ("image/png", Role::Attachment, Kind::Image, Some(0), 8),
+            ("application/pdf", Role::Attachment, Kind::Pdf, Some(0), 8),
+        ]
+    );
     assert_eq!(anatomy.plain, "Gr\u{fc}\u{df}e, see http://plain.example/");
     assert_eq!(anatomy.shown(), "Gr\u{fc}\u{df}e, see this");
     let links: Vec<_> =
         anatomy.links.iter().map(|link| (link.written.as_str(), link.place)).collect();
-    assert_eq!(links, [
-        ("https://page.example/", Place::Anchor),
-        ("http://plain.example/", Place::Text)
-    ]);
-    let attachments: Vec<_> =
-        anatomy.attachments().map(|part| part.name.as_deref()).collect();
+    assert_eq!(
+        links,
+        [("https://page.example/", Place::Anchor), ("http://plain.example/", Place::Text)]
+    );
+    let attachments: Vec<_> = anatomy.attachments().map(|part| part.name.as_deref()).collect();
     assert_eq!(attachments, [Some("a.pdf")]);
     assert!(anatomy.parts[4].is_embedded());
 }
@@ -157,11 +159,18 @@ fn hostile_messages() {
         ("messages in messages", "Content-Type: message/rfc822\n\n".repeat(30_000)),
         ("encoded messages", encoded),
         ("100,000 parts", multipart.to_owned() + &"--b\n\n".repeat(100_000)),
-        ("missing boundaries", multipart.to_owned() + &format!("--b\n{}", multipart.replace("=b", "=missing")).repeat(20_000)),
+        (
+            "missing boundaries",
+            multipart.to_owned()
+                + &format!("--b\n{}", multipart.replace("=b", "=missing")).repeat(20_000),
+        ),
         ("an empty boundary", mb("Content-Type: multipart/mixed; boundary=\"\"\n\n--\n")),
         ("a boundary in itself", multipart.to_owned() + &mb("--b--b")),
         ("broken base64", "Content-Transfer-Encoding: base64\n\n".to_owned() + &mb("*A")),
-        ("broken quoted-printable", "Content-Transfer-Encoding: quoted-printable\n\n".to_owned() + &mb("=")),
+        (
+            "broken quoted-printable",
+            "Content-Transfer-Encoding: quoted-printable\n\n".to_owned() + &mb("="),
+        ),
         ("uuencode again and again", "\n".to_owned() + &mb("begin 644 a\n`\n")),
         ("no charset", format!("Content-Type: text/plain; charset={}\n\nx", "x".repeat(5_000))),
         ("UTF-7", "Content-Type: text/plain; charset=utf-7\n\n".to_owned() + &mb("+AAA")),
@@ -175,7 +184,10 @@ fn hostile_messages() {
         ("letters", "\n".to_owned() + &mb("a ")),
         ("invisible letters", "\n".to_owned() + &mb("\u{200b}")),
         ("marks", "\n".to_owned() + &mb("a\u{301}")),
-        ("a long host", format!("{html}<a href=\"http://{}.example/\">x</a>", "\u{fc}".repeat(2_000))),
+        (
+            "a long host",
+            format!("{html}<a href=\"http://{}.example/\">x</a>", "\u{fc}".repeat(2_000)),
+        ),
         ("many labels", format!("{html}<a href=\"http://{}example/\">x</a>", "a.".repeat(2_000))),
         ("many hyphens", format!("{html}<a href=\"http://{}.example/\">x</a>", "a-".repeat(2_000))),
     ] {

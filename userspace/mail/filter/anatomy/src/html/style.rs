@@ -97,12 +97,10 @@ impl Colour {
         if lower == "transparent" {
             return Self::Transparent;
         }
-        NAMES
-            .iter()
-            .find(|(name, _)| *name == lower)
-            .map_or_else(|| Self::hexadecimal(&lower).unwrap_or(Self::Unknown), |(_, colour)| {
-                Self::Known(*colour)
-            })
+        NAMES.iter().find(|(name, _)| *name == lower).map_or_else(
+            || Self::hexadecimal(&lower).unwrap_or(Self::Unknown),
+            |(_, colour)| Self::Known(*colour),
+        )
     }
 
     /// As attributes may have it, also without the hash.
@@ -400,7 +398,8 @@ fn numbers(text: &str) -> impl Iterator<Item = f32> {
 /// A length in pixels; nothing if it depends on what is around it.
 fn length(text: &str) -> Option<f32> {
     let number = number(text)?;
-    let unit = text.trim_start_matches(|char: char| matches!(char, '0'..='9' | '.' | '-' | '+' | ' '));
+    let unit =
+        text.trim_start_matches(|char: char| matches!(char, '0'..='9' | '.' | '-' | '+' | ' '));
     match unit {
         "" | "px" => Some(number),
         "pt" => Some(number * 4.0 / 3.0),
@@ -451,7 +450,8 @@ impl Sheet {
         let text = without_comments(text);
         let mut rest = text.as_str();
         for _ in 0..MOST_RULES {
-            rest = rest.trim_start().trim_start_matches("<!--").trim_start_matches("-->").trim_start();
+            rest =
+                rest.trim_start().trim_start_matches("<!--").trim_start_matches("-->").trim_start();
             let Some(open) = rest.find(['{', ';']) else { return };
             let (selectors, behind) = rest.split_at_checked(open).unwrap_or((rest, ""));
             if behind.starts_with(';') {
@@ -477,9 +477,9 @@ impl Sheet {
         if *style == Style::default() {
             return;
         }
-        let plain = selector.bytes().all(|byte| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'#' | b'-' | b'_')
-        });
+        let plain = selector
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'#' | b'-' | b'_'));
         let marks = selector.bytes().filter(|byte| matches!(byte, b'.' | b'#')).count();
         if plain && marks <= 1 && !selector.is_empty() && self.rules.len() < MOST_RULES {
             let key = match selector.find(['.', '#']) {
@@ -496,7 +496,12 @@ impl Sheet {
     }
 
     /// What the rules say of an element; nothing if none is about it.
-    pub(crate) fn style(&self, element: &str, class: Option<&str>, id: Option<&str>) -> Option<Style> {
+    pub(crate) fn style(
+        &self,
+        element: &str,
+        class: Option<&str>,
+        id: Option<&str>,
+    ) -> Option<Style> {
         if self.rules.is_empty() {
             return None;
         }

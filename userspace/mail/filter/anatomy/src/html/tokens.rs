@@ -87,27 +87,14 @@ impl<'h> Tokens<'h> {
     }
 
     fn raw_text(&mut self, name: &str, decoded: bool) -> Option<Token<'h>> {
-        let rest = self.rest();
-        let mut end = rest.len();
-        let mut from = 0;
-        while name != "plaintext"
-            && let Some(at) = rest.as_bytes().get(from..).and_then(|rest| memmem::find(rest, b"</"))
-        {
-            let at = from + at;
-            let behind = rest.as_bytes().get(at + 2..).unwrap_or_default();
-            let is_end = behind
-                .get(..name.len())
-                .is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()))
-                && matches!(
-                    behind.get(name.len()),
-                    Some(b'\t' | b'\n' | 0x0c | b'\r' | b' ' | b'/' | b'>')
-                );
-            if is_end {
-                end = at;
-                break;
-            }
-            from = at + 2;
-        }
+        let bytes = self.rest().as_bytes();
+        let end = match name {
+            "plaintext" => bytes.len(),
+            "script" => script_end(bytes),
+            _ => memmem::find_iter(bytes, b"</")
+                .find(|at| is_tag(bytes.get(at + 2..), name))
+                .unwrap_or(bytes.len()),
+        };
         let text = self.take(end);
         if text.is_empty() {
             return None;
@@ -164,7 +151,8 @@ impl<'h> Tokens<'h> {
             }
         }
         let mut from = 0;
-        while let Some(at) = rest.as_bytes().get(from..).and_then(|rest| memmem::find(rest, b"--")) {
+        while let Some(at) = rest.as_bytes().get(from..).and_then(|rest| memmem::find(rest, b"--"))
+        {
             let at = from + at;
             let behind = rest.get(at + 2..).unwrap_or_default();
             for end in [">", "!>"] {
@@ -197,8 +185,7 @@ impl<'h> Tokens<'h> {
                 [b'/', ..] => self.at += 1,
                 _ => {
                     let (name, value) = self.attribute();
-                    if tag.attributes.len() < self.most_attributes
-                        && tag.attribute(&name).is_none()
+                    if tag.attributes.len() < self.most_attributes && tag.attribute(&name).is_none()
                     {
                         tag.attributes.push((name, entities::decode(value, true)));
                     }
@@ -291,6 +278,41 @@ impl<'h> Iterator for Tokens<'h> {
             .map_or(rest.len(), |at| at + 1);
         Some(Token::Text(entities::decode(self.take(length), false)))
     }
+}
+
+/// Whether these octets are the name of a tag, and end there.
+fn is_tag(bytes: Option<&[u8]>, name: &str) -> bool {
+    bytes.and_then(|bytes| bytes.split_at_checked(name.len())).is_some_and(|(found, behind)| {
+        found.eq_ignore_ascii_case(name.as_bytes())
+            && behind.first().is_some_and(|&byte| is_blank(byte) || matches!(byte, b'/' | b'>'))
+    })
+}
+
+/// Where a script ends: sections 13.2.5.15 to 13.2.5.31. In a comment, a script's end tag does not end it if a start tag has
+/// been there.
+fn script_end(bytes: &[u8]) -> usize {
+    // Where the hyphens are that may end the comment.
+    let mut comment: Option<usize> = None;
+    let mut inner = false;
+    for at in memchr::memchr2_iter(b'<', b'>', bytes) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        if rest.starts_with(b">") {
+            let before = bytes.get(comment.unwrap_or(at)..at).unwrap_or_default();
+            if before.ends_with(b"--") {
+                (comment, inner) = (None, false);
+            }
+        } else if comment.is_none() && rest.starts_with(b"<!--") {
+            comment = Some(at + 2);
+        } else if comment.is_some() && is_tag(rest.get(1..), "script") {
+            inner = true;
+        } else if rest.starts_with(b"</") && is_tag(rest.get(2..), "script") {
+            if !inner {
+                return at;
+            }
+            inner = false;
+        }
+    }
+    bytes.len()
 }
 
 const fn is_blank(byte: u8) -> bool {

@@ -41,7 +41,11 @@ fn hidden(page: &Page, found: &mut Found) {
             .unwrap_or((&Hiding::Display, 0));
         found.add(
             Oddity::HiddenText,
-            format_args!("{} characters, most of them {}", page.hidden_characters(), how.describe()),
+            format_args!(
+                "{} characters, most of them {}",
+                page.hidden_characters(),
+                how.describe()
+            ),
         );
     }
     found.add_if(page.cut_words > 0, Oddity::CutWords);
@@ -72,12 +76,11 @@ fn active(anatomy: &Anatomy<'_>, page: &Page, found: &mut Found) {
 
 fn amount(anatomy: &Anatomy<'_>, found: &mut Found) {
     let shown: Vec<&Page> = anatomy.pages.iter().filter(|page| !page.attached).collect();
-    let letters = |text: &str| text.chars().filter(|char| char.is_alphanumeric()).take(4_096).count();
+    let letters =
+        |text: &str| text.chars().filter(|char| char.is_alphanumeric()).take(4_096).count();
     let text: usize = shown.iter().map(|page| letters(&page.visible)).sum();
-    let images: usize = shown
-        .iter()
-        .map(|page| page.images.iter().filter(|image| !image.pixel).count())
-        .sum();
+    let images: usize =
+        shown.iter().map(|page| page.images.iter().filter(|image| !image.pixel).count()).sum();
     let octets: usize = shown.iter().map(|page| page.octets).sum();
     if !shown.is_empty() && text < LITTLE && images > 0 {
         found.add(Oddity::ImageOnly, "");

@@ -39,11 +39,12 @@ pub(super) fn look(anatomy: &Anatomy<'_>, surroundings: &Surroundings<'_>, found
     date(header, surroundings.now, found);
     author(header, surroundings, found);
     let letters = &anatomy.subject_disguise;
+    // Titles are spaced out now and then; what is bait never is.
     let disguised = letters.invisible_in_words
+        + letters.hyphens
         + letters.mixed
         + letters.styled
-        + letters.spaced
-        + letters.digits;
+        + letters.baits.len();
     found.add_if(disguised > 0, Oddity::DisguisedSubject);
     found.add_if(letters.directions > 0, Oddity::ReversedSubject);
 }
@@ -112,7 +113,9 @@ fn author(header: &Header<'_>, surroundings: &Surroundings<'_>, found: &mut Foun
         found.add(Oddity::SeveralAuthors, addresses.join(", "));
     }
     let brands = surroundings.brands;
-    if let Some(address) = address_in(&author.name)
+    // Lists write for others, and say so.
+    if header.list_id.is_none()
+        && let Some(address) = address_in(&author.name)
         && owner(address.rsplit('@').next().unwrap_or_default()) != owner(&domain)
     {
         found.add(Oddity::AddressInName, format_args!("{address} instead of {}", author.address));
@@ -178,15 +181,76 @@ fn is_freemail(domain: &str) -> bool {
 
 /// In order.
 const FREEMAIL: &[&str] = &[
-    "126.com", "163.com", "aim.com", "aol.com", "att.net", "bk.ru", "comcast.net", "fastmail.com", "free.fr",
-    "freenet.de", "gmail.com", "gmx.at", "gmx.ch", "gmx.com", "gmx.de", "gmx.net", "googlemail.com",
-    "hotmail.co.uk", "hotmail.com", "hotmail.es", "hotmail.fr", "hotmail.it", "icloud.com", "inbox.lv",
-    "inbox.ru", "laposte.net", "libero.it", "list.ru", "live.com", "mac.com", "mail.com", "mail.ru",
-    "me.com", "msn.com", "naver.com", "onet.pl", "orange.fr", "outlook.com", "outlook.es", "outlook.fr",
-    "proton.me", "protonmail.com", "qq.com", "rambler.ru", "rediffmail.com", "rocketmail.com", "seznam.cz",
-    "sina.com", "t-online.de", "terra.com.br", "tutanota.com", "uol.com.br", "virgilio.it", "web.de",
-    "wp.pl", "ya.ru", "yahoo.co.in", "yahoo.co.jp", "yahoo.co.uk", "yahoo.com", "yahoo.com.br", "yahoo.de",
-    "yahoo.es", "yahoo.fr", "yahoo.it", "yandex.com", "yandex.ru", "yeah.net", "ymail.com", "zoho.com",
+    "126.com",
+    "163.com",
+    "aim.com",
+    "aol.com",
+    "att.net",
+    "bk.ru",
+    "comcast.net",
+    "fastmail.com",
+    "free.fr",
+    "freenet.de",
+    "gmail.com",
+    "gmx.at",
+    "gmx.ch",
+    "gmx.com",
+    "gmx.de",
+    "gmx.net",
+    "googlemail.com",
+    "hotmail.co.uk",
+    "hotmail.com",
+    "hotmail.es",
+    "hotmail.fr",
+    "hotmail.it",
+    "icloud.com",
+    "inbox.lv",
+    "inbox.ru",
+    "laposte.net",
+    "libero.it",
+    "list.ru",
+    "live.com",
+    "mac.com",
+    "mail.com",
+    "mail.ru",
+    "me.com",
+    "msn.com",
+    "naver.com",
+    "onet.pl",
+    "orange.fr",
+    "outlook.com",
+    "outlook.es",
+    "outlook.fr",
+    "proton.me",
+    "protonmail.com",
+    "qq.com",
+    "rambler.ru",
+    "rediffmail.com",
+    "rocketmail.com",
+    "seznam.cz",
+    "sina.com",
+    "t-online.de",
+    "terra.com.br",
+    "tutanota.com",
+    "uol.com.br",
+    "virgilio.it",
+    "web.de",
+    "wp.pl",
+    "ya.ru",
+    "yahoo.co.in",
+    "yahoo.co.jp",
+    "yahoo.co.uk",
+    "yahoo.com",
+    "yahoo.com.br",
+    "yahoo.de",
+    "yahoo.es",
+    "yahoo.fr",
+    "yahoo.it",
+    "yandex.com",
+    "yandex.ru",
+    "yeah.net",
+    "ymail.com",
+    "zoho.com",
 ];
 
 #[cfg(test)]
@@ -196,7 +260,11 @@ mod tests {
     #[test]
     fn the_list_is_in_order() {
         assert!(FREEMAIL.is_sorted());
-        assert!(is_freemail("GMAIL.com.") && is_freemail("mail.yahoo.co.uk") && !is_freemail("example.org"));
+        assert!(
+            is_freemail("GMAIL.com.")
+                && is_freemail("mail.yahoo.co.uk")
+                && !is_freemail("example.org")
+        );
     }
 
     #[test]

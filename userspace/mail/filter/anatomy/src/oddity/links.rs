@@ -1,8 +1,10 @@
 //! Oddities of links.
 
+use std::collections::HashSet;
+
 use super::{Found, Oddity};
 use crate::anatomy::{Anatomy, Surroundings};
-use crate::brand::Borrowed;
+use crate::brand::{Borrowed, Brands};
 use crate::disguise::Disguise;
 use crate::limits::Limits;
 use crate::link::{Host, Link, Place, Scheme, host_in_text, is_shortener, is_tracker, registrable};
@@ -16,12 +18,17 @@ const MANY_LABELS: usize = 5;
 pub(super) fn look(anatomy: &Anatomy<'_>, surroundings: &Surroundings<'_>, found: &mut Found) {
     let author = anatomy.header.author_domain();
     let author = author.as_deref().map(|domain| registrable(domain).unwrap_or(domain));
+    // Newsletters lead to one host a hundred times.
+    let mut known = HashSet::new();
     for link in &anatomy.links {
         scheme(link, found);
         let Some(host) = &link.host else { continue };
         place(link, host, found);
         if let Host::Name { ascii, shown, registrable, .. } = host {
-            name(link, ascii, shown, surroundings, found);
+            name(link, ascii, found);
+            if is_clicked(link) && known.insert(ascii) {
+                letters(ascii, shown, surroundings.brands, found);
+            }
             if matches!(link.place, Place::Anchor) {
                 promise(link, registrable, author, found);
             }
@@ -32,7 +39,7 @@ pub(super) fn look(anatomy: &Anatomy<'_>, surroundings: &Surroundings<'_>, found
 }
 
 fn scheme(link: &Link, found: &mut Found) {
-    let clicked = !matches!(link.place, Place::Image | Place::Loaded);
+    let clicked = is_clicked(link);
     match link.scheme {
         Scheme::Data if clicked => found.add(Oddity::DataLink, start(link)),
         Scheme::Script => found.add(Oddity::ScriptLink, start(link)),
@@ -59,7 +66,7 @@ fn place(link: &Link, host: &Host, found: &mut Found) {
     if let Host::Address { disguised, .. } = host {
         if *disguised {
             found.add(Oddity::DisguisedAddress, format_args!("{} is {}", start(link), host.name()));
-        } else if matches!(link.place, Place::Anchor | Place::Form | Place::Text | Place::Refresh) {
+        } else if is_clicked(link) {
             found.add(Oddity::AddressLink, host.name());
         }
     }
@@ -70,40 +77,37 @@ fn place(link: &Link, host: &Host, found: &mut Found) {
     }
 }
 
-fn name(
-    link: &Link,
-    ascii: &str,
-    shown: &str,
-    surroundings: &Surroundings<'_>,
-    found: &mut Found,
-) {
-    let clicked = matches!(
-        link.place,
-        Place::Anchor | Place::Form | Place::Text | Place::Refresh | Place::Code
-    );
-    if let Some(Host::Name { labels, registrable, .. }) = &link.host {
-        if *labels >= MANY_LABELS {
-            found.add(Oddity::ManyLabels, ascii);
-        }
-        if clicked && is_shortener(registrable) {
-            found.add(Oddity::ShortLink, start(link));
-        }
-        if clicked
-            && let Some(onward) = &link.onward
-            && let Some(host) = host_in_text(onward)
-            && host.owner() != *registrable
-            && !is_tracker(registrable)
-        {
-            found.add(Oddity::OnwardLink, format_args!("{ascii} leads on to {}", host.name()));
-        }
+/// Whether readers follow it, or are taken there.
+fn is_clicked(link: &Link) -> bool {
+    !matches!(link.place, Place::Image | Place::Loaded)
+}
+
+fn name(link: &Link, ascii: &str, found: &mut Found) {
+    let Some(Host::Name { labels, registrable, .. }) = &link.host else { return };
+    if *labels >= MANY_LABELS {
+        found.add(Oddity::ManyLabels, ascii);
     }
-    if !clicked {
+    if !is_clicked(link) {
         return;
     }
+    if is_shortener(registrable) {
+        found.add(Oddity::ShortLink, start(link));
+    }
+    if let Some(onward) = &link.onward
+        && let Some(host) = host_in_text(onward)
+        && host.owner() != *registrable
+        && !is_tracker(registrable)
+    {
+        found.add(Oddity::OnwardLink, format_args!("{ascii} leads on to {}", host.name()));
+    }
+}
+
+/// What the letters of a host are taken for.
+fn letters(ascii: &str, shown: &str, brands: &Brands, found: &mut Found) {
     if shown != ascii && Disguise::of(shown, &Limits::default()).mixed > 0 {
         found.add(Oddity::ForeignScripts, format_args!("{shown} ({ascii})"));
     }
-    match surroundings.brands.borrowed(shown, ascii) {
+    match brands.borrowed(shown, ascii) {
         Some(Borrowed::Looks(brand)) => {
             found.add(Oddity::LookalikeLink, format_args!("{shown} ({ascii}) like {brand}"));
         }

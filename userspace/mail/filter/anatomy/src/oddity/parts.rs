@@ -86,7 +86,8 @@ fn inner_differs(name: &str, inner: &str) -> bool {
 
 /// Whether a name shows another end than it has.
 fn hides_its_end(name: &str) -> bool {
-    let invisible = name.chars().any(|char| is_direction(char) || is_invisible(char) || char.is_control());
+    let invisible =
+        name.chars().any(|char| is_direction(char) || is_invisible(char) || char.is_control());
     // So many spaces that the end is outside of the window.
     let spaces = name.contains("        ");
     let opens = opening(name);
@@ -107,9 +108,13 @@ fn name_fits(opens: Option<Opening>, name: &str, kind: Kind) -> bool {
     let ends = |ends: &[&str]| ends.iter().any(|end| lower.ends_with(end));
     match kind {
         _ if kind.runs() && kind != Kind::Script => false,
-        Kind::Zip => !ends(&[".pdf", ".jpg", ".jpeg", ".png", ".gif", ".txt", ".rtf", ".doc", ".csv"]),
+        Kind::Zip => {
+            !ends(&[".pdf", ".jpg", ".jpeg", ".png", ".gif", ".txt", ".rtf", ".doc", ".csv"])
+        }
         Kind::Rar | Kind::SevenZip | Kind::DiskImage => false,
-        Kind::Html => !ends(&[".pdf", ".doc", ".docx", ".jpg", ".jpeg", ".png", ".gif", ".xlsx", ".pptx"]),
+        Kind::Html => {
+            !ends(&[".pdf", ".doc", ".docx", ".jpg", ".jpeg", ".png", ".gif", ".xlsx", ".pptx"])
+        }
         _ => true,
     }
 }
@@ -117,7 +122,8 @@ fn name_fits(opens: Option<Opening>, name: &str, kind: Kind) -> bool {
 /// Whether a document of the newer kind has a project of macros: it is named in the archive's list.
 fn has_macros(part: &Part<'_>) -> bool {
     part.kind == Kind::Zip && {
-        let list = part.content.get(part.content.len().saturating_sub(64 << 10)..).unwrap_or_default();
+        let list =
+            part.content.get(part.content.len().saturating_sub(64 << 10)..).unwrap_or_default();
         memchr::memmem::find(list, b"vbaProject.bin").is_some()
     }
 }

@@ -36,19 +36,18 @@ fn what_is_seen() {
         ("<div style='position:absolute;left:-9999px'>h</div>v", "v", "h"),
         ("<style>.x{display:none}</style><p class='x'>h</p>v", "v", "h"),
         ("<style>.x{display:none}</style><p class='x' style='display:block'>v</p>", "v", ""),
-        ("<p class='x'>h</p>v<style>.x{display:none}</style>", "v", "h"),
+        ("<p class='x'>h</p>v<sTyLe>.x{display:none}</style>", "v", "h"),
         ("<style>div p{background:#000}</style><font color=white>v</font>", "v", ""),
         ("<noframes>h</noframes><iframe>i</iframe>v", "v", "hi"),
         ("<noscript>v</noscript>", "v", ""),
         ("v<input type=hidden value=x>w", "vw", ""),
         ("<textarea>v</textarea>", "v", ""),
         // What closes nothing.
-        ("<div style='display:none'>h</span></td></p>h</div>v", "v", "hh"),
+        ("<div style='display:none'>h</span></td></p>h</div>v", "v", "h\nh"),
         ("<table><tr><td><b style='display:none'>h</td><td>v</td>", "v", "h"),
     ] {
         let read = page(html);
-        let hidden_now = read.hidden.replace("h h", "hh");
-        assert_eq!((read.visible.as_str(), hidden_now.as_str()), (visible, hidden), "{html}");
+        assert_eq!((read.visible.as_str(), read.hidden.as_str()), (visible, hidden), "{html}");
         assert_eq!(read.hidden.is_empty(), read.hidden_characters() == 0, "{html}");
     }
 }
@@ -94,14 +93,20 @@ fn links() {
          <a name=x>no link</a><a href='y'><img src=z></a><map><area href='w'></map>
          <a href=' h\ntt\tp://c.example '>open",
     );
-    let anchors: Vec<_> =
-        read.anchors.iter().map(|one| (one.target.as_str(), one.text.as_str(), one.image)).collect();
-    assert_eq!(anchors, [
-        ("https://a.example/x", "see here", false),
-        ("y", "", true),
-        ("w", "", false),
-        ("http://c.example", "open", false),
-    ]);
+    let anchors: Vec<_> = read
+        .anchors
+        .iter()
+        .map(|one| (one.target.as_str(), one.text.as_str(), one.image))
+        .collect();
+    assert_eq!(
+        anchors,
+        [
+            ("https://a.example/x", "see here", false),
+            ("y", "", true),
+            ("w", "", false),
+            ("http://c.example", "open", false),
+        ]
+    );
     assert_eq!(read.base.as_deref(), Some("https://b.example/"));
     // A link in a link ends the one before.
     let read = page("<a href=a>one <a href=b>two</a>");
@@ -118,23 +123,30 @@ fn what_else_there_is() {
          <meta http-equiv=Refresh content='0; URL=\"https://r.example/\"'><p onclick='location.href=1'>
          <script src='https://s.example/'></script>",
     );
-    assert_eq!(read.forms, [Form {
-        action: "https://f.example/".into(),
-        fields: 2,
-        password: true
-    }]);
+    assert_eq!(
+        read.forms,
+        [Form { action: "https://f.example/".into(), fields: 2, password: true }]
+    );
     let images: Vec<_> =
         read.images.iter().map(|one| (one.source.as_str(), one.remote, one.pixel)).collect();
-    assert_eq!(images, [
-        ("https://i.example/p.gif", true, true),
-        ("cid:x", false, false),
-        ("http://i.example/b.png", true, false),
-    ]);
+    assert_eq!(
+        images,
+        [
+            ("https://i.example/p.gif", true, true),
+            ("cid:x", false, false),
+            ("http://i.example/b.png", true, false),
+        ]
+    );
     assert_eq!(read.loaded, ["https://e.example/", "https://s.example/"]);
     assert_eq!(read.refresh.as_deref(), Some("https://r.example/"));
-    assert_eq!((read.comments, read.frames, read.scripts.count, read.scripts.handlers), (1, 1, 1, 1));
+    assert_eq!(
+        (read.comments, read.frames, read.scripts.count, read.scripts.handlers),
+        (1, 1, 1, 1)
+    );
     assert_eq!(read.scripts.leaves, 1);
-    assert_eq!(read.alternatives, "A cat");
+    assert_eq!((read.alternatives.as_str(), read.pixels()), ("A cat", 1));
+    let read = page("<script type='application/ld+json'>{}</script><ScRiPt>x</sCrIpT>");
+    assert_eq!((read.scripts.count, read.visible.as_str()), (1, ""));
 }
 
 #[test]
@@ -157,17 +169,12 @@ fn smuggling() {
 
 #[test]
 fn limits_hold() {
-    let limits = Limits {
-        html: 10_000,
-        text: 100,
-        links: 3,
-        link: 50,
-        open: 8,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { html: 10_000, text: 100, links: 3, link: 50, open: 8, ..Limits::default() };
     let read = Page::read(&"<a href=x>word</a> ".repeat(100), &limits, 50_000);
     assert!(read.more && read.text_cut && !read.cut);
-    assert_eq!((read.anchors.len(), read.visible.len()), (3, 100));
+    assert_eq!(read.anchors.len(), 3);
+    assert!((90..=100).contains(&read.visible.len()), "{}", read.visible.len());
     let read = Page::read(&"<p>".repeat(10_000), &limits, 50_000);
     assert!(read.cut);
     assert_eq!(read.octets, 10_000);

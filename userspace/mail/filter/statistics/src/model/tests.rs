@@ -14,8 +14,14 @@ const DAY: Day = Day(20_000);
 
 /// A model that fits into a test.
 pub(crate) fn small() -> Model {
-    let parameters =
-        Parameters { lexicon_bits: 14, gram_bits: 14, personal_bits: 12, ..Parameters::default() };
+    let parameters = Parameters {
+        lexicon_bits: 14,
+        gram_bits: 14,
+        context_bits: 14,
+        personal_bits: 12,
+        rehearsed: 20,
+        ..Parameters::default()
+    };
     Model::new(Key::new(b"a test"), parameters).unwrap()
 }
 
@@ -47,7 +53,8 @@ impl Letter {
 }
 
 const PEOPLE: [&str; 5] = ["anna", "bruno", "clara", "david", "elena"];
-const MATTERS: [&str; 5] = ["the minutes", "our kernel patch", "dinner", "the invoice", "a lecture"];
+const MATTERS: [&str; 5] =
+    ["the minutes", "our kernel patch", "dinner", "the invoice", "a lecture"];
 const GOODS: [&str; 5] = ["pills", "a mortgage", "a degree", "casino chips", "watches"];
 
 fn of<'a>(list: &[&'a str; 5], turn: u32, step: u32) -> &'a str {
@@ -61,7 +68,9 @@ pub(crate) fn ham(turn: u32) -> Letter {
             ("From", format!("{person} <{person}@example.org>")),
             ("Subject", format!("Re: {matter}")),
         ],
-        body: format!("Hello, I have read {matter} and will call you on day {turn}. Thanks, {person}"),
+        body: format!(
+            "Hello, I have read {matter} and will call you on day {turn}. Thanks, {person}"
+        ),
     }
 }
 
@@ -72,7 +81,9 @@ pub(crate) fn spam(turn: u32) -> Letter {
             ("From", format!("Offers <win{turn}@bulk.example>")),
             ("Subject", format!("BUY {goods} NOW!!!")),
         ],
-        body: format!("Dear friend, {goods} at 80% off! Click http://{turn}.bulk.example/buy today"),
+        body: format!(
+            "Dear friend, {goods} at 80% off! Click http://{turn}.bulk.example/buy today"
+        ),
     }
 }
 
@@ -137,7 +148,7 @@ fn judging_changes_nothing() {
     let mut scratch = Scratch::new();
     let first = model.score(&spam(3).text(), None, &mut scratch);
     // Whatever the scratch was used for before.
-    model.score(&ham(3).text(), Some(User(1)), &mut scratch);
+    let _ = model.score(&ham(3).text(), Some(User(1)), &mut scratch);
     assert_eq!(model.score(&spam(3).text(), None, &mut scratch), first);
     assert_eq!(model.score(&spam(3).text(), None, &mut Scratch::new()), first);
 }

@@ -63,7 +63,7 @@ fn words_of_a_text() {
         (body("1234567890"), &[":#9"], &[":1234567890"]),
         (body("aaaaaaaaaabbbbbbbbbbccccccccccdddd"), &[":~ad"], &[]),
         (body("会议通知"), &[":会议", ":议通", ":通知"], &[":会议通知"]),
-        (body("----====----"), &[":--3", ":==3"], &[]),
+        (body("a ====***= b"), &[":==3", ":**2"], &[":==1"]),
         (body("a\u{a0}b\tc"), &[":a", ":b", ":c"], &[]),
     ]);
 }
@@ -220,6 +220,17 @@ fn no_more_pieces_than_asked_for() {
     for most_tokens in [0, 1, 100, 6000] {
         let parameters = Parameters { most_tokens, ..Parameters::default() };
         assert!(given(&parameters, &text).len() <= usize::from(most_tokens));
+    }
+}
+
+#[test]
+fn a_long_text_leaves_room_for_the_rest() {
+    let long = "word and another ".repeat(2000);
+    let markup = "<blink>";
+    let text = Text { body: &long, markup, ..Text::default() };
+    let given = given(&Parameters { most_tokens: 400, ..Parameters::default() }, &text);
+    for piece in ["tag:blink", "measure:kind:both", "measure:links:a"] {
+        assert!(given.iter().any(|given| given == piece), "{piece}");
     }
 }
 

@@ -72,10 +72,10 @@ impl Plain {
                 TokenSinkResult::Continue
             }
         }
-        let tokenizer = Tokenizer::new(Sink(RefCell::default()), TokenizerOpts {
-            discard_bom: false,
-            ..TokenizerOpts::default()
-        });
+        let tokenizer = Tokenizer::new(
+            Sink(RefCell::default()),
+            TokenizerOpts { discard_bom: false, ..TokenizerOpts::default() },
+        );
         let queue = BufferQueue::default();
         queue.push_back(StrTendril::from(html));
         while !queue.is_empty() {
@@ -116,6 +116,11 @@ fn as_browsers_do() {
         "<style>p > a { color: red }</style>x",
         "<script>if (a < b) document.write('</p>')</SCRIPT>x",
         "<script>open",
+        "<script><!-- <script> </script> --> </script>x",
+        "<script><!-- </script>x",
+        "<script><!--> <script></script>x",
+        "<script><!-- <script> --></script>x",
+        "<script><!-- <script> </script> </script>x</script>",
         "<script></script><p>",
         "<xmp><p></xmp><iframe><p></iframe><noembed>&amp;</noembed>",
         "<plaintext>a</plaintext>b",
@@ -128,24 +133,10 @@ fn as_browsers_do() {
 }
 
 #[test]
-fn names_are_those_of_browsers() {
-    // What is not in the table stays as it is; what is, is right.
-    for name in ["amp", "copy", "notin", "colon", "Ascr", "escr", "Hfr", "zopf", "ThickSpace", "jsercy"] {
-        let html = format!("&{name};x");
-        assert_eq!(Plain::ours(&html), Plain::theirs(&html), "{html}");
-    }
-    for (style, letters) in [("scr", 'a'..='z'), ("fr", 'A'..='Z'), ("opf", 'A'..='Z'), ("scr", 'A'..='Z')] {
-        for letter in letters {
-            let html = format!("&{letter}{style};");
-            assert_eq!(Plain::ours(&html), Plain::theirs(&html), "{html}");
-        }
-    }
-}
-
-#[test]
 fn every_name_of_the_table() {
+    assert_eq!(entities::names().count(), 2_231);
     for name in entities::names() {
-        for html in [format!("&{name};"), format!("&{name} x")] {
+        for html in [format!("&{name}"), format!("&{name}x;"), format!("<a b='&{name}=&{name}'>")] {
             assert_eq!(Plain::ours(&html), Plain::theirs(&html), "{html}");
         }
     }
@@ -163,11 +154,48 @@ fn attributes_have_a_limit() {
 /// Pieces of HTML that mean something beside each other.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
-        Just("<"), Just(">"), Just("/"), Just("="), Just("'"), Just("\""), Just(" "), Just("\n"), Just("!"), Just("-"),
-        Just("--"), Just("-->"), Just("<!--"), Just("a"), Just("B"), Just("p"), Just("\u{e4}"), Just("&"), Just("#"),
-        Just(";"), Just("&amp"), Just("&lt;"), Just("&#x41"), Just("x"), Just("1"), Just("<p "), Just("</p"), Just("<style>"),
-        Just("</style>"), Just("<title>"), Just("</title>"), Just("<?"), Just("</"), Just("<!doctype "), Just("[CDATA["),
-        Just("]]>"), Just("href"), Just("\r"), Just("<textarea>"), Just("</textarea"),
+        Just("<"),
+        Just(">"),
+        Just("/"),
+        Just("="),
+        Just("'"),
+        Just("\""),
+        Just(" "),
+        Just("\n"),
+        Just("!"),
+        Just("-"),
+        Just("--"),
+        Just("-->"),
+        Just("<!--"),
+        Just("a"),
+        Just("B"),
+        Just("p"),
+        Just("\u{e4}"),
+        Just("&"),
+        Just("#"),
+        Just(";"),
+        Just("&amp"),
+        Just("&lt;"),
+        Just("&#x41"),
+        Just("x"),
+        Just("1"),
+        Just("<p "),
+        Just("</p"),
+        Just("<style>"),
+        Just("</style>"),
+        Just("<title>"),
+        Just("</title>"),
+        Just("<?"),
+        Just("</"),
+        Just("<!doctype "),
+        Just("[CDATA["),
+        Just("]]>"),
+        Just("href"),
+        Just("\r"),
+        Just("<textarea>"),
+        Just("</textarea"),
+        Just("<script>"),
+        Just("</script>"),
     ];
     proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
