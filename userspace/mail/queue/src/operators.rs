@@ -358,15 +358,9 @@ fn apply(locked: &mut Locked, key: Key, mut row: RecipientRow, change: Change, n
             locked.lanes.due(&row.destination, now);
             locked.change(key, row);
         }
-        // Where nobody saw to it, it goes some day; now somebody does.
-        (Change::Hold, HELD) if row.held_until.is_some() => {
-            row.held_until = None;
-            let text = "an operator holds it".to_owned();
-            locked.event(key.0, EventKind::Held, Some(&row), text, now);
-            locked.change(key, row);
-        }
-        (Change::Hold, WAITING) => {
-            row.state = HELD;
+        // What is held as nobody can be told goes some day; what an operator holds stays.
+        (Change::Hold, state) if state == WAITING || state == HELD && row.held_until.is_some() => {
+            (row.state, row.held_until) = (HELD, None);
             let text = "an operator holds it".to_owned();
             locked.event(key.0, EventKind::Held, Some(&row), text, now);
             locked.change(key, row);

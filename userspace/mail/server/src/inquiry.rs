@@ -91,10 +91,12 @@ const SILENT: Duration = Duration::from_secs(5);
 /// Answers that are remembered.
 const MOST: usize = 100_000;
 
-/// A back-end is asked for so many recipients at once, and for one of them for so long; a turn may be waited for as long as that. Each
-/// has turns of its own: one that hangs keeps nobody from asking the others.
+/// A back-end is asked for so many recipients at once, and for one of them for so long. Each has turns of its own: one that hangs
+/// keeps nobody from asking the others.
 const AT_ONCE: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a turn is waited for.
 const TURN: Duration = Duration::from_secs(5);
 
 /// How often connections that nobody uses are looked for.
@@ -192,6 +194,7 @@ impl Inquiry {
         // Not the back-end's own: it may have come to be another server.
         let key = format!("{host}:{port}");
         let place = Place::Server { host: &host, port, speaks };
+        let turns = || Arc::new(Semaphore::new(AT_ONCE));
         let turns = self.turns.lock().entry(id).or_insert_with(turns).clone();
         let Ok(_turn) = timeout(TURN, turns.acquire()).await else {
             // It is asked for many others, which says nothing of how it is.
@@ -206,7 +209,7 @@ impl Inquiry {
                 answers.learn(id, address, None, now);
                 Found::Known
             }
-            Ok(Ok(reply)) if !is_of_him(&reply) => {
+            Ok(Ok(reply)) if is_of_who_asks(&reply) => {
                 debug!(host, %address, %reply, "a back-end takes no inquiries");
                 Found::Known
             }
@@ -241,14 +244,10 @@ impl Inquiry {
     }
 }
 
-fn turns() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(AT_ONCE))
-}
-
-/// Whether a refusal speaks of the recipient, and not of us, of the connection or of a sender without a name, whom some refuse whoever it
-/// is for (RFC 3463 section 2): then nobody can be asked there.
-fn is_of_him(reply: &Reply) -> bool {
-    !(reply.is_permanent() && matches!(reply.status().subject, 3..=7))
+/// Whether it is a refusal of us, of the connection or of a sender without a name, and not of the recipient (RFC 3463 section 2): then
+/// nobody can be asked there.
+fn is_of_who_asks(reply: &Reply) -> bool {
+    reply.is_permanent() && matches!(reply.status().subject, 3..=7)
 }
 
 /// Of several, as it is when one of them is enough. Nothing at all is no reason to refuse.
@@ -325,18 +324,18 @@ mod tests {
 
     #[test]
     fn refusals_of_whoever_asks_are_no_answer() {
-        for (code, text, of_him) in [
-            (250, "2.1.5 Ok", true),
-            (450, "4.7.1 Greylisted", true),
-            (550, "No such user", true),
-            (550, "5.1.1 No such user", true),
-            (550, "5.2.1 Mailbox disabled", true),
-            (550, "5.7.1 Bounces must be signed", false),
-            (554, "5.7.1 Client host rejected", false),
-            (501, "5.5.4 Bad sender", false),
-            (550, "5.3.0 Not here", false),
+        for (code, text, of_us) in [
+            (250, "2.1.5 Ok", false),
+            (450, "4.7.1 Greylisted", false),
+            (550, "No such user", false),
+            (550, "5.1.1 No such user", false),
+            (550, "5.2.1 Mailbox disabled", false),
+            (550, "5.7.1 Bounces must be signed", true),
+            (554, "5.7.1 Client host rejected", true),
+            (501, "5.5.4 Bad sender", true),
+            (550, "5.3.0 Not here", true),
         ] {
-            assert_eq!(is_of_him(&Reply::of_text(code, text)), of_him, "{text}");
+            assert_eq!(is_of_who_asks(&Reply::of_text(code, text)), of_us, "{text}");
         }
     }
 

@@ -71,9 +71,9 @@ pub(super) fn rows(place: &str, contenders: &[(&str, Turns)], figures: &[Figure]
             if let Some((other, others)) = beside
                 && !others.values(figure.what).is_empty()
                 && figure.what != BUSY
-                // What is compared with nothing flushed has no ratio.
+                // What is compared with nothing flushed has no ratio; a budget is never left out.
                 && let ratio = turn_by_turn(values, others.values(figure.what))
-                && ratio.is_finite()
+                && (ratio.is_finite() || figure.least.is_some())
             {
                 row.against = Some(id(other, figure.what));
                 row.ratio = Some(ratio);
