@@ -45,7 +45,7 @@ pub struct Bodies {
 /// How bodies are kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BodyOptions {
-    /// The level of zstd. 3 compresses 200 MB/s of mail to 0.3 of it; 9 saves a tenth of that and takes four times as long.
+    /// The level of zstd. Of the letters of `bench mail` 3 leaves 0.391, and 6 leaves 0.383, with a dictionary of 128 KiB.
     pub level: i32,
     /// Bytes of messages that may be on their way into packs at once.
     pub room: usize,
@@ -163,7 +163,7 @@ const READS: usize = 8;
 impl Default for BodyOptions {
     fn default() -> Self {
         Self {
-            level: 3,
+            level: 6,
             room: 256 << 20,
             recent: 64 << 20,
             grace: 900,

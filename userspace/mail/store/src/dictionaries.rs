@@ -13,13 +13,13 @@ use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 
 /// Bytes of a trained dictionary.
-pub const SIZE: usize = 128 << 10;
+pub const SIZE: usize = 512 << 10;
 
 /// Most bytes of an object with a dictionary.
 pub const MOST: usize = 1 << 20;
 
 /// Most bytes of samples to train with: a hundred times the dictionary, and more brings nothing.
-pub const SAMPLES: usize = 24 << 20;
+pub const SAMPLES: usize = 50 << 20;
 
 const MAGIC: [u8; 8] = *b"MURDICT1";
 

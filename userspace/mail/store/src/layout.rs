@@ -1,10 +1,11 @@
-//! Finds base64 in a message, so that it can be kept decoded, and writes it again just as it was. Pure.
+//! Finds base64 in a message, so that it can be kept decoded, and soft line breaks, so that they needn't be kept, and writes it
+//! again just as it was. Pure.
 //!
 //! No MIME is parsed: a run of lines of one length in the alphabet of base64 (RFC 4648 section 4), the last of them as long or
 //! shorter, is decoded, encoded again and compared with what was there; only then is it left out. What the message says of
-//! itself does not matter, and a signature over it stays right.
+//! itself does not matter, and a signature over it stays right. The same is done with soft line breaks (`folded`).
 //!
-//! What stays is the content: the text and, in its place, what was decoded. Parts of 64 KiB and more (decoded) are taken out,
+//! What stays is the content: the text and, in its place, what was decoded or unfolded. Parts of 64 KiB and more (decoded) are taken out,
 //! to be kept once however many messages have them. The recipe says how the message is put together again: for each piece a
 //! number (LEB128) with its length and, in the two lowest bits, its kind; what is behind the last piece is text.
 //!
@@ -13,6 +14,9 @@
 //! | 0 | text | none |
 //! | 1 | decoded bytes in the content | the lines: their length, CRLF or LF, whether the last one has it |
 //! | 2 | a part | the same, and the part's 32-byte hash |
+//! | 3 | text in the content without its soft breaks | the lines: their width, how the last of a folded line ends, CRLF or LF; how many breaks |
+//!
+//! Programs from before kind 3 refuse it as a damaged recipe, and this one reads all that they wrote.
 
 use std::ops::Range;
 
@@ -20,6 +24,9 @@ use data_encoding::BASE64;
 
 use crate::codec::DecodeError;
 use crate::frame::{MOST, PartHash};
+use folded::{Fold, Folding};
+
+mod folded;
 
 /// Parts with so many bytes decoded are kept apart.
 pub const APART: usize = 64 << 10;
@@ -69,6 +76,8 @@ enum Piece {
     Inline { from: usize, length: usize, shape: Shape },
     /// A part by its place in the list, in base64.
     Part { index: usize, length: usize, shape: Shape },
+    /// From a place in the content on, folded.
+    Folded { from: usize, length: usize, fold: Fold, breaks: u64 },
 }
 
 /// How base64 is broken into lines.
@@ -86,47 +95,100 @@ impl Layout {
     /// Takes a message apart. `key` is what parts are hashed with.
     #[must_use]
     pub fn of(raw: &[u8], key: &[u8; 32]) -> Self {
-        let mut recipe = Vec::new();
-        let mut content = Vec::new();
-        let mut parts: Vec<Part> = Vec::new();
-        let mut text = 0;
+        let mut taken = Taken::default();
+        let mut folding: Option<Folding> = None;
+        let mut looked_at = 0;
         let mut at = 0;
         while at < raw.len() {
-            let found = match Run::at(raw, at) {
-                Looked::NoRun { next } => {
-                    at = next;
+            let line = Line::at(raw, at);
+            if at >= looked_at
+                && let Some(found) = Run::at(raw, &line)
+            {
+                if let Some((end, shape, decoded)) = found.decode(raw) {
+                    taken.unfold(raw, folding.take());
+                    taken.decoded(raw, at..end, shape, decoded, key);
+                    at = end;
                     continue;
                 }
-                Looked::Run(run) => run,
-            };
-            if let Some((end, shape, decoded)) = found.decode(raw) {
-                let before = raw.get(text..at).unwrap_or_default();
-                if !before.is_empty() {
-                    push(&mut recipe, (before.len() as u64) << 2);
-                    content.extend_from_slice(before);
-                }
-                let apart = decoded.len() >= APART;
-                push(&mut recipe, (decoded.len() as u64) << 2 | if apart { 2 } else { 1 });
-                push(&mut recipe, shape.to_number());
-                if apart {
-                    let hash = PartHash(*blake3::keyed_hash(key, &decoded).as_bytes());
-                    recipe.extend_from_slice(&hash.0);
-                    parts.push(Part { hash, content: decoded });
-                } else {
-                    content.extend_from_slice(&decoded);
-                }
-                text = end;
-                at = end;
-            } else {
                 // Whatever it is, its lines are looked at once.
-                at = found.end;
+                looked_at = found.end;
             }
+            let goes_on = folding.as_mut().is_some_and(|folding| folding.take(raw, &line));
+            if !goes_on {
+                taken.unfold(raw, folding.take());
+                folding = Folding::at(raw, &line);
+            }
+            at = line.next;
         }
-        if recipe.is_empty() {
-            return Self { recipe, content: None, parts };
+        taken.unfold(raw, folding);
+        taken.finish(raw)
+    }
+}
+
+/// What was taken of a message so far.
+#[derive(Default)]
+struct Taken {
+    recipe: Vec<u8>,
+    content: Vec<u8>,
+    parts: Vec<Part>,
+    /// Where in the message that ends.
+    end: usize,
+}
+
+impl Taken {
+    /// Text, up to a place.
+    fn text(&mut self, raw: &[u8], until: usize) {
+        let text = raw.get(self.end..until).unwrap_or_default();
+        if !text.is_empty() {
+            push(&mut self.recipe, (text.len() as u64) << 2);
+            self.content.extend_from_slice(text);
         }
-        content.extend_from_slice(raw.get(text..).unwrap_or_default());
-        Self { recipe, content: Some(content), parts }
+        self.end = until;
+    }
+
+    /// What was decoded of a range.
+    fn decoded(
+        &mut self,
+        raw: &[u8],
+        range: Range<usize>,
+        shape: Shape,
+        decoded: Vec<u8>,
+        key: &[u8; 32],
+    ) {
+        self.text(raw, range.start);
+        let apart = decoded.len() >= APART;
+        push(&mut self.recipe, (decoded.len() as u64) << 2 | if apart { 2 } else { 1 });
+        push(&mut self.recipe, shape.to_number());
+        if apart {
+            let hash = PartHash(*blake3::keyed_hash(key, &decoded).as_bytes());
+            self.recipe.extend_from_slice(&hash.0);
+            self.parts.push(Part { hash, content: decoded });
+        } else {
+            self.content.extend_from_slice(&decoded);
+        }
+        self.end = range.end;
+    }
+
+    /// Folded text that has come to its end, if it is a gain.
+    fn unfold(&mut self, raw: &[u8], folding: Option<Folding>) {
+        let Some(folding) = folding.filter(Folding::is_gain) else { return };
+        let range = folding.range();
+        self.text(raw, range.start);
+        let before = self.content.len();
+        if let Some((fold, breaks)) = folding.unfold(raw, &mut self.content) {
+            push(&mut self.recipe, ((self.content.len() - before) as u64) << 2 | 3);
+            push(&mut self.recipe, fold.to_number());
+            push(&mut self.recipe, breaks);
+            self.end = range.end;
+        }
+    }
+
+    fn finish(mut self, raw: &[u8]) -> Layout {
+        let content = (!self.recipe.is_empty()).then(|| {
+            self.content.extend_from_slice(raw.get(self.end..).unwrap_or_default());
+            self.content
+        });
+        Layout { recipe: self.recipe, content, parts: self.parts }
     }
 }
 
@@ -158,6 +220,17 @@ impl Recipe {
             if kind == 0 {
                 pieces.push(Piece::Text { from, length });
                 written = written.saturating_add(length as u64);
+                from = from.saturating_add(length);
+                continue;
+            }
+            if kind == 3 {
+                let fold = Fold::of_number(take(&mut bytes)?).ok_or(DecodeError::Recipe)?;
+                let breaks = take(&mut bytes)?;
+                if breaks > fold.most_breaks(length) {
+                    return Err(DecodeError::Recipe);
+                }
+                pieces.push(Piece::Folded { from, length, fold, breaks });
+                written = written.saturating_add(fold.written(length, breaks));
                 from = from.saturating_add(length);
                 continue;
             }
@@ -260,6 +333,9 @@ impl Recipe {
                         let part = part(index).filter(|part| part.len() == length);
                         shape.write(part.ok_or(DecodeError::Part)?, &inside, &mut joined);
                     }
+                    Piece::Folded { from, length, fold, .. } => {
+                        fold.write(slice(content, from, length)?, &inside, &mut joined);
+                    }
                 }
             }
             at = end;
@@ -287,6 +363,7 @@ impl Piece {
             Self::Inline { length, shape, .. } | Self::Part { length, shape, .. } => {
                 shape.written(*length)
             }
+            Self::Folded { length, fold, breaks, .. } => fold.written(*length, *breaks),
         }
     }
 }
@@ -389,29 +466,18 @@ struct Run {
     ended: bool,
 }
 
-enum Looked {
-    NoRun {
-        /// Where the next line begins.
-        next: usize,
-    },
-    Run(Run),
-}
-
 impl Run {
-    /// Looks at the line that begins there, and if it may be base64, at those that follow.
-    fn at(raw: &[u8], from: usize) -> Looked {
+    /// Looks at a line, and if it may be base64, at those that follow.
+    fn at(raw: &[u8], line: &Line) -> Option<Self> {
+        let text = raw.get(line.text.clone()).unwrap_or_default();
         // Most lines have a space or another sign soon, and needn't be looked at to their end for that.
-        let head = raw.get(from..).unwrap_or_default();
-        let head = head.get(..24).unwrap_or(head);
-        let line = Line::at(raw, from);
-        let short = line.text.len() < 4;
-        if short || !head.iter().take(line.text.len()).all(|byte| is_digit(*byte) || *byte == b'=')
-        {
-            return Looked::NoRun { next: line.next };
+        let head = text.get(..24).unwrap_or(text);
+        if text.len() < 4 || !head.iter().all(|byte| is_digit(*byte) || *byte == b'=') {
+            return None;
         }
         let (width, crlf) = (line.text.len(), line.crlf);
         let mut run = Self {
-            from,
+            from: line.text.start,
             end: line.next,
             width,
             crlf,
@@ -419,9 +485,9 @@ impl Run {
             last: line.text.clone(),
             ended: line.ended,
         };
-        match kind(raw.get(line.text.clone()).unwrap_or_default()) {
-            LineKind::Other => return Looked::NoRun { next: line.next },
-            LineKind::Padded => return Looked::Run(run),
+        match kind(text) {
+            LineKind::Other => return None,
+            LineKind::Padded => return Some(run),
             LineKind::Plain => {}
         }
         while run.ended && run.end < raw.len() {
@@ -442,7 +508,7 @@ impl Run {
                 break;
             }
         }
-        Looked::Run(run)
+        Some(run)
     }
 
     /// Decodes it, if it is base64 that can be written again as it is: its end, its shape, and what it says.
