@@ -6,11 +6,13 @@
 use std::fs::{self, Permissions};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use muralla_lab::clients::{Client, ClientOptions, Kind};
+use muralla_lab::clients::{Client, ClientOptions, Kind, Snapshot, Totals, message_id};
 use muralla_lab::namespace::Namespace;
+use muralla_lab::process::Process;
 use muralla_lab::{Family, Lab, LabOptions};
 use muralla_tests::dns_role::DnsRole;
 use muralla_tests::mail_role::{MailRole, PASSWORD};
@@ -327,13 +329,15 @@ fn mail_goes_from_provider_to_provider() {
 fn up_restarts_of_mail_turn_nobody_away_and_lose_nothing() {
     let lab = lab("mail-restarts");
     let mut north =
-        MailRole::prepare(&lab, "north.test", ip(NORTH), ip(RESOLVER), &["ann"]).unwrap();
+        MailRole::prepare(&lab, "north.test", ip(NORTH), ip(RESOLVER), &["ann", "bob"]).unwrap();
     north.begin().unwrap();
-    let kind = Kind::Smtp { recipient: north.user("ann"), data: true };
+    // Each time for another one, for their messages have the same numbers.
+    let kind = |user: &str| Kind::Smtp { recipient: north.user(user), data: true };
+    let (ann, bob) = (kind("ann"), kind("bob"));
     let target = SocketAddr::new(ip(NORTH), 25);
     let mut options = ClientOptions::new(lab.internet_hosts(Family::V4), target, 20);
     options.timeout = Duration::from_secs(30);
-    let client = Client::start(lab.internet(), kind.clone(), options.clone()).unwrap();
+    let client = Client::start(lab.internet(), ann, options.clone()).unwrap();
     for round in 0..6 {
         thread::sleep(Duration::from_secs(1));
         if round % 2 == 0 {
@@ -346,20 +350,84 @@ fn up_restarts_of_mail_turn_nobody_away_and_lose_nothing() {
     let totals = client.stop();
     assert!(totals.snapshot.ok > 100, "{totals:?}");
     assert_eq!(totals.snapshot.failed, 0, "{:?}", totals.snapshot.last_failure);
-    let count = |north: &MailRole<'_>| north.mailbox("ann").unwrap().len() as u64;
-    assert_eq!(count(&north), totals.snapshot.ok);
+    let there = mailbox_with_all(&north, "ann", &totals);
+    assert_eq!(there, totals.snapshot.ok, "some came twice");
 
     // Killed, it may cost a client its connection, and never a message that it has taken.
-    let client = Client::start(lab.internet(), kind, options).unwrap();
+    let client = Client::start(lab.internet(), bob, options).unwrap();
     for _ in 0..5 {
         thread::sleep(Duration::from_secs(1));
         north.end(Signal::KILL).unwrap();
         north.begin().unwrap();
     }
     let crashed = client.stop();
-    let acknowledged = totals.snapshot.ok + crashed.snapshot.ok;
     assert!(crashed.snapshot.ok > 50, "{crashed:?}");
-    let there = count(&north);
-    println!("{acknowledged} acknowledged, {there} there, {} cut off", crashed.snapshot.failed);
-    assert!(there >= acknowledged, "{there} of {acknowledged} are there");
+    let there = mailbox_with_all(&north, "bob", &crashed);
+    let Snapshot { ok, failed, .. } = crashed.snapshot;
+    println!("{ok} acknowledged, {there} there, {failed} cut off");
+    // What was cut off before its acknowledgement may be there as well, and nothing besides.
+    assert!(there <= ok + failed, "{there} are there of {ok} and {failed}");
+}
+
+#[test]
+fn noloss_a_slow_disk_costs_time_and_no_message() {
+    const EACH_FLUSH: Duration = Duration::from_secs(1);
+    let lab = lab("mail-slow-disk");
+    let mut north =
+        MailRole::prepare(&lab, "north.test", ip(NORTH), ip(RESOLVER), &["ann", "bob"]).unwrap();
+    north.begin().unwrap();
+    let slowed = slow_down(&lab, north.role().pid().unwrap(), EACH_FLUSH);
+    let target = SocketAddr::new(ip(NORTH), 25);
+    let mut options = ClientOptions::new(lab.internet_hosts(Family::V4), target, 10);
+    options.timeout = Duration::from_secs(60);
+    let client = |user: &str| {
+        let kind = Kind::Smtp { recipient: north.user(user), data: true };
+        Client::start(lab.internet(), kind, options.clone()).unwrap()
+    };
+    let all_acknowledged = client("ann");
+    thread::sleep(Duration::from_secs(5));
+    let all_acknowledged = all_acknowledged.stop();
+    assert_eq!(all_acknowledged.snapshot.failed, 0, "{:?}", all_acknowledged.snapshot.last_failure);
+    assert!(
+        all_acknowledged.snapshot.p50_us >= EACH_FLUSH.as_micros() as u64,
+        "{all_acknowledged:?}"
+    );
+    // What has its acknowledgement is on the disk by then, whatever the disk still does.
+    let cut_off = client("bob");
+    thread::sleep(Duration::from_secs(6));
+    north.end(Signal::KILL).unwrap();
+    drop(slowed);
+    north.begin().unwrap();
+    let cut_off = cut_off.stop();
+    assert!(cut_off.snapshot.ok > 0, "{cut_off:?}");
+    mailbox_with_all(&north, "ann", &all_acknowledged);
+    mailbox_with_all(&north, "bob", &cut_off);
+}
+
+/// Delays each flush of a process, for as long as what this returns is there.
+fn slow_down(lab: &Lab, pid: u32, each: Duration) -> Process {
+    let delay = format!("inject=fsync,fdatasync,sync_file_range:delay_enter={}", each.as_micros());
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-e", "trace=fsync,fdatasync,sync_file_range", "-e", &delay]);
+    strace.args(["-p", &pid.to_string()]);
+    let strace = lab.spawn("strace", &mut strace).unwrap();
+    until("strace", SOON, || Ok(strace.output().contains("attached").then_some(()))).unwrap();
+    strace
+}
+
+/// Looks that a user has every message that was acknowledged; how many he has in all.
+fn mailbox_with_all(mail: &MailRole<'_>, user: &str, totals: &Totals) -> u64 {
+    let messages = mail.mailbox(user).unwrap();
+    let lost: Vec<usize> = totals
+        .delivered
+        .iter()
+        .copied()
+        .filter(|number| {
+            let line = format!("Message-ID: {}", message_id(*number));
+            !messages.iter().any(|message| message.contains(&line))
+        })
+        .collect();
+    assert!(lost.is_empty(), "acknowledged and not there: {lost:?} of {}", totals.snapshot.ok);
+    assert_eq!(totals.delivered.len() as u64, totals.snapshot.ok);
+    messages.len() as u64
 }

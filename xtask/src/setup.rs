@@ -113,6 +113,8 @@ const LAB: [Package; 33] = [
     package("python3-pyrad", "/usr/lib/python3/dist-packages/pyrad"),
     // Clocks that are wrong.
     package("faketime", "faketime"),
+    // Disks that are slow.
+    package("strace", "strace"),
     daemon("postgresql", "/usr/lib/postgresql"),
     daemon("postfix", "postfix"),
     Package {

@@ -44,7 +44,7 @@ pub enum Kind {
     Smtp {
         /// Recipient.
         recipient: String,
-        /// Whether a message is sent; otherwise the dialogue ends after RCPT.
+        /// Whether a message is sent; otherwise the dialogue ends after RCPT. Its Message-ID is [`message_id`] of its number.
         data: bool,
     },
 }
@@ -150,6 +150,13 @@ pub struct Totals {
     pub snapshot: Snapshot,
     /// All latencies of successes in microseconds, to be merged with those of other clients.
     pub latencies: Histogram,
+    /// Numbers of the messages that were acknowledged, in no order.
+    pub delivered: Vec<usize>,
+}
+
+/// How a message calls itself, by its number: the first of a client has 0.
+pub fn message_id(number: usize) -> String {
+    format!("<{number}@client.example>")
 }
 
 /// More threads than this are a mistake in the options.
@@ -246,7 +253,11 @@ impl ClientHandle {
         let mut tallies = self.shared.tallies();
         let interval = std::mem::replace(&mut tallies.interval, Tally::new());
         tallies.total.merge(&interval);
-        Totals { snapshot: interval.snapshot(), latencies: interval.latencies }
+        Totals {
+            snapshot: interval.snapshot(),
+            latencies: interval.latencies,
+            delivered: interval.delivered,
+        }
     }
 
     /// Starts nothing new, waits for what is under way (a timeout at most), and tells all.
@@ -255,7 +266,12 @@ impl ClientHandle {
         // The last interval goes into the totals.
         self.snapshot();
         let tallies = self.shared.tallies();
-        Totals { snapshot: tallies.total.snapshot(), latencies: tallies.total.latencies.clone() }
+        let total = &tallies.total;
+        Totals {
+            snapshot: total.snapshot(),
+            latencies: total.latencies.clone(),
+            delivered: total.delivered.clone(),
+        }
     }
 
     fn join(&mut self) {
@@ -345,6 +361,7 @@ struct Tally {
     retried: u64,
     over_tcp: u64,
     latencies: Histogram,
+    delivered: Vec<usize>,
     last_failure: Option<String>,
 }
 
@@ -357,6 +374,7 @@ impl Tally {
             retried: 0,
             over_tcp: 0,
             latencies: Histogram::new(),
+            delivered: Vec::new(),
             last_failure: None,
         }
     }
@@ -367,6 +385,7 @@ impl Tally {
                 self.latencies.record(latency.as_micros() as u64);
                 self.retried += u64::from(success.retried);
                 self.over_tcp += u64::from(success.over_tcp);
+                self.delivered.extend(success.delivered);
             }
             Err(error) => {
                 self.failed += 1;
@@ -381,6 +400,7 @@ impl Tally {
         self.retried += other.retried;
         self.over_tcp += other.over_tcp;
         self.latencies.merge(&other.latencies);
+        self.delivered.extend(&other.delivered);
         if other.last_failure.is_some() {
             self.last_failure.clone_from(&other.last_failure);
         }
@@ -407,6 +427,8 @@ impl Tally {
 struct Success {
     retried: bool,
     over_tcp: bool,
+    /// The number of the message that was acknowledged.
+    delivered: Option<usize>,
 }
 
 fn perform(
@@ -426,7 +448,9 @@ fn perform(
         Kind::Radius { secret, user, password } => {
             radius::authenticate(*source, options, secret.as_bytes(), (user, password), random)
         }
-        Kind::Smtp { recipient, data } => smtp::deliver(*source, options, recipient, *data),
+        Kind::Smtp { recipient, data } => {
+            smtp::deliver(*source, options, recipient, data.then_some(number))
+        }
     }
 }
 

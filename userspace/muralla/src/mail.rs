@@ -12,7 +12,8 @@ use anyhow::{Context as _, anyhow};
 use muralla_edge::offenders::Offence;
 use muralla_mail::config::MailConfig;
 use muralla_mail::operators::{
-    MessageForm, QueueAction, QueueEntry, QueueForm, QueuedMessage, TraceEvent,
+    DestinationsForm, MessageForm, QueueAction, QueueDestination, QueueEntry, QueueForm,
+    QueuedMessage, TraceEvent,
 };
 use muralla_mail::outgoing::hosts::Names;
 use muralla_mail::outgoing::sts::https::Https;
@@ -42,7 +43,12 @@ pub(crate) trait Mail: Send + Sync {
     fn status(&self) -> Option<Status>;
     /// Recipients in the queue that are meant.
     fn queue(&self, form: QueueForm) -> Pending<'_, anyhow::Result<Vec<QueueEntry>>>;
-    /// Changes them: how many.
+    /// Where most of it goes.
+    fn destinations(
+        &self,
+        form: DestinationsForm,
+    ) -> Pending<'_, anyhow::Result<Vec<QueueDestination>>>;
+    /// Changes recipients: how many.
     fn change_queue(
         &self,
         form: QueueForm,
@@ -282,6 +288,15 @@ impl Mail for Running {
 
     fn queue(&self, form: QueueForm) -> Pending<'_, anyhow::Result<Vec<QueueEntry>>> {
         Box::pin(async move { self.running()?.list_queue(&form).await.map_err(anyhow::Error::msg) })
+    }
+
+    fn destinations(
+        &self,
+        form: DestinationsForm,
+    ) -> Pending<'_, anyhow::Result<Vec<QueueDestination>>> {
+        Box::pin(async move {
+            self.running()?.list_destinations(form).await.map_err(anyhow::Error::msg)
+        })
     }
 
     fn change_queue(

@@ -21,10 +21,10 @@ pub(super) fn resolve(
     let message = query.encode();
     let (flags, retried) = ask(source, options, &message, |answer| answer_to(answer, &message))?;
     if flags & FLAG_TRUNCATED == 0 {
-        return served(flags).map(|()| Success { retried, over_tcp: false });
+        return served(flags).map(|()| Success { retried, ..Success::default() });
     }
     let flags = over_tcp(source, options, &query, deadline).context("over TCP after TC=1")?;
-    served(flags).map(|()| Success { retried, over_tcp: true })
+    served(flags).map(|()| Success { retried, over_tcp: true, ..Success::default() })
 }
 
 fn over_tcp(

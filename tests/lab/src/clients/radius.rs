@@ -23,7 +23,7 @@ pub(super) fn authenticate(
         verified_response(response, identifier, &authenticator, secret)
     })?;
     match code {
-        ACCESS_ACCEPT => Ok(Success { retried, over_tcp: false }),
+        ACCESS_ACCEPT => Ok(Success { retried, ..Success::default() }),
         ACCESS_REJECT => bail!("Access-Reject"),
         code => bail!("RADIUS code {code}"),
     }

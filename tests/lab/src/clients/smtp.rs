@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use super::{ClientOptions, Success, connect_from, is_timeout, limit};
+use super::{ClientOptions, Success, connect_from, is_timeout, limit, message_id};
 
+/// Delivers the message with this number, or asks whether it might be.
 pub(super) fn deliver(
     source: IpAddr,
     options: &ClientOptions,
     recipient: &str,
-    data: bool,
+    message: Option<usize>,
 ) -> Result<Success> {
     let deadline = Instant::now() + options.timeout;
     let stream = connect_from(source, options.target, deadline)?;
@@ -21,13 +22,15 @@ pub(super) fn deliver(
     dialogue.say("EHLO client.example", '2')?;
     dialogue.say("MAIL FROM:<sender@client.example>", '2')?;
     dialogue.say(&format!("RCPT TO:<{recipient}>"), '2')?;
-    if data {
+    if let Some(number) = message {
         dialogue.say("DATA", '3')?;
-        dialogue.say("Subject: A message\r\n\r\nIts body.\r\n.", '2')?;
+        let id = message_id(number);
+        let text = format!("Message-ID: {id}\r\nSubject: A message\r\n\r\nIts body.\r\n.");
+        dialogue.say(&text, '2')?;
     }
     // It is delivered: a server that stops just now says so instead (421), and is no worse for it.
     let _ = dialogue.say("QUIT", '2');
-    Ok(Success::default())
+    Ok(Success { delivered: message, ..Success::default() })
 }
 
 struct Dialogue {

@@ -77,6 +77,8 @@ pub struct Entry {
     pub owner: Option<String>,
     /// What its sender is to be told.
     pub owed: Option<Owed>,
+    /// Until when it is held; nothing if it isn't, or if an operator holds it, for as long as he likes.
+    pub held_until: Option<i64>,
 }
 
 /// What is done with recipients.
@@ -421,6 +423,7 @@ impl Entry {
             host: recipient.host,
             owner: recipient.owner,
             owed: recipient.owed,
+            held_until: recipient.held_until,
             sender: row.text(BEHIND)?,
             size: row.int(BEHIND + 1)?,
             created: row.int(BEHIND + 2)?,

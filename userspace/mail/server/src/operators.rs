@@ -95,6 +95,30 @@ pub struct QueueEntry {
     pub reply: Option<String>,
     /// By whom.
     pub host: Option<String>,
+    /// Until when it is held; nothing if it isn't, or if an operator holds it, for as long as he likes.
+    pub held_until: Option<i64>,
+}
+
+/// How many destinations are told.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DestinationsForm {
+    /// At most so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most: Option<usize>,
+}
+
+/// A destination that something waits for. Times are seconds since 1970.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct QueueDestination {
+    /// Its name: a domain, `backend/NUMBER`, or `store/FOLDER`.
+    pub name: String,
+    /// Recipients that wait for it or are being tried.
+    pub recipients: i64,
+    /// When the first of them is due.
+    pub due: i64,
+    /// Until when it is left alone, because it did not answer.
+    pub left_alone: Option<i64>,
 }
 
 /// Which message in the queue is read.
@@ -171,7 +195,7 @@ pub struct QueueFigures {
     pub left_alone: u64,
 }
 
-/// Recipients that are listed if nobody says how many.
+/// Recipients, or destinations, that are listed if nobody says how many.
 const LISTED: usize = 1_000;
 
 /// Bytes of a message that are shown at most: it is in memory a few times meanwhile.
@@ -196,6 +220,27 @@ impl Role {
         let listed = queue.list(&filter, None, most, clock::now()).await;
         let listed = listed.map_err(|error| error.to_string())?;
         Ok(listed.into_iter().map(QueueEntry::from).collect())
+    }
+
+    /// The destinations that most waits for, those first.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, for people.
+    pub async fn list_destinations(
+        &self,
+        form: DestinationsForm,
+    ) -> Result<Vec<QueueDestination>, String> {
+        let queue = self.open_queue().await?;
+        let lanes = queue.destinations(form.most.unwrap_or(LISTED), clock::now()).await;
+        let lanes = lanes.map_err(|error| error.to_string())?;
+        let told = lanes.into_iter().map(|lane| QueueDestination {
+            name: lane.name,
+            recipients: lane.recipients,
+            due: lane.due,
+            left_alone: lane.back_off,
+        });
+        Ok(told.collect())
     }
 
     /// Changes recipients in the queue that are meant: how many.
@@ -324,6 +369,7 @@ impl From<queue::Entry> for QueueEntry {
             tried: entry.tried,
             reply: entry.reply.map(|reply| reply.to_string()),
             host: entry.host,
+            held_until: entry.held_until,
         }
     }
 }

@@ -16,7 +16,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use hyper::body::Frame;
 use muralla_edge::offenders::Offence;
-use muralla_mail::operators::{MessageForm, QueueForm};
+use muralla_mail::operators::{DestinationsForm, MessageForm, QueueForm};
 use muralla_radius::report::RefusalFilter;
 use muralla_radius::tail::Filter;
 use serde::Serialize;
@@ -140,6 +140,12 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
             "/v1/mail/queue",
             post(async |State(daemon): Shared, Form(form): Form<QueueForm>| {
                 respond(daemon.mail_queue(form).await)
+            }),
+        )
+        .route(
+            "/v1/mail/queue/destinations",
+            post(async |State(daemon): Shared, Form(form): Form<DestinationsForm>| {
+                respond(daemon.mail_destinations(form).await)
             }),
         )
         .route(

@@ -490,7 +490,8 @@ async fn the_list_for_the_wall_loses_nobody_while_the_database_is_read() {
 async fn mail_is_asked_through_the_same_socket() {
     use super::api::{QueueChange, Settled, TraceForm};
     use muralla_mail::operators::{
-        MessageForm, QueueAction, QueueEntry, QueueForm, QueuedMessage, TraceEvent,
+        DestinationsForm, MessageForm, QueueAction, QueueDestination, QueueEntry, QueueForm,
+        QueuedMessage, TraceEvent,
     };
 
     let stand = Stand::with_mail();
@@ -501,6 +502,10 @@ async fn mail_is_asked_through_the_same_socket() {
     let form = QueueForm { recipient: Some("x@example.org".to_owned()), ..QueueForm::default() };
     let queued: Vec<QueueEntry> = client.post("/v1/mail/queue", &form).await.unwrap();
     assert_eq!(queued.len(), 1);
+    let first = DestinationsForm { most: Some(1) };
+    let destinations: Vec<QueueDestination> =
+        client.post("/v1/mail/queue/destinations", &first).await.unwrap();
+    assert_eq!(destinations.len(), 1);
     let change = QueueChange { which: form.clone(), action: QueueAction::Hold };
     let settled: Settled = client.post("/v1/mail/queue/change", &change).await.unwrap();
     assert_eq!(settled.records, 2);

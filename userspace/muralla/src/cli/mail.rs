@@ -382,6 +382,16 @@ Examples:
         #[arg(long, default_value_t = 100)]
         most: usize,
     },
+    /// List where most of what waits goes, and which of these places are left alone for now.
+    #[command(after_help = "\
+Examples:
+  muralla mail queue destinations
+  muralla mail queue destinations --most 10 --json")]
+    Destinations {
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        most: usize,
+    },
     /// Show what waits of a message, and its life so far; or what it says.
     #[command(after_help = "\
 Examples:

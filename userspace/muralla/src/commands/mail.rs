@@ -18,7 +18,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use muralla_mail::config::MailConfig;
 use muralla_mail::operators::{
-    MessageForm, QueueAction, QueueEntry, QueueForm, QueueState, QueuedMessage, TraceEvent,
+    DestinationsForm, MessageForm, QueueAction, QueueDestination, QueueEntry, QueueForm,
+    QueueState, QueuedMessage, TraceEvent,
 };
 use muralla_mail::report::{DeliveryStatus, Status};
 use serde::Serialize;
@@ -93,7 +94,14 @@ async fn queue(call: &Call, command: QueueCommand) -> anyhow::Result<ExitCode> {
         QueueCommand::List { which, most } => {
             let form = QueueForm { most: Some(most), ..form(which) };
             let entries: Vec<QueueEntry> = client.post("/v1/mail/queue", &form).await?;
-            tell(call, &entries, |entries| queue_text(entries))?;
+            tell(call, &entries, |entries| queue_text(entries, now()))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        QueueCommand::Destinations { most } => {
+            let form = DestinationsForm { most: Some(most) };
+            let destinations: Vec<QueueDestination> =
+                client.post("/v1/mail/queue/destinations", &form).await?;
+            tell(call, &destinations, |destinations| destinations_text(destinations, now()))?;
             return Ok(ExitCode::SUCCESS);
         }
         QueueCommand::Show { message, header, raw } if header || raw => {
@@ -121,7 +129,7 @@ async fn queue(call: &Call, command: QueueCommand) -> anyhow::Result<ExitCode> {
             }
             let whole = Whole { queue: entries, events };
             tell(call, &whole, |whole| {
-                format!("{}\n{}", queue_text(&whole.queue), trace_text(&whole.events))
+                format!("{}\n{}", queue_text(&whole.queue, now()), trace_text(&whole.events))
             })?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -175,15 +183,32 @@ fn printable(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).chars().filter_map(shown).collect()
 }
 
-fn queue_text(entries: &[QueueEntry]) -> String {
-    let now = now();
+fn destinations_text(destinations: &[QueueDestination], now: i64) -> String {
+    let rows: Vec<[String; 3]> = destinations
+        .iter()
+        .map(|destination| {
+            let next = match destination.left_alone {
+                Some(until) if until > now => format!("left alone for {}", span(until - now)),
+                _ if destination.due <= now => "now".to_owned(),
+                _ => format!("in {}", span(destination.due - now)),
+            };
+            [destination.name.clone(), destination.recipients.to_string(), next]
+        })
+        .collect();
+    table(["destination", "recipients", "next"], &rows)
+}
+
+fn queue_text(entries: &[QueueEntry], now: i64) -> String {
     let rows: Vec<[String; 7]> = entries
         .iter()
         .map(|entry| {
             let due = match entry.state {
                 QueueState::Waiting if entry.due <= now => "now".to_owned(),
                 QueueState::Waiting => format!("in {}", span(entry.due - now)),
-                _ => word(&entry.state),
+                state => match entry.held_until {
+                    Some(until) => format!("{}, {} left", word(&state), span((until - now).max(0))),
+                    None => word(&state),
+                },
             };
             let sender = if entry.sender.is_empty() { "<>" } else { &entry.sender };
             [

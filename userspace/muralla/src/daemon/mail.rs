@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use muralla_mail::operators::{
-    MessageForm, QueueAction, QueueEntry, QueueForm, QueuedMessage, TraceEvent,
+    DestinationsForm, MessageForm, QueueAction, QueueDestination, QueueEntry, QueueForm,
+    QueuedMessage, TraceEvent,
 };
 use muralla_mail::report::Status;
 use tokio::runtime::Handle;
@@ -60,6 +61,13 @@ impl Daemon {
 
     pub(crate) async fn mail_queue(&self, form: QueueForm) -> Result<Vec<QueueEntry>, Refused> {
         self.mail()?.queue(form).await.map_err(Refused::Failed)
+    }
+
+    pub(crate) async fn mail_destinations(
+        &self,
+        form: DestinationsForm,
+    ) -> Result<Vec<QueueDestination>, Refused> {
+        self.mail()?.destinations(form).await.map_err(Refused::Failed)
     }
 
     pub(crate) async fn change_mail_queue(

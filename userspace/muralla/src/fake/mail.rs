@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use muralla_mail::config::MailConfig;
 use muralla_mail::operators::{
-    MessageForm, QueueAction, QueueEntry, QueueForm, QueueState, QueuedMessage, TraceEvent,
+    DestinationsForm, MessageForm, QueueAction, QueueDestination, QueueEntry, QueueForm,
+    QueueState, QueuedMessage, TraceEvent,
 };
 use muralla_mail::report::Status;
 use serde_json::json;
@@ -67,6 +68,21 @@ impl Mail for FakeMail {
         };
         let fitting = all.into_iter().filter(fits).collect();
         Box::pin(async move { Ok(fitting) })
+    }
+
+    fn destinations(
+        &self,
+        form: DestinationsForm,
+    ) -> Pending<'_, anyhow::Result<Vec<QueueDestination>>> {
+        let all = [("example.org", Some(1_795_536_300)), ("example.com", None)];
+        let told = all.map(|(name, left_alone)| QueueDestination {
+            name: name.to_owned(),
+            recipients: 2,
+            due: 1_795_536_300,
+            left_alone,
+        });
+        let most = form.most.unwrap_or(usize::MAX);
+        Box::pin(async move { Ok(told.into_iter().take(most).collect()) })
     }
 
     fn change_queue(
@@ -130,6 +146,7 @@ fn queued(recipient: &str) -> QueueEntry {
         tried: Some(1_795_536_001),
         reply: Some("451 4.7.1 Greylisted".to_owned()),
         host: Some("mx.example.org".to_owned()),
+        held_until: None,
     }
 }
 

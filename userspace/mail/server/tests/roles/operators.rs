@@ -1,6 +1,6 @@
 //! What operators see and do, and what asks the services for their greeting.
 
-use muralla_mail::operators::{MessageForm, QueueAction, QueueForm, QueueState};
+use muralla_mail::operators::{DestinationsForm, MessageForm, QueueAction, QueueForm, QueueState};
 use muralla_mail::report::Status;
 use muralla_test_database::on_both_engines;
 
@@ -20,6 +20,11 @@ async fn the_queue_is_seen_and_changed(database: Database) {
     let all = house.role.list_queue(&QueueForm::default()).await.unwrap();
     assert_eq!(all.len(), 2);
     assert!(all.iter().all(|entry| entry.sender == "ann@isp.example"), "{all:?}");
+
+    let destinations = house.role.list_destinations(DestinationsForm::default()).await.unwrap();
+    let counted: Vec<_> =
+        destinations.iter().map(|one| (one.name.as_str(), one.recipients)).collect();
+    assert_eq!(counted, [("elsewhere.example", 1), ("example.org", 1)]);
 
     let read = async |message: &str, header: bool| {
         let form = MessageForm { message: message.to_owned(), header };

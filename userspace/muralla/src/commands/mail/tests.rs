@@ -15,19 +15,44 @@ fn entry(state: QueueState) -> QueueEntry {
         tried: Some(now() - 60),
         reply: Some("451 4.7.1 Greylisted".to_owned()),
         host: Some("mx.example.org".to_owned()),
+        held_until: None,
     }
 }
 
 #[test]
+fn destinations_are_told_in_lines() {
+    let destination = |name: &str, due, left_alone| QueueDestination {
+        name: name.to_owned(),
+        recipients: 7,
+        due,
+        left_alone,
+    };
+    let text = destinations_text(
+        &[
+            destination("example.org", 90, Some(160)),
+            destination("example.com", 90, Some(100)),
+            destination("example.net", 130, None),
+        ],
+        100,
+    );
+    let next: Vec<&str> =
+        text.lines().skip(1).map(|line| line.split_once("7  ").unwrap().1).collect();
+    assert_eq!(next, ["left alone for 1m", "now", "in 30s"], "{text}");
+}
+
+#[test]
 fn the_queue_is_told_in_lines() {
-    let text = queue_text(&[entry(QueueState::Waiting), entry(QueueState::Held)]);
+    let for_now = QueueEntry { held_until: Some(now() + 86_400), ..entry(QueueState::Held) };
+    let entries = [entry(QueueState::Waiting), entry(QueueState::Held), for_now];
+    let text = queue_text(&entries, now());
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("message"), "{text}");
     assert!(
         lines[1].contains("2h1m") && lines[1].contains("<>") && lines[1].contains("now"),
         "{text}"
     );
-    assert!(lines[2].contains("held") && lines[2].ends_with("451 4.7.1 Greylisted"), "{text}");
+    assert!(lines[2].contains("held ") && lines[2].ends_with("451 4.7.1 Greylisted"), "{text}");
+    assert!(lines[3].contains("held, 1d left"), "{text}");
 }
 
 #[test]
