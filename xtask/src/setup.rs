@@ -94,7 +94,7 @@ const CLIPPY: Package = package("rust-web-clippy", "/usr/bin/cargo-clippy");
 const LLVM: Package = package("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config");
 
 /// Real peers and real clients for the lab and the tests, and what looks at the results.
-const LAB: [Package; 33] = [
+const LAB: [Package; 34] = [
     package("iproute2", "ip"),
     package("ethtool", "ethtool"),
     package("bpftool", "bpftool"),

@@ -8,38 +8,41 @@ use super::{Figure, figure};
 /// Bytes in packs for each byte of mail, before redundancy.
 pub const STORED: Figure = figure(
     "bytes stored per byte of mail",
-    0.37,
-    "base64 decoded, trained dictionaries, level 3: 0.36 to 0.38; until `bench mail`, storage, is run",
+    0.376,
+    "`bench mail` of 2026-12-01: storage.muralla.messages",
 );
 
 /// Bytes of tables and indexes for each byte of mail.
 pub const INDEX: Figure = figure(
     "bytes of index per byte of mail",
-    0.03,
-    "the budget of `bench mail`, storage, until it is run",
+    0.006,
+    "`bench mail` of 2026-12-01: storage.muralla.index",
 );
 
 /// Messages that a core takes in a second, made durable.
 pub const ACCEPTED: Figure = figure(
     "messages accepted a second and core",
-    1_000.0,
-    "judgement, until `bench mail`, accept, is run",
+    887.0,
+    "`bench mail` of 2026-12-01: accept.40k.10.muralla.cost, accept.40k.50.muralla.cost",
 );
 
 /// Messages that a core hands on in a second.
 pub const SENT: Figure = figure(
     "messages sent a second and core",
-    500.0,
-    "the target: 1,000 on two cores, until `bench mail`, outgoing, is run",
+    2503.0,
+    "`bench mail` of 2026-12-01: outgoing.muralla.cost",
 );
 
 /// POP3 sessions that a core serves in a second, mail fetched.
-pub const SESSIONS: Figure =
-    figure("POP3 sessions a second and core", 300.0, "judgement, until `bench mail`, pop3, is run");
+pub const SESSIONS: Figure = figure(
+    "POP3 sessions a second and core",
+    306.0,
+    "`bench mail` of 2026-12-01: pop3.100.newest.muralla.cost",
+);
 
 /// Seconds of processor time that PostgreSQL and three nodes of an object store take together for 1,000 messages that come.
 pub const ENGINES: Figure = figure(
     "core-seconds of database and store for 1,000 messages",
-    4.0,
-    "judgement, until `bench mail`, cluster, is run",
+    0.901,
+    "`bench mail` of 2026-12-01: cluster.one.cost.database, cluster.one.cost.garage",
 );
