@@ -36,7 +36,7 @@ fn destinations_are_told_in_lines() {
         100,
     );
     let next: Vec<&str> =
-        text.lines().skip(1).map(|line| line.split_once("7  ").unwrap().1).collect();
+        text.lines().skip(1).map(|line| line.rsplit("  ").next().unwrap()).collect();
     assert_eq!(next, ["left alone for 1m", "now", "in 30s"], "{text}");
 }
 
