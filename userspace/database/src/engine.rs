@@ -224,7 +224,7 @@ impl Engine {
                 Self::Sqlite { writer, .. } => {
                     writer.begin_with("BEGIN IMMEDIATE").await.map(Work::Sqlite)
                 }
-                Self::Postgres(pool) => pool.begin().await.map(Work::Postgres),
+                Self::Postgres(pool) => begin(pool, "BEGIN").await,
             }
         })
         .await
@@ -239,10 +239,9 @@ impl Engine {
         limited("a connection", STATEMENT, async {
             match self {
                 Self::Sqlite { readers, .. } => readers.begin().await.map(Work::Sqlite),
-                Self::Postgres(pool) => pool
-                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                    .await
-                    .map(Work::Postgres),
+                Self::Postgres(pool) => {
+                    begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+                }
             }
         })
         .await
@@ -618,6 +617,15 @@ impl From<Option<Vec<u8>>> for Value {
     fn from(value: Option<Vec<u8>>) -> Self {
         Self::Bytes(value)
     }
+}
+
+/// Begins a transaction of PostgreSQL, to its end even when nobody waits for it any more. sqlx counts a transaction once its `BEGIN` was
+/// answered: given up before that, its connection would go back into the pool with the transaction open, and whoever came next would read what
+/// was, and not be let write.
+async fn begin(pool: &PgPool, statement: &'static str) -> Result<Work, sqlx::Error> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(statement).await.map(Work::Postgres) });
+    begun.await.unwrap_or_else(|error| Err(sqlx::Error::Io(io::Error::other(error))))
 }
 
 /// Waits for the answer, but not for ever.
