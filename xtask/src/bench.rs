@@ -5,6 +5,7 @@
 //! - [`continuity`]: what is lost when configurations and programs are replaced
 //! - [`dns`]: the resolver beside Debian's, [`radius`]: the RADIUS server beside FreeRADIUS, and [`mail`]: the mail roles beside
 //!   Postfix and Dovecot
+//! - [`filter`]: the filter beside bogofilter, rspamd and SpamAssassin
 //! - [`division`]: who runs on which core, and [`cost`]: how much of it
 //! - [`disk`]: folders that last, and [`progress`]: how far something is
 //! - [`table`], [`machine`]: how figures are told
@@ -14,6 +15,7 @@ mod cost;
 mod disk;
 mod division;
 mod dns;
+mod filter;
 mod machine;
 mod mail;
 mod nftables;
@@ -44,6 +46,7 @@ use crate::package;
 use crate::run::appliance::Appliance;
 use crate::run::{binary, cores};
 use crate::setup::{self, Purpose};
+pub(crate) use filter::{corpus, rehearsal};
 use machine::Machine;
 use table::{Report, Row};
 
@@ -64,10 +67,10 @@ pub(crate) struct Args {
     /// Only these parts
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
-    /// Measure the others alone, without muralla (dns, radius, mail)
+    /// Measure the others alone, without muralla (dns, radius, mail, filter)
     #[arg(long, conflicts_with = "binary")]
     peers_only: bool,
-    /// A folder on the disk that journals, databases and mailboxes are to be measured on (radius, mail)
+    /// A folder on the disk that journals, databases and mailboxes are to be measured on (radius, mail, filter)
     #[arg(long, value_name = "FOLDER", default_value = "/var/tmp")]
     disk: PathBuf,
 }
@@ -82,6 +85,8 @@ enum Bench {
     Radius,
     /// The mail roles
     Mail,
+    /// The filter
+    Filter,
 }
 
 impl Bench {
@@ -91,6 +96,7 @@ impl Bench {
             Self::Dns => "dns",
             Self::Radius => "radius",
             Self::Mail => "mail",
+            Self::Filter => "filter",
         }
     }
 
@@ -114,6 +120,7 @@ impl Bench {
                 Part::Continuity,
             ],
             Self::Mail => &[Part::Accept, Part::Outgoing, Part::Pop3, Part::Storage, Part::Cluster],
+            Self::Filter => &[Part::Quality, Part::Speed, Part::Delay, Part::Attacks],
         }
     }
 }
@@ -152,6 +159,14 @@ enum Part {
     Storage,
     /// Several boxes with a database and an object store, and what is lost when some of them die
     Cluster,
+    /// Spam told from ham, online and taught by the first half
+    Quality,
+    /// How long a message takes, how many a core does, and memory
+    Speed,
+    /// How much later a sender hears that his message is taken
+    Delay,
+    /// What gets through of an attack, and what others feel
+    Attacks,
 }
 
 /// The lab's prefix: not that of a person's lab, which may be up.
@@ -167,7 +182,7 @@ pub(crate) fn run(house: &House, args: &Args) -> Result<()> {
     }
     ensure!(
         !args.peers_only || args.name != Bench::Edge,
-        "--peers-only is for the benches of dns, radius and mail"
+        "--peers-only is for the benches of dns, radius, mail and the filter"
     );
     setup::ensure(Purpose::Everything)?;
     let stopped = end_by_signal(args)?;
@@ -186,6 +201,7 @@ fn measure(house: &House, args: &Args) -> Result<()> {
         Bench::Dns => dns::rows(house, args, &wants)?,
         Bench::Radius => radius::rows(house, args, &wants)?,
         Bench::Mail => mail::rows(house, args, &wants)?,
+        Bench::Filter => filter::rows(house, args, &wants)?,
     };
     let report = Report { bench: args.name.name().to_owned(), machine: Machine::this(house), rows };
     println!("{}\n\n{}", report.machine, report.table());

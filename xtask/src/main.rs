@@ -13,6 +13,7 @@ mod process;
 mod run;
 mod setup;
 mod test;
+mod train;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ enum Xtask {
     Bench(bench::Args),
     Fuzz(fuzz::Args),
     Package(package::Args),
+    Train(train::Args),
     Lab(lab::Args),
 }
 
@@ -54,6 +56,7 @@ fn run(command: Xtask) -> Result<()> {
         Xtask::Bench(args) => bench::run(&house, &args),
         Xtask::Fuzz(args) => fuzz::run(&house, &args),
         Xtask::Package(args) => package::run(&house, &args),
+        Xtask::Train(args) => train::run(&house, &args),
         Xtask::Lab(args) => lab::run(&args),
     }
 }

@@ -94,7 +94,7 @@ const CLIPPY: Package = package("rust-web-clippy", "/usr/bin/cargo-clippy");
 const LLVM: Package = package("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config");
 
 /// Real peers and real clients for the lab and the tests, and what looks at the results.
-const LAB: [Package; 33] = [
+const LAB: [Package; 41] = [
     package("iproute2", "ip"),
     package("ethtool", "ethtool"),
     package("bpftool", "bpftool"),
@@ -130,6 +130,22 @@ const LAB: [Package; 33] = [
     package("msmtp", "msmtp"),
     package("mpop", "mpop"),
     package("fetchmail", "fetchmail"),
+    // Its signatures are not fetched: the tests have their own.
+    Package {
+        service: Some("clamav-daemon.service clamav-daemon.socket clamav-freshclam.service"),
+        ..package("clamav-daemon", "clamd")
+    },
+    package("clamav-testfiles", "/usr/share/clamav-testfiles"),
+    // What the filter is compared with.
+    package("bogofilter", "bogofilter"),
+    daemon("rspamd", "rspamd"),
+    daemon("redis-server", "redis-server"),
+    Package {
+        service: Some("spamassassin-maintenance.timer"),
+        ..package("spamassassin", "sa-learn")
+    },
+    daemon("spamd", "spamd"),
+    package("spamc", "spamc"),
     package("tshark", "tshark"),
     daemon("prometheus", "promtool"),
     package("groff-base", "groff"),
@@ -145,6 +161,22 @@ const NEXTEST_VERSION: &str = "0.9.143";
 const LINKER_VERSION: &str = "0.13.0";
 /// Of the object store that one measurement stands on.
 const GARAGE_VERSION: &str = "2.5.0";
+
+/// What fetches the corpus that the filter is taught by: Debian's, where there is no other one. Only who asks for it waits for that.
+pub(crate) fn npm() -> Result<PathBuf> {
+    /// It is for nothing else.
+    const NPM: Package = package("npm", "npm");
+    if let Some(there) = program(NPM.brings) {
+        return Ok(there);
+    }
+    if !is_root() || !is_debian() {
+        bail!(
+            "npm is missing, and can't be installed: apt-get install --no-install-recommends npm"
+        );
+    }
+    install_packages(&[&NPM])?;
+    program(NPM.brings).context("npm was installed, and is not in PATH")
+}
 
 /// Garage, which Debian doesn't have: built by cargo the first time, and kept among its programs. Only who asks for it waits for
 /// that.
@@ -251,14 +283,7 @@ impl Missing {
 
     fn install(&self) -> Result<()> {
         if !self.packages.is_empty() {
-            let names = self.names();
-            let services = self.packages.iter().filter_map(|package| package.service);
-            let mut apt = Command::new("/bin/sh");
-            apt.args(["-euc", INSTALL, "install-packages"])
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .env("SERVICES", services.collect::<Vec<_>>().join(" "))
-                .args(&names);
-            quietly(&format!("Debian packages {}", names.join(" ")), apt)?;
+            install_packages(&self.packages)?;
         }
         if self.linker {
             let mut linker = install("bpf-linker", LINKER_VERSION);
@@ -272,6 +297,17 @@ impl Missing {
         }
         Ok(())
     }
+}
+
+fn install_packages(packages: &[&'static Package]) -> Result<()> {
+    let names: Vec<&str> = packages.iter().map(|package| package.name).collect();
+    let services: Vec<&str> = packages.iter().filter_map(|package| package.service).collect();
+    let mut apt = Command::new("/bin/sh");
+    apt.args(["-euc", INSTALL, "install-packages"])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("SERVICES", services.join(" "))
+        .args(&names);
+    quietly(&format!("Debian packages {}", names.join(" ")), apt)
 }
 
 /// Installs packages without starting a daemon, and without leaving one that starts with the

@@ -52,6 +52,8 @@ pub struct PostfixOptions {
     pub onward: Onward,
     /// Whether it does anything with its queue; otherwise it takes mail and keeps it.
     pub delivers: bool,
+    /// Lines of `main.cf` that stand below all others.
+    pub settings: String,
 }
 
 /// A Postfix that runs. It ends when dropped; its folder stays.
@@ -262,6 +264,7 @@ transport_maps = texthash:{place}/servers
             );
         }
     }
+    main.push_str(&options.settings);
     Ok(main)
 }
 

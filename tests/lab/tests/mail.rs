@@ -80,6 +80,7 @@ fn what_postfix_takes_lies_in_dovecot_s_mailboxes() {
             at_once: 5,
         },
         delivers: true,
+        settings: String::new(),
     };
     let postfix = Postfix::start(&lab, "postfix-bench", &options).unwrap();
     let flushes = Flushes::count(folder.path()).ok();
@@ -202,6 +203,7 @@ fn what_postfix_has_gathered_arrives_elsewhere() {
         connections: 20,
         onward: Onward::Forwards(forwards.clone()),
         delivers: false,
+        settings: String::new(),
     };
     let postfix = Postfix::start(&lab, "postfix-bench", &options).unwrap();
     let senders = Senders::start(

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod filter;
 pub(crate) mod mail;
 pub(crate) mod radius;
 
@@ -15,6 +16,7 @@ use crate::configuration::{
     duration, prefix_argument,
 };
 use crate::roles::Role;
+use filter::FilterCommand;
 use mail::MailCommand;
 use radius::RadiusCommand;
 
@@ -184,6 +186,9 @@ It is kept through restarts. To keep it with everything else, write it into `all
     /// Look after domains, accounts and aliases, and what waits to be delivered.
     #[command(subcommand)]
     Mail(Box<MailCommand>),
+    /// Judge mail in files, say why, and teach the filter.
+    #[command(subcommand)]
+    Filter(FilterCommand),
     /// Attach and detach the programs at the network interfaces.
     #[command(subcommand)]
     Edge(EdgeCommand),

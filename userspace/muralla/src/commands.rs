@@ -1,6 +1,7 @@
 //! The subcommands that ask a daemon, or do without one.
 
 pub(crate) mod dns;
+pub(crate) mod filter;
 pub(crate) mod mail;
 pub(crate) mod radius;
 

@@ -110,6 +110,7 @@ async fn ask(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dns(command) => commands::dns::act(call, command).await,
         Command::Radius(command) => commands::radius::act(call, *command).await,
         Command::Mail(command) => commands::mail::act(call, *command).await,
+        Command::Filter(command) => commands::filter::act(call, command).await,
         Command::Top { once, interval } => {
             let interval = std::time::Duration::from_secs_f64(interval);
             top::run(call, interval, once).await

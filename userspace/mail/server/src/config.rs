@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use muralla_filter_perimeter::proxy::NextHop;
 use muralla_mail_directory::{BlockedSubscribers, Hidden, Location, SendingLimits};
 use muralla_mail_envelope::{Address, Domain, Keys};
 use muralla_mail_store::{PackLocation, S3Location};
@@ -87,6 +88,9 @@ pub struct MailConfig {
     /// Mailboxes for mail programs.
     #[serde(default)]
     pub pop3: Option<Pop3Config>,
+    /// Whether mail from other servers is judged, and by what. Without it, everything is taken.
+    #[serde(default)]
+    pub filter: Option<FilterConfig>,
 }
 
 /// Where bodies are: a folder's path, or a bucket.
@@ -322,6 +326,53 @@ pub struct Pop3Config {
     pub failure_delay: Duration,
 }
 
+/// What mail is judged by: `[mail.filter]`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FilterConfig {
+    /// What it learned before it came here, or here. Without one it knows no words, and judges by all else.
+    pub model: Option<PathBuf>,
+    /// What users put up with who say nothing: from 1, who rather misses a newsletter than sees spam, to 5, who rather sees spam
+    /// than misses anything.
+    pub tolerance: u8,
+    /// Whether what is spam without any doubt is refused while its sender is connected.
+    pub cut_off: bool,
+    /// Zones of DNS that list addresses which send spam: those that `[dns]` has a copy of, so that nobody waits.
+    pub block_lists: Vec<Domain>,
+    /// Servers of DNS that are asked who sends a message: our own. By default those of `[mail.outgoing]`, or of this machine.
+    pub resolvers: Vec<SocketAddr>,
+    /// Names that people here trust, and that are borrowed by those who phish: the provider's own domains, banks.
+    pub brands: Vec<String>,
+    /// Where other mail systems ask as a milter. Port 11332 is what they expect of rspamd.
+    pub milter: Vec<SocketAddr>,
+    /// Where they ask over HTTP as they ask rspamd: port 11333.
+    pub http: Vec<SocketAddr>,
+    /// Who teaches over HTTP has to say this. Without it nobody teaches there.
+    pub password: Option<Hidden>,
+    /// From where they ask, and are believed about who sends a message. By default this machine alone.
+    pub clients: Vec<IpNet>,
+    /// Proxies in front of other mail systems.
+    pub proxies: Vec<ProxyConfig>,
+    /// Where ClamAV listens: the path of its socket, or a host and a port. Without it only our own rules look into parts.
+    pub clamd: Option<String>,
+    /// Bytes of the largest file that it takes: its `StreamMaxLength`.
+    #[serde(with = "units::size")]
+    pub clamd_largest: u64,
+}
+
+/// A proxy in front of another mail system: `[[mail.filter.proxies]]`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where messages go on to: an address, or the path of a socket that speaks LMTP.
+    pub next: String,
+    /// Whether both sides speak LMTP; otherwise SMTP.
+    #[serde(default)]
+    pub lmtp: bool,
+}
+
 fn default_database() -> Hidden {
     Hidden::new("/var/lib/muralla-mail/mail.db")
 }
@@ -440,6 +491,60 @@ impl Default for OutgoingConfig {
     }
 }
 
+impl ProxyConfig {
+    /// Where messages go on to.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with how it is written.
+    pub fn hop(&self) -> Result<NextHop, String> {
+        if self.next.starts_with('/') {
+            return match self.lmtp {
+                true => Ok(NextHop::LmtpSocket(self.next.clone().into())),
+                false => Err(format!(
+                    "[[mail.filter.proxies]] next, {}: a socket of the file system speaks LMTP: add lmtp = true",
+                    self.next
+                )),
+            };
+        }
+        let address = self.next.parse().map_err(|_| {
+            format!(
+                "[[mail.filter.proxies]] next, {}: write an address and a port, or the path of a socket",
+                self.next
+            )
+        })?;
+        Ok(if self.lmtp { NextHop::Lmtp(address) } else { NextHop::Smtp(address) })
+    }
+}
+
+impl FilterConfig {
+    /// Whether other mail systems ask it.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        !self.milter.is_empty() || !self.http.is_empty() || !self.proxies.is_empty()
+    }
+}
+
+impl Default for FilterConfig {
+    fn default() -> Self {
+        Self {
+            model: None,
+            tolerance: 3,
+            cut_off: true,
+            block_lists: Vec::new(),
+            resolvers: Vec::new(),
+            brands: Vec::new(),
+            milter: Vec::new(),
+            http: Vec::new(),
+            password: None,
+            clients: Vec::new(),
+            proxies: Vec::new(),
+            clamd: None,
+            clamd_largest: 64 << 20,
+        }
+    }
+}
+
 impl Default for Pop3Config {
     fn default() -> Self {
         Self {
@@ -507,6 +612,7 @@ impl MailConfig {
             submission: None,
             outgoing: None,
             pop3: None,
+            filter: None,
         }
     }
 

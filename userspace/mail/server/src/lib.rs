@@ -8,7 +8,8 @@
 //! - [`dkim`] signs what our users send;
 //! - `recipients` says who gets mail for an address; `plan` writes down what becomes of a message, and `post` carries that out:
 //!   into mailboxes and the queue, or into `spool` on this machine's disk while those are away;
-//! - [`perimeter`] is where the filter stands, [`sightings`] what the wall is told of clients;
+//! - [`perimeter`] is where the filter stands, `rejects` who has a copy of what it refuses, and [`sightings`] what the wall is told of
+//!   clients;
 //! - [`tools`] are for commands that need no role;
 //! - `shards` are the stores that mailboxes live in, opened when they are needed and left alone while they are away;
 //! - `folder` makes folders that are there after a power cut;
@@ -30,6 +31,7 @@
 
 pub mod config;
 pub mod dkim;
+mod guard;
 pub mod mx;
 pub mod operators;
 pub mod outgoing;
@@ -54,6 +56,7 @@ mod moves;
 mod plan;
 mod post;
 mod recipients;
+mod rejects;
 mod routes;
 mod sandbox;
 mod units;

@@ -19,6 +19,9 @@ pub(crate) enum Service {
     Submissions,
     Pop3,
     Pop3s,
+    Milter,
+    FilterHttp,
+    FilterProxy,
 }
 
 /// The socket of one address.
@@ -47,6 +50,9 @@ impl Service {
             Self::Submissions => "submissions",
             Self::Pop3 => "pop3",
             Self::Pop3s => "pop3s",
+            Self::Milter => "milter",
+            Self::FilterHttp => "filter-http",
+            Self::FilterProxy => "filter-proxy",
         }
     }
 }
@@ -86,6 +92,11 @@ fn wanted(config: &MailConfig) -> Vec<(Service, SocketAddr)> {
         add(Service::Submission, &submission.listen);
         add(Service::Submissions, &submission.listen_tls);
     }
+    if let Some(filter) = &config.filter {
+        add(Service::Milter, &filter.milter);
+        add(Service::FilterHttp, &filter.http);
+        filter.proxies.iter().for_each(|proxy| add(Service::FilterProxy, &[proxy.listen]));
+    }
     if let Some(pop3) = &config.pop3 {
         add(Service::Pop3, &pop3.listen);
         add(Service::Pop3s, &pop3.listen_tls);
@@ -102,6 +113,11 @@ impl Listening {
     /// Where it really listens, should the port have been left to the system.
     pub(crate) fn bound(&self) -> SocketAddr {
         bound::local_address(&self.socket).unwrap_or(self.address)
+    }
+
+    /// Where it was to listen.
+    pub(crate) const fn wanted(&self) -> SocketAddr {
+        self.address
     }
 
     /// A listener that shares it.

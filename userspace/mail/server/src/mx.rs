@@ -1,6 +1,6 @@
 //! Mail from other servers: whom it is for is known from memory, what is judged is judged before 250, and 250 means durable.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use muralla_mail_directory::Target;
+use muralla_mail_directory::{AccountId, Target};
 use muralla_mail_envelope::headers::{self, Received};
 use muralla_mail_envelope::{
     Address, Client, Domain, Envelope, MessageId, Recipient, Reply, ReversePath, scan,
 };
 use muralla_mail_queue::EventKind;
+use muralla_mail_store::rejects::BYTES;
 use muralla_smtp::server::{Conversation, Decision, Handler, MailFrom, Peer, Report, Welcome};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
@@ -23,10 +24,11 @@ use crate::config::WhenFull;
 use crate::inquiry::{Found, Inquiry, InquiryStatus};
 use crate::letter::Letter;
 use crate::measures::{SessionCounts, Sessions};
-use crate::perimeter::{Arrival, Judgement, Perimeter, Placement};
+use crate::perimeter::{self, Arrival, Judgement, Perimeter, Placement};
 use crate::plan::{Known, Plan, Surroundings};
 use crate::post::{Post, Refusal, Refused};
 use crate::recipients::{Nobody, Recipients};
+use crate::rejects::{self, Left, Parted};
 use crate::sightings::{self, Lookout, Service};
 
 /// What may change while it runs.
@@ -64,6 +66,8 @@ pub(crate) struct Counters {
     full: AtomicU64,
     loops: AtomicU64,
     judged: AtomicU64,
+    kept: AtomicU64,
+    unkept: AtomicU64,
     unjudged: AtomicU64,
     no_room: AtomicU64,
     never: AtomicU64,
@@ -93,8 +97,14 @@ pub struct MxStatus {
     pub full: u64,
     /// Messages refused as they go round in a circle.
     pub loops: u64,
-    /// Messages that the filter refused.
+    /// Messages that the filter refused, for all recipients or for some.
     pub refused: u64,
+    /// Copies of them that were put into Rejects.
+    #[serde(default)]
+    pub kept: u64,
+    /// Copies of them that could not be.
+    #[serde(default)]
+    pub unkept: u64,
     /// Messages that the filter took too long for.
     pub unjudged: u64,
     /// Messages put off as they could be kept nowhere.
@@ -125,6 +135,8 @@ pub(crate) struct Memory {
     from_nobody: bool,
     relayed: u32,
     spam: u32,
+    /// Whether there are copies of the message, if the filter refused it for all.
+    filtered: Option<bool>,
 }
 
 /// Longest that the filter may take. What it has not judged then is delivered, and can be looked at again.
@@ -145,6 +157,8 @@ impl Mx {
             full: read(&counters.full),
             loops: read(&counters.loops),
             refused: read(&counters.judged),
+            kept: read(&counters.kept),
+            unkept: read(&counters.unkept),
             unjudged: read(&counters.unjudged),
             no_room: read(&counters.no_room),
             never: read(&counters.never),
@@ -260,7 +274,7 @@ impl Mx {
             add(&self.counters.loops);
             return Decision::permanent(554, 4, 6, "The message goes round in a circle");
         }
-        let mut known = match self.known(memory, &envelope) {
+        let known = match self.known(memory, &envelope) {
             Ok(known) => known,
             Err(nobody) => return nobody.decision(),
         };
@@ -273,27 +287,25 @@ impl Mx {
             add(&self.counters.loops);
             return Decision::permanent(554, 4, 6, "The message goes round in a circle");
         }
-        let (head, placements) = match self.judge(&envelope, message, report).await {
-            Judgement::Refuse(reply) => {
-                add(&self.counters.judged);
-                memory.spam += 1;
-                info!(id = %envelope.id, client = %envelope.client.ip, %reply, "a message is refused");
-                return Decision::Say(reply);
+        let judgement = self.judge(&envelope, message, report).await;
+        let (envelope, head, placed) = match judgement {
+            Judgement::Take { head, placements } => {
+                let mut placements = placements.into_iter();
+                let placed = known.into_iter().map(|(recipient, known)| {
+                    (recipient, known, placements.next().unwrap_or(Placement::Inbox))
+                });
+                (envelope, head, placed.collect::<Vec<_>>())
             }
-            Judgement::Take { head, placements } => (head, placements),
+            Judgement::Refuse(refusal) => {
+                match self.refuse(memory, &envelope, message, known, refusal).await {
+                    Ok((recipients, head, placed)) => {
+                        (Envelope { recipients, ..envelope }, head, placed)
+                    }
+                    Err(decision) => return decision,
+                }
+            }
         };
-        let facts = Received {
-            envelope: &envelope,
-            by: &settings.hostname,
-            offset_minutes: settings.offset_minutes,
-            conceal_client: false,
-        };
-        let head = format!("{head}{}", headers::received(facts));
-        let mut placements = placements.into_iter();
-        let placed = known.drain(..).map(|(recipient, known)| {
-            (recipient, known, placements.next().unwrap_or(Placement::Inbox))
-        });
-        let placed: Vec<_> = placed.collect();
+        let head = format!("{head}{}", received(&settings, &envelope));
         let recipients = self.recipients.load_full();
         let around = Surroundings {
             keys: recipients.keys.as_ref(),
@@ -341,6 +353,93 @@ impl Mx {
     }
 }
 
+/// Who gets a message, what stands above it, and where it goes.
+type Rest = (Vec<Recipient>, String, Vec<(Recipient, Known, Placement)>);
+
+impl Mx {
+    /// Refuses a message for whom it is refused: tells what is left to be done for the others, or what its sender hears if there are
+    /// none.
+    async fn refuse(
+        &self,
+        memory: &mut Memory,
+        envelope: &Envelope,
+        message: &Bytes,
+        known: Vec<(Recipient, Known)>,
+        refusal: perimeter::Refusal,
+    ) -> Result<Rest, Decision> {
+        let perimeter::Refusal { reply, keep, head, placements } = refusal;
+        let parted = Parted::new(known, placements);
+        let (id, client) = (envelope.id, &envelope.client);
+        let kept = match keep && reply.is_permanent() {
+            true => self.keep(envelope, message, &parted, &head, &reply).await,
+            false => BTreeSet::new(),
+        };
+        add(&self.counters.judged);
+        // What is refused for a while is no spam yet.
+        memory.spam += u32::from(reply.is_permanent());
+        info!(%id, client = %client.ip, %reply, copies = kept.len(), "a message is refused");
+        if parted.is_refused_by_all() {
+            memory.filtered = Some(!kept.is_empty());
+            return Err(Decision::Say(reply));
+        }
+        // Others have it, so that its sender can't be told: what is not kept is not lost either.
+        let instead = if keep { Placement::Spam } else { Placement::Hold };
+        let Left { placed, refused } = parted.left(&kept, instead);
+        self.post.note_refused(&Refused {
+            kind: EventKind::Filtered,
+            id,
+            client,
+            from: &envelope.from,
+            recipients: &refused,
+            message,
+            decision: &Decision::Say(reply),
+            kept: !kept.is_empty(),
+        });
+        let takers = placed.iter().map(|(recipient, ..)| recipient.clone()).collect();
+        Ok((takers, head, placed))
+    }
+
+    /// Keeps copies of a message for those for whom it is refused: tells for which mailboxes it could.
+    async fn keep(
+        &self,
+        envelope: &Envelope,
+        message: &Bytes,
+        parted: &Parted,
+        head: &str,
+        reply: &Reply,
+    ) -> BTreeSet<AccountId> {
+        let copies = parted.copies();
+        let wanted = copies.len();
+        let is_large = u64::try_from(message.len()).is_ok_and(|octets| octets > BYTES);
+        let kept = if copies.is_empty() || is_large {
+            BTreeSet::new()
+        } else {
+            let settings = self.settings.load_full();
+            // One for whom it is refused does not hear of the others.
+            let envelope = Envelope { recipients: parted.refused(), ..envelope.clone() };
+            let why = rejects::field(&envelope.id, reply);
+            let head = format!("{why}{head}{}", received(&settings, &envelope));
+            let plan = rejects::plan(envelope, copies, message);
+            let letter = Letter::new(&plan, &head, message);
+            self.post.keep(&plan, &letter, settings.patience).await
+        };
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        self.counters.kept.fetch_add(count(kept.len()), Relaxed);
+        self.counters.unkept.fetch_add(count(wanted.saturating_sub(kept.len())), Relaxed);
+        kept
+    }
+}
+
+/// What says above a message how it came.
+fn received(settings: &Settings, envelope: &Envelope) -> String {
+    headers::received(Received {
+        envelope,
+        by: &settings.hostname,
+        offset_minutes: settings.offset_minutes,
+        conceal_client: false,
+    })
+}
+
 impl Handler for Mx {
     type Memory = Memory;
 
@@ -376,6 +475,7 @@ impl Handler for Mx {
                 recipients: std::slice::from_ref(recipient),
                 message: &[],
                 decision: &decision,
+                kept: false,
             });
         }
         decision
@@ -389,22 +489,23 @@ impl Handler for Mx {
         message: Bytes,
     ) -> Decision {
         let Envelope { id, from, recipients, .. } = envelope.clone();
-        let spam = memory.spam;
+        memory.filtered = None;
         let decision = self.take(memory, about.report, envelope, &message).await;
         let (client, octets) = (about.client, message.len());
         if decision.is_positive() {
             info!(%id, %from, recipients = recipients.len(), client = %client.ip, octets, "a message is taken");
         } else {
             debug!(%id, client = %client.ip, octets, ?decision, "a message came");
-            let filtered = memory.spam > spam;
+            let filtered = memory.filtered;
             self.post.note_refused(&Refused {
-                kind: if filtered { EventKind::Filtered } else { EventKind::Refused },
+                kind: if filtered.is_some() { EventKind::Filtered } else { EventKind::Refused },
                 id,
                 client,
                 from: &from,
                 recipients: &recipients,
                 message: &message,
                 decision: &decision,
+                kept: filtered.unwrap_or_default(),
             });
         }
         decision

@@ -21,8 +21,8 @@ pub struct Arrival<'a> {
 /// What becomes of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Judgement {
-    /// It is refused, in these words: they say why, and what to do.
-    Refuse(Reply),
+    /// It is refused, for all of its recipients or for some.
+    Refuse(Refusal),
     /// It is taken.
     Take {
         /// Header fields that are written above it, each ended by CRLF; may be empty.
@@ -30,6 +30,22 @@ pub enum Judgement {
         /// Where it goes for each recipient, in their order. Those that are missing get it in their Inbox.
         placements: Vec<Placement>,
     },
+}
+
+/// For whom a message is refused, and why.
+///
+/// A sender has one answer for all recipients. If nobody takes the message, that is the refusal. If some do, it is 250: the others have
+/// a copy with the reason in Rejects instead, or what comes next to it, and nobody is sent a notice of a failure.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// What is said of it: why, and what to do.
+    pub reply: Reply,
+    /// Whether those for whom it is refused may see it. What is dangerous is kept from them; what is refused for a while comes again.
+    pub keep: bool,
+    /// Header fields that are written above it, each ended by CRLF; may be empty.
+    pub head: String,
+    /// Where it goes for each recipient, in their order; none for those for whom it is refused. Those that are missing are among these.
+    pub placements: Vec<Option<Placement>>,
 }
 
 /// Where a message goes for a recipient.
@@ -42,6 +58,14 @@ pub enum Placement {
     Spam,
     /// Into the queue, until an operator has looked at it.
     Hold,
+}
+
+impl Refusal {
+    /// For all, of whom nobody sees it.
+    #[must_use]
+    pub const fn of_all(reply: Reply) -> Self {
+        Self { reply, keep: false, head: String::new(), placements: Vec::new() }
+    }
 }
 
 /// Who judges.

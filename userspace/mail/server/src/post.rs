@@ -6,6 +6,7 @@
 mod full;
 mod outage;
 mod parts;
+mod rejects;
 mod traces;
 
 use std::collections::BTreeMap;

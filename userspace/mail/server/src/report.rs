@@ -68,6 +68,9 @@ pub struct UpkeepStatus {
     pub expired_spam: u64,
     /// The same from Trash.
     pub expired_trash: u64,
+    /// The same from Rejects.
+    #[serde(default)]
+    pub expired_rejects: u64,
     /// How often all folders of one kind in one store were looked at for them.
     pub passes: u64,
     /// Moves of mailboxes that ended, as nobody went on with them.

@@ -21,8 +21,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::config::{MailConfig, MxConfig, UnsignedBounces};
+use crate::config::{FilterConfig, MailConfig, MxConfig, UnsignedBounces};
 use crate::dkim::Signer;
+use crate::guard::doors::Doors;
+use crate::guard::{self, Guard, GuardError};
 use crate::listening::{self, ListenError, Listening, Service};
 use crate::mx::{self, Mx};
 use crate::operators::QueueFigures;
@@ -60,6 +62,9 @@ pub enum StartError {
     /// The spool can't be used.
     #[error("[mail.spool]: {0}")]
     Spool(#[from] SpoolError),
+    /// There is no filter to be had.
+    #[error(transparent)]
+    Filter(#[from] GuardError),
     /// Certificates can't be used.
     #[error("[[mail.certificates]]: {0}")]
     Tls(#[from] TlsError),
@@ -103,6 +108,8 @@ pub struct Role {
     submission: Option<Server<Submission>>,
     pop3: Option<(Arc<muralla_pop3::Server<House>>, Arc<House>)>,
     outgoing: Option<Outgoing>,
+    guard: Option<Arc<Guard>>,
+    doors: Option<Arc<Doors>>,
     /// Ends pop3's listeners.
     stop: watch::Sender<bool>,
     /// Ends what works behind the servers.
@@ -170,13 +177,23 @@ impl Role {
         };
         let signer = Signer::new(directory.clone());
 
+        let guard = Guard::of(&config, &directory)?;
+        let doors = match (&config.filter, &guard) {
+            (Some(filter), Some(guard)) => Some(Arc::new(Doors::new(&config, filter, guard))),
+            _ => None,
+        };
+        let perimeter: Arc<dyn Perimeter> = match &guard {
+            Some(guard) => Arc::clone(guard) as Arc<dyn Perimeter>,
+            None => Arc::clone(&around.perimeter),
+        };
+
         let asking = inquiry(&config, &around)?;
         let mx = config.mx.as_ref().map(|mx| {
             let handler = Mx {
                 post: post.clone(),
                 recipients: ArcSwap::from_pointee(of_mx(recipients.clone(), mx)),
                 settings: ArcSwap::from_pointee(mx_settings(&config, mx)),
-                perimeter: Arc::clone(&around.perimeter),
+                perimeter,
                 lookout: Arc::clone(&around.lookout),
                 inquiry: asking,
                 counters: mx::Counters::default(),
@@ -234,6 +251,8 @@ impl Role {
             submission,
             pop3,
             outgoing,
+            guard,
+            doors,
             stop,
             stop_behind,
             front: Mutex::default(),
@@ -275,6 +294,12 @@ impl Role {
                     if let Some((server, _)) = &self.pop3 {
                         let (server, stop) = (Arc::clone(server), self.stop.subscribe());
                         front.spawn(server.listen(listener, mode, stop));
+                    }
+                }
+                Service::Milter | Service::FilterHttp | Service::FilterProxy => {
+                    if let Some(doors) = self.doors.clone() {
+                        let (service, wanted) = (listening.service, listening.wanted());
+                        front.spawn(async move { doors.listen(service, wanted, listener).await });
                     }
                 }
             }
@@ -373,6 +398,14 @@ impl Role {
                 new.certificates != old.certificates,
             ),
             ("[mail.outgoing]", new.outgoing != old.outgoing),
+            ("[mail.filter], but for tolerance and cut_off", {
+                let of = |config: &MailConfig| {
+                    let usual = FilterConfig::default();
+                    let (tolerance, cut_off) = (usual.tolerance, usual.cut_off);
+                    config.filter.clone().map(|it| FilterConfig { tolerance, cut_off, ..it })
+                };
+                of(&new) != of(old)
+            }),
         ] {
             if differs {
                 remarks.push(format!("{key} takes effect with the next restart"));
@@ -395,6 +428,9 @@ impl Role {
             let settings = submission_settings(&new, submission);
             server.handler().settings.store(Arc::new(settings));
             server.reconfigure(submission_server(&new, submission, self.certificates.as_ref()));
+        }
+        if let (Some(guard), Some(settings)) = (&self.guard, guard::Settings::of(&new)) {
+            guard.set(settings);
         }
         if let Some(outgoing) = &self.outgoing {
             outgoing.reconfigure(recipients);
@@ -479,6 +515,9 @@ impl Role {
             if let Some(server) = &self.submission {
                 server.stop();
                 server.stopped().await;
+            }
+            if let Some(doors) = &self.doors {
+                doors.stop().await;
             }
             while front.join_next().await.is_some() {}
         };

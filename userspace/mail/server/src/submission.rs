@@ -207,8 +207,16 @@ impl Submission {
         decision: &Decision,
     ) {
         let kind = EventKind::Refused;
-        let refused = Refused { kind, id, client, from, recipients, message, decision };
-        self.post.note_refused(&refused);
+        self.post.note_refused(&Refused {
+            kind,
+            id,
+            client,
+            from,
+            recipients,
+            message,
+            decision,
+            kept: false,
+        });
     }
 
     /// A user was let in.

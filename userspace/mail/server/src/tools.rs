@@ -4,12 +4,16 @@
 //! - [`stores`] checks stores, gives room back, and removes what nobody owns;
 //! - [`moving`] brings a mailbox into another shard;
 //! - [`importing`] brings mailboxes from other servers;
+//! - [`rejects`] shows what was refused, and brings it back;
+//! - [`filtering`] judges files of mail, and learns from them;
 //! - [`capacity`] is what so many mailboxes take in boxes, disks and money.
 
 pub mod capacity;
+pub mod filtering;
 pub mod importing;
 pub mod moving;
 pub mod places;
+pub mod rejects;
 pub mod stores;
 
 use std::path::PathBuf;

@@ -133,9 +133,10 @@ impl Store {
             .await?;
         let mut wrong = Vec::new();
         let all = folders(&mut change.work, account).await?;
-        for Folder { id, messages, unseen, bytes, .. } in all {
+        for Folder { id, messages, unseen, bytes, purpose, .. } in all {
             let counted = [messages, unseen, bytes];
-            let found = found.get(&id).copied().unwrap_or_default();
+            let there = if purpose.is_open() { found.get(&id).copied() } else { found.remove(&id) };
+            let found = there.unwrap_or_default();
             if counted != found {
                 wrong.push(Miscount { account, folder: Some(id), counted, found });
                 let folder = change.locked.folder(id)?;

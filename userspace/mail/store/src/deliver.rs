@@ -309,6 +309,7 @@ fn place(
     let Some(uid) = folder.number(now) else { return Ok(Err(Delivered::Refused)) };
     folder.modseq = modseq;
     folder.add(size, destination.flags);
+    let purpose = folder.purpose;
     let message = Message {
         folder: folder.id,
         uid,
@@ -319,7 +320,9 @@ fn place(
         saved: now,
         modseq,
     };
-    locked.add(1, size);
+    if purpose.is_open() {
+        locked.add(1, size);
+    }
     Ok(Ok(message))
 }
 

@@ -161,7 +161,7 @@ impl Store {
         after: Option<Account>,
     ) -> Result<Vec<Old>, DatabaseError> {
         let mut work = self.inner.engine.read().await?;
-        // The two purposes that are expired as a rule have an index, which the literal lets the engine see. Where the oldest is not old,
+        // The purposes that are expired as a rule have an index, which the literal lets the engine see. Where the oldest is not old,
         // as in most folders, nothing else is asked.
         let sql = format!(
             "SELECT account, id, (SELECT min(saved) FROM mail_message \

@@ -39,10 +39,12 @@ pub enum Purpose {
     Drafts,
     /// What was thrown away.
     Trash,
+    /// What was refused while its sender was connected: see [`rejects`](crate::rejects).
+    Rejects,
 }
 
 impl Purpose {
-    /// All but [`Purpose::Own`].
+    /// Those of the folders that everybody has.
     pub const SPECIAL: [Self; 5] = [Self::Inbox, Self::Spam, Self::Sent, Self::Drafts, Self::Trash];
 
     /// The path of the folder that has it.
@@ -55,6 +57,8 @@ impl Purpose {
             Self::Sent => "Sent",
             Self::Drafts => "Drafts",
             Self::Trash => "Trash",
+            // No path that anybody can write, so that a folder of one's own may be called Rejects.
+            Self::Rejects => "/Rejects",
         }
     }
 
@@ -65,7 +69,13 @@ impl Purpose {
         if path.eq_ignore_ascii_case("inbox") {
             return Self::Inbox;
         }
-        Self::SPECIAL.into_iter().find(|purpose| purpose.path() == path).unwrap_or_default()
+        Self::find(|purpose| purpose.path() == path)
+    }
+
+    /// Whether a folder is in listings, and counted to the quota.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        !matches!(self, Self::Rejects)
     }
 
     pub(crate) const fn number(self) -> i64 {
@@ -73,7 +83,11 @@ impl Purpose {
     }
 
     fn numbered(number: i64) -> Self {
-        Self::SPECIAL.into_iter().find(|purpose| purpose.number() == number).unwrap_or_default()
+        Self::find(|purpose| purpose.number() == number)
+    }
+
+    fn find(is_it: impl Fn(&Self) -> bool) -> Self {
+        Self::SPECIAL.into_iter().chain([Self::Rejects]).find(is_it).unwrap_or_default()
     }
 }
 
@@ -505,12 +519,18 @@ mod tests {
             ("spam", Purpose::Own),
             ("Inbox/Lists", Purpose::Own),
             ("Año/Señal", Purpose::Own),
+            ("Rejects", Purpose::Own),
         ] {
             assert_eq!(FolderPath::parse(path).unwrap().purpose(), purpose, "{path}");
         }
         assert_eq!(FolderPath::parse("iNbOx").unwrap().as_str(), "Inbox");
-        for path in ["", "/", "a/", "/a", "a//b", "a\u{7}", " ", &"a".repeat(600)] {
+        let rejects = Purpose::Rejects.path();
+        for path in ["", "/", "a/", "/a", "a//b", "a\u{7}", " ", &"a".repeat(600), rejects] {
             assert!(FolderPath::parse(path).is_err(), "{path}");
+        }
+        for purpose in Purpose::SPECIAL.into_iter().chain([Purpose::Rejects]) {
+            assert_eq!(FolderPath::from(purpose).purpose(), purpose);
+            assert_eq!(Purpose::numbered(purpose.number()), purpose);
         }
     }
 

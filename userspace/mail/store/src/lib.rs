@@ -12,6 +12,7 @@
 //!   is wrong;
 //! - [`store`] is the handle on mailboxes and bodies together: [`deliver`] makes messages durable and visible, many in one
 //!   transaction; [`folders`] are accounts, folders and flags as data, and [`mailboxes`] lists, reads and changes what is in them;
+//! - [`rejects`] is what was refused, and can be restored for a while;
 //! - [`expiry`] removes what is old, [`moving`] brings a mailbox into another store while it is in use, [`counting`] counts again,
 //!   [`census`] tells how much there is;
 //! - [`transfer`] imports mail from Maildir, mbox and whatever else is a source, and exports it;
@@ -51,6 +52,7 @@ pub mod mailboxes;
 pub mod moving;
 pub mod outcome;
 pub mod packs;
+pub mod rejects;
 pub mod schema;
 pub mod store;
 pub mod transfer;

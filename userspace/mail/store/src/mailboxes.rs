@@ -398,10 +398,25 @@ impl Store {
         uids: &[u32],
         to: &FolderPath,
     ) -> Result<Vec<(u32, u32)>, StoreError> {
+        self.relocate_within(account, folder, uids, to, None).await
+    }
+
+    /// The same, if the account may have so much more: for what was in a folder that is not counted.
+    pub(crate) async fn relocate_within(
+        &self,
+        account: Account,
+        folder: FolderId,
+        uids: &[u32],
+        to: &FolderPath,
+        quota: Option<u64>,
+    ) -> Result<Vec<(u32, u32)>, StoreError> {
         again!(async {
             let mut change = Change::begin(&self.inner.engine, account).await?;
             let Change { work, locked, .. } = &mut change;
             let moved = messages(work, account, folder, uids).await?;
+            if !locked.has_room(moved.iter().map(|message| message.size).sum(), quota) {
+                return Err(StoreError::OverQuota);
+            }
             let mut deliveries = BTreeMap::new();
             let sql = format!("SELECT uid, delivery FROM mail_message WHERE {THESE}");
             for (before, uids) in stretches(account, folder, &uids_of(&moved)) {
@@ -514,8 +529,10 @@ fn add(locked: &mut LockedBox, path: &FolderPath, message: Message) -> Result<Me
     let uid = folder.number(saved).ok_or(StoreError::Exhausted(folder.id))?;
     folder.modseq = modseq;
     folder.add(message.size, message.flags);
-    let folder = folder.id;
-    locked.add(1, message.size);
+    let (folder, purpose) = (folder.id, folder.purpose);
+    if purpose.is_open() {
+        locked.add(1, message.size);
+    }
     Ok(Message { folder, uid, saved, modseq, ..message })
 }
 
@@ -531,12 +548,14 @@ async fn remove(
     let modseq = locked.change();
     let row = locked.folder(folder)?;
     row.modseq = modseq;
-    let mut bytes = 0;
+    let (purpose, mut bytes) = (row.purpose, 0);
     for message in messages {
         row.take(message.size, message.flags);
         bytes += message.size;
     }
-    locked.take(messages.len() as u64, bytes);
+    if purpose.is_open() {
+        locked.take(messages.len() as u64, bytes);
+    }
     let note = format!(
         "INSERT INTO mail_expunged (account, folder, uid, modseq, at, delivery) \
          SELECT account, folder, uid, CAST($5 AS BIGINT), CAST($6 AS BIGINT), {delivery} \

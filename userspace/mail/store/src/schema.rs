@@ -27,5 +27,11 @@ pub const SCHEMA: Schema = Schema {
             sqlite: "",
             postgres: "",
         },
+        Step {
+            name: "what was refused",
+            tables: include_str!("../migrations/0004_rejects.sql"),
+            sqlite: "",
+            postgres: "",
+        },
     ],
 };

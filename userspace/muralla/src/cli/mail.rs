@@ -5,6 +5,7 @@ mod limits;
 mod personal;
 mod places;
 mod plan;
+mod rejects;
 mod taking_over;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub(crate) use places::{
     BackendCommand, BackendPlace, ShardCommand, ShardItems, StoreCommand, WhichShards,
 };
 pub(crate) use plan::PlanArgs;
+pub(crate) use rejects::RejectsCommand;
 pub(crate) use taking_over::{DirectoryCommand, ImportArgs, Scheme};
 
 #[derive(Debug, Subcommand)]
@@ -77,6 +79,9 @@ Examples:
     /// See and change what waits to be delivered.
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// See what was refused for an account while its sender was connected, and bring it back. It is kept for two weeks.
+    #[command(subcommand)]
+    Rejects(RejectsCommand),
     /// Tell a message's life: when it came, where it went, and what was said.
     #[command(after_help = "\
 Examples:

@@ -7,6 +7,7 @@ mod importing;
 mod personal;
 mod places;
 mod plan;
+mod rejects;
 mod stores;
 mod taking_over;
 mod transfer;
@@ -65,6 +66,7 @@ pub(crate) async fn act(call: &Call, command: MailCommand) -> anyhow::Result<Exi
             stores::move_mailbox(call, &configured(call)?, &account, &to).await
         }
         MailCommand::Plan(args) => plan::plan(call, *args),
+        MailCommand::Rejects(command) => rejects::act(call, &configured(call)?, command).await,
         MailCommand::Import(args) => importing::import(call, &configured(call)?, *args).await,
         MailCommand::Export { account, to } => {
             transfer::export(call, &configured(call)?, &account, to).await

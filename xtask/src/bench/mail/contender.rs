@@ -112,6 +112,7 @@ fn debian<'g>(
         connections: CONNECTIONS,
         onward,
         delivers,
+        settings: String::new(),
     };
     let dovecot = |logins| {
         let options = DovecotOptions {

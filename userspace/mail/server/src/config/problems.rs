@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use muralla_filter_antivirus::clamd::Address as ClamdAddress;
 use muralla_mail_directory::{Hidden, Location};
 
-use super::MailConfig;
+use super::{FilterConfig, MailConfig, ProxyConfig};
 
 impl MailConfig {
     /// What can't be as it is written, each with what to do about it; empty when all is well.
@@ -47,8 +48,9 @@ impl MailConfig {
             self.mx.is_some()
                 || self.submission.is_some()
                 || self.outgoing.is_some()
-                || self.pop3.is_some(),
-            "[mail] has no role: add [mail.mx], [mail.submission], [mail.outgoing] or [mail.pop3]",
+                || self.pop3.is_some()
+                || self.filter.as_ref().is_some_and(FilterConfig::is_asked),
+            "[mail] has no role: add [mail.mx], [mail.submission], [mail.outgoing] or [mail.pop3], or have others ask [mail.filter]",
         );
         demand(
             self.spool.folder.is_absolute() && self.spool.messages > 0 && self.spool.size > 0,
@@ -122,6 +124,19 @@ impl MailConfig {
                 "[mail.outgoing] waits are seconds, each of them 1 at least",
             );
         }
+        let hops = self.filter.iter().flat_map(|filter| &filter.proxies).map(ProxyConfig::hop);
+        let hops: Vec<String> = hops.filter_map(Result::err).collect();
+        hops.iter().for_each(|problem| demand(false, problem));
+        if let Some(filter) = &self.filter {
+            demand(
+                (1..=5).contains(&filter.tolerance),
+                "[mail.filter] tolerance is from 1 (strict) to 5 (tolerant)",
+            );
+            demand(
+                filter.clamd.as_deref().is_none_or(|place| place.parse::<ClamdAddress>().is_ok()),
+                "[mail.filter] clamd is the path of its socket (LocalSocket in clamd.conf), or a host and a port",
+            );
+        }
         let mut seen = BTreeSet::new();
         for address in self.listened() {
             if address.port() != 0 && !seen.insert(address) {
@@ -139,6 +154,10 @@ impl MailConfig {
         }
         if let Some(pop3) = &self.pop3 {
             all.extend(pop3.listen.iter().chain(&pop3.listen_tls));
+        }
+        if let Some(filter) = &self.filter {
+            all.extend(filter.milter.iter().chain(&filter.http));
+            all.extend(filter.proxies.iter().map(|proxy| &proxy.listen));
         }
         all
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, FutureExt};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
+use muralla_filter_origin as origin;
 use muralla_mail_envelope::Domain;
 use muralla_smtp::tls::Tlsa;
 use parking_lot::Mutex;
@@ -276,6 +277,79 @@ impl Names for Stub {
                 }),
                 _ => None,
             }))
+        }
+        .boxed()
+    }
+}
+
+impl Stub {
+    /// The records of a name, as the filter asks for them: what is not there is told from what nobody knows.
+    async fn records<T>(
+        &self,
+        text: &str,
+        kind: RecordType,
+        read: impl FnMut(RData) -> Option<T>,
+    ) -> origin::Answer<T> {
+        let answer = match name(text) {
+            Ok(name) => self.ask(&name, kind).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(answer) => of_kind(answer, read).records.into(),
+            Err(LookupError::NoName) => origin::Answer::NoName,
+            Err(LookupError::Failed(_)) => origin::Answer::Failed,
+        }
+    }
+}
+
+/// A host's name as the filter writes it: the root is nothing.
+fn bare(name: &Name) -> String {
+    name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
+}
+
+impl origin::Names for Stub {
+    fn txt<'a>(&'a self, name: &'a str) -> BoxFuture<'a, origin::Answer<Vec<u8>>> {
+        self.records(name, RecordType::TXT, |data| match data {
+            RData::TXT(txt) => Some(txt.txt_data.concat()),
+            _ => None,
+        })
+        .boxed()
+    }
+
+    fn a<'a>(&'a self, name: &'a str) -> BoxFuture<'a, origin::Answer<Ipv4Addr>> {
+        self.records(name, RecordType::A, |data| match data {
+            RData::A(address) => Some(address.0),
+            _ => None,
+        })
+        .boxed()
+    }
+
+    fn aaaa<'a>(&'a self, name: &'a str) -> BoxFuture<'a, origin::Answer<Ipv6Addr>> {
+        self.records(name, RecordType::AAAA, |data| match data {
+            RData::AAAA(address) => Some(address.0),
+            _ => None,
+        })
+        .boxed()
+    }
+
+    fn mx<'a>(&'a self, name: &'a str) -> BoxFuture<'a, origin::Answer<origin::Exchange>> {
+        self.records(name, RecordType::MX, |data| match data {
+            RData::MX(mx) => {
+                Some(origin::Exchange { preference: mx.preference, host: bare(&mx.exchange) })
+            }
+            _ => None,
+        })
+        .boxed()
+    }
+
+    fn ptr(&self, ip: IpAddr) -> BoxFuture<'_, origin::Answer<String>> {
+        async move {
+            let name = Name::from(ip).to_ascii();
+            self.records(&name, RecordType::PTR, |data| match data {
+                RData::PTR(target) => Some(bare(&target.0)),
+                _ => None,
+            })
+            .await
         }
         .boxed()
     }

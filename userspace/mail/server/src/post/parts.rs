@@ -211,5 +211,9 @@ impl Post {
 }
 
 fn folder(path: &str) -> FolderPath {
+    // Nobody can write the path of that one.
+    if Purpose::of(path) == Purpose::Rejects {
+        return Purpose::Rejects.into();
+    }
     FolderPath::parse(path).unwrap_or_else(|_| Purpose::Inbox.into())
 }

@@ -29,6 +29,8 @@ pub(crate) struct Refused<'a> {
     pub(crate) message: &'a [u8],
     /// What was said.
     pub(crate) decision: &'a Decision,
+    /// Whether they have a copy of it.
+    pub(crate) kept: bool,
 }
 
 impl Post {
@@ -102,7 +104,7 @@ impl Post {
 
     /// What traces tell of a message, or recipients, that were refused; unless that came too often lately.
     pub(crate) fn note_refused(&self, refused: &Refused<'_>) {
-        let Refused { kind, id, client, from, recipients, message, decision } = *refused;
+        let Refused { kind, id, client, from, recipients, message, decision, kept } = *refused;
         let (Decision::Say(reply) | Decision::Close(reply)) = decision else { return };
         let wanted = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
         let rations = &self.0.rations;
@@ -117,7 +119,8 @@ impl Post {
         if given == 0 {
             return;
         }
-        let text = format!("from {} [{}]: {reply}", client.helo, client.ip);
+        let kept = if kept { "; a copy is in Rejects" } else { "" };
+        let text = format!("from {} [{}]: {reply}{kept}", client.helo, client.ip);
         let event = Event::new(id, kind, text, clock::now()).of(message, from.address());
         let given = usize::try_from(given).unwrap_or(usize::MAX);
         self.note(to_each(recipients.get(..given).unwrap_or(recipients), &event));

@@ -38,6 +38,8 @@ impl Role {
                     config.submission.as_ref().is_some_and(|it| !it.proxies.is_empty())
                 }
                 Service::Pop3 | Service::Pop3s => false,
+                // Neither greets anybody by itself: what a proxy says is what the one behind it says.
+                Service::Milter | Service::FilterHttp | Service::FilterProxy => true,
             };
             (!proxied).then(|| (one.service, one.bound()))
         });
@@ -69,6 +71,7 @@ impl Role {
             Service::Pop3 | Service::Pop3s => {
                 self.pop3.as_ref().map(|(_, house)| house.status().crowded)
             }
+            Service::Milter | Service::FilterHttp | Service::FilterProxy => None,
         };
         count.unwrap_or_default()
     }
@@ -104,8 +107,8 @@ async fn greet(service: Service, address: SocketAddr) -> Result<(), String> {
     read.map_err(|error| error.to_string())?;
     // The second of each is what a service says that has too many connections: RFC 5321 section 3.8, RFC 3206 section 4.
     let expected: [&[u8]; 2] = match service {
-        Service::Mx | Service::Submission | Service::Submissions => [b"220", b"421"],
         Service::Pop3 | Service::Pop3s => [b"+OK", b"-ERR [SYS/TEMP]"],
+        _ => [b"220", b"421"],
     };
     if !expected.iter().any(|words| greeting.starts_with(words)) {
         let said = String::from_utf8_lossy(&greeting);

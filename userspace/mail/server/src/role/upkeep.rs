@@ -13,7 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use muralla_mail_directory::{AccountId, Directory, MoveLease, ShardId};
-use muralla_mail_store::{Account, BodyError, Expired, Fence, Purpose, Store, StoreError};
+use muralla_mail_store::{Account, BodyError, Expired, Fence, Purpose, Store, StoreError, rejects};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -56,6 +56,7 @@ struct Counts {
     expired_inbox: AtomicU64,
     expired_spam: AtomicU64,
     expired_trash: AtomicU64,
+    expired_rejects: AtomicU64,
     passes: AtomicU64,
     moves_ended: AtomicU64,
     emptied: AtomicU64,
@@ -165,6 +166,7 @@ impl Upkeep {
             expired_inbox: done.expired_inbox.load(Relaxed),
             expired_spam: done.expired_spam.load(Relaxed),
             expired_trash: done.expired_trash.load(Relaxed),
+            expired_rejects: done.expired_rejects.load(Relaxed),
             passes: done.passes.load(Relaxed),
             moves_ended: done.moves_ended.load(Relaxed),
             emptied: done.emptied.load(Relaxed),
@@ -299,6 +301,7 @@ impl Upkeep {
             (Purpose::Inbox, inbox, "what is old is not removed from Inbox"),
             (Purpose::Spam, spam, "what is old is not removed from Spam"),
             (Purpose::Trash, trash, "what is old is not removed from Trash"),
+            (Purpose::Rejects, Some(rejects::DAYS), "what is old is not removed from Rejects"),
         ] {
             if let Some(days) = days {
                 let expired = self.expire(id, &store, purpose, days, now);
@@ -396,14 +399,18 @@ impl Upkeep {
             _ => (now, None),
         };
         let directory = &self.0.directory;
-        // Whose account is gone has another end.
-        let of = |account: Account| directory.account(AccountId(account.0)).map(|_| days);
+        // Whose account is gone has another end, but for what nobody counts.
+        let of = |account: Account| {
+            let known = || directory.account(AccountId(account.0)).is_some();
+            (purpose == Purpose::Rejects || known()).then_some(days)
+        };
         let Expired { removed, next } = store.expire(purpose, now, after, EXPIRED, of).await?;
         self.0.seen.lock().passes.insert((id, purpose), Pass { began, next });
         let done = &self.0.done;
         let expired = match purpose {
             Purpose::Spam => &done.expired_spam,
             Purpose::Trash => &done.expired_trash,
+            Purpose::Rejects => &done.expired_rejects,
             _ => &done.expired_inbox,
         };
         expired.fetch_add(removed as u64, Relaxed);

@@ -5,12 +5,14 @@
 mod bounces;
 mod crashes;
 mod database;
+mod filtering;
 mod house;
 mod mx;
 mod operators;
 mod outages;
 mod outgoing;
 mod pop3;
+mod rejects;
 mod submission;
 mod talk;
 mod transport;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use muralla_mail::config::WhenFull;
-use muralla_mail::perimeter::{Arrival, Judgement, Perimeter, Placement};
+use muralla_mail::perimeter::{Arrival, Judgement, Perimeter, Placement, Refusal};
 use muralla_mail::sightings::Conduct;
 use muralla_mail_directory::{AccountEntry, Backend, BackendEntry};
 use muralla_mail_envelope::{EnhancedCode, Keys, Reply, srs};
@@ -221,7 +221,8 @@ impl Perimeter for Obedient {
         let text = String::from_utf8_lossy(arrival.message).into_owned();
         let judgement = if text.contains("Subject: refuse") {
             let code = EnhancedCode::new(5, 7, 1);
-            Judgement::Refuse(Reply::new(550, Some(code), "It looks like spam: call 555 0100"))
+            let reply = Reply::new(550, Some(code), "It looks like spam: call 555 0100");
+            Judgement::Refuse(Refusal::of_all(reply))
         } else {
             let placement = match () {
                 () if text.contains("Subject: spam") => Placement::Spam,

@@ -19,6 +19,7 @@ impl Store {
     pub async fn folders(&self, account: Account) -> Result<Vec<Folder>, StoreError> {
         let mut work = self.inner.engine.read().await?;
         let mut folders = folders(&mut work, account).await?;
+        folders.retain(|folder| folder.purpose.is_open());
         for purpose in Purpose::SPECIAL {
             if !folders.iter().any(|folder| folder.path == purpose.path()) {
                 folders.push(Folder::new(0, &purpose.into(), 0));

@@ -5,4 +5,5 @@ mod adversity;
 mod bodies;
 mod common;
 mod mailboxes;
+mod rejects;
 mod transfer;

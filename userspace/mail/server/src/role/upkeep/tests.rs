@@ -136,6 +136,27 @@ async fn old_spam_goes_in_every_store_whatever_else_fails() {
     house.shards.close().await;
 }
 
+/// Whatever the configuration says, and whoever has no account any more.
+#[tokio::test]
+async fn what_was_refused_goes_after_two_weeks() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::new(folder.path()).await;
+    let (store, eve) = (house.store(house.two).await, house.account("eve"));
+    for account in [house.account("bob"), eve] {
+        house.add(house.two, account, Purpose::Rejects).await;
+        assert_eq!(house.count(house.two, account).await, 0);
+    }
+    house.directory.registry().remove_account(&name_of("eve")).await.unwrap();
+    house.directory.catch_up().await.unwrap();
+    for (after, left) in [(13 * DAY, 2), (15 * DAY, 0)] {
+        house.upkeep.once(house.two, house.now + after).await;
+        let bobs = store.rejects(house.account("bob")).await.unwrap().len();
+        assert_eq!(bobs + store.rejects(eve).await.unwrap().len(), left, "after {after} seconds");
+    }
+    assert_eq!(house.upkeep.status().expired_rejects, 2);
+    house.shards.close().await;
+}
+
 /// Lost packs stop the tidying up, and are told until they are back.
 #[tokio::test]
 async fn a_pack_that_is_lost_is_told() {
